@@ -1,0 +1,299 @@
+//! Every way `lf` can fail: a stable code, one sentence, sometimes a way out.
+//!
+//! The depths return these values and never print. Sentences name the thing that is wrong and
+//! never carry a secret (tests/secrecy.rs).
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What went wrong. [`Error::code`] is stable; sentences may be reworded between releases.
+#[derive(Debug)]
+pub enum Error {
+    /// The command line, or the environment, does not say something that `lf` can do.
+    Usage {
+        /// What is wrong with it.
+        sentence: String,
+        /// The command whose help says more, if one does.
+        hint: Option<String>,
+    },
+    /// A secret was given where every local process can read it: in the argument list.
+    SecretInArgv(String),
+    /// Not 20 to 40 characters of `A-Z a-z 0-9 _ -`.
+    InvalidKeyId,
+    /// Not a lower-case name of 2 to 32 characters.
+    InvalidProvider(String),
+    /// Not 1 to 64 characters without control characters.
+    InvalidLabel(String),
+    /// The value is not UTF-8.
+    InvalidKey,
+    /// The value has no bytes.
+    EmptyKey,
+    /// The value has more than 65,536 bytes.
+    KeyTooLarge,
+    /// Nothing in the store answers to this name.
+    KeyNotFound(String),
+    /// More than one key answers to this name; the candidates, one line each.
+    AmbiguousKey {
+        /// What was asked for.
+        selector: String,
+        /// The keys that match.
+        candidates: Vec<String>,
+    },
+    /// A key with this id exists already.
+    DuplicateKey(String),
+    /// The file is not an envelope of version 1 that belongs under its name.
+    CorruptEnvelope {
+        /// The file's name.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The passphrase is wrong, or the salt, IV, ciphertext or tag was changed.
+    DecryptionFailed(String),
+    /// No passphrase is configured anywhere.
+    PassphraseMissing,
+    /// Both the keychain and the environment have a passphrase.
+    PassphraseConflict,
+    /// The passphrase cannot be used; why.
+    PassphraseInvalid(String),
+    /// The OS keychain did not do what it was asked; what was tried, and what came of it.
+    KeychainUnavailable(String),
+    /// `lf keys init` has nothing to do.
+    AlreadyConfigured(String),
+    /// A dangerous step was not confirmed, or would cost keys; nothing was changed.
+    Refused {
+        /// Why.
+        sentence: String,
+        /// What to type instead.
+        hint: String,
+    },
+    /// The person at the terminal said no.
+    Aborted,
+    /// Some of several keys failed; each was named in a warning.
+    Incomplete {
+        /// How many failed.
+        failed: usize,
+        /// Of how many.
+        total: usize,
+    },
+    /// `lf keys doctor` found something.
+    ChecksFailed {
+        /// How many checks failed.
+        failed: usize,
+        /// Of how many.
+        total: usize,
+    },
+    /// Another process has held the store's lock for too long.
+    StoreBusy(PathBuf),
+    /// The operating system does not allow it.
+    Permission {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+    },
+    /// A symbolic link stands where a file or directory of ours belongs.
+    SymlinkRefused(PathBuf),
+    /// Anything else that the operating system said.
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The command was carried out, but standard output did not take its result.
+    Output(io::Error),
+}
+
+/// The result of everything here that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// The code that scripts, audit lines and web clients see.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Usage { .. } => "usage",
+            Error::SecretInArgv(_) => "secret_in_argv",
+            Error::InvalidKeyId => "invalid_key_id",
+            Error::InvalidProvider(_) => "invalid_provider",
+            Error::InvalidLabel(_) => "invalid_label",
+            Error::InvalidKey => "invalid_key",
+            Error::EmptyKey => "empty_key",
+            Error::KeyTooLarge => "key_too_large",
+            Error::KeyNotFound(_) => "key_not_found",
+            Error::AmbiguousKey { .. } => "ambiguous_key",
+            Error::DuplicateKey(_) => "duplicate_key",
+            Error::CorruptEnvelope { .. } => "corrupt_envelope",
+            Error::DecryptionFailed(_) => "decryption_failed",
+            Error::PassphraseMissing => "passphrase_missing",
+            Error::PassphraseConflict => "passphrase_conflict",
+            Error::PassphraseInvalid(_) => "passphrase_invalid",
+            Error::KeychainUnavailable(_) => "keychain_unavailable",
+            Error::AlreadyConfigured(_) => "already_configured",
+            Error::Refused { .. } => "refused",
+            Error::Aborted => "aborted",
+            Error::Incomplete { .. } => "incomplete",
+            Error::ChecksFailed { .. } => "checks_failed",
+            Error::StoreBusy(_) => "store_busy",
+            Error::Permission { .. } => "permission_error",
+            Error::SymlinkRefused(_) => "symlink_refused",
+            Error::Io { .. } | Error::Output(_) => "io_error",
+        }
+    }
+
+    /// The exit status of a run that ends with this error: 1 failed, 2 usage, refused or aborted,
+    /// 3 a check or precondition failed.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage { .. }
+            | Error::SecretInArgv(_)
+            | Error::InvalidKeyId
+            | Error::InvalidProvider(_)
+            | Error::InvalidLabel(_)
+            | Error::InvalidKey
+            | Error::EmptyKey
+            | Error::KeyTooLarge
+            | Error::AmbiguousKey { .. }
+            | Error::PassphraseConflict
+            | Error::PassphraseInvalid(_)
+            | Error::AlreadyConfigured(_)
+            | Error::Refused { .. }
+            | Error::Aborted => 2,
+            Error::ChecksFailed { .. } => 3,
+            Error::KeyNotFound(_)
+            | Error::DuplicateKey(_)
+            | Error::CorruptEnvelope { .. }
+            | Error::DecryptionFailed(_)
+            | Error::PassphraseMissing
+            | Error::KeychainUnavailable(_)
+            | Error::Incomplete { .. }
+            | Error::StoreBusy(_)
+            | Error::Permission { .. }
+            | Error::SymlinkRefused(_)
+            | Error::Io { .. }
+            | Error::Output(_) => 1,
+        }
+    }
+
+    /// What to type next, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Error::SecretInArgv(_) => "printf '%s' \"$KEY\" | lf keys add --provider NAME",
+            Error::InvalidProvider(_) => "lf keys add --provider openai",
+            Error::KeyNotFound(_) | Error::InvalidKeyId => "lf keys list",
+            Error::AmbiguousKey { .. } => {
+                "name the key by its id, or by 4 or more of its first characters"
+            }
+            Error::CorruptEnvelope { .. } | Error::DecryptionFailed(_) => "lf keys doctor",
+            Error::PassphraseMissing => "lf keys init",
+            Error::PassphraseConflict => {
+                "unset LENSERFIGHT_KEYS_PASSPHRASE (and its _FILE) to use the keychain's, \
+                 or set LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1 to use the environment's"
+            }
+            Error::KeychainUnavailable(_) => {
+                "unlock or start the keychain, or set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file that only you can read"
+            }
+            Error::Usage { hint, .. } => return hint.clone(),
+            Error::Refused { hint, .. } => return Some(hint.clone()),
+            Error::InvalidLabel(_)
+            | Error::InvalidKey
+            | Error::EmptyKey
+            | Error::KeyTooLarge
+            | Error::DuplicateKey(_)
+            | Error::PassphraseInvalid(_)
+            | Error::AlreadyConfigured(_)
+            | Error::Aborted
+            | Error::Incomplete { .. }
+            | Error::ChecksFailed { .. }
+            | Error::StoreBusy(_)
+            | Error::Permission { .. }
+            | Error::SymlinkRefused(_)
+            | Error::Io { .. }
+            | Error::Output(_) => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// A usage error that no help page says more about.
+    #[must_use]
+    pub fn usage(sentence: impl Into<String>) -> Error {
+        Error::Usage {
+            sentence: sentence.into(),
+            hint: None,
+        }
+    }
+
+    /// Sorts what the system said about `path` into the codes above.
+    #[must_use]
+    pub fn from_io(action: &'static str, path: &Path, source: io::Error) -> Error {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Error::Permission { action, path },
+            _ => Error::Io {
+                action,
+                path,
+                source,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Usage { sentence, .. }
+            | Error::SecretInArgv(sentence)
+            | Error::PassphraseInvalid(sentence)
+            | Error::KeychainUnavailable(sentence)
+            | Error::AlreadyConfigured(sentence)
+            | Error::Refused { sentence, .. } => f.write_str(sentence),
+            Error::InvalidKeyId => f.write_str("a key id is 20 to 40 characters of A-Z a-z 0-9 _ -"),
+            Error::InvalidProvider(name) => write!(
+                f,
+                "\"{name}\" is not a provider name: a lower-case letter, then 1 to 31 of a-z 0-9 _ -"
+            ),
+            Error::InvalidLabel(reason) => write!(f, "a label has 1 to 64 characters and no control characters: {reason}"),
+            Error::InvalidKey => f.write_str("the value is not UTF-8 text; nothing was stored"),
+            Error::EmptyKey => f.write_str("the value is empty; nothing was stored"),
+            Error::KeyTooLarge => f.write_str("the value is larger than 65,536 bytes; nothing was stored"),
+            Error::KeyNotFound(selector) => {
+                write!(f, "no key has the id, id prefix, label or provider \"{selector}\"")
+            }
+            Error::AmbiguousKey { selector, candidates } => {
+                write!(f, "\"{selector}\" fits {} keys: {}", candidates.len(), candidates.join("; "))
+            }
+            Error::DuplicateKey(id) => write!(f, "a key with the id {id} exists already"),
+            Error::CorruptEnvelope { file, reason } => write!(f, "{file} is not a usable envelope: {reason}"),
+            Error::DecryptionFailed(id) => write!(
+                f,
+                "{id} does not open: it was encrypted under another passphrase, or was changed since"
+            ),
+            Error::PassphraseMissing => f.write_str(
+                "no master passphrase: the keychain has none, and neither LENSERFIGHT_KEYS_PASSPHRASE nor its _FILE is set",
+            ),
+            Error::PassphraseConflict => {
+                f.write_str("both the keychain and the environment have a master passphrase; lf does not choose between them")
+            }
+            Error::Aborted => f.write_str("not confirmed; nothing was changed"),
+            Error::Incomplete { failed, total } => write!(f, "{failed} of {total} keys failed, as named above; the others are done"),
+            Error::ChecksFailed { failed, total } => write!(f, "{failed} of {total} checks failed"),
+            Error::StoreBusy(path) => write!(
+                f,
+                "another process has held the lock on {} for 30 seconds; nothing was changed",
+                path.display()
+            ),
+            Error::Permission { action, path } => write!(f, "cannot {action} {}: permission denied", path.display()),
+            Error::SymlinkRefused(path) => write!(f, "{} is a symbolic link; lf does not follow links there", path.display()),
+            Error::Io { action, path, source } => write!(f, "cannot {action} {}: {source}", path.display()),
+            Error::Output(source) => write!(f, "done, but the result could not be written to standard output: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

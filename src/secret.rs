@@ -1,0 +1,184 @@
+//! Text that is wiped on drop and never printed: passphrases, key values, tokens.
+
+use std::fmt;
+
+use zeroize::{Zeroize, Zeroizing};
+
+/// Secret text. `Debug` shows `Secret(..)`; the one way in is [`Secret::expose`].
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes the text over; the caller keeps no copy.
+    #[must_use]
+    pub fn new(text: String) -> Secret {
+        Secret(Zeroizing::new(text))
+    }
+
+    /// Takes bytes over. `None` if they are not UTF-8; they are wiped then too.
+    #[must_use]
+    pub fn from_bytes(bytes: Vec<u8>) -> Option<Secret> {
+        match String::from_utf8(bytes) {
+            Ok(text) => Some(Secret::new(text)),
+            Err(error) => {
+                error.into_bytes().zeroize();
+                None
+            }
+        }
+    }
+
+    /// The text itself. Every caller of this is a place to audit.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Drops one trailing newline (LF or CR LF), as a pipe from `echo` or a file has it.
+    pub fn drop_trailing_newline(&mut self) {
+        if self.0.ends_with('\n') {
+            self.0.pop();
+            if self.0.ends_with('\r') {
+                self.0.pop();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Does this look like an API key that somebody typed where everybody can read it?
+///
+/// A guess by public prefixes, and by length for those without one. Ids of ours (at most 40
+/// characters) are never taken for one by their length.
+#[must_use]
+pub fn looks_like_secret(text: &str) -> bool {
+    let text = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '-'));
+    let prefixed = text.len() >= 16 && PREFIXES.iter().any(|prefix| text.starts_with(prefix));
+    let long = text.len() > 40
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && text.bytes().any(|byte| byte.is_ascii_digit())
+        && text.bytes().any(|byte| byte.is_ascii_alphabetic());
+    prefixed || long
+}
+
+/// Text from outside, fit for an error message: as [`printable`], at most 64 characters, and nothing
+/// of it where it looks like a secret.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    if looks_like_secret(text) {
+        return "(not shown, it looks like a secret)".to_owned();
+    }
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", printable(&text[..end])),
+        None => printable(text),
+    }
+}
+
+/// Text that cannot drive a terminal: control characters and what reorders text are escaped.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) {
+            safe.extend(c.escape_unicode());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Characters that move a terminal's cursor or reorder what a person reads.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+}
+
+const MAX_SHOWN: usize = 64;
+
+const PREFIXES: [&str; 17] = [
+    "sk-",
+    "sk_",
+    "pk_",
+    "rk_",
+    "AIza",
+    "gsk_",
+    "xai-",
+    "hf_",
+    "r8_",
+    "pplx-",
+    "ghp_",
+    "gho_",
+    "github_pat_",
+    "AKIA",
+    "fw_",
+    "key-",
+    "eyJ",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing() {
+        assert_eq!(
+            format!("{:?}", Secret::new("sk-hidden".into())),
+            "Secret(..)"
+        );
+    }
+
+    #[test]
+    fn one_trailing_newline_goes_and_no_more() {
+        for (given, kept) in [
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a\n"),
+            ("a", "a"),
+            ("a\r", "a\r"),
+            ("\n", ""),
+            ("", ""),
+        ] {
+            let mut secret = Secret::new(given.to_owned());
+            secret.drop_trailing_newline();
+            assert_eq!(secret.expose(), kept, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_recognised_and_names_are_not() {
+        for key in [
+            "sk-proj-abcdefghijkl",
+            "gsk_0123456789abcdef",
+            "AIzaSyA-0123456789",
+            &"0a".repeat(32),
+        ] {
+            assert!(looks_like_secret(key), "{key}");
+            assert!(!shown(key).contains(&key[4..]), "{key}");
+        }
+        for name in [
+            "Prod",
+            "sk-short",
+            "mRSmhcH5ez4kSwWRlDoszXPnp95sOZ6-",
+            "my long label with many words, 2 of 3 for work",
+        ] {
+            assert!(!looks_like_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_cannot_drive_a_terminal() {
+        assert_eq!(
+            shown("a\u{1b}[2Jb\nc\u{202e}d"),
+            "a\\u{1b}[2Jb\\u{a}c\\u{202e}d"
+        );
+        assert_eq!(
+            shown(&"ü".repeat(65)).chars().count(),
+            65,
+            "64 and an ellipsis"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! The clock, and RFC 3339 timestamps with milliseconds, always in UTC.
+
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since 1970-01-01T00:00:00Z, written `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The wall clock, now. A clock set before 1970 reads as 1970.
+    #[must_use]
+    pub fn now() -> Timestamp {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp(
+            u64::try_from(since.as_millis())
+                .unwrap_or(u64::MAX)
+                .min(LAST),
+        )
+    }
+
+    /// Reads exactly the form that `Display` writes; `None` for every other spelling.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        let time = humantime::parse_rfc3339(text).ok()?;
+        let since = time.duration_since(UNIX_EPOCH).ok()?;
+        let stamp = Timestamp(u64::try_from(since.as_millis()).ok()?);
+        (stamp.to_string() == text).then_some(stamp)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(self.0)).fmt(f)
+    }
+}
+
+/// A moment on the monotonic clock by which something must be done.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// `span` from now.
+    #[must_use]
+    pub fn after(span: Duration) -> Deadline {
+        Deadline(Instant::now() + span)
+    }
+
+    /// The time left, or `None` when it is over. Never zero, so that it can be a socket's timeout.
+    #[must_use]
+    pub fn left(&self) -> Option<Duration> {
+        let left = self.0.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+}
+
+/// 9999-12-31T23:59:59.999Z, the last moment that four digits of a year can name.
+const LAST: u64 = 253_402_300_799_999;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for text in [
+            "2026-01-02T03:04:05.678Z",
+            "1970-01-01T00:00:00.000Z",
+            "9999-12-31T23:59:59.999Z",
+        ] {
+            assert_eq!(
+                Timestamp::parse(text).map(|t| t.to_string()).as_deref(),
+                Some(text)
+            );
+        }
+    }
+
+    #[test]
+    fn every_other_spelling_is_refused() {
+        for text in [
+            "",
+            "2026-01-02",
+            "2026-01-02T03:04:05Z",
+            "2026-01-02T03:04:05.67Z",
+            "2026-01-02T03:04:05.6789Z",
+            "2026-01-02 03:04:05.678Z",
+            "2026-01-02T03:04:05.678+00:00",
+            "2026-13-02T03:04:05.678Z",
+            "2026-02-30T03:04:05.678Z",
+            "1969-12-31T23:59:59.999Z",
+            "2026-01-02T03:04:60.678Z",
+            " 2026-01-02T03:04:05.678Z",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+    }
+}
