@@ -13,3 +13,5 @@ pub mod rng;
 
 pub mod key;
 
+pub mod fs;
+
