@@ -15,3 +15,6 @@ pub mod key;
 
 pub mod fs;
 
+pub mod audit;
+pub mod envelope;
+
