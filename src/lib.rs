@@ -18,3 +18,5 @@ pub mod fs;
 pub mod audit;
 pub mod envelope;
 
+pub mod keychain;
+

@@ -1,0 +1,322 @@
+//! A D-Bus client for method calls over a Unix socket, as much as the Secret Service needs.
+//!
+//! Source: the D-Bus specification, "Authentication Protocol" and "Server Addresses". Every call has
+//! a deadline, and a message has at most 1 MiB: whatever the peer sends, the worst is an error
+//! (tests/keychain.rs: `garbage_in_place_of_answers_is_an_error_and_nothing_worse`).
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use zeroize::Zeroizing;
+
+use super::Bus;
+use super::wire::{
+    self, Body, ERROR, FIXED_HEADER, METHOD_RETURN, Malformed, Message, SIGNAL, Target,
+};
+use crate::time::Deadline;
+
+/// A connection that has said hello.
+pub(super) struct Connection {
+    socket: UnixStream,
+    serial: u32,
+    /// By when everything must be done; whoever owns the connection may move it.
+    pub(super) deadline: Deadline,
+    /// Signals that arrived while something else was awaited: path and member.
+    signals: Vec<(String, String)>,
+}
+
+/// Why a call came to nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// There is no bus to talk to, or it hung up.
+    Unreachable(String),
+    /// The deadline has passed.
+    TimedOut,
+    /// The peer sent something that is not D-Bus, or not what was asked for.
+    Malformed(&'static str),
+    /// The peer answered with an error of this name.
+    Refused(String),
+}
+
+pub(super) type Result<T> = std::result::Result<T, Failure>;
+
+impl Connection {
+    /// Connects to the first of the bus's addresses that answers.
+    pub(super) fn open(bus: &Bus, deadline: Deadline) -> Result<Connection> {
+        let mut failure = Failure::Unreachable(
+            "no session bus (neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR names one)"
+                .to_owned(),
+        );
+        for address in addresses(bus) {
+            match Connection::connect(&address, deadline) {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    fn connect(address: &Address, deadline: Deadline) -> Result<Connection> {
+        let socket = connect(address)
+            .map_err(|error| Failure::Unreachable(format!("cannot connect: {error}")))?;
+        let mut connection = Connection {
+            socket,
+            serial: 0,
+            deadline,
+            signals: Vec::new(),
+        };
+        connection.authenticate()?;
+        let bus = Target {
+            destination: "org.freedesktop.DBus",
+            path: "/org/freedesktop/DBus",
+            interface: "org.freedesktop.DBus",
+        };
+        connection.call(&bus, "Hello", &Body::new(""))?;
+        Ok(connection)
+    }
+
+    /// SASL EXTERNAL without an identity of our own: the bus takes it from the socket.
+    fn authenticate(&mut self) -> Result<()> {
+        self.send(b"\0AUTH EXTERNAL\r\n")?;
+        if self.line()? != "DATA" {
+            return Err(Failure::Malformed("no DATA after AUTH EXTERNAL"));
+        }
+        self.send(b"DATA\r\n")?;
+        if !self.line()?.starts_with("OK ") {
+            return Err(Failure::Malformed("the bus does not accept this user"));
+        }
+        self.send(b"BEGIN\r\n")
+    }
+
+    /// Calls a method and waits for its reply, which is read with [`Message::body`].
+    pub(super) fn call(
+        &mut self,
+        target: &Target<'_>,
+        member: &str,
+        body: &Body,
+    ) -> Result<Message> {
+        self.serial += 1;
+        let serial = self.serial;
+        self.send(&wire::call(serial, target, member, body))?;
+        loop {
+            let message = self.receive()?;
+            match message.kind {
+                METHOD_RETURN if message.reply_serial == serial => return Ok(message),
+                ERROR if message.reply_serial == serial => {
+                    return Err(Failure::Refused(message.error_name));
+                }
+                SIGNAL if self.signals.len() < MAX_SIGNALS => {
+                    self.signals.push((message.path, message.member));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for a signal of this member from this object.
+    pub(super) fn wait_for(&mut self, path: &str, member: &str) -> Result<()> {
+        let awaited = (path.to_owned(), member.to_owned());
+        while !self.signals.contains(&awaited) {
+            let message = self.receive()?;
+            if message.kind == SIGNAL && self.signals.len() < MAX_SIGNALS {
+                self.signals.push((message.path, message.member));
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<Message> {
+        let mut bytes = Zeroizing::new(vec![0; FIXED_HEADER]);
+        self.fill(&mut bytes)?;
+        let length = wire::message_length(&bytes)?;
+        // A fresh buffer of the final size: growing the old one would leave a copy behind.
+        let mut whole = Zeroizing::new(vec![0; length]);
+        whole[..FIXED_HEADER].copy_from_slice(&bytes);
+        self.fill(&mut whole[FIXED_HEADER..])?;
+        Ok(Message::parse(whole)?)
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let mut byte = [0];
+            self.fill(&mut byte)?;
+            line.push(byte[0]);
+            if line.len() > MAX_LINE {
+                return Err(Failure::Malformed("an endless line in place of an answer"));
+            }
+        }
+        line.truncate(line.len() - 2);
+        String::from_utf8(line).map_err(|_| Failure::Malformed("an answer that is not text"))
+    }
+
+    fn fill(&mut self, mut buffer: &mut [u8]) -> Result<()> {
+        while !buffer.is_empty() {
+            // The time that is left, not a fixed span: a peer that trickles cannot extend it.
+            self.socket
+                .set_read_timeout(Some(self.deadline.left().ok_or(Failure::TimedOut)?))
+                .map_err(|error| broken(&error))?;
+            match self.socket.read(buffer) {
+                Ok(0) => return Err(Failure::Unreachable("the connection was closed".to_owned())),
+                Ok(count) => buffer = &mut buffer[count..],
+                Err(error) if is_again(&error) => {}
+                Err(error) => return Err(broken(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            self.socket
+                .set_write_timeout(Some(self.deadline.left().ok_or(Failure::TimedOut)?))
+                .map_err(|error| broken(&error))?;
+            match self.socket.write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if is_again(&error) => {}
+                Err(error) => return Err(broken(&error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Unreachable(reason) => f.write_str(reason),
+            Failure::TimedOut => f.write_str("no answer in time"),
+            Failure::Malformed(what) => {
+                write!(f, "it answered in a way that makes no sense ({what})")
+            }
+            Failure::Refused(name) => write!(f, "it answered {name}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<Malformed> for Failure {
+    fn from(malformed: Malformed) -> Failure {
+        Failure::Malformed(malformed.0)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Address {
+    Path(PathBuf),
+    Abstract(Vec<u8>),
+}
+
+/// The addresses that we can use, in order: Unix sockets by path or by abstract name.
+fn addresses(bus: &Bus) -> Vec<Address> {
+    let default = || {
+        bus.runtime_dir
+            .iter()
+            .map(|dir| Address::Path(dir.join("bus")))
+    };
+    let Some(list) = &bus.address else {
+        return default().collect();
+    };
+    let mut addresses = Vec::new();
+    for options in list
+        .split(';')
+        .filter_map(|address| address.strip_prefix("unix:"))
+    {
+        for (name, value) in options
+            .split(',')
+            .filter_map(|option| option.split_once('='))
+        {
+            match (name, unescape(value)) {
+                ("path", Some(path)) => {
+                    addresses.push(Address::Path(std::ffi::OsString::from_vec(path).into()));
+                }
+                ("abstract", Some(name)) => addresses.push(Address::Abstract(name)),
+                ("runtime", _) => addresses.extend(default()),
+                _ => {}
+            }
+        }
+    }
+    addresses
+}
+
+/// `%xx` stands for a byte.
+fn unescape(value: &str) -> Option<Vec<u8>> {
+    let mut parts = value.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        bytes.extend_from_slice(part.get(2..)?.as_bytes());
+    }
+    Some(bytes)
+}
+
+/// Connects without waiting: a Unix socket whose queue is full would block for as long as it likes.
+fn connect(address: &Address) -> io::Result<UnixStream> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    let name = match address {
+        Address::Path(path) => SocketAddrUnix::new(path)?,
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        Address::Abstract(name) => SocketAddrUnix::new_abstract_name(name)?,
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        Address::Abstract(_) => return Err(io::ErrorKind::Unsupported.into()),
+    };
+    rustix::net::connect(&socket, &name)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+fn is_again(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
+fn broken(error: &io::Error) -> Failure {
+    Failure::Unreachable(format!("the connection broke: {error}"))
+}
+
+const MAX_LINE: usize = 1024;
+const MAX_SIGNALS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_in_their_order() {
+        let list = |address: &str| {
+            addresses(&Bus {
+                address: Some(address.to_owned()),
+                runtime_dir: Some("/run/user/0".into()),
+            })
+        };
+        let path = |path: &str| Address::Path(path.into());
+        assert_eq!(
+            list("unix:path=/a%20b,guid=0;tcp:host=x;unix:abstract=c"),
+            [path("/a b"), Address::Abstract(b"c".to_vec())]
+        );
+        assert_eq!(list("unix:runtime=yes"), [path("/run/user/0/bus")]);
+        assert_eq!(list("unix:path=/a%2"), []);
+        assert_eq!(list("unix:path=/a%zz;unix:guid=0;;unix:;x"), []);
+        assert_eq!(
+            addresses(&Bus {
+                address: None,
+                runtime_dir: Some("/r".into())
+            }),
+            [path("/r/bus")]
+        );
+        assert_eq!(addresses(&Bus::default()), []);
+    }
+}

@@ -1,0 +1,132 @@
+//! The OS keychain: find, store and delete one secret by service and account, within 3 seconds.
+//!
+//! Everything goes through `keyring-core`: on Linux with our own Secret Service store, on macOS and
+//! Windows with the keyring project's native ones.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use keyring_core::{Entry, Error as Refusal};
+
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+
+#[cfg(not(any(target_os = "macos", windows)))]
+mod dbus;
+#[cfg(any(target_os = "macos", windows))]
+mod native;
+#[cfg(not(any(target_os = "macos", windows)))]
+mod secret_service;
+
+#[cfg(not(any(target_os = "macos", windows)))]
+mod wire;
+
+#[cfg(any(target_os = "macos", windows))]
+use native as platform;
+#[cfg(not(any(target_os = "macos", windows)))]
+use secret_service as platform;
+
+/// The way to the session bus, from the environment; unused on macOS and Windows.
+#[derive(Clone, Debug, Default)]
+pub struct Bus {
+    /// `DBUS_SESSION_BUS_ADDRESS`, unless empty.
+    pub address: Option<String>,
+    /// `XDG_RUNTIME_DIR`, whose `bus` is the address otherwise.
+    pub runtime_dir: Option<PathBuf>,
+}
+
+/// How long to wait for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the keychain, an operation.
+    pub service: Duration,
+    /// For a person to answer the keychain's dialog.
+    pub person: Duration,
+    /// Called once when a dialog has been asked for, so that the person can be told to look for it.
+    pub on_dialog: fn(),
+}
+
+impl Patience {
+    /// Three seconds for everything, in silence: for whoever has no person at a terminal.
+    pub const SHORT: Patience = Patience {
+        service: Duration::from_secs(3),
+        person: Duration::from_secs(3),
+        on_dialog: || {},
+    };
+}
+
+/// The keychain of this user's session. Making one opens nothing.
+#[derive(Debug)]
+pub struct Keychain {
+    store: platform::Store,
+}
+
+impl Keychain {
+    /// The keychain behind this bus.
+    #[must_use]
+    pub fn new(bus: Bus, patience: Patience) -> Keychain {
+        Keychain {
+            store: platform::Store::new(bus, patience),
+        }
+    }
+
+    /// The secret, or `None` if a keychain that works has none.
+    ///
+    /// # Errors
+    /// [`Error::KeychainUnavailable`] with what was tried; never later than [`Patience`] says.
+    pub fn find(&self, service: &str, account: &str) -> Result<Option<Secret>> {
+        match self
+            .entry(service, account)
+            .and_then(|entry| entry.get_secret())
+        {
+            Ok(bytes) => {
+                let not_text = || {
+                    Error::KeychainUnavailable(format!(
+                        "the entry {service}/{account} is not UTF-8 text"
+                    ))
+                };
+                Secret::from_bytes(bytes).map(Some).ok_or_else(not_text)
+            }
+            Err(Refusal::NoEntry) => Ok(None),
+            Err(refusal) => Err(self.unavailable(&refusal)),
+        }
+    }
+
+    /// Stores the secret; one that is there already is replaced.
+    ///
+    /// # Errors
+    /// As [`Keychain::find`].
+    pub fn store(&self, service: &str, account: &str, secret: &Secret) -> Result<()> {
+        let stored = self
+            .entry(service, account)
+            .and_then(|entry| entry.set_secret(secret.expose().as_bytes()));
+        stored.map_err(|refusal| self.unavailable(&refusal))
+    }
+
+    /// Deletes the secret; `false` if there was none.
+    ///
+    /// # Errors
+    /// As [`Keychain::find`].
+    pub fn delete(&self, service: &str, account: &str) -> Result<bool> {
+        match self
+            .entry(service, account)
+            .and_then(|entry| entry.delete_credential())
+        {
+            Ok(()) => Ok(true),
+            Err(Refusal::NoEntry) => Ok(false),
+            Err(refusal) => Err(self.unavailable(&refusal)),
+        }
+    }
+
+    fn entry(&self, service: &str, account: &str) -> keyring_core::Result<Entry> {
+        keyring_core::api::CredentialStoreApi::build(&self.store, service, account, None)
+    }
+
+    fn unavailable(&self, refusal: &Refusal) -> Error {
+        let reason = match refusal {
+            Refusal::NoStorageAccess(cause) | Refusal::PlatformFailure(cause) => cause.to_string(),
+            other => other.to_string(),
+        };
+        Error::KeychainUnavailable(format!("{}: {reason}", self.store))
+    }
+}

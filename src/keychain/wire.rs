@@ -1,0 +1,560 @@
+//! D-Bus messages as bytes: what the Secret Service's calls and answers are made of.
+//!
+//! Source: the D-Bus specification, "Type System" and "Message Protocol". Reading is checked against
+//! bounds at every step: whatever the bytes are, the worst is an error (tests at the foot). Buffers
+//! are wiped, because secrets pass through them.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// The bytes are not D-Bus, or not of the type that was asked for.
+#[derive(Debug)]
+pub(super) struct Malformed(pub(super) &'static str);
+
+type Result<T> = std::result::Result<T, Malformed>;
+
+/// Whom a call is for.
+pub(super) struct Target<'a> {
+    pub(super) destination: &'a str,
+    pub(super) path: &'a str,
+    pub(super) interface: &'a str,
+}
+
+/// A call's arguments, marshalled little-endian.
+pub(super) struct Body {
+    signature: &'static str,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Body {
+    /// No arguments yet; `signature` says which will follow.
+    pub(super) fn new(signature: &'static str) -> Body {
+        // Large enough that no secret outgrows it and leaves a copy: 64 KiB and the names around it.
+        Body {
+            signature,
+            bytes: Zeroizing::new(Vec::with_capacity(if signature.is_empty() {
+                0
+            } else {
+                80 * 1024
+            })),
+        }
+    }
+
+    pub(super) fn string(mut self, text: &str) -> Body {
+        string(&mut self.bytes, text);
+        self
+    }
+
+    pub(super) fn boolean(mut self, value: bool) -> Body {
+        uint32(&mut self.bytes, u32::from(value));
+        self
+    }
+
+    /// A variant that holds a string.
+    pub(super) fn string_variant(mut self, text: &str) -> Body {
+        signature(&mut self.bytes, "s");
+        string(&mut self.bytes, text);
+        self
+    }
+
+    /// `ao`.
+    pub(super) fn paths(mut self, paths: &[String]) -> Body {
+        array(&mut self.bytes, 4, |bytes| {
+            paths.iter().for_each(|path| string(bytes, path));
+        });
+        self
+    }
+
+    /// `a{ss}`.
+    pub(super) fn strings(mut self, pairs: &[(&str, &str)]) -> Body {
+        attributes(&mut self.bytes, pairs);
+        self
+    }
+
+    /// `a{sv}` with a label and attributes, each under its property's name.
+    pub(super) fn properties(
+        mut self,
+        label: (&str, &str),
+        pairs: (&str, &[(&str, &str)]),
+    ) -> Body {
+        array(&mut self.bytes, 8, |bytes| {
+            string(bytes, label.0);
+            signature(bytes, "s");
+            string(bytes, label.1);
+            align(bytes, 8);
+            string(bytes, pairs.0);
+            signature(bytes, "a{ss}");
+            attributes(bytes, pairs.1);
+        });
+        self
+    }
+
+    /// The Secret Service's `(oayays)`: session, no parameters, value, content type.
+    pub(super) fn secret(mut self, session: &str, value: &[u8], content_type: &str) -> Body {
+        align(&mut self.bytes, 8);
+        string(&mut self.bytes, session);
+        array(&mut self.bytes, 1, |_| {});
+        array(&mut self.bytes, 1, |bytes| bytes.extend_from_slice(value));
+        string(&mut self.bytes, content_type);
+        self
+    }
+}
+
+pub(super) fn call(
+    serial: u32,
+    target: &Target<'_>,
+    member: &str,
+    body: &Body,
+) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(1024 + body.bytes.len()));
+    bytes.extend_from_slice(&[b'l', METHOD_CALL, 0, PROTOCOL]);
+    uint32(&mut bytes, length(body.bytes.len()));
+    uint32(&mut bytes, serial);
+    array(&mut bytes, 8, |bytes| {
+        for (code, kind, value) in [
+            (FIELD_PATH, "o", target.path),
+            (FIELD_INTERFACE, "s", target.interface),
+            (FIELD_MEMBER, "s", member),
+            (FIELD_DESTINATION, "s", target.destination),
+        ] {
+            align(bytes, 8);
+            bytes.push(code);
+            signature(bytes, kind);
+            string(bytes, value);
+        }
+        if !body.signature.is_empty() {
+            align(bytes, 8);
+            bytes.push(FIELD_SIGNATURE);
+            signature(bytes, "g");
+            signature(bytes, body.signature);
+        }
+    });
+    align(&mut bytes, 8);
+    bytes.extend_from_slice(&body.bytes);
+    bytes
+}
+
+fn align(bytes: &mut Vec<u8>, to: usize) {
+    bytes.resize(bytes.len().next_multiple_of(to), 0);
+}
+
+fn uint32(bytes: &mut Vec<u8>, value: u32) {
+    align(bytes, 4);
+    bytes.extend_from_slice(&value.to_le_bytes());
+}
+
+fn string(bytes: &mut Vec<u8>, text: &str) {
+    uint32(bytes, length(text.len()));
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.push(0);
+}
+
+fn signature(bytes: &mut Vec<u8>, text: &str) {
+    bytes.push(u8::try_from(text.len()).unwrap_or(0));
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.push(0);
+}
+
+fn attributes(bytes: &mut Vec<u8>, pairs: &[(&str, &str)]) {
+    array(bytes, 8, |bytes| {
+        for (name, value) in pairs {
+            align(bytes, 8);
+            string(bytes, name);
+            string(bytes, value);
+        }
+    });
+}
+
+/// An array: its length in bytes, padding to the first element (not counted), the elements.
+fn array(bytes: &mut Vec<u8>, element: usize, fill: impl FnOnce(&mut Vec<u8>)) {
+    uint32(bytes, 0);
+    let at = bytes.len() - 4;
+    align(bytes, element);
+    let start = bytes.len();
+    fill(bytes);
+    let size = length(bytes.len() - start);
+    bytes[at..at + 4].copy_from_slice(&size.to_le_bytes());
+}
+
+/// Nothing that we send comes near 4 GiB; a wrong length would be refused by the peer.
+fn length(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+/// A message from the bus, its header read.
+pub(super) struct Message {
+    pub(super) kind: u8,
+    pub(super) reply_serial: u32,
+    pub(super) error_name: String,
+    pub(super) path: String,
+    pub(super) member: String,
+    signature: String,
+    big_endian: bool,
+    bytes: Zeroizing<Vec<u8>>,
+    body_at: usize,
+}
+
+/// The length of the whole message, from the first 16 bytes of it.
+pub(super) fn message_length(head: &[u8]) -> Result<usize> {
+    let mut reader = Reader {
+        bytes: head,
+        at: 4,
+        big_endian: is_big_endian(head)?,
+    };
+    let body = reader.uint32()? as usize;
+    reader.at = 12;
+    let fields = reader.uint32()? as usize;
+    if body > MAX_MESSAGE || fields > MAX_MESSAGE {
+        return Err(Malformed("a message over 1 MiB"));
+    }
+    let length = (FIXED_HEADER + fields).next_multiple_of(8) + body;
+    if length > MAX_MESSAGE {
+        Err(Malformed("a message over 1 MiB"))
+    } else {
+        Ok(length)
+    }
+}
+
+fn is_big_endian(head: &[u8]) -> Result<bool> {
+    match head.first() {
+        Some(b'l') => Ok(false),
+        Some(b'B') => Ok(true),
+        _ => Err(Malformed("not a D-Bus message")),
+    }
+}
+
+impl Message {
+    pub(super) fn parse(bytes: Zeroizing<Vec<u8>>) -> Result<Message> {
+        let big_endian = is_big_endian(&bytes)?;
+        let mut reader = Reader {
+            bytes: &bytes,
+            at: 0,
+            big_endian,
+        };
+        let kind = *reader.take(4)?.get(1).ok_or(CUT)?;
+        reader.take(8)?;
+        let (mut reply_serial, mut names) = (0, <[String; 10]>::default());
+        let end = reader.array_end(8)?;
+        while reader.at < end {
+            reader.align(8)?;
+            let code = reader.byte()?;
+            match reader.signature()? {
+                "s" | "o" => {
+                    let value = reader.string()?;
+                    if let Some(name) = names.get_mut(usize::from(code)) {
+                        *name = value.to_owned();
+                    }
+                }
+                "g" => {
+                    let value = reader.signature()?;
+                    if let Some(name) = names.get_mut(usize::from(code)) {
+                        *name = value.to_owned();
+                    }
+                }
+                "u" if code == FIELD_REPLY_SERIAL => reply_serial = reader.uint32()?,
+                "u" => drop(reader.uint32()?),
+                _ => return Err(Malformed("a header field of an unknown type")),
+            }
+        }
+        reader.align(8)?;
+        let body_at = reader.at;
+        let [_, path, _, member, error_name, _, _, _, signature, _] = names;
+        Ok(Message {
+            kind,
+            reply_serial,
+            error_name,
+            path,
+            member,
+            signature,
+            big_endian,
+            bytes,
+            body_at,
+        })
+    }
+
+    /// A reader of the body, which must be of this type.
+    pub(super) fn body(&self, signature: &str) -> Result<Reader<'_>> {
+        if self.signature != signature {
+            return Err(Malformed("an answer of another type"));
+        }
+        // Offsets count from the body's start, which is a multiple of 8, the largest alignment.
+        Ok(Reader {
+            bytes: self.bytes.get(self.body_at..).unwrap_or_default(),
+            at: 0,
+            big_endian: self.big_endian,
+        })
+    }
+}
+
+/// Reads marshalled values; every step is checked against the end.
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    big_endian: bool,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn boolean(&mut self) -> Result<bool> {
+        Ok(self.uint32()? != 0)
+    }
+
+    /// A string or an object path.
+    pub(super) fn string(&mut self) -> Result<&'a str> {
+        let length = self.uint32()? as usize;
+        self.text(length)
+    }
+
+    pub(super) fn signature(&mut self) -> Result<&'a str> {
+        let length = usize::from(self.byte()?);
+        self.text(length)
+    }
+
+    /// `ay`.
+    pub(super) fn byte_array(&mut self) -> Result<&'a [u8]> {
+        let end = self.array_end(1)?;
+        self.take(end - self.at)
+    }
+
+    /// `ao`.
+    pub(super) fn paths(&mut self) -> Result<Vec<String>> {
+        let end = self.array_end(4)?;
+        let mut paths = Vec::new();
+        while self.at < end {
+            paths.push(self.string()?.to_owned());
+        }
+        Ok(paths)
+    }
+
+    /// `a{ss}`.
+    pub(super) fn strings(&mut self) -> Result<Vec<(&'a str, &'a str)>> {
+        let end = self.array_end(8)?;
+        let mut pairs = Vec::new();
+        while self.at < end {
+            self.align(8)?;
+            pairs.push((self.string()?, self.string()?));
+        }
+        Ok(pairs)
+    }
+
+    /// The start of a struct.
+    pub(super) fn structure(&mut self) -> Result<()> {
+        self.align(8)
+    }
+
+    fn uint32(&mut self) -> Result<u32> {
+        self.align(4)?;
+        let bytes = self.take(4)?.try_into().map_err(|_| CUT)?;
+        Ok(if self.big_endian {
+            u32::from_be_bytes(bytes)
+        } else {
+            u32::from_le_bytes(bytes)
+        })
+    }
+
+    fn byte(&mut self) -> Result<u8> {
+        self.take(1)?.first().copied().ok_or(CUT)
+    }
+
+    fn text(&mut self, length: usize) -> Result<&'a str> {
+        let bytes = self.take(length)?;
+        if self.byte()? != 0 {
+            return Err(Malformed("a string without its end"));
+        }
+        std::str::from_utf8(bytes).map_err(|_| Malformed("a string that is not UTF-8"))
+    }
+
+    fn array_end(&mut self, element: usize) -> Result<usize> {
+        let length = self.uint32()? as usize;
+        self.align(element)?;
+        let end = self.at.checked_add(length).ok_or(CUT)?;
+        if end > self.bytes.len() {
+            Err(CUT)
+        } else {
+            Ok(end)
+        }
+    }
+
+    fn align(&mut self, to: usize) -> Result<()> {
+        self.take(self.at.next_multiple_of(to) - self.at).map(drop)
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+        let end = self.at.checked_add(count).ok_or(CUT)?;
+        let taken = self.bytes.get(self.at..end).ok_or(CUT)?;
+        self.at = end;
+        Ok(taken)
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+const CUT: Malformed = Malformed("a value that runs past its message");
+const MAX_MESSAGE: usize = 1024 * 1024;
+/// The part of a header that comes before its fields.
+pub(super) const FIXED_HEADER: usize = 16;
+const PROTOCOL: u8 = 1;
+const METHOD_CALL: u8 = 1;
+pub(super) const METHOD_RETURN: u8 = 2;
+pub(super) const ERROR: u8 = 3;
+pub(super) const SIGNAL: u8 = 4;
+const FIELD_PATH: u8 = 1;
+const FIELD_INTERFACE: u8 = 2;
+const FIELD_MEMBER: u8 = 3;
+const FIELD_REPLY_SERIAL: u8 = 5;
+const FIELD_DESTINATION: u8 = 6;
+const FIELD_SIGNATURE: u8 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TARGET: Target<'_> = Target {
+        destination: "org.freedesktop.secrets",
+        path: "/org/freedesktop/secrets",
+        interface: "a.b",
+    };
+
+    fn calls() -> Vec<(&'static str, Vec<u8>)> {
+        let attributes = [("service", "s"), ("account", "a")];
+        [
+            Body::new(""),
+            Body::new("sv").string("plain").string_variant(""),
+            Body::new("a{ss}").strings(&attributes),
+            Body::new("aoao")
+                .paths(&["/a".into(), "/b/c".into()])
+                .paths(&[]),
+            Body::new("(oayays)").secret("/session", b"secret", "text/plain"),
+            Body::new("a{sv}(oayays)b")
+                .properties(("label", "l"), ("attributes", &attributes))
+                .secret("/session", b"secret", "text/plain")
+                .boolean(true),
+        ]
+        .into_iter()
+        .map(|body| (body.signature, call(7, &TARGET, "Member", &body).to_vec()))
+        .collect()
+    }
+
+    /// Reads everything that any answer may have, in every way; only panics matter.
+    fn read_all(bytes: &[u8]) -> Result<()> {
+        if let Ok(length) = message_length(&bytes[..FIXED_HEADER.min(bytes.len())]) {
+            assert!(length <= MAX_MESSAGE);
+        }
+        let message = Message::parse(Zeroizing::new(bytes.to_vec()))?;
+        let body = || message.body(&message.signature);
+        let _ = body()?.paths();
+        let _ = body()?.strings();
+        let _ = body()?.byte_array();
+        let _ = body()?.boolean();
+        let mut variant = body()?;
+        let _ = variant.signature().and_then(|_| variant.string());
+        let mut secret = body()?;
+        secret.structure()?;
+        secret.string()?;
+        secret.byte_array()?;
+        secret.byte_array()?;
+        secret.string().map(drop)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for (signature, bytes) in calls() {
+            assert_eq!(message_length(&bytes[..FIXED_HEADER]).unwrap(), bytes.len());
+            let message = Message::parse(Zeroizing::new(bytes)).unwrap();
+            assert_eq!(
+                (message.kind, message.path.as_str(), message.member.as_str()),
+                (METHOD_CALL, TARGET.path, "Member")
+            );
+            let mut body = message.body(signature).unwrap();
+            match signature {
+                "aoao" => {
+                    assert_eq!(body.paths().unwrap(), ["/a", "/b/c"]);
+                    assert!(body.paths().unwrap().is_empty());
+                }
+                "a{ss}" => assert_eq!(
+                    body.strings().unwrap(),
+                    [("service", "s"), ("account", "a")]
+                ),
+                "(oayays)" => {
+                    body.structure().unwrap();
+                    assert_eq!(body.string().unwrap(), "/session");
+                    assert_eq!(body.byte_array().unwrap(), b"");
+                    assert_eq!(body.byte_array().unwrap(), b"secret");
+                    assert_eq!(body.string().unwrap(), "text/plain");
+                }
+                _ => {}
+            }
+            assert!(
+                message.body("x").is_err(),
+                "an answer of another type is refused"
+            );
+        }
+    }
+
+    #[test]
+    fn big_endian_is_read_too() {
+        let mut bytes = vec![b'B', METHOD_RETURN, 0, PROTOCOL];
+        for word in [4_u32, 9, 15] {
+            bytes.extend(word.to_be_bytes());
+        }
+        bytes.extend([FIELD_REPLY_SERIAL, 1, b'u', 0]);
+        bytes.extend(7_u32.to_be_bytes());
+        bytes.extend([FIELD_SIGNATURE, 1, b'g', 0, 1, b'b', 0, 0]);
+        bytes.extend(1_u32.to_be_bytes());
+        assert_eq!(message_length(&bytes[..FIXED_HEADER]).unwrap(), bytes.len());
+        let message = Message::parse(Zeroizing::new(bytes)).unwrap();
+        assert_eq!((message.kind, message.reply_serial), (METHOD_RETURN, 7));
+        assert!(message.body("b").unwrap().boolean().unwrap());
+    }
+
+    #[test]
+    fn nothing_panics_on_any_bytes() {
+        let mut refused = 0_u32;
+        let mut check = |bytes: &[u8]| refused += u32::from(read_all(bytes).is_err());
+        for (_, bytes) in calls() {
+            for length in 0..bytes.len() {
+                check(&bytes[..length]);
+            }
+            for at in 0..bytes.len() {
+                for byte in 0..=u8::MAX {
+                    let mut changed = bytes.clone();
+                    changed[at] = byte;
+                    check(&changed);
+                }
+            }
+            // Lengths at the edge of every integer, in every place where one can be.
+            for at in (0..bytes.len().saturating_sub(4)).step_by(4) {
+                for length in [
+                    u32::MAX,
+                    u32::MAX - 3,
+                    i32::MAX as u32,
+                    1 << 20,
+                    (1 << 20) + 1,
+                    1 << 26,
+                ] {
+                    let mut changed = bytes.clone();
+                    changed[at..at + 4].copy_from_slice(&length.to_le_bytes());
+                    check(&changed);
+                }
+            }
+        }
+        // xorshift64 with a fixed seed, behind a head that gets past the first checks.
+        let mut state = 0x2545_F491_4F6C_DD1D_u64;
+        for _ in 0..50_000 {
+            let mut bytes =
+                b"l\x02\x00\x01\x20\x00\x00\x00\x01\x00\x00\x00\x20\x00\x00\x00".to_vec();
+            while bytes.len() < 80 {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                bytes.extend(state.to_le_bytes().map(|byte| byte & 0x7F));
+            }
+            check(&bytes);
+        }
+        assert!(refused > 50_000);
+    }
+}
