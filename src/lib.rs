@@ -20,3 +20,5 @@ pub mod envelope;
 
 pub mod keychain;
 
+pub mod passphrase;
+
