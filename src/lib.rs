@@ -22,3 +22,5 @@ pub mod keychain;
 
 pub mod passphrase;
 
+pub mod store;
+
