@@ -1,4 +1,18 @@
-//! The encrypted key store behind `lf`.
+//! The encrypted key store behind `lf`: what a program that wants a key uses.
+//!
+//! ```no_run
+//! use local_keys::host::Environment;
+//! use local_keys::keychain::{Keychain, Patience};
+//! use local_keys::store::Store;
+//!
+//! let environment = Environment::read();
+//! let store = Store::at(environment.keys()?);
+//! let keychain = Keychain::new(environment.bus.clone(), Patience::SHORT);
+//! let (passphrase, _) = local_keys::passphrase::find(&environment.passphrase, &keychain)?;
+//! let value = store.resolve(&store.select("Prod")?, &passphrase)?;
+//! assert!(value.expose().starts_with("sk-"));
+//! # Ok::<(), local_keys::error::Error>(())
+//! ```
 //!
 //! The rooms follow, each importing only those above it (tests/architecture.rs).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -24,3 +38,6 @@ pub mod passphrase;
 
 pub mod store;
 
+pub mod doctor;
+
+pub mod host;

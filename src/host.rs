@@ -1,0 +1,184 @@
+//! The process: its arguments, its environment, its three streams, and its defences.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::keychain::Bus;
+use crate::passphrase::Sources;
+
+/// Makes this process a poor source of secrets, before it has any: no core dumps, no tracing by the
+/// same user (Linux: `PR_SET_DUMPABLE`), and files that only their owner can read.
+/// (tests/secrecy.rs: `the_process_hardens_itself_before_it_does_anything`)
+///
+/// Best effort: a sandbox that forbids one of these is no reason to refuse work.
+#[cfg(unix)]
+pub fn harden() {
+    use rustix::process::{Resource, Rlimit};
+    let _ = rustix::process::setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    );
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
+/// Nothing of the kind exists here.
+#[cfg(not(unix))]
+pub fn harden() {}
+
+/// The arguments after the program's name.
+#[must_use]
+pub fn args() -> Vec<OsString> {
+    env::args_os().skip(1).collect()
+}
+
+/// What the environment variables say. An empty variable counts as unset.
+#[derive(Debug, Default)]
+pub struct Environment {
+    home: Option<PathBuf>,
+    runtime_dir: Option<PathBuf>,
+    keys_dir: Option<PathBuf>,
+    /// Where the passphrase may come from.
+    pub passphrase: Sources,
+    /// The way to the keychain.
+    pub bus: Bus,
+    /// May output be coloured, as far as the environment has a say?
+    pub colour: bool,
+}
+
+impl Environment {
+    /// Reads it, once.
+    #[must_use]
+    pub fn read() -> Environment {
+        let path = |name| variable(name).map(PathBuf::from);
+        Environment {
+            home: path(if cfg!(windows) { "USERPROFILE" } else { "HOME" }),
+            runtime_dir: path("LENSERFIGHT_RUNTIME_DIR"),
+            keys_dir: path("LENSERFIGHT_KEYS_DIR"),
+            passphrase: Sources {
+                variable: variable("LENSERFIGHT_KEYS_PASSPHRASE"),
+                file: path("LENSERFIGHT_KEYS_PASSPHRASE_FILE"),
+                credential: path("CREDENTIALS_DIRECTORY")
+                    .map(|dir| dir.join("lenserfight-keys-passphrase")),
+                force: variable("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV")
+                    .is_some_and(|value| value == "1"),
+            },
+            bus: Bus {
+                address: variable("DBUS_SESSION_BUS_ADDRESS")
+                    .and_then(|address| address.into_string().ok()),
+                runtime_dir: path("XDG_RUNTIME_DIR"),
+            },
+            colour: variable("NO_COLOR").is_none()
+                && variable("TERM").is_none_or(|term| term != "dumb"),
+        }
+    }
+
+    /// Where everything of ours is: `$LENSERFIGHT_RUNTIME_DIR`, else `~/.lenserfight`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is no home to put it in.
+    pub fn root(&self) -> Result<PathBuf> {
+        let home = || self.home.as_ref().map(|home| home.join(".lenserfight"));
+        let neither =
+            || Error::usage("neither HOME nor LENSERFIGHT_RUNTIME_DIR says where the keys are");
+        self.runtime_dir.clone().or_else(home).ok_or_else(neither)
+    }
+
+    /// Where the keys are: `$LENSERFIGHT_KEYS_DIR`, else `keys` in the root.
+    ///
+    /// # Errors
+    /// As [`Environment::root`].
+    pub fn keys(&self) -> Result<PathBuf> {
+        match &self.keys_dir {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(self.root()?.join("keys")),
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Can a person type here, and see what we ask?
+#[must_use]
+pub fn has_person() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Is standard input a terminal?
+#[must_use]
+pub fn input_is_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// Is standard output a terminal?
+#[must_use]
+pub fn output_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Is standard error a terminal?
+#[must_use]
+pub fn errors_are_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Up to `limit` + 1 bytes of standard input, so that the caller sees when there are more than
+/// `limit`. Read without std's buffer, which would keep a copy.
+///
+/// # Errors
+/// What the system says.
+pub fn read_input(limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+    // All of it from the start, because growing would leave copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
+    input()
+        .and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| Error::from_io("read", "standard input".as_ref(), error))?;
+    Ok(bytes)
+}
+
+/// Standard input as a file of its own, unbuffered.
+///
+/// # Errors
+/// What the system says.
+pub fn input() -> io::Result<File> {
+    #[cfg(unix)]
+    return Ok(std::os::fd::AsFd::as_fd(&io::stdin())
+        .try_clone_to_owned()?
+        .into());
+    #[cfg(windows)]
+    return Ok(std::os::windows::io::AsHandle::as_handle(&io::stdin())
+        .try_clone_to_owned()?
+        .into());
+}
+
+/// Writes to standard output, all of it or an error, unbuffered.
+///
+/// # Errors
+/// [`Error::Output`].
+pub fn print(text: &str) -> Result<()> {
+    #[cfg(unix)]
+    let output = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned();
+    #[cfg(windows)]
+    let output = std::os::windows::io::AsHandle::as_handle(&io::stdout()).try_clone_to_owned();
+    output
+        .map(File::from)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(Error::Output)
+}
+
+/// Writes to standard error; when that fails there is nobody left to tell.
+pub fn complain(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
