@@ -1,0 +1,189 @@
+//! Flags, values and operands of one command, by the rules of its help page.
+//!
+//! pico-args is lax: it takes flags for values, accepts them after `--`, and passes over repeats and
+//! typos. So values are read before flags, argv is cut at `--` first, and nothing may be left over.
+
+use std::ffi::{OsStr, OsString};
+
+use local_keys::error::{Error, Result};
+use local_keys::key::KeyId;
+use local_keys::secret::{looks_like_secret, shown};
+use pico_args::Arguments;
+
+use super::help::Page;
+
+/// What was given, nothing of it unknown.
+pub(super) struct Args {
+    values: Vec<(&'static str, String)>,
+    flags: Vec<&'static str>,
+    operands: Vec<String>,
+}
+
+impl Args {
+    /// Takes the words apart; `None` if they ask for help.
+    pub(super) fn take(page: &Page, mut words: Vec<OsString>) -> Result<Option<Args>> {
+        let end = words
+            .iter()
+            .position(|word| word == "--")
+            .unwrap_or(words.len());
+        let mut after = words.split_off(end);
+        if words.iter().any(|word| word == "--help" || word == "-h") {
+            return Ok(None);
+        }
+        refuse_secrets(&words)?;
+        let mut given = Args {
+            values: Vec::new(),
+            flags: Vec::new(),
+            operands: Vec::new(),
+        };
+        let (words, joined) = split_joined(page, words);
+        let mut parser = Arguments::from_vec(words);
+        for name in page.values() {
+            let value =
+                parser.opt_value_from_os_str(name, |value| Ok::<_, Error>(value.to_owned()));
+            let value = value.map_err(|_| Error::usage(format!("{name} needs a value")))?;
+            let Some(value) = value.map(text).transpose()? else {
+                continue;
+            };
+            if value.starts_with('-') && !joined.contains(&name) {
+                let sentence = format!(
+                    "{name} needs a value, and a flag follows it; write {name}=VALUE if the value begins with a dash"
+                );
+                return Err(Error::usage(sentence));
+            }
+            given.values.push((name, value));
+        }
+        for name in page.flags() {
+            if parser.contains(name) {
+                given.flags.push(name);
+            }
+        }
+        for word in parser.finish() {
+            if word.as_encoded_bytes().starts_with(b"-") {
+                return Err(left_over(page, &word));
+            }
+            given.operands.push(operand(word)?);
+        }
+        for word in after.drain(..).skip(1) {
+            given.operands.push(operand(word)?);
+        }
+        Ok(Some(given))
+    }
+
+    pub(super) fn flag(&self, name: &str) -> bool {
+        self.flags.contains(&name)
+    }
+
+    pub(super) fn value(&mut self, name: &str) -> Option<String> {
+        let at = self.values.iter().position(|(given, _)| *given == name)?;
+        Some(self.values.swap_remove(at).1)
+    }
+
+    pub(super) fn has_operands(&self) -> bool {
+        !self.operands.is_empty()
+    }
+
+    pub(super) fn no_operands(&self) -> Result<()> {
+        match self.operands.first() {
+            None => Ok(()),
+            Some(operand) => Err(Error::usage(format!(
+                "\"{}\" is one argument too many",
+                shown(operand)
+            ))),
+        }
+    }
+
+    pub(super) fn one_operand(&mut self, what: &str) -> Result<String> {
+        let mut operands = self.operands(what)?;
+        match (operands.pop(), operands.len()) {
+            (Some(only), 0) => Ok(only),
+            _ => Err(Error::usage(format!(
+                "one {what} is enough; several were given"
+            ))),
+        }
+    }
+
+    pub(super) fn operands(&mut self, what: &str) -> Result<Vec<String>> {
+        if self.operands.is_empty() {
+            return Err(Error::usage(format!("the {what} is missing")));
+        }
+        Ok(std::mem::take(&mut self.operands))
+    }
+}
+
+/// `--name=value` as two words, and the names that were so written.
+fn split_joined(page: &Page, words: Vec<OsString>) -> (Vec<OsString>, Vec<&'static str>) {
+    let (mut split, mut names) = (Vec::new(), Vec::new());
+    for word in words {
+        let joined = word.to_str().and_then(|word| word.split_once('='));
+        let known = joined
+            .and_then(|(name, value)| Some((page.values().find(|known| *known == name)?, value)));
+        match known {
+            Some((name, value)) => {
+                split.extend([name.into(), value.into()]);
+                names.push(name);
+            }
+            None => split.push(word),
+        }
+    }
+    (split, names)
+}
+
+fn left_over(page: &Page, word: &OsStr) -> Error {
+    let word = word.to_string_lossy();
+    // Not what follows the equals sign: it may be anything.
+    let name = word.split('=').next().unwrap_or_default();
+    let is_known = page.values().chain(page.flags()).any(|known| known == name);
+    let has_value = page.values().any(|known| known == name);
+    Error::usage(match (is_known, has_value || word == name) {
+        (true, true) => format!("{name} is given more than once"),
+        (true, false) => format!("{name} takes no value"),
+        (false, _) => format!(
+            "lf {} has no flag {}; an ID that begins with a dash goes after --",
+            page.name,
+            shown(name)
+        ),
+    })
+}
+
+/// People try this, and then the secret is in the shell's history and in every process list.
+fn refuse_secrets(words: &[OsString]) -> Result<()> {
+    let names = words
+        .iter()
+        .filter_map(|word| word.to_str()?.split('=').next());
+    if names.into_iter().any(|name| SECRET_FLAGS.contains(&name)) {
+        return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
+    }
+    Ok(())
+}
+
+fn operand(word: OsString) -> Result<String> {
+    let text = text(word)?;
+    if looks_like_secret(&text) && KeyId::parse(&text).is_err() || is_plainly_secret(&text) {
+        return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
+    }
+    Ok(text)
+}
+
+/// By its prefix, even where the rest would make an id of ours.
+fn is_plainly_secret(text: &str) -> bool {
+    text.starts_with("sk-") && looks_like_secret(text)
+}
+
+fn text(word: OsString) -> Result<String> {
+    word.into_string()
+        .map_err(|_| Error::usage("an argument is not UTF-8 text"))
+}
+
+pub(super) const ON_STDIN: &str = "no secret is taken from the command line, where the shell records it and every local process can read it; pass it on standard input";
+const SECRET_FLAGS: [&str; 9] = [
+    "--key",
+    "--value",
+    "--secret",
+    "--api-key",
+    "--raw-key",
+    "--apikey",
+    "--token",
+    "--passphrase",
+    "--password",
+];

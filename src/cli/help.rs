@@ -1,0 +1,319 @@
+//! The help pages, one table: it also says which flags a command has.
+
+use std::fmt::Write;
+
+/// One page; `""` is the program's, a page without a synopsis of its own flags names a group.
+pub(super) struct Page {
+    /// The words behind `lf`.
+    pub(super) name: &'static str,
+    /// One line for the group's page.
+    summary: &'static str,
+    /// What may follow the name.
+    pub(super) synopsis: &'static str,
+    /// What to type, and what that does; the first thing that people look for.
+    examples: &'static [(&'static str, &'static str)],
+    /// Flags and values (those have a word behind them), and what they do.
+    flags: &'static [(&'static str, &'static str)],
+    /// What else there is to know.
+    notes: &'static str,
+}
+
+impl Page {
+    /// What to type for it.
+    pub(super) fn full_name(&self) -> String {
+        if self.name.is_empty() {
+            "lf".to_owned()
+        } else {
+            format!("lf {}", self.name)
+        }
+    }
+
+    /// Is this a command, and not a group of them?
+    pub(super) fn is_command(&self) -> bool {
+        !self.synopsis.contains("COMMAND")
+    }
+
+    /// The names of flags that take a value.
+    pub(super) fn values(&self) -> impl Iterator<Item = &'static str> {
+        self.flags
+            .iter()
+            .filter_map(|(flag, _)| flag.split_once(' ').map(|(name, _)| name))
+    }
+
+    /// The names of flags that take none.
+    pub(super) fn flags(&self) -> impl Iterator<Item = &'static str> {
+        self.flags
+            .iter()
+            .map(|(flag, _)| *flag)
+            .filter(|flag| !flag.contains(' '))
+    }
+
+    #[cfg(test)]
+    pub(super) fn example_arguments(&self) -> &'static str {
+        let (line, _) = self.examples[0];
+        let arguments = &line[line.find(self.name).unwrap() + self.name.len()..];
+        arguments.split('|').next().unwrap()
+    }
+}
+
+/// A page, for standard output.
+pub(super) fn text(page: &Page) -> String {
+    let mut text = String::new();
+    for (line, what) in page.examples {
+        let _ = writeln!(text, "  {line}\n      {what}");
+    }
+    let _ = writeln!(
+        text,
+        "\n{} {}\n  {}",
+        page.full_name(),
+        page.synopsis,
+        page.summary
+    );
+    let width = page
+        .flags
+        .iter()
+        .map(|(flag, _)| flag.len())
+        .max()
+        .unwrap_or(0);
+    for (flag, what) in page.flags {
+        let _ = writeln!(text, "  {flag:width$}  {what}");
+    }
+    let members: Vec<&Page> = PAGES
+        .iter()
+        .filter(|member| is_member(page, member))
+        .collect();
+    if !members.is_empty() {
+        text.push('\n');
+    }
+    let width = members
+        .iter()
+        .map(|member| member.name.len())
+        .max()
+        .unwrap_or(0);
+    for member in members {
+        let _ = writeln!(text, "  lf {:width$}  {}", member.name, member.summary);
+    }
+    if !page.notes.is_empty() {
+        let _ = writeln!(text, "\n{}", page.notes);
+    }
+    text
+}
+
+/// Name and version.
+pub(super) fn version() -> String {
+    concat!("lf ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
+}
+
+/// Is the second page below the first, by one word?
+fn is_member(group: &Page, page: &Page) -> bool {
+    let rest = match group.name {
+        "" => Some(page.name),
+        name => page
+            .name
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix(' ')),
+    };
+    !group.is_command() && rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(' '))
+}
+
+const ID: &str = "ID is a key's id, or 4 or more of its first characters, or a label or provider that only one key\nhas. An ID that begins with a dash goes after --.";
+
+pub(super) const PAGES: &[Page] = &[
+    Page {
+        name: "",
+        summary: "An encrypted store for the API keys you pay for, on this machine.",
+        synopsis: "COMMAND [--help]",
+        examples: &[
+            (
+                "lf keys init",
+                "makes the store, and a master passphrase in the keychain",
+            ),
+            (
+                "lf keys add --provider openai --label Prod",
+                "asks for the key's value, unseen, and stores it",
+            ),
+            ("lf keys list", "shows what is there"),
+        ],
+        flags: &[
+            ("--help", "this, or the help of a command"),
+            ("--version", "name and version"),
+        ],
+        notes: "Exit codes: 0 done, 1 failed, 2 usage, refused or aborted, 3 a check or precondition failed.\nResults go to standard output, everything else to standard error.",
+    },
+    Page {
+        name: "keys",
+        summary: "Keys in ~/.lenserfight/keys, each encrypted under the master passphrase.",
+        synopsis: "COMMAND [--help]",
+        examples: &[
+            (
+                "lf keys add --provider openai --label Prod",
+                "asks for the key's value, unseen, and stores it",
+            ),
+            ("lf keys list", "shows what is there; needs no passphrase"),
+            ("lf keys doctor", "checks that every key opens"),
+        ],
+        flags: &[],
+        notes: ID,
+    },
+    Page {
+        name: "keys init",
+        summary: "Makes the keys directory, and a new master passphrase in the keychain.",
+        synopsis: "[--force] [--yes] [--passphrase-stdin]",
+        examples: &[
+            (
+                "lf keys init",
+                "a new random passphrase, which nobody needs to know",
+            ),
+            (
+                "lf keys init --passphrase-stdin < sheet",
+                "brings a passphrase from another machine, if it opens what is here",
+            ),
+            (
+                "LENSERFIGHT_KEYS_PASSPHRASE_FILE=old lf keys init --force",
+                "puts that passphrase (back) into the keychain, if it opens what is here",
+            ),
+        ],
+        flags: &[
+            (
+                "--force",
+                "replace the passphrase in the keychain; with one in the environment: store that one",
+            ),
+            (
+                "--yes",
+                "with --force: do not ask, even if keys become unreadable",
+            ),
+            (
+                "--passphrase-stdin",
+                "take the passphrase from standard input",
+            ),
+        ],
+        notes: "With a passphrase in the environment, and without --force, the keychain is not changed: only the\ndirectory is made. A new passphrase has 16 or more characters.",
+    },
+    Page {
+        name: "keys add",
+        summary: "Stores a key; its value comes from standard input.",
+        synopsis: "--provider PROVIDER [--label LABEL] [--json]",
+        examples: &[
+            (
+                "lf keys add --provider openai --label Prod",
+                "asks for the value, unseen",
+            ),
+            (
+                "printf '%s' \"$OPENAI_API_KEY\" | lf keys add --provider openai",
+                "takes it from a pipe; one trailing newline is dropped",
+            ),
+        ],
+        flags: &[
+            (
+                "--provider PROVIDER",
+                "who the key is for: a lower-case name of 2 to 32 characters",
+            ),
+            (
+                "--label LABEL",
+                "what you call it, 1 to 64 characters; the provider's name otherwise",
+            ),
+            ("--json", "print the new key's metadata instead of its id"),
+        ],
+        notes: "The new id is all that is printed. A value is UTF-8 text of 1 to 65,536 bytes.",
+    },
+    Page {
+        name: "keys list",
+        summary: "Shows every key's id, provider, creation time and label, oldest first; needs no passphrase.",
+        synopsis: "[--json]",
+        examples: &[
+            ("lf keys list", "a table"),
+            (
+                "lf keys list --json",
+                "an array of {id, provider, label, createdAt}",
+            ),
+        ],
+        flags: &[("--json", "for programs")],
+        notes: "Files that cannot be read are named on standard error and left out.",
+    },
+    Page {
+        name: "keys update",
+        summary: "Gives a key a new label, a new value, or both; its id stays.",
+        synopsis: "ID [--label LABEL] [--rotate]",
+        examples: &[
+            (
+                "lf keys update Prod --label Old",
+                "renames it; needs no passphrase",
+            ),
+            (
+                "printf '%s' \"$NEW\" | lf keys update Prod --rotate",
+                "replaces its value",
+            ),
+        ],
+        flags: &[
+            ("--label LABEL", "the new label, 1 to 64 characters"),
+            ("--rotate", "take a new value from standard input"),
+        ],
+        notes: ID,
+    },
+    Page {
+        name: "keys rotate",
+        summary: "Re-encrypts keys under a fresh salt and IV; their values stay.",
+        synopsis: "ID... | --all | ID --new-value",
+        examples: &[
+            ("lf keys rotate Prod", "one key"),
+            ("lf keys rotate --all", "every key, on all cores"),
+            (
+                "printf '%s' \"$NEW\" | lf keys rotate Prod --new-value",
+                "replaces the value, as update --rotate does",
+            ),
+        ],
+        flags: &[
+            ("--all", "every key"),
+            (
+                "--new-value",
+                "take a new value for the one key from standard input",
+            ),
+        ],
+        notes: ID,
+    },
+    Page {
+        name: "keys remove",
+        summary: "Removes a key for good.",
+        synopsis: "ID [--yes]",
+        examples: &[
+            ("lf keys remove Prod", "asks first"),
+            ("lf keys remove Prod --yes", "does not ask; for scripts"),
+        ],
+        flags: &[("--yes", "do not ask")],
+        notes: ID,
+    },
+    Page {
+        name: "keys export",
+        summary: "Writes a key's value to standard output, in the clear.",
+        synopsis: "ID --i-understand",
+        examples: &[(
+            "lf keys export Prod --i-understand | pbcopy",
+            "the value and a newline, into another program",
+        )],
+        flags: &[("--i-understand", "yes, in the clear")],
+        notes: ID,
+    },
+    Page {
+        name: "keys doctor",
+        summary: "Checks everything, and that every key opens; exit code 3 if something is wrong.",
+        synopsis: "[--fix] [--json]",
+        examples: &[
+            (
+                "lf keys doctor",
+                "every check by name, with the command that mends it",
+            ),
+            (
+                "lf keys doctor --fix",
+                "also repairs modes and removes left-over temporary files",
+            ),
+        ],
+        flags: &[
+            (
+                "--fix",
+                "repair modes and remove stale temporary files, nothing else",
+            ),
+            ("--json", "for programs"),
+        ],
+        notes: "Without --fix nothing is changed.",
+    },
+];

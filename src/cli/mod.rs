@@ -1,0 +1,350 @@
+//! Argv in, a command out. Every bad combination is refused here, before any file is opened.
+
+mod args;
+mod help;
+
+use std::ffi::OsString;
+
+use local_keys::error::{Error, Result};
+use local_keys::key::{Label, Provider};
+use local_keys::secret::{looks_like_secret, shown};
+
+use self::args::{Args, ON_STDIN};
+use self::help::{PAGES, Page};
+use crate::commands::{Change, Command, Format, InitOptions, Rotation};
+
+/// What to run, or how the command line is wrong; the hint then names the help that fits.
+pub(crate) fn parse(mut argv: Vec<OsString>) -> Result<Command> {
+    let (page, words) = page_of(&argv);
+    let rest = argv.split_off(words);
+    let parsed = if page.is_command() {
+        command(page, rest)
+    } else {
+        group(page, &rest)
+    };
+    parsed.map_err(|error| match error {
+        Error::Usage {
+            sentence,
+            hint: None,
+        } => Error::Usage {
+            sentence,
+            hint: Some(format!("{} --help", page.full_name())),
+        },
+        error => error,
+    })
+}
+
+/// The page whose name has the most of the first words, and how many words that is.
+fn page_of(argv: &[OsString]) -> (&'static Page, usize) {
+    let words: Vec<&str> = argv
+        .iter()
+        .map_while(|word| word.to_str())
+        .take(2)
+        .collect();
+    let find = |count: usize| {
+        let name = words.get(..count)?.join(" ");
+        PAGES
+            .iter()
+            .find(|page| page.name == name)
+            .map(|page| (page, count))
+    };
+    find(2).or_else(|| find(1)).unwrap_or((&PAGES[0], 0))
+}
+
+fn group(page: &Page, rest: &[OsString]) -> Result<Command> {
+    let word = rest.first().map(|word| word.to_string_lossy());
+    let is_program = page.name.is_empty();
+    match word.as_deref() {
+        Some("-h" | "--help") => Ok(Command::Print(help::text(page))),
+        Some("-V" | "--version") if is_program => Ok(Command::Print(help::version())),
+        Some("help") if is_program => topic(&rest[1..]),
+        Some(word) => Err(Error::usage(format!(
+            "{} has no command \"{}\"",
+            page.full_name(),
+            shown(word)
+        ))),
+        None => Err(Error::usage(format!(
+            "{} needs a command",
+            page.full_name()
+        ))),
+    }
+}
+
+fn topic(words: &[OsString]) -> Result<Command> {
+    match page_of(words) {
+        (page, count) if count == words.len() => Ok(Command::Print(help::text(page))),
+        _ => Err(Error::usage("there is no help on that")),
+    }
+}
+
+/// In what form the error of this command line is to be written, whatever is wrong with it.
+pub(crate) fn format(argv: &[OsString]) -> Format {
+    let is_json = argv
+        .iter()
+        .take_while(|word| *word != "--")
+        .any(|word| word == "--json");
+    if is_json { Format::Json } else { Format::Text }
+}
+
+fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
+    let Some(mut args) = Args::take(page, words)? else {
+        return Ok(Command::Print(help::text(page)));
+    };
+    let format = if args.flag("--json") {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    match page.name {
+        "keys init" => {
+            args.no_operands()?;
+            let options = InitOptions {
+                force: args.flag("--force"),
+                yes: args.flag("--yes"),
+                passphrase_stdin: args.flag("--passphrase-stdin"),
+            };
+            if options.yes && !options.force {
+                return Err(Error::usage(
+                    "--yes confirms what --force would do; it does nothing without it",
+                ));
+            }
+            Ok(Command::Init(options))
+        }
+        "keys add" => {
+            if args.has_operands() {
+                return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
+            }
+            let provider = args
+                .value("--provider")
+                .ok_or_else(|| Error::usage("lf keys add needs --provider"))?;
+            Ok(Command::Add {
+                provider: Provider::parse(&provider)?,
+                label: label(&mut args)?,
+                format,
+            })
+        }
+        "keys list" => args.no_operands().map(|()| Command::List { format }),
+        "keys update" => {
+            let (label, new_value) = (label(&mut args)?, args.flag("--rotate"));
+            let change = match (label, new_value) {
+                (Some(label), false) => Change::Label(label),
+                (label, true) => Change::Value(label),
+                (None, false) => {
+                    return Err(Error::usage(
+                        "lf keys update needs --label, --rotate, or both",
+                    ));
+                }
+            };
+            Ok(Command::Update {
+                key: args.one_operand("ID")?,
+                change,
+            })
+        }
+        "keys rotate" => {
+            let (all, new_value) = (args.flag("--all"), args.flag("--new-value"));
+            let what = match (all, new_value) {
+                (true, true) => {
+                    return Err(Error::usage(
+                        "--new-value gives one key a new value; it cannot go with --all",
+                    ));
+                }
+                (true, false) => args.no_operands().map(|()| Rotation::All)?,
+                (false, true) => Rotation::NewValue(args.one_operand("ID")?),
+                (false, false) => Rotation::Some(args.operands("ID")?),
+            };
+            Ok(Command::Rotate(what))
+        }
+        "keys remove" => Ok(Command::Remove {
+            yes: args.flag("--yes"),
+            key: args.one_operand("ID")?,
+        }),
+        "keys export" => {
+            let key = args.one_operand("ID")?;
+            if args.flag("--i-understand") {
+                return Ok(Command::Export { key });
+            }
+            let sentence = "this writes the key's value to standard output in the clear; say --i-understand if that is what you want".to_owned();
+            Err(Error::Refused {
+                sentence,
+                hint: format!("lf keys export {} --i-understand", shown(&key)),
+            })
+        }
+        "keys doctor" => args.no_operands().map(|()| Command::Doctor {
+            fix: args.flag("--fix"),
+            format,
+        }),
+        name => Err(Error::usage(format!("lf {name} is not there yet"))),
+    }
+}
+
+fn label(args: &mut Args) -> Result<Option<Label>> {
+    let Some(text) = args.value("--label") else {
+        return Ok(None);
+    };
+    if looks_like_secret(&text) {
+        return Err(Error::SecretInArgv(
+            "the label looks like a secret; a label is stored and shown in the clear".to_owned(),
+        ));
+    }
+    Label::parse(&text).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command> {
+        parse(line.split_whitespace().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn every_page_is_reachable_and_every_command_is_built() {
+        for page in PAGES {
+            let Ok(Command::Print(text)) = parsed(&format!("{} --help", page.name)) else {
+                panic!("no help for {}", page.name)
+            };
+            assert!(text.contains(page.synopsis), "{}", page.name);
+            if page.is_command() {
+                let line = format!("{} {}", page.name, page.example_arguments());
+                assert!(parsed(&line).is_ok(), "{line}: {:?}", parsed(&line));
+            }
+        }
+    }
+
+    #[test]
+    fn operands_after_two_dashes_are_never_flags() {
+        let key = "-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".to_owned();
+        assert_eq!(
+            parsed(&format!("keys remove --yes -- {key}")).unwrap(),
+            Command::Remove {
+                key: key.clone(),
+                yes: true
+            }
+        );
+        assert_eq!(
+            parsed("keys remove -- --yes").unwrap(),
+            Command::Remove {
+                key: "--yes".into(),
+                yes: false
+            }
+        );
+        assert_eq!(
+            parsed("keys rotate -- --all").unwrap(),
+            Command::Rotate(Rotation::Some(vec!["--all".into()]))
+        );
+        assert_eq!(
+            parsed(&format!("keys remove --yes {key}"))
+                .unwrap_err()
+                .code(),
+            "usage"
+        );
+    }
+
+    #[test]
+    fn bad_command_lines_are_refused() {
+        for line in [
+            "",
+            "keys",
+            "key list",
+            "keys lst",
+            "-x",
+            "keys -x",
+            "gateway nothing",
+            "keys list extra",
+            "keys list --jsn",
+            "keys list --json --json",
+            "keys list --json=1",
+            "keys list -j",
+            "keys add",
+            "keys add --provider",
+            "keys add --provider --json",
+            "keys add --provider openai --provider openai",
+            "keys add --provider openai --label",
+            "keys add --label --json --provider openai",
+            "keys update x",
+            "keys update --label a",
+            "keys update x y --label a",
+            "keys update --rotate",
+            "keys rotate",
+            "keys rotate --all x",
+            "keys rotate --all --new-value",
+            "keys rotate --new-value",
+            "keys rotate --new-value a b",
+            "keys remove",
+            "keys remove a b",
+            "keys export",
+            "keys export a b --i-understand",
+            "keys init x",
+            "keys init --yes",
+            "keys doctor x",
+            "help nothing",
+        ] {
+            let error = parsed(line).expect_err(line);
+            assert_eq!(
+                (error.code(), error.exit_code()),
+                ("usage", 2),
+                "{line}: {error}"
+            );
+            assert!(
+                error.hint().is_some_and(|hint| hint.contains("--help")),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_in_argv_are_refused_and_not_repeated() {
+        for line in [
+            "keys add sk-abcdefghijklmnop --provider openai",
+            "keys add --provider openai anything",
+            "keys add --key sk-abcdefghijklmnop",
+            "keys add --provider openai --key=sk-abcdefghijklmnop",
+            "keys add --provider openai --value x",
+            "keys init --passphrase correct",
+            "keys add --provider openai --label sk-abcdefghijklmnop",
+            "keys rotate Prod --new-value sk-abcdefghijklmnop",
+            "keys update Prod --rotate sk-abcdefghijklmnop",
+            "keys add --provider openai --api-key x --api-key y",
+        ] {
+            let error = parsed(line).expect_err(line);
+            assert_eq!(
+                (error.code(), error.exit_code()),
+                ("secret_in_argv", 2),
+                "{line}: {error}"
+            );
+            assert!(
+                !error.to_string().contains("abcdefgh") && !error.to_string().contains("correct"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_value_may_begin_with_a_dash_behind_an_equals_sign_only() {
+        let add = |line| match parsed(line) {
+            Ok(Command::Add { label, .. }) => label.map(|label| label.as_str().to_owned()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            add("keys add --provider openai --label=-x").as_deref(),
+            Some("-x")
+        );
+        assert_eq!(
+            add("keys add --label=a=b --provider=openai").as_deref(),
+            Some("a=b")
+        );
+        assert_eq!(
+            parsed("keys add --provider openai --label -x")
+                .unwrap_err()
+                .code(),
+            "usage"
+        );
+    }
+
+    #[test]
+    fn the_error_format_is_known_even_if_nothing_else_is() {
+        let format = |line: &str| format(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(format("keys lst --json"), Format::Json);
+        assert_eq!(format("keys remove -- --json"), Format::Text);
+    }
+}

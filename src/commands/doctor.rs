@@ -1,0 +1,101 @@
+//! `lf keys doctor`: the report, and `--fix`.
+
+use std::fmt::Write;
+
+use local_keys::doctor::{self, Check, Patient, Status};
+use local_keys::error::{Error, Result};
+use local_keys::host;
+use miniserde::{Serialize, json};
+
+use super::{Desk, Format};
+
+pub(super) fn run(desk: &Desk<'_>, fix: bool) -> Result<()> {
+    let fixed = if fix {
+        doctor::fix(&desk.store)?
+    } else {
+        Vec::new()
+    };
+    let patient = Patient {
+        store: &desk.store,
+        sources: &desk.environment.passphrase,
+        keychain: &desk.keychain,
+    };
+    let checks = doctor::examine(&patient, |done, total| {
+        desk.progress("decrypting", done, total);
+    });
+    let failed = checks
+        .iter()
+        .filter(|check| check.status == Status::Fail)
+        .count();
+    host::print(&match desk.format {
+        Format::Text => text(
+            &checks,
+            &fixed,
+            desk.environment.colour && host::output_is_terminal(),
+        ),
+        Format::Json => json(&checks, &fixed, failed == 0),
+    })?;
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(Error::ChecksFailed {
+            failed,
+            total: checks.len(),
+        })
+    }
+}
+
+fn text(checks: &[Check], fixed: &[String], colour: bool) -> String {
+    let mut text = String::new();
+    for sentence in fixed {
+        let _ = writeln!(text, "fixed {sentence}");
+    }
+    for check in checks {
+        let (word, paint) = match check.status {
+            Status::Pass => ("pass", "\x1b[32m"),
+            Status::Fail => ("FAIL", "\x1b[1;31m"),
+            Status::Note => ("note", "\x1b[33m"),
+        };
+        let (on, off) = if colour { (paint, "\x1b[0m") } else { ("", "") };
+        let _ = writeln!(text, "{on}{word}{off}  {}: {}", check.id, check.message);
+        if let Some(hint) = &check.hint {
+            let _ = writeln!(text, "      hint: {hint}");
+        }
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct ReportView<'a> {
+    ok: bool,
+    checks: Vec<CheckView<'a>>,
+    fixed: &'a [String],
+}
+
+#[derive(Serialize)]
+struct CheckView<'a> {
+    id: &'a str,
+    status: &'a str,
+    message: &'a str,
+    hint: Option<&'a str>,
+}
+
+fn json(checks: &[Check], fixed: &[String], ok: bool) -> String {
+    let view = |check: &Check| match check.status {
+        Status::Pass => "pass",
+        Status::Fail => "fail",
+        Status::Note => "note",
+    };
+    let checks = checks
+        .iter()
+        .map(|check| CheckView {
+            id: check.id,
+            status: view(check),
+            message: &check.message,
+            hint: check.hint.as_deref(),
+        })
+        .collect();
+    let mut text = json::to_string(&ReportView { ok, checks, fixed });
+    text.push('\n');
+    text
+}

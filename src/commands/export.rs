@@ -1,0 +1,19 @@
+//! `lf keys export`: one value, in the clear, on standard output.
+
+use local_keys::audit::Kind;
+use local_keys::error::Result;
+use local_keys::host;
+use zeroize::Zeroizing;
+
+use super::Desk;
+
+pub(super) fn run(desk: &Desk<'_>, selector: &str) -> Result<()> {
+    desk.on_key(Kind::Export, "keys export", selector, |id| {
+        let value = desk.store.resolve(id, &desk.passphrase()?)?;
+        host::complain(&format!("lf: warning: the value of {id} goes to standard output in the clear; keep it out of files and logs\n"));
+        let mut line = Zeroizing::new(String::with_capacity(value.expose().len() + 1));
+        line.push_str(value.expose());
+        line.push('\n');
+        host::print(&line)
+    })
+}

@@ -1,0 +1,235 @@
+//! One value per command; [`run`] is the table. Only this room prints results.
+
+mod add;
+mod doctor;
+mod export;
+mod init;
+mod list;
+mod remove;
+mod rotate;
+mod update;
+
+use std::time::Duration;
+
+use local_keys::audit::{self, Event, Kind};
+use local_keys::envelope;
+use local_keys::error::{Error, Result};
+use local_keys::host::{self, Environment};
+use local_keys::key::{KeyId, KeyMeta, Label, Provider};
+use local_keys::keychain::{Keychain, Patience};
+use local_keys::passphrase;
+use local_keys::secret::Secret;
+use local_keys::store::Store;
+use local_keys::time::Timestamp;
+
+use crate::term;
+
+/// What a person asked for, checked as far as that needs no file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Print(String),
+    Init(init::Options),
+    Add {
+        provider: Provider,
+        label: Option<Label>,
+        format: Format,
+    },
+    List {
+        format: Format,
+    },
+    Update {
+        key: String,
+        change: Change,
+    },
+    Rotate(rotate::What),
+    Remove {
+        key: String,
+        yes: bool,
+    },
+    Export {
+        key: String,
+    },
+    Doctor {
+        fix: bool,
+        format: Format,
+    },
+}
+
+pub(crate) use init::Options as InitOptions;
+pub(crate) use rotate::What as Rotation;
+pub(crate) use update::Change;
+
+/// How results, warnings and errors are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
+    let desk = |format| Desk::new(environment, format);
+    match command {
+        Command::Print(text) => host::print(&text),
+        Command::Init(options) => init::run(&desk(Format::Text)?, &options),
+        Command::Add {
+            provider,
+            label,
+            format,
+        } => add::run(&desk(format)?, provider, label),
+        Command::List { format } => list::run(&desk(format)?),
+        Command::Update { key, change } => update::run(&desk(Format::Text)?, &key, &change),
+        Command::Rotate(what) => rotate::run(&desk(Format::Text)?, &what),
+        Command::Remove { key, yes } => remove::run(&desk(Format::Text)?, &key, yes),
+        Command::Export { key } => export::run(&desk(Format::Text)?, &key),
+        Command::Doctor { fix, format } => doctor::run(&desk(format)?, fix),
+    }
+}
+
+/// What every command has at hand.
+struct Desk<'a> {
+    environment: &'a Environment,
+    store: Store,
+    keychain: Keychain,
+    format: Format,
+}
+
+impl Desk<'_> {
+    fn new(environment: &Environment, format: Format) -> Result<Desk<'_>> {
+        let patience = if host::has_person() {
+            PERSON
+        } else {
+            Patience::SHORT
+        };
+        let keychain = Keychain::new(environment.bus.clone(), patience);
+        Ok(Desk {
+            environment,
+            store: Store::at(environment.keys()?),
+            keychain,
+            format,
+        })
+    }
+
+    fn passphrase(&self) -> Result<Secret> {
+        passphrase::find(&self.environment.passphrase, &self.keychain)
+            .map(|(passphrase, _)| passphrase)
+    }
+
+    /// Gives a key the value on standard input.
+    fn replace_value(&self, id: &KeyId, label: Option<&Label>) -> Result<KeyMeta> {
+        let passphrase = self.passphrase()?;
+        envelope::check_passphrase(&passphrase)?;
+        let value = self.read_value("new value of the key")?;
+        self.store.replace(id, &value, label, &passphrase)
+    }
+
+    /// A value from standard input, within the bounds of one.
+    fn read_value(&self, what: &str) -> Result<Secret> {
+        let value = read_secret(what)?;
+        envelope::check_value(&value)?;
+        Ok(value)
+    }
+
+    /// Finds the one key that is meant, works on it, and writes down how that went.
+    fn on_key<T>(
+        &self,
+        kind: Kind,
+        command: &str,
+        selector: &str,
+        work: impl FnOnce(&KeyId) -> Result<T>,
+    ) -> Result<T> {
+        let selected = self.store.select(selector);
+        let key = selected.as_ref().ok().cloned();
+        let done = selected.and_then(|id| work(&id));
+        self.audit(kind, command, key.as_ref(), done.as_ref().err());
+        done
+    }
+
+    /// Writes the event down, with the command that caused it. A log that cannot be written never
+    /// stops the command, but is not passed over in silence either. Without a store there is none.
+    fn audit(&self, kind: Kind, command: &str, key: Option<&KeyId>, failure: Option<&Error>) {
+        let event = Event {
+            kind,
+            key,
+            failure,
+            context: &[("command", command)],
+        };
+        let written = match self.store.dir() {
+            Ok(Some(dir)) => audit::append(&dir, &event, Timestamp::now()),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            self.warn(
+                &format!("this was not written to the audit log: {error}"),
+                &error,
+            );
+        }
+    }
+
+    fn warn(&self, sentence: &str, error: &Error) {
+        host::complain(&match self.format {
+            Format::Text => format!("lf: warning: {sentence}\n"),
+            Format::Json => {
+                let message = miniserde::json::to_string(sentence);
+                format!(
+                    "{{\"warning\":{{\"code\":\"{}\",\"message\":{message}}}}}\n",
+                    error.code()
+                )
+            }
+        });
+    }
+
+    /// A line that says what is going on, for a person who is watching.
+    fn progress(&self, doing: &str, done: usize, total: usize) {
+        if host::errors_are_terminal() && self.format == Format::Text {
+            let end = if done == total {
+                "\r\x1b[K".to_owned()
+            } else {
+                format!("\r{doing} {done}/{total}")
+            };
+            host::complain(&end);
+        }
+    }
+}
+
+/// A secret from standard input: unseen from a terminal; from a pipe to its end, without one
+/// trailing newline.
+fn read_secret(what: &str) -> Result<Secret> {
+    if host::input_is_terminal() {
+        return term::ask_secret(what, envelope::MAX_VALUE);
+    }
+    let limit = envelope::MAX_VALUE + "\r\n".len();
+    let mut bytes = host::read_input(limit)?;
+    if bytes.len() > limit {
+        return Err(Error::KeyTooLarge);
+    }
+    let mut secret = Secret::from_bytes(std::mem::take(&mut *bytes)).ok_or(Error::InvalidKey)?;
+    secret.drop_trailing_newline();
+    Ok(secret)
+}
+
+/// Asks before something that cannot be undone, or takes `--yes`; without either, refuses.
+fn confirm(question: &str, yes: bool, hint: &str) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    if host::has_person() {
+        return term::confirm(question);
+    }
+    let sentence = format!("{question} There is no terminal to ask at, so nothing was changed");
+    Err(Error::Refused {
+        sentence,
+        hint: hint.to_owned(),
+    })
+}
+
+/// At a terminal, somebody may have to find the keychain's dialog and type a password into it.
+const PERSON: Patience = Patience {
+    service: Duration::from_secs(3),
+    person: Duration::from_secs(60),
+    on_dialog: || {
+        host::complain(
+            "lf: the keychain is asking in its own window; waiting for up to 60 seconds\n",
+        );
+    },
+};

@@ -1,0 +1,126 @@
+//! Asks a person at the terminal: for a secret, unseen, or for a confirmation.
+
+use std::io::{self, Read};
+
+use local_keys::error::{Error, Result};
+use local_keys::host;
+use local_keys::secret::Secret;
+use zeroize::Zeroizing;
+
+/// Asks for a secret of at most `limit` bytes; what is typed or pasted is not shown.
+pub(crate) fn ask_secret(what: &str, limit: usize) -> Result<Secret> {
+    let mut typed = read_unseen(&format!("{what} (not shown, end with Enter): "), limit)?;
+    Secret::from_bytes(std::mem::take(&mut *typed)).ok_or(Error::InvalidKey)
+}
+
+/// Asks a question; only a typed `yes` is one.
+pub(crate) fn confirm(question: &str) -> Result<()> {
+    host::complain(&format!("{question} Type yes to go on: "));
+    let mut answer = Vec::new();
+    let mut input = host::input().map_err(unreadable)?;
+    let mut byte = [0];
+    // Byte by byte: what follows the line is not ours.
+    while answer.len() < 64 && input.read(&mut byte).map_err(unreadable)? == 1 && byte != [b'\n'] {
+        answer.extend(byte);
+    }
+    if answer.trim_ascii() == b"yes" {
+        Ok(())
+    } else {
+        Err(Error::Aborted)
+    }
+}
+
+/// Reads a line key by key. The terminal's own line editing would stop at 4,095 bytes, and a Ctrl-C
+/// that kills us would leave it without echo.
+#[cfg(unix)]
+fn read_unseen(prompt: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+    let mut input = host::input().map_err(unreadable)?;
+    let before = tcgetattr(&input).map_err(|errno| unreadable(errno.into()))?;
+    let mut unseen = before.clone();
+    unseen.local_modes -=
+        LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
+    tcsetattr(&input, OptionalActions::Now, &unseen).map_err(|errno| unreadable(errno.into()))?;
+    // Only now: whoever waits for the prompt before typing must not be seen either.
+    host::complain(prompt);
+    let typed = read_keys(&mut input, limit);
+    host::complain("\n");
+    let restored = tcsetattr(&input, OptionalActions::Now, &before);
+    restored.map_err(|errno| unreadable(errno.into()))?;
+    typed
+}
+
+#[cfg(not(unix))]
+fn read_unseen(_: &str, _: usize) -> Result<Zeroizing<Vec<u8>>> {
+    Err(Error::usage(
+        "this terminal cannot hide what is typed; pass the value through a pipe",
+    ))
+}
+
+#[cfg_attr(not(unix), allow(dead_code))]
+fn read_keys(input: &mut impl Read, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(limit + 1));
+    let mut key = Zeroizing::new([0]);
+    loop {
+        match input.read(&mut *key) {
+            Ok(0) => return Ok(line),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(unreadable(error)),
+        }
+        match key[0] {
+            b'\r' | b'\n' | END_OF_INPUT => return Ok(line),
+            INTERRUPT | QUIT => return Err(Error::Aborted),
+            KILL_LINE => line.clear(),
+            BACKSPACE | DELETE => {
+                // A whole character, however many bytes it has.
+                while line.pop().is_some_and(|byte| byte & 0xC0 == 0x80) {}
+            }
+            // One too many is kept, so that the caller sees it; the rest is read and dropped.
+            byte if line.len() <= limit => line.push(byte),
+            _ => {}
+        }
+    }
+}
+
+fn unreadable(error: io::Error) -> Error {
+    Error::from_io("read", "the terminal".as_ref(), error)
+}
+
+const INTERRUPT: u8 = 0x03;
+const END_OF_INPUT: u8 = 0x04;
+const BACKSPACE: u8 = 0x08;
+const KILL_LINE: u8 = 0x15;
+const QUIT: u8 = 0x1C;
+const DELETE: u8 = 0x7F;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_edit_the_line_and_leave_what_follows_it() {
+        for (keys, line) in [
+            ("abc\n", "abc"),
+            ("abc\rrest", "abc"),
+            ("abc\u{4}", "abc"),
+            ("abc", "abc"),
+            ("ab\u{7f}c\n", "ac"),
+            ("a🔐\u{8}c\n", "ac"),
+            ("\u{7f}a\n", "a"),
+            ("wrong\u{15}right\n", "right"),
+            ("123456789\n", "123456"),
+        ] {
+            assert_eq!(
+                read_keys(&mut keys.as_bytes(), 5).unwrap().as_slice(),
+                line.as_bytes()[..line.len()].as_ref(),
+                "{keys:?}"
+            );
+        }
+        assert_eq!(
+            read_keys(&mut "abc\u{3}".as_bytes(), 5).unwrap_err().code(),
+            "aborted"
+        );
+    }
+}

@@ -1,0 +1,215 @@
+//! A session bus of the test's own, with a real Secret Service on it if it wants one.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::{Home, Outcome, Run, package_of, until};
+
+pub struct Bus {
+    dir: PathBuf,
+    daemon: Child,
+    keyring: Option<Child>,
+}
+
+impl Bus {
+    /// A bus without anything on it, below the home.
+    pub fn start(home: &Home) -> Bus {
+        let dir = home.path().join("session");
+        for name in ["", "home", "data", "run"] {
+            fs::create_dir(dir.join(name)).unwrap();
+        }
+        // Without <servicedir>: an activated second daemon would outlive the test.
+        let config = format!(
+            "<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
+             <policy context=\"default\"><allow send_destination=\"*\"/><allow receive_sender=\"*\"/><allow own=\"*\"/></policy></busconfig>",
+            dir.join("run/bus").display()
+        );
+        fs::write(dir.join("bus.conf"), config).unwrap();
+        let daemon = start_daemon(&dir);
+        Bus {
+            dir,
+            daemon,
+            keyring: None,
+        }
+    }
+
+    /// A new bus daemon and a new keyring daemon at the same place.
+    pub fn restart(&mut self) {
+        self.stop_keyring();
+        self.daemon.kill().unwrap();
+        self.daemon.wait().unwrap();
+        fs::remove_file(self.socket()).unwrap();
+        self.daemon = start_daemon(&self.dir);
+        self.start_keyring(true);
+    }
+
+    /// A bus with an unlocked login keyring.
+    pub fn with_keyring(home: &Home) -> Bus {
+        let mut bus = Bus::start(home);
+        bus.start_keyring(true);
+        bus
+    }
+
+    /// Starts gnome-keyring, and unlocks (or makes) its login keyring, or leaves it as it is.
+    pub fn start_keyring(&mut self, unlock: bool) {
+        let mut command = self.command(
+            "gnome-keyring-daemon",
+            &["--foreground", "--components=secrets"],
+        );
+        command.args(unlock.then_some("--unlock"));
+        let mut keyring = start(
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
+        );
+        keyring
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(b"keyring password")
+            .unwrap();
+        self.keyring = Some(keyring);
+        until("the Secret Service", || {
+            let name = "string:org.freedesktop.secrets";
+            let asked = self.run(
+                "dbus-send",
+                &[
+                    "--session",
+                    "--print-reply",
+                    "--dest=org.freedesktop.DBus",
+                    "/",
+                    "org.freedesktop.DBus.NameHasOwner",
+                    name,
+                ],
+            );
+            asked.out.contains("boolean true")
+        });
+    }
+
+    pub fn stop_keyring(&mut self) {
+        if let Some(mut keyring) = self.keyring.take() {
+            keyring.kill().unwrap();
+            keyring.wait().unwrap();
+        }
+    }
+
+    pub fn lock(&self) {
+        let method = "org.freedesktop.Secret.Service.Lock";
+        let collection = "array:objpath:/org/freedesktop/secrets/collection/login";
+        let done = self.run(
+            "dbus-send",
+            &[
+                "--session",
+                "--print-reply",
+                "--dest=org.freedesktop.secrets",
+                "/org/freedesktop/secrets",
+                method,
+                collection,
+            ],
+        );
+        assert!(done.out.contains("collection/login"), "{done}");
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("run/bus")
+    }
+
+    /// Gives a run of `lf` the way to this bus.
+    pub fn on(&self, run: Run) -> Run {
+        run.env("DBUS_SESSION_BUS_ADDRESS", address(&self.socket()))
+    }
+
+    /// What a foreign client finds.
+    pub fn lookup(&self, service: &str, account: &str) -> String {
+        self.run(
+            "secret-tool",
+            &["lookup", "service", service, "account", account],
+        )
+        .out
+    }
+
+    /// Writes as a foreign client does; attributes come in pairs.
+    pub fn store(&self, attributes: &[&str], secret: &str) {
+        let mut command = self.command("secret-tool", &["store", "--label=test"]);
+        let mut child = start(command.args(attributes).stdin(Stdio::piped()));
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(secret.as_bytes())
+            .unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Outcome {
+        let child = start(
+            self.command(program, arguments)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped()),
+        );
+        let output = super::wait(child);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Outcome {
+            status: output.status.code(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+            argv: vec![program.into()],
+        }
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY");
+        command
+            .env("HOME", self.dir.join("home"))
+            .env("XDG_DATA_HOME", self.dir.join("data"))
+            .env("XDG_RUNTIME_DIR", self.dir.join("run"));
+        command.env("DBUS_SESSION_BUS_ADDRESS", address(&self.socket()));
+        command
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        self.stop_keyring();
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+fn start_daemon(dir: &Path) -> Child {
+    let mut command = Command::new("dbus-daemon");
+    command
+        .arg("--config-file")
+        .arg(dir.join("bus.conf"))
+        .args(["--nofork", "--print-address"]);
+    let mut daemon = start(command.stdout(Stdio::piped()).stderr(Stdio::null()));
+    let mut address = String::new();
+    BufReader::new(daemon.stdout.take().unwrap())
+        .read_line(&mut address)
+        .unwrap();
+    assert!(address.starts_with("unix:"), "dbus-daemon says {address:?}");
+    daemon
+}
+
+pub fn address(socket: &Path) -> String {
+    format!("unix:path={}", socket.display())
+}
+
+fn start(command: &mut Command) -> Child {
+    let program = command.get_program().to_owned();
+    command.spawn().unwrap_or_else(|error| {
+        panic!(
+            "{} does not start ({error}); {}",
+            program.display(),
+            package_of(&program)
+        )
+    })
+}

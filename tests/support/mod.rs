@@ -1,0 +1,322 @@
+//! Drives the real binary: each test in a home of its own, with a cleared environment. A failed
+//! expectation shows argv, exit status and both streams.
+#![allow(dead_code)] // no test file needs everything
+
+pub mod bus;
+pub mod pty;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub const PASSPHRASE: &str = "correct horse battery staple";
+pub const VALUE: &str = "sk-test-0123456789abcdefghij";
+
+/// A directory that is gone when the test has passed.
+pub struct Home {
+    path: PathBuf,
+}
+
+impl Home {
+    pub fn new() -> Home {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!(
+            "lf-test-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).expect("make a home");
+        Home { path }
+    }
+
+    /// A home whose store has one key, labelled `Prod`.
+    pub fn with_key() -> (Home, String) {
+        let home = Home::new();
+        let id = home.add("openai", "Prod", VALUE);
+        (home, id)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn keys(&self) -> PathBuf {
+        self.path.join(".lenserfight/keys")
+    }
+
+    pub fn file(&self, id: &str) -> PathBuf {
+        self.keys().join(format!("{id}.json"))
+    }
+
+    pub fn audit(&self) -> String {
+        fs::read_to_string(self.keys().join("audit.log")).unwrap_or_default()
+    }
+
+    /// `lf` with these arguments, split at spaces, and the usual passphrase in the environment.
+    pub fn lf(&self, arguments: &str) -> Run {
+        self.bare(arguments)
+            .env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
+    }
+
+    /// The same without a passphrase.
+    pub fn bare(&self, arguments: &str) -> Run {
+        let words: Vec<&str> = arguments.split_whitespace().collect();
+        self.words(&words)
+    }
+
+    pub fn words(&self, words: &[&str]) -> Run {
+        let mut run = Run {
+            program: vec![env!("CARGO_BIN_EXE_lf").into()],
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            input: Vec::new(),
+        };
+        run.arguments = words.iter().map(Into::into).collect();
+        run.env("HOME", &self.path)
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+    }
+
+    pub fn add(&self, provider: &str, label: &str, value: &str) -> String {
+        let run = self.words(&["keys", "add", "--provider", provider, "--label", label]);
+        let added = run
+            .env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
+            .input(value)
+            .ok();
+        added.out.trim_end().to_owned()
+    }
+
+    pub fn value(&self, id: &str) -> String {
+        let out = self
+            .words(&["keys", "export", "--i-understand", "--", id])
+            .env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
+            .ok()
+            .out;
+        out.strip_suffix('\n')
+            .expect("a newline behind the value")
+            .to_owned()
+    }
+
+    /// The names in the keys directory, sorted, without the audit log.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.keys()).map(|entries| {
+            entries
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect()
+        });
+        let mut names: Vec<String> = entries.unwrap_or_default();
+        names.retain(|name| name != "audit.log");
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+pub struct Run {
+    program: Vec<OsString>,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    input: Vec<u8>,
+}
+
+pub struct Outcome {
+    pub status: Option<i32>,
+    pub out: String,
+    pub err: String,
+    argv: Vec<OsString>,
+}
+
+impl Run {
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Run {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Run {
+        self.input = input.into();
+        self
+    }
+
+    /// Runs `lf` under another program, such as strace.
+    pub fn under(mut self, program: &[&str]) -> Run {
+        self.program.splice(0..0, program.iter().map(Into::into));
+        self
+    }
+
+    /// Runs `lf` as a user whom file modes bind, if this is root.
+    pub fn unprivileged(self) -> Run {
+        if rustix::process::geteuid().is_root() {
+            self.under(&[
+                "setpriv",
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+            ])
+        } else {
+            self
+        }
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program[0]);
+        command
+            .args(&self.program[1..])
+            .args(&self.arguments)
+            .env_clear();
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    pub fn spawn(&self) -> Child {
+        let mut command = self.command();
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().unwrap_or_else(|error| {
+            panic!(
+                "{:?} does not start ({error}); {}",
+                self.program[0],
+                package_of(&self.program[0])
+            )
+        })
+    }
+
+    pub fn go(self) -> Outcome {
+        let mut child = self.spawn();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = self.input.clone();
+        // A command that does not read its input is free to leave it.
+        let writer = thread::spawn(move || drop(stdin.write_all(&input)));
+        let outcome = self.finish(child);
+        writer.join().unwrap();
+        outcome
+    }
+
+    pub fn finish(&self, child: Child) -> Outcome {
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = wait(child);
+        let argv = self
+            .program
+            .iter()
+            .chain(&self.arguments)
+            .cloned()
+            .collect();
+        Outcome {
+            status: status.code(),
+            out: String::from_utf8_lossy(&stdout).into_owned(),
+            err: String::from_utf8_lossy(&stderr).into_owned(),
+            argv,
+        }
+    }
+
+    pub fn ok(self) -> Outcome {
+        let outcome = self.go();
+        assert_eq!(outcome.status, Some(0), "{outcome}");
+        outcome
+    }
+
+    /// Expects this exit status, and this code at the start of a line of standard error.
+    pub fn fails(self, status: i32, code: &str) -> Outcome {
+        let outcome = self.go();
+        assert_eq!(outcome.status, Some(status), "{outcome}");
+        assert!(
+            outcome
+                .err
+                .lines()
+                .any(|line| line.starts_with(&format!("lf: {code}: "))),
+            "no {code} in {outcome}"
+        );
+        outcome
+    }
+}
+
+/// Waits for a process and what it writes; a minute is a hang, and then it is killed.
+pub fn wait(mut child: Child) -> Output {
+    drop(child.stdin.take());
+    let reader = |stream: Option<Box<dyn Read + Send>>| {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            stream.map(|mut stream| stream.read_to_end(&mut bytes));
+            bytes
+        })
+    };
+    let out = reader(child.stdout.take().map(|stream| Box::new(stream) as _));
+    let err = reader(child.stderr.take().map(|stream| Box::new(stream) as _));
+    let start = Instant::now();
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None if start.elapsed() > Duration::from_secs(60) => {
+                child.kill().unwrap();
+                panic!("hangs");
+            }
+            None => thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    Output {
+        status,
+        stdout: out.join().unwrap(),
+        stderr: err.join().unwrap(),
+    }
+}
+
+/// Waits until something is so; ten seconds without it is a failure.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "{what} did not happen"
+        );
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "\n  argv   {:?}\n  status {:?}\n  stdout {}\n  stderr {}",
+            self.argv, self.status, self.out, self.err
+        )
+    }
+}
+
+pub fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+pub fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// The Debian package that has a program which a test needs.
+pub fn package_of(program: &std::ffi::OsStr) -> String {
+    let package = match program.to_str() {
+        Some("dbus-daemon" | "dbus-send") => "dbus",
+        Some("gnome-keyring-daemon") => "gnome-keyring",
+        Some("secret-tool") => "libsecret-tools",
+        Some("setpriv" | "unshare" | "prlimit") => "util-linux",
+        Some(other) => other,
+        None => "it",
+    };
+    format!("on Debian: apt-get install {package}")
+}

@@ -1,0 +1,99 @@
+//! A person at a terminal: types, and sees what a person would see.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use super::Run;
+
+pub struct Terminal {
+    child: Child,
+    keyboard: File,
+    screen: Receiver<Vec<u8>>,
+    seen: String,
+    /// Kept open, so that its settings can be looked at after the program has ended.
+    pub tty: File,
+}
+
+impl Terminal {
+    /// Starts `lf` with all three streams on a terminal.
+    pub fn start(run: &Run) -> Terminal {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let tty = File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
+        let stream = || Stdio::from(tty.try_clone().unwrap());
+        let child = run
+            .command()
+            .stdin(stream())
+            .stdout(stream())
+            .stderr(stream())
+            .env("TERM", "xterm")
+            .spawn()
+            .unwrap();
+        let (keyboard, mut eyes) = (File::from(master.try_clone().unwrap()), File::from(master));
+        let (sender, screen) = channel();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = eyes.read(&mut buffer) {
+                if sender.send(buffer[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Terminal {
+            child,
+            keyboard,
+            screen,
+            seen: String::new(),
+            tty,
+        }
+    }
+
+    /// Waits until this is on the screen.
+    pub fn sees(&mut self, text: &str) -> &mut Terminal {
+        while !self.seen.contains(text) {
+            match self.screen.recv_timeout(Duration::from_secs(20)) {
+                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(_) => panic!("{text:?} did not appear; the screen shows {:?}", self.seen),
+            }
+        }
+        self
+    }
+
+    pub fn types(&mut self, keys: &str) -> &mut Terminal {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self
+    }
+
+    /// Waits for the end: the exit status, and everything that was on the screen.
+    pub fn ends(mut self) -> (Option<i32>, String) {
+        let status = loop {
+            self.read_some();
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+        };
+        self.read_some();
+        (status.code(), self.seen)
+    }
+
+    fn read_some(&mut self) {
+        loop {
+            match self.screen.recv_timeout(Duration::from_millis(50)) {
+                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}
