@@ -1,0 +1,293 @@
+//! The shape of the house: imports point one way, every door has one keeper, the tenants are few.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A room imports only rooms of earlier lines; rooms of one line do not know each other.
+const ROOMS: &[&[&str]] = &[
+    &["error", "memory", "secret", "time"],
+    &["rng", "crew"],
+    &["key"],
+    &["fs"],
+    &["envelope", "audit"],
+    &["keychain"],
+    &["passphrase"],
+    &["store"],
+    &["doctor"],
+    &["host"],
+    &["term"],
+    &["commands"],
+    &["cli"],
+    &["main"],
+];
+
+/// Rooms of one line that may know each other after all.
+const NEIGHBOURS: &[(&str, &str)] = &[];
+
+/// What only these files may say.
+const DOORS: &[(&str, &[&str])] = &[
+    ("pico_args", &["cli/args.rs"]),
+    (
+        "keyring_core",
+        &[
+            "keychain/mod.rs",
+            "keychain/secret_service.rs",
+            "keychain/native.rs",
+        ],
+    ),
+    ("aes_gcm", &["envelope.rs"]),
+    ("scrypt::", &["envelope.rs"]),
+    ("getrandom::", &["rng.rs"]),
+    ("humantime::", &["time.rs"]),
+    ("SystemTime::now", &["time.rs"]),
+    ("Instant::now", &["time.rs"]),
+    ("env::var", &["host.rs"]),
+    ("env::args", &["host.rs"]),
+    ("io::stdin", &["host.rs"]),
+    ("io::stdout", &["host.rs"]),
+    ("io::stderr", &["host.rs"]),
+    ("println!", &[]),
+    ("rustix::fs::open", &["fs.rs"]),
+    ("rustix::fs::rename", &["fs.rs"]),
+    ("rustix::fs::unlink", &["fs.rs"]),
+    ("File::open", &["fs.rs"]),
+    ("File::create", &[]),
+    ("OpenOptions", &[]),
+    ("fs::write", &[]),
+    ("rustix::net", &["keychain/dbus.rs"]),
+    ("rustix::process", &["fs.rs", "host.rs"]),
+    ("termios", &["term.rs"]),
+    ("unsafe ", &["memory.rs"]),
+    ("process::exit", &[]),
+];
+
+/// Normal and build dependencies on Linux, ours not counted; the most that there may ever be is 55.
+const MOST_CRATES: usize = 44;
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    collect(&root, &mut found);
+    let name = |path: &Path| path.strip_prefix(&root).unwrap().to_owned();
+    found
+        .iter()
+        .map(|path| (name(path), fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+/// The code of a file: neither comments nor the tests at its foot.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .take_while(|line| *line != "#[cfg(test)]" && *line != "mod tests {")
+        .filter(|line| !line.trim_start().starts_with("//"))
+}
+
+fn room(path: &Path) -> String {
+    path.iter()
+        .next()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .trim_end_matches(".rs")
+        .to_owned()
+}
+
+fn floor(room: &str) -> usize {
+    ROOMS
+        .iter()
+        .position(|rooms| rooms.contains(&room))
+        .unwrap_or_else(|| panic!("the room {room} has no place in this test"))
+}
+
+/// The rooms that a line of code names.
+fn named(line: &str) -> Vec<String> {
+    let mut rooms = Vec::new();
+    for root in ["crate::", "local_keys::"] {
+        for (at, _) in line.match_indices(root) {
+            let rest = &line[at + root.len()..];
+            let list = rest
+                .strip_prefix('{')
+                .map_or(rest, |list| list.split('}').next().unwrap());
+            for part in if rest.starts_with('{') {
+                list.split(',').collect()
+            } else {
+                vec![list]
+            } {
+                let name: String = part
+                    .trim()
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
+                rooms.push(name);
+            }
+        }
+    }
+    rooms
+}
+
+#[test]
+fn a_room_imports_only_rooms_above_it() {
+    let mut seen = BTreeSet::new();
+    for (path, text) in sources() {
+        let room = room(&path);
+        if room == "lib" {
+            continue;
+        }
+        seen.insert(room.clone());
+        for line in code(&text) {
+            for other in named(line) {
+                let is_fine = other == room
+                    || floor(&other) < floor(&room)
+                    || NEIGHBOURS.contains(&(&room, &other));
+                assert!(is_fine, "{} imports {other}: {line}", path.display());
+            }
+        }
+    }
+    let known: BTreeSet<String> = ROOMS
+        .iter()
+        .flat_map(|rooms| rooms.iter().map(|room| (*room).to_owned()))
+        .collect();
+    assert_eq!(seen, known, "the rooms of this test and of src/");
+}
+
+#[test]
+fn every_door_has_one_keeper() {
+    for (path, text) in sources() {
+        for line in code(&text) {
+            for (door, keepers) in DOORS {
+                let is_fine =
+                    !line.contains(door) || keepers.iter().any(|keeper| path == Path::new(keeper));
+                assert!(is_fine, "{} uses {door}: {line}", path.display());
+            }
+        }
+    }
+    for (door, keepers) in DOORS {
+        for keeper in *keepers {
+            let (_, text) = sources()
+                .into_iter()
+                .find(|(path, _)| path == Path::new(keeper))
+                .unwrap_or_else(|| panic!("{keeper} is gone"));
+            assert!(text.contains(door), "{keeper} no longer keeps {door}");
+        }
+    }
+}
+
+#[test]
+fn every_file_says_its_job_and_stays_small() {
+    for (path, text) in sources() {
+        assert!(
+            text.starts_with("//! "),
+            "{} does not begin with its job",
+            path.display()
+        );
+        let lines = code(&text).count();
+        assert!(
+            lines <= 500,
+            "{} has {lines} lines of code; it may be two rooms",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn the_tenants_are_few_and_each_says_why_it_is_here() {
+    let cargo = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO"));
+        let output = command
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let tree = cargo(&[
+        "tree",
+        "--locked",
+        "--offline",
+        "--edges=normal,build",
+        "--target=x86_64-unknown-linux-musl",
+        "--prefix=none",
+        "--format={p}",
+    ]);
+    let crates: BTreeSet<&str> = tree
+        .lines()
+        .skip(1)
+        .map(|line| {
+            line.trim_end_matches(" (*)")
+                .trim_end_matches(" (proc-macro)")
+        })
+        .collect();
+    let names: BTreeSet<&str> = crates
+        .iter()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(
+        names.len(),
+        crates.len(),
+        "a crate in two versions: {crates:#?}"
+    );
+    assert!(
+        crates.len() <= MOST_CRATES,
+        "{} crates: {crates:#?}",
+        crates.len()
+    );
+    assert!(
+        crates.iter().all(|line| !line.contains("git+")),
+        "a crate from git"
+    );
+
+    let manifest =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    for line in manifest
+        .lines()
+        .filter(|line| line.contains("version = \"") && line.contains('{'))
+    {
+        assert!(line.contains("} # "), "no reason given: {line}");
+        assert!(
+            line.contains("default-features = false"),
+            "default features are off: {line}"
+        );
+    }
+}
+
+#[test]
+fn tests_do_not_mock_and_are_not_skipped() {
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"))
+        .unwrap()
+        .flatten()
+    {
+        let path = entry.path();
+        if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("architecture.rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(
+                !text.contains("#[ignore"),
+                "{} skips a test",
+                path.display()
+            );
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! `lf keys doctor`: what it finds, what it mends, and what it leaves alone.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use miniserde::json::{self, Value};
+use support::pty::Terminal;
+use support::{Home, VALUE, chmod, mode};
+
+/// The findings of this check: status and message.
+fn findings(home: &Home, check: &str) -> Vec<(String, String)> {
+    let outcome = home.lf("keys doctor --json").go();
+    let report: json::Object = json::from_str(&outcome.out).unwrap_or_else(|_| panic!("{outcome}"));
+    let text = |object: &json::Object, name: &str| match object.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        other => panic!("{name} is {other:?} in {outcome}"),
+    };
+    let Some(Value::Array(checks)) = report.get("checks") else {
+        panic!("{outcome}")
+    };
+    let checks = checks.iter().map(|check| match check {
+        Value::Object(check) => check,
+        other => panic!("{other:?}"),
+    });
+    let is_well = !checks.clone().any(|check| text(check, "status") == "fail");
+    assert!(
+        matches!(report.get("ok"), Some(Value::Bool(ok)) if *ok == is_well),
+        "{outcome}"
+    );
+    assert_eq!(
+        outcome.status,
+        Some(if is_well { 0 } else { 3 }),
+        "{outcome}"
+    );
+    checks
+        .filter(|each| text(each, "id") == check)
+        .map(|each| (text(each, "status"), text(each, "message")))
+        .collect()
+}
+
+fn fails(home: &Home, check: &str, part: &str) {
+    let findings = findings(home, check);
+    assert!(
+        findings
+            .iter()
+            .any(|(status, message)| status == "fail" && message.contains(part)),
+        "{check}, {part}: {findings:?}"
+    );
+}
+
+fn passes(home: &Home, check: &str) {
+    let findings = findings(home, check);
+    assert!(
+        !findings.is_empty() && findings.iter().all(|(status, _)| status == "pass"),
+        "{check}: {findings:?}"
+    );
+}
+
+#[test]
+fn a_healthy_store_passes_every_check() {
+    let (home, _) = Home::with_key();
+    home.lf("keys doctor").ok();
+    for check in [
+        "keys_directory",
+        "modes",
+        "owners",
+        "temporary_files",
+        "passphrase",
+        "envelopes",
+        "decryption",
+        "audit_log",
+    ] {
+        passes(&home, check);
+    }
+    let report = home.lf("keys doctor").ok();
+    assert!(
+        !report.out.contains('\u{1b}'),
+        "no colours in a pipe: {report}"
+    );
+}
+
+#[test]
+fn a_missing_store_is_a_finding_and_is_not_made() {
+    let home = Home::new();
+    fails(&home, "keys_directory", "does not exist");
+    home.lf("keys doctor --fix").fails(3, "checks_failed");
+    assert!(!home.keys().exists());
+}
+
+#[test]
+fn every_injury_is_named() {
+    let (home, id) = Home::with_key();
+    let other = home.add("mistral", "Other", VALUE);
+    passes(&home, "decryption");
+
+    chmod(&home.keys(), 0o755);
+    fails(&home, "modes", "has mode 0755");
+    chmod(&home.keys(), 0o700);
+    chmod(&home.file(&id), 0o640);
+    fails(&home, "modes", &id);
+    chmod(&home.file(&id), 0o600);
+    chmod(&home.keys().join("audit.log"), 0o604);
+    fails(&home, "modes", "audit.log");
+    chmod(&home.keys().join("audit.log"), 0o600);
+    passes(&home, "modes");
+
+    let left = home.keys().join(".lf-0123456789abcdef.tmp");
+    fs::write(&left, "{").unwrap();
+    fails(&home, "temporary_files", ".lf-0123456789abcdef.tmp");
+    fs::remove_file(left).unwrap();
+
+    let text = fs::read_to_string(home.file(&id)).unwrap();
+    fs::write(
+        home.file(&id),
+        text.replace("\"tag\":\"", "\"tag\":\"AAAA")
+            .replacen("AAAA", "", 0),
+    )
+    .unwrap();
+    fails(&home, "envelopes", &id);
+    fs::write(home.file(&id), "garbage").unwrap();
+    fails(&home, "envelopes", &id);
+    fs::write(home.file(&id), fs::read(home.file(&other)).unwrap()).unwrap();
+    fails(&home, "envelopes", "meta.id");
+    fs::remove_file(home.file(&id)).unwrap();
+    symlink(home.file(&other), home.file(&id)).unwrap();
+    fails(&home, "envelopes", "symbolic link");
+    fs::remove_file(home.file(&id)).unwrap();
+    fs::write(home.keys().join("notes.json"), "{}").unwrap();
+    fails(&home, "envelopes", "notes.json");
+    fs::remove_file(home.keys().join("notes.json")).unwrap();
+    passes(&home, "envelopes");
+
+    fs::rename(home.keys().join("audit.log"), home.keys().join("aside")).unwrap();
+    fs::create_dir(home.keys().join("audit.log")).unwrap();
+    fails(&home, "audit_log", "nothing is logged");
+    fs::remove_dir(home.keys().join("audit.log")).unwrap();
+    passes(&home, "audit_log");
+    assert_eq!(
+        findings(&home, "other_files").len(),
+        1,
+        "a foreign file is noted, and no failure"
+    );
+}
+
+#[test]
+fn a_wrong_passphrase_and_tampering_are_found_by_decrypting() {
+    let (home, id) = Home::with_key();
+    home.bare("keys doctor")
+        .env("LENSERFIGHT_KEYS_PASSPHRASE", "another long passphrase")
+        .fails(3, "checks_failed");
+    let outcome = home.bare("keys doctor").fails(3, "checks_failed");
+    assert!(
+        outcome
+            .out
+            .contains("FAIL  decryption: 1 envelopes could not be checked"),
+        "{outcome}"
+    );
+    let text = fs::read_to_string(home.file(&id)).unwrap();
+    let at = text.find("\"ciphertext\":\"").unwrap() + 14;
+    let flipped = if &text[at..=at] == "A" { "B" } else { "A" };
+    fs::write(
+        home.file(&id),
+        format!("{}{flipped}{}", &text[..at], &text[at + 1..]),
+    )
+    .unwrap();
+    fails(&home, "decryption", &id);
+}
+
+#[test]
+fn fix_mends_modes_and_temporary_files_and_nothing_else() {
+    let (home, id) = Home::with_key();
+    chmod(&home.keys(), 0o777);
+    chmod(&home.file(&id), 0o666);
+    chmod(&home.keys().join("audit.log"), 0o644);
+    let ours = home.keys().join(".lf-0123456789abcdef.tmp");
+    let foreign = [
+        ".lf-short.tmp",
+        "x.tmp",
+        "notes.txt",
+        "aaaaaaaaaaaaaaaaaaaaaaaa.json",
+    ]
+    .map(|name| home.keys().join(name));
+    for path in foreign.iter().chain([&ours]) {
+        fs::write(path, "x").unwrap();
+        chmod(path, 0o644);
+    }
+    let log = fs::read(home.keys().join("audit.log")).unwrap();
+    home.lf("keys doctor").fails(3, "checks_failed");
+    assert_eq!(mode(&home.keys()), 0o777, "nothing changes without --fix");
+    assert!(ours.exists());
+    let fixed = home.lf("keys doctor --fix").fails(3, "checks_failed");
+    assert!(fixed.out.contains("fixed"), "{fixed}");
+    assert_eq!(
+        (
+            mode(&home.keys()),
+            mode(&home.file(&id)),
+            mode(&home.keys().join("audit.log"))
+        ),
+        (0o700, 0o600, 0o600)
+    );
+    assert!(!ours.exists());
+    assert!(
+        foreign.iter().all(|path| fs::read(path).unwrap() == b"x"),
+        "what is not ours stays"
+    );
+    assert_eq!(mode(&foreign[2]), 0o644);
+    assert_eq!(fs::read(home.keys().join("audit.log")).unwrap(), log);
+    fs::remove_file(&foreign[3]).unwrap();
+    home.lf("keys doctor").ok();
+    assert_eq!(home.value(&id), VALUE);
+}
+
+#[test]
+fn fix_follows_no_link() {
+    let (home, id) = Home::with_key();
+    let outside = home.path().join("outside");
+    fs::write(&outside, "x").unwrap();
+    chmod(&outside, 0o644);
+    fs::remove_file(home.keys().join("audit.log")).unwrap();
+    symlink(&outside, home.keys().join("audit.log")).unwrap();
+    symlink(&outside, home.keys().join(".lf-0123456789abcdef.tmp")).unwrap();
+    home.lf("keys doctor --fix").go();
+    assert_eq!(
+        (mode(&outside), fs::read(&outside).unwrap()),
+        (0o644, b"x".to_vec())
+    );
+    let _ = id;
+}
+
+#[test]
+fn a_person_sees_progress_and_colours_a_pipe_does_not() {
+    let (home, _) = Home::with_key();
+    home.add("openai", "Second", VALUE);
+    let (status, screen) = Terminal::start(&home.lf("keys doctor")).ends();
+    assert_eq!(status, Some(0), "{screen}");
+    assert!(
+        screen.contains("decrypting 1/2") && screen.contains("\u{1b}[32mpass"),
+        "{screen}"
+    );
+    let (_, screen) = Terminal::start(&home.lf("keys doctor").env("NO_COLOR", "1")).ends();
+    assert!(!screen.contains("\u{1b}[32m"), "{screen}");
+    assert!(!home.lf("keys doctor").ok().err.contains("decrypting"));
+}

@@ -1,0 +1,273 @@
+//! Where the master passphrase comes from: the rows of the table that need no keychain. The others
+//! are in tests/keychain.rs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use std::fs;
+
+use support::{Home, PASSPHRASE, VALUE, chmod};
+
+#[test]
+fn without_any_the_error_says_what_was_tried() {
+    let home = Home::new();
+    let missing = home
+        .bare("keys add --provider openai")
+        .input(VALUE)
+        .fails(1, "keychain_unavailable");
+    assert!(
+        missing.err.contains("Secret Service")
+            && missing.err.contains("LENSERFIGHT_KEYS_PASSPHRASE_FILE"),
+        "{missing}"
+    );
+    assert!(!home.keys().exists());
+}
+
+#[test]
+fn an_unreachable_keychain_leaves_it_to_the_environment() {
+    let (home, id) = Home::with_key();
+    let nowhere = format!("unix:path={}", home.path().join("no-bus").display());
+    for forced in ["", "0", "1"] {
+        let run = home
+            .lf("keys export Prod --i-understand")
+            .env("DBUS_SESSION_BUS_ADDRESS", &nowhere);
+        assert_eq!(
+            run.env("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", forced)
+                .ok()
+                .out,
+            format!("{VALUE}\n")
+        );
+    }
+    let _ = id;
+}
+
+#[test]
+fn a_file_holds_it_without_one_trailing_newline() {
+    let (home, _) = Home::with_key();
+    let file = home.path().join("passphrase");
+    for (content, opens) in [
+        (PASSPHRASE.to_owned(), true),
+        (format!("{PASSPHRASE}\n"), true),
+        (format!("{PASSPHRASE}\r\n"), true),
+        (format!("{PASSPHRASE}\n\n"), false),
+        (format!(" {PASSPHRASE}"), false),
+    ] {
+        fs::write(&file, &content).unwrap();
+        chmod(&file, 0o600);
+        let run = home
+            .bare("keys export Prod --i-understand")
+            .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file);
+        if opens {
+            drop(run.ok());
+        } else {
+            drop(run.fails(1, "decryption_failed"));
+        }
+    }
+}
+
+#[test]
+fn a_file_that_others_can_reach_is_refused() {
+    let (home, _) = Home::with_key();
+    let file = home.path().join("passphrase");
+    fs::write(&file, PASSPHRASE).unwrap();
+    for (mode, accepted) in [
+        (0o600, true),
+        (0o400, true),
+        (0o440, true),
+        (0o640, true),
+        (0o604, false),
+        (0o644, false),
+        (0o602, false),
+        (0o601, false),
+    ] {
+        chmod(&file, mode);
+        let run = home
+            .bare("keys export Prod --i-understand")
+            .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file);
+        if accepted {
+            run.ok();
+        } else {
+            let refused = run.fails(2, "passphrase_invalid");
+            assert!(
+                refused.err.contains("chmod 600") && refused.err.contains("passphrase can"),
+                "{mode:o}: {refused}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_bad_file_is_named() {
+    let (home, _) = Home::with_key();
+    let export = |path: &std::path::Path| {
+        home.bare("keys export Prod --i-understand")
+            .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", path)
+    };
+    let file = home.path().join("passphrase");
+    assert!(
+        export(&file)
+            .fails(2, "passphrase_invalid")
+            .err
+            .contains(file.to_str().unwrap())
+    );
+    for (content, problem) in [
+        (&b""[..], "is empty"),
+        (b"\n", "is empty"),
+        (b"\xff\xfe", "not UTF-8"),
+        (&[b'x'; 70_000], "more than"),
+    ] {
+        fs::write(&file, content).unwrap();
+        chmod(&file, 0o600);
+        let refused = export(&file).fails(2, "passphrase_invalid");
+        assert!(refused.err.contains(problem), "{refused}");
+    }
+    chmod(home.path(), 0o755);
+    export(home.path()).fails(2, "passphrase_invalid");
+    chmod(home.path(), 0o700);
+    export(home.path()).fails(1, "io_error");
+}
+
+#[test]
+fn a_pipe_will_do_for_a_file() {
+    let (home, _) = Home::with_key();
+    let script = format!(
+        "printf %s '{PASSPHRASE}' | LENSERFIGHT_KEYS_PASSPHRASE_FILE=/dev/stdin exec \"$0\" \"$@\""
+    );
+    home.bare("keys export Prod --i-understand")
+        .under(&["sh", "-c", &script])
+        .ok();
+}
+
+#[test]
+fn a_systemd_credential_counts_as_the_file() {
+    let (home, _) = Home::with_key();
+    let credentials = home.path().join("credentials");
+    fs::create_dir(&credentials).unwrap();
+    let export = || {
+        home.bare("keys export Prod --i-understand")
+            .env("CREDENTIALS_DIRECTORY", &credentials)
+    };
+    export().fails(1, "keychain_unavailable");
+    let credential = credentials.join("lenserfight-keys-passphrase");
+    fs::write(&credential, format!("{PASSPHRASE}\n")).unwrap();
+    chmod(&credential, 0o440);
+    export().ok();
+    export()
+        .env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
+        .fails(2, "usage");
+    // A unit may point the variable at the credential itself, but not at something else.
+    export()
+        .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &credential)
+        .ok();
+    let other = home.path().join("other");
+    fs::copy(&credential, &other).unwrap();
+    export()
+        .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &other)
+        .fails(2, "usage");
+    chmod(&credential, 0o444);
+    export().fails(2, "passphrase_invalid");
+    chmod(&credential, 0o000);
+    chmod(&home.path().join(".lenserfight"), 0o755);
+    let unreadable = export()
+        .env("LENSERFIGHT_KEYS_DIR", home.path().join("nothing"))
+        .unprivileged();
+    unreadable.fails(1, "permission_error");
+}
+
+#[test]
+fn two_at_once_are_a_usage_error_wherever_a_passphrase_is_needed() {
+    let (home, id) = Home::with_key();
+    let file = home.path().join("passphrase");
+    fs::write(&file, PASSPHRASE).unwrap();
+    chmod(&file, 0o600);
+    for arguments in [
+        "keys add --provider openai",
+        "keys rotate Prod",
+        "keys export Prod --i-understand",
+        "keys update Prod --rotate",
+        "keys init",
+    ] {
+        let refused = home
+            .lf(arguments)
+            .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file)
+            .input("v")
+            .fails(2, "usage");
+        assert!(refused.err.contains("given twice"), "{refused}");
+    }
+    home.lf("keys list")
+        .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file)
+        .ok();
+    home.lf("keys doctor")
+        .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file)
+        .fails(3, "checks_failed");
+    let _ = id;
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let (home, _) = Home::with_key();
+    home.bare("keys export Prod --i-understand")
+        .env("LENSERFIGHT_KEYS_PASSPHRASE", "")
+        .fails(1, "keychain_unavailable");
+}
+
+#[test]
+fn a_short_passphrase_opens_what_is_there_but_encrypts_nothing() {
+    let home = Home::new();
+    let vectors = include_str!("vectors/envelopes.json");
+    assert!(vectors.contains("correct horse battery staple"));
+    for arguments in ["keys add --provider openai", "keys init"] {
+        let refused = home
+            .bare(arguments)
+            .env("LENSERFIGHT_KEYS_PASSPHRASE", "fifteen chars 1")
+            .input(VALUE)
+            .fails(2, "passphrase_invalid");
+        assert!(
+            refused.err.contains("15 characters") && !refused.err.contains("fifteen"),
+            "{refused}"
+        );
+    }
+    let (home, id) = Home::with_key();
+    let before = fs::read(home.file(&id)).unwrap();
+    for arguments in ["keys rotate Prod --new-value", "keys update Prod --rotate"] {
+        home.bare(arguments)
+            .env("LENSERFIGHT_KEYS_PASSPHRASE", "short")
+            .input("v")
+            .fails(2, "passphrase_invalid");
+    }
+    home.bare("keys export Prod --i-understand")
+        .env("LENSERFIGHT_KEYS_PASSPHRASE", "short")
+        .fails(1, "decryption_failed");
+    assert_eq!(fs::read(home.file(&id)).unwrap(), before);
+}
+
+#[test]
+fn a_wrong_passphrase_changes_nothing() {
+    let (home, id) = Home::with_key();
+    let before = fs::read(home.file(&id)).unwrap();
+    for arguments in [
+        "keys rotate Prod",
+        "keys rotate Prod Prod",
+        "keys export Prod --i-understand",
+    ] {
+        home.bare(arguments)
+            .env(
+                "LENSERFIGHT_KEYS_PASSPHRASE",
+                "Correct horse battery staple",
+            )
+            .fails(1, "decryption_failed");
+    }
+    home.bare("keys rotate --all")
+        .env(
+            "LENSERFIGHT_KEYS_PASSPHRASE",
+            "Correct horse battery staple",
+        )
+        .fails(1, "incomplete");
+    assert_eq!(fs::read(home.file(&id)).unwrap(), before);
+}

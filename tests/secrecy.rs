@@ -1,0 +1,261 @@
+//! What must not appear, anywhere.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Stdio;
+
+use support::pty::Terminal;
+use support::{Home, PASSPHRASE, VALUE, until};
+
+/// Every file below the home, one after the other.
+fn everything_on_disk(home: &Home) -> String {
+    fn collect(path: &std::path::Path, all: &mut Vec<u8>) {
+        for entry in fs::read_dir(path).unwrap().flatten() {
+            all.extend(entry.path().as_os_str().as_bytes());
+            if entry.file_type().unwrap().is_dir() {
+                collect(&entry.path(), all);
+            } else {
+                all.extend(fs::read(entry.path()).unwrap_or_default());
+            }
+        }
+    }
+    let mut all = Vec::new();
+    collect(home.path(), &mut all);
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+#[test]
+fn no_output_and_no_file_ever_has_a_value_or_a_passphrase() {
+    let home = Home::new();
+    let mut said = String::new();
+    let id = home.add("openai", "Prod", VALUE);
+    for (arguments, input) in [
+        ("keys init", ""),
+        ("keys add --provider openai --label Second --json", VALUE),
+        ("keys add --provider OPENAI", VALUE),
+        (
+            "keys add --provider openai sk-test-0123456789abcdefghij",
+            VALUE,
+        ),
+        (
+            "keys add --provider openai --key=sk-test-0123456789abcdefghij",
+            VALUE,
+        ),
+        (
+            "keys add --provider openai --label sk-test-0123456789abcdefghij",
+            VALUE,
+        ),
+        (
+            "keys export sk-test-0123456789abcdefghij --i-understand",
+            VALUE,
+        ),
+        ("keys remove --yes --sk-test-0123456789abcdefghij", VALUE),
+        ("sk-test-0123456789abcdefghij", VALUE),
+        ("keys sk-test-0123456789abcdefghij", VALUE),
+        ("keys list", VALUE),
+        ("keys rotate --all", VALUE),
+        ("keys rotate Prod --new-value", VALUE),
+        ("keys update Prod --rotate --label New", VALUE),
+        ("keys export New", VALUE),
+        ("keys doctor", VALUE),
+        ("keys doctor --json", VALUE),
+        ("keys remove New --yes", VALUE),
+        ("keys rotate New", VALUE),
+    ] {
+        let outcome = home.lf(arguments).input(input).go();
+        said.push_str(&format!("{}{}", outcome.out, outcome.err));
+    }
+    for text in [&said, &everything_on_disk(&home)] {
+        assert!(
+            !text.contains(VALUE) && !text.contains("0123456789abcdefghij"),
+            "{text}"
+        );
+        assert!(!text.contains(PASSPHRASE), "{text}");
+    }
+    assert!(said.contains(&id));
+}
+
+#[test]
+fn a_wrong_passphrase_is_not_repeated() {
+    let (home, _) = Home::with_key();
+    for wrong in ["hunter2-hunter2-hunter2", "short"] {
+        for arguments in [
+            "keys export Prod --i-understand",
+            "keys add --provider openai",
+            "keys doctor",
+            "keys init",
+        ] {
+            let outcome = home
+                .bare(arguments)
+                .env("LENSERFIGHT_KEYS_PASSPHRASE", wrong)
+                .input(VALUE)
+                .go();
+            assert!(
+                !outcome.err.contains(wrong) && !outcome.out.contains(wrong),
+                "{outcome}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_typed_is_not_shown() {
+    let home = Home::new();
+    let mut terminal = Terminal::start(&home.lf("keys add --provider openai --label Mine"));
+    terminal
+        .sees("not shown")
+        .types("sk-wrong\u{15}sk-typos\u{7f}\u{7f}ed\r");
+    let (status, screen) = terminal.ends();
+    assert_eq!(status, Some(0), "{screen}");
+    assert!(
+        !screen.contains("sk-") && !screen.contains("typ"),
+        "{screen}"
+    );
+    assert_eq!(home.value("Mine"), "sk-typed");
+}
+
+#[test]
+fn a_long_paste_arrives_whole() {
+    let home = Home::new();
+    let value = "0123456789abcdef".repeat(4096);
+    let mut terminal = Terminal::start(&home.lf("keys add --provider openai --label Long"));
+    terminal.sees("not shown");
+    for piece in value.as_bytes().chunks(1024) {
+        terminal.types(std::str::from_utf8(piece).unwrap());
+    }
+    let (status, screen) = {
+        terminal.types("\r");
+        terminal.ends()
+    };
+    assert_eq!(status, Some(0), "{screen}");
+    assert_eq!(home.value("Long"), value);
+}
+
+#[test]
+fn an_interrupted_prompt_leaves_the_terminal_as_it_was() {
+    let home = Home::new();
+    for keys in ["sk-half\u{3}", "sk-half\u{1c}"] {
+        let run = home.lf("keys add --provider openai");
+        let mut terminal = Terminal::start(&run);
+        terminal.sees("not shown").types(keys);
+        let tty = terminal.tty.try_clone().unwrap();
+        let (status, screen) = terminal.ends();
+        assert_eq!(status, Some(2), "{screen}");
+        assert!(
+            screen.contains("aborted") && !screen.contains("sk-half"),
+            "{screen}"
+        );
+        let modes = rustix::termios::tcgetattr(&tty).unwrap().local_modes;
+        assert!(modes.contains(
+            rustix::termios::LocalModes::ECHO
+                | rustix::termios::LocalModes::ICANON
+                | rustix::termios::LocalModes::ISIG
+        ));
+        assert!(home.names().is_empty());
+    }
+}
+
+#[test]
+fn the_process_hardens_itself_before_it_does_anything() {
+    let home = Home::new();
+    let run = home.lf("keys add --provider openai");
+    let mut child = run
+        .command()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let proc = std::path::PathBuf::from(format!("/proc/{}", child.id()));
+    // It waits for a value now; what it is like while it does is what counts.
+    until("umask 077", || {
+        fs::read_to_string(proc.join("status"))
+            .unwrap()
+            .contains("Umask:\t0077")
+    });
+    let limits = fs::read_to_string(proc.join("limits")).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    assert_eq!(
+        core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(),
+        ["0", "0"]
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let log = home.path().join("strace.log");
+    home.lf("keys list")
+        .under(&[
+            "strace",
+            "-qq",
+            "-o",
+            log.to_str().unwrap(),
+            "-e",
+            "trace=prctl,open,openat,umask,prlimit64",
+        ])
+        .ok();
+    let log = fs::read_to_string(&log).unwrap();
+    let at = |what: &str| {
+        log.find(what)
+            .unwrap_or_else(|| panic!("no {what} in {log}"))
+    };
+    let ours = at(".lenserfight");
+    assert!(
+        at("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE") < ours
+            && at("umask(") < ours
+            && at("RLIMIT_CORE, {rlim_cur=0, rlim_max=0}") < ours,
+        "{log}"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn another_process_of_the_same_user_cannot_read_it() {
+    use std::os::unix::process::CommandExt;
+    if !rustix::process::geteuid().is_root() {
+        // Without root the test's own user is the other process, and the kernel answers directly.
+        let home = Home::new();
+        let mut child = home.lf("keys add --provider openai").spawn();
+        let environ = format!("/proc/{}/environ", child.id());
+        until("a closed /proc entry", || fs::read(&environ).is_err());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        return;
+    }
+    let home = Home::new();
+    std::os::unix::fs::chown(home.path(), Some(65534), Some(65534)).unwrap();
+    let mut command = home.lf("keys add --provider openai").command();
+    let mut child = command
+        .uid(65534)
+        .gid(65534)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let environ = format!("/proc/{}/environ", child.id());
+    let can_read = || {
+        std::process::Command::new("cat")
+            .arg(&environ)
+            .uid(65534)
+            .gid(65534)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    };
+    until("a closed /proc entry", || !can_read());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -1,0 +1,62 @@
+//! What a person at a terminal is asked, and what happens on which answer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use support::Home;
+use support::pty::Terminal;
+
+#[test]
+fn remove_asks_and_only_yes_is_yes() {
+    for (answer, status, left) in [
+        ("yes\r", 0, 0),
+        (" yes \r", 0, 0),
+        ("y\r", 2, 1),
+        ("no\r", 2, 1),
+        ("\r", 2, 1),
+        ("YES\r", 2, 1),
+        ("\u{4}", 2, 1),
+    ] {
+        let (home, id) = Home::with_key();
+        let mut terminal = Terminal::start(&home.bare("keys remove Prod"));
+        terminal.sees("Type yes").types(answer);
+        let (ended, screen) = terminal.ends();
+        assert_eq!(ended, Some(status), "{answer:?}: {screen}");
+        assert!(screen.contains(&id) && screen.contains("Prod"), "{screen}");
+        assert_eq!(home.names().len(), left, "{answer:?}");
+    }
+}
+
+#[test]
+fn an_empty_line_is_no_value() {
+    let home = Home::new();
+    let mut terminal = Terminal::start(&home.lf("keys add --provider openai"));
+    terminal.sees("value of the openai key").types("\r");
+    let (status, screen) = terminal.ends();
+    assert_eq!(status, Some(2), "{screen}");
+    assert!(screen.contains("empty_key"), "{screen}");
+}
+
+#[test]
+fn labels_cannot_drive_the_terminal() {
+    let home = Home::new();
+    home.words(&[
+        "keys",
+        "add",
+        "--provider",
+        "openai",
+        "--label",
+        "a\u{202e}b\u{200b}",
+    ])
+    .env("LENSERFIGHT_KEYS_PASSPHRASE", support::PASSPHRASE)
+    .input("v")
+    .ok();
+    let listed = home.bare("keys list").ok();
+    assert!(listed.out.contains("a\\u{202e}b\\u{200b}"), "{listed}");
+}
