@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-/// The results in the items' order. `done` hears on the calling thread how many are finished.
+/// The results in the items' order. `done` hears on the calling thread how many are finished. Where
+/// no thread can be had, the calling thread does the work.
 pub fn each<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
@@ -14,25 +15,29 @@ pub fn each<T: Sync, R: Send>(
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
-    let mut results: Vec<(usize, R)> = thread::scope(|scope| {
+    let mut results: Vec<(usize, R)> = Vec::with_capacity(items.len());
+    let draw = || {
+        let at = next.fetch_add(1, Ordering::Relaxed);
+        items.get(at).map(|item| (at, work(item)))
+    };
+    thread::scope(|scope| {
         for _ in 0..cores.min(items.len()) {
-            let (next, work, sender) = (&next, &work, sender.clone());
-            scope.spawn(move || {
-                while let Some((at, item)) = Some(next.fetch_add(1, Ordering::Relaxed))
-                    .and_then(|at| Some((at, items.get(at)?)))
-                {
-                    // The receiver outlives this scope, so there is always somebody to take it.
-                    let _ = sender.send((at, work(item)));
-                }
-            });
+            let (draw, sender) = (&draw, sender.clone());
+            // The receiver outlives this scope, so there is always somebody to take a result.
+            let job = move || while draw().is_some_and(|result| sender.send(result).is_ok()) {};
+            if thread::Builder::new().spawn_scoped(scope, job).is_err() {
+                break;
+            }
         }
         drop(sender);
-        receiver
-            .iter()
-            .enumerate()
-            .inspect(|(count, _)| done(count + 1))
-            .map(|(_, result)| result)
-            .collect()
+        let mut keep = |result| {
+            results.push(result);
+            done(results.len());
+        };
+        receiver.iter().for_each(&mut keep);
+        while let Some(result) = draw() {
+            keep(result);
+        }
     });
     results.sort_unstable_by_key(|(at, _)| *at);
     results.into_iter().map(|(_, result)| result).collect()

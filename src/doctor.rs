@@ -1,13 +1,15 @@
 //! Look at everything and name what is wrong, with the command that mends it.
 
+use std::path::Path;
+
 use crate::audit;
 use crate::crew;
-use crate::envelope::Envelope;
+use crate::envelope::{self, Envelope};
 use crate::error::{Error, Result};
 use crate::fs::{self, Dir};
 use crate::key::KeyId;
 use crate::keychain::Keychain;
-use crate::passphrase::{self, Origin, Sources};
+use crate::passphrase::{self, Sources};
 use crate::secret::{Secret, shown};
 use crate::store::{self, Store};
 
@@ -40,6 +42,8 @@ pub struct Check {
 pub struct Patient<'a> {
     /// The keys.
     pub store: &'a Store,
+    /// The directory above them, if it is ours too.
+    pub root: Option<&'a Path>,
     /// Where the passphrase may come from.
     pub sources: &'a Sources,
     /// The keychain.
@@ -52,15 +56,18 @@ pub fn examine(patient: &Patient<'_>, progress: impl FnMut(usize, usize)) -> Vec
     let (passphrase, passphrase_checks) = examine_passphrase(patient);
     match patient.store.dir() {
         Ok(Some(dir)) => {
+            let root = patient.root.and_then(|root| Dir::open(root).ok().flatten());
             checks.push(pass("keys_directory", dir.path().display().to_string()));
             checks.extend(
-                examine_files(&dir).unwrap_or_else(|error| vec![failed("keys_directory", &error)]),
+                examine_files(&dir, root.as_ref())
+                    .unwrap_or_else(|error| vec![failed("keys_directory", &error)]),
             );
             checks.extend(passphrase_checks);
             checks.extend(
                 examine_envelopes(&dir, passphrase.as_ref(), progress)
                     .unwrap_or_else(|error| vec![failed("envelopes", &error)]),
             );
+            checks.push(examine_space(&dir));
             checks.push(examine_audit_log(&dir));
         }
         Ok(None) => {
@@ -77,51 +84,58 @@ pub fn examine(patient: &Patient<'_>, progress: impl FnMut(usize, usize)) -> Vec
 }
 
 /// Takes loose permissions away and removes temporary files that a killed process left behind;
-/// nothing else. Tells what it did, a sentence each.
+/// nothing else. Tells what it did, a sentence each, and what it could not do.
 ///
 /// # Errors
-/// What the system says.
-pub fn fix(store: &Store) -> Result<Vec<String>> {
-    let mut done = Vec::new();
+/// What keeps it from looking at all.
+pub fn fix(store: &Store, root: Option<&Path>) -> Result<(Vec<String>, Vec<Error>)> {
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
     let Some(dir) = store.dir()? else {
-        return Ok(done);
+        return Ok((done, failed));
     };
     // Whoever publishes holds the lock while its temporary file is there: under it, all are stale.
     let lock = dir.lock()?;
-    for (name, mode) in loose(&dir)? {
-        dir.tighten(&name)?;
-        done.push(format!(
-            "{} had mode {mode:04o}; now only its owner can reach it",
-            place(&dir, &name)
-        ));
+    let root = root.and_then(|root| Dir::open(root).ok().flatten());
+    for (dir, name, mode) in loose(&dir, root.as_ref())? {
+        match dir.tighten(&name) {
+            Ok(()) => done.push(format!(
+                "{} had mode {mode:04o}; now only its owner can reach it",
+                place(dir, &name)
+            )),
+            Err(error) => failed.push(error),
+        }
     }
     for name in dir
         .names()?
         .into_iter()
         .filter(|name| fs::is_temporary(name))
     {
-        if dir.remove(&lock, &name)? {
-            done.push(format!(
+        match dir.remove(&lock, &name) {
+            Ok(true) => done.push(format!(
                 "{} was left behind by a process that was killed; removed",
                 place(&dir, &name)
-            ));
+            )),
+            Ok(false) => {}
+            Err(error) => failed.push(error),
         }
     }
-    Ok(done)
+    Ok((done, failed))
 }
 
-fn examine_files(dir: &Dir) -> Result<Vec<Check>> {
-    let mut modes: Vec<Check> = loose(dir)?
+fn examine_files(dir: &Dir, root: Option<&Dir>) -> Result<Vec<Check>> {
+    let mut modes: Vec<Check> = loose(dir, root)?
         .into_iter()
-        .map(|(name, mode)| {
-            let message = format!(
-                "{} has mode {mode:04o}; other users may reach it",
-                place(dir, &name)
-            );
-            fail("modes", message, FIX)
+        .map(|(dir, name, mode)| {
+            let place = place(dir, &name);
+            let kind = if name == "." { "0700" } else { "0600" };
+            fail(
+                "modes",
+                format!("{place} has mode {mode:04o} in place of {kind}"),
+                &format!("{FIX}, or: chmod {kind} '{place}'"),
+            )
         })
         .collect();
-    let (mut owners, mut temporary, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut owners, mut others) = (Vec::new(), Vec::new());
     for name in dir.names()?.into_iter().chain([".".to_owned()]) {
         if dir
             .look(&name)?
@@ -133,16 +147,7 @@ fn examine_files(dir: &Dir) -> Result<Vec<Check>> {
                 "chown it to yourself, or remove it",
             ));
         }
-        if fs::is_temporary(&name) {
-            temporary.push(fail(
-                "temporary_files",
-                format!(
-                    "{} was left behind by a process that was killed",
-                    place(dir, &name)
-                ),
-                FIX,
-            ));
-        } else if name != "." && !is_ours(&name) {
+        if name != "." && !is_ours(&name) && !fs::is_temporary(&name) {
             others.push(note(
                 "other_files",
                 format!("{} is not lf's; it is left alone", place(dir, &name)),
@@ -158,31 +163,67 @@ fn examine_files(dir: &Dir) -> Result<Vec<Check>> {
     if owners.is_empty() {
         owners.push(pass("owners", "everything belongs to this user".to_owned()));
     }
-    if temporary.is_empty() {
-        temporary.push(pass("temporary_files", "none left behind".to_owned()));
-    }
     Ok(modes
         .into_iter()
         .chain(owners)
-        .chain(temporary)
+        .chain(examine_temporary(dir)?)
         .chain(others)
         .collect())
 }
 
-/// Our files, and the directory itself, that somebody but the owner has rights to.
-fn loose(dir: &Dir) -> Result<Vec<(String, u32)>> {
+fn examine_temporary(dir: &Dir) -> Result<Vec<Check>> {
+    let names = |dir: &Dir| -> Result<Vec<String>> {
+        Ok(dir
+            .names()?
+            .into_iter()
+            .filter(|name| fs::is_temporary(name))
+            .collect())
+    };
+    let mut left = names(dir)?;
+    if !left.is_empty() {
+        // One that is in use belongs to the holder of the lock, and is gone when we get it.
+        let _lock = dir.lock()?;
+        let still = names(dir)?;
+        left.retain(|name| still.contains(name));
+    }
+    if left.is_empty() {
+        return Ok(vec![pass("temporary_files", "none left behind".to_owned())]);
+    }
+    let found = |name: String| {
+        fail(
+            "temporary_files",
+            format!(
+                "{} was left behind by a process that was killed",
+                place(dir, &name)
+            ),
+            FIX,
+        )
+    };
+    Ok(left.into_iter().map(found).collect())
+}
+
+/// Our files, and the directories themselves, whose mode is not their owner's alone, or not enough
+/// for the owner.
+fn loose<'a>(dir: &'a Dir, root: Option<&'a Dir>) -> Result<Vec<(&'a Dir, String, u32)>> {
     let mut loose = Vec::new();
-    for name in dir
+    let files = dir
         .names()?
         .into_iter()
         .filter(|name| is_ours(name))
-        .chain([".".to_owned()])
-    {
-        if let Some(look) = dir.look(&name)?
-            && (look.is_file || name == ".")
-            && look.mode & 0o077 != 0
+        .map(|name| (dir, name));
+    for (dir, name) in files.chain(
+        [Some(dir), root]
+            .into_iter()
+            .flatten()
+            .map(|dir| (dir, ".".to_owned())),
+    ) {
+        let Some(look) = dir.look(&name)? else {
+            continue;
+        };
+        let wanted = if name == "." { 0o700 } else { 0o600 };
+        if (look.is_file || name == ".") && (look.mode & 0o077 != 0 || look.mode & wanted != wanted)
         {
-            loose.push((name, look.mode));
+            loose.push((dir, name, look.mode));
         }
     }
     Ok(loose)
@@ -225,9 +266,7 @@ fn examine_passphrase(patient: &Patient<'_>) -> (Option<Secret>, Vec<Check>) {
     match chosen {
         Ok((secret, origin)) => {
             let mut checks = vec![keychain, pass("passphrase", format!("from {origin}"))];
-            if origin != Origin::Keychain
-                && let Err(error) = crate::envelope::check_passphrase(&secret)
-            {
+            if let Err(error) = envelope::check_passphrase(&secret) {
                 checks.push(failed("passphrase", &error));
             }
             (Some(secret), checks)
@@ -247,20 +286,16 @@ fn examine_envelopes(
             Ok(Some(envelope)) => good.push(envelope),
             Ok(None) => {}
             Err(error) => {
+                let path = place(dir, &name);
                 // Removing is for the person to decide; only what has an id can be removed by it.
-                let id = KeyId::from_file_name(&name);
-                let hint = id.map(|id| {
-                    format!(
-                        "restore {} from a backup, or: lf keys remove -- {id}",
-                        shown(&name)
-                    )
-                });
-                checks.push(Check {
-                    id: "envelopes",
-                    status: Status::Fail,
-                    message: error.to_string(),
-                    hint,
-                });
+                let hint = match (&error, KeyId::from_file_name(&name)) {
+                    (Error::Permission { .. }, _) => format!("chmod 600 '{path}'"),
+                    (Error::CorruptEnvelope { .. }, Some(id)) => {
+                        format!("restore '{path}' from a backup, or: lf keys remove -- {id}")
+                    }
+                    _ => format!("look at it, and then: rm '{path}'"),
+                };
+                checks.push(fail("envelopes", error.to_string(), &hint));
             }
         }
     }
@@ -318,27 +353,50 @@ fn examine_envelopes(
     Ok(checks)
 }
 
+fn examine_space(dir: &Dir) -> Check {
+    let path = dir.path().display();
+    if dir.is_full() {
+        return fail(
+            "writable",
+            format!("the file system of {path} is full; nothing can be stored"),
+            "make room on it",
+        );
+    }
+    if !dir.can_append(".") {
+        return fail(
+            "writable",
+            format!("{path} cannot be written; nothing can be stored"),
+            &format!("chmod 0700 '{path}', if it is on a file system that can be written"),
+        );
+    }
+    pass("writable", format!("{path} can be written"))
+}
+
 fn examine_audit_log(dir: &Dir) -> Check {
-    match dir.look(audit::FILE) {
-        Ok(Some(look)) if look.is_symlink || !look.is_file => fail(
+    let older = format!("{}.1", audit::FILE);
+    for name in [audit::FILE, &older] {
+        match dir.look(name) {
+            Ok(Some(look)) if !look.is_file => {
+                let path = place(dir, name);
+                return fail(
+                    "audit_log",
+                    format!("{path} is not a regular file; nothing is logged"),
+                    &format!("look at it, and then: rm '{path}'"),
+                );
+            }
+            Ok(_) => {}
+            Err(error) => return failed("audit_log", &error),
+        }
+    }
+    if dir.can_append(audit::FILE) {
+        pass("audit_log", "it can be written".to_owned())
+    } else {
+        let path = place(dir, audit::FILE);
+        fail(
             "audit_log",
-            format!(
-                "{} is not a regular file; nothing is logged",
-                place(dir, audit::FILE)
-            ),
-            "remove it",
-        ),
-        Ok(_) if !dir.can_append(audit::FILE) => fail(
-            "audit_log",
-            format!(
-                "{} cannot be written; nothing is logged",
-                place(dir, audit::FILE)
-            ),
-            "make the file and its directory writable for yourself",
-        ),
-        Ok(Some(look)) => pass("audit_log", format!("{} bytes", look.size)),
-        Ok(None) => pass("audit_log", "nothing logged yet".to_owned()),
-        Err(error) => failed("audit_log", &error),
+            format!("{path} cannot be written; nothing is logged"),
+            &format!("chmod 600 '{path}'"),
+        )
     }
 }
 

@@ -192,12 +192,13 @@ impl Error {
             }
             Error::CorruptEnvelope { .. } | Error::DecryptionFailed(_) => "lf keys doctor",
             Error::PassphraseMissing => "lf keys init",
+            Error::PassphraseInvalid(_) => "lf keys init --help",
             Error::PassphraseConflict => {
                 "unset LENSERFIGHT_KEYS_PASSPHRASE (and its _FILE) to use the keychain's, \
                  or set LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1 to use the environment's"
             }
             Error::KeychainUnavailable(_) => {
-                "unlock or start the keychain, or set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file that only you can read"
+                "unlock or start the keychain, or set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file that others cannot read"
             }
             Error::Usage { hint, .. } => return hint.clone(),
             Error::Refused { hint, .. } => return Some(hint.clone()),
@@ -206,7 +207,6 @@ impl Error {
             | Error::EmptyKey
             | Error::KeyTooLarge
             | Error::DuplicateKey(_)
-            | Error::PassphraseInvalid(_)
             | Error::AlreadyConfigured(_)
             | Error::Aborted
             | Error::Incomplete { .. }

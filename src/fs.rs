@@ -3,7 +3,7 @@
 //! Files are published, not edited: written beside their place, synced, and moved there in one step.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -30,7 +30,7 @@ pub struct Dir {
 /// kernel when the process dies. Publishing and removing ask for it.
 #[derive(Debug)]
 pub struct Lock {
-    _handle: File,
+    handle: File,
 }
 
 /// What [`Dir::publish`] may find under the name.
@@ -55,6 +55,16 @@ pub struct Look {
     pub owner: u32,
     /// Bytes.
     pub size: u64,
+    /// Another one after every publication under the same name.
+    pub stamp: Stamp,
+}
+
+/// Tells one version of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    inode: u64,
+    size: i64,
+    changed: (i64, i64),
 }
 
 impl Dir {
@@ -238,23 +248,40 @@ impl Dir {
     /// # Errors
     /// [`Error::StoreBusy`] after 30 seconds: a holder that died has freed it, so one is stuck.
     pub fn lock(&self) -> Result<Lock> {
-        // A handle of its own: threads that share `self` must exclude each other too.
-        let handle = rustix::fs::openat(&self.handle, ".", DIRECTORY, Mode::empty());
-        let handle: File = handle
-            .map_err(|errno| Error::from_io("lock", &self.path, errno.into()))?
-            .into();
+        let lock = self.open_lock()?;
         let deadline = Deadline::after(LOCK_PATIENCE);
-        loop {
-            match handle.try_lock() {
-                Ok(()) => return Ok(Lock { _handle: handle }),
-                Err(std::fs::TryLockError::Error(error)) => {
-                    return Err(Error::from_io("lock", &self.path, error));
-                }
-                Err(std::fs::TryLockError::WouldBlock) if deadline.left().is_none() => {
-                    return Err(Error::StoreBusy(self.path.clone()));
-                }
-                Err(std::fs::TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
+        while !self.claim(&lock)? {
+            if deadline.left().is_none() {
+                return Err(Error::StoreBusy(self.path.clone()));
             }
+            thread::sleep(LOCK_PAUSE);
+        }
+        Ok(lock)
+    }
+
+    /// The lock if nobody has it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn try_lock(&self) -> Result<Option<Lock>> {
+        let lock = self.open_lock()?;
+        Ok(self.claim(&lock)?.then_some(lock))
+    }
+
+    /// A handle of its own for the lock: threads that share `self` must exclude each other too.
+    fn open_lock(&self) -> Result<Lock> {
+        let handle = rustix::fs::openat(&self.handle, ".", DIRECTORY, Mode::empty());
+        let handle = handle.map_err(|errno| Error::from_io("lock", &self.path, errno.into()))?;
+        Ok(Lock {
+            handle: handle.into(),
+        })
+    }
+
+    fn claim(&self, lock: &Lock) -> Result<bool> {
+        match lock.handle.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(Error::from_io("lock", &self.path, error)),
         }
     }
 
@@ -272,6 +299,12 @@ impl Dir {
                     mode: Mode::from_raw_mode(stat.st_mode).as_raw_mode() & 0o777,
                     owner: stat.st_uid,
                     size: u64::try_from(stat.st_size).unwrap_or(0),
+                    stamp: Stamp {
+                        inode: stat.st_ino,
+                        size: stat.st_size,
+                        #[allow(clippy::unnecessary_cast)] // the types differ between systems
+                        changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+                    },
                 }))
             }
             Err(Errno::NOENT) => Ok(None),
@@ -313,6 +346,12 @@ impl Dir {
         }
     }
 
+    /// Has the file system no room left for us?
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        rustix::fs::fstatvfs(&self.handle).is_ok_and(|stat| stat.f_blocks > 0 && stat.f_bavail == 0)
+    }
+
     fn open_file(&self, name: &str, how: OFlags) -> Result<Option<File>> {
         // NONBLOCK: a FIFO planted under the name must not hang us.
         let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -337,13 +376,14 @@ impl Dir {
         file.ok_or_else(|| self.failed("open", name, io::ErrorKind::NotFound.into()))
     }
 
-    /// Moves a full log to its older generation, once, however many processes find it full.
+    /// Moves a full log to its older generation, once, however many processes find it full. While
+    /// somebody has the lock it stays a little longer: nobody who only reads waits for a writer.
     fn turn_over(&self, name: &str, limit: u64) -> Result<()> {
-        let _lock = self.lock()?;
-        if self
-            .look(name)?
-            .is_some_and(|look| look.is_file && look.size >= limit)
-        {
+        let Some(_lock) = self.try_lock()? else {
+            return Ok(());
+        };
+        let is_full = |look: Look| look.is_file && look.size >= limit;
+        if self.look(name)?.is_some_and(is_full) {
             let older = format!("{name}.1");
             self.refuse_special(&older)?;
             rustix::fs::renameat(&self.handle, name, &self.handle, &older)
@@ -396,7 +436,7 @@ impl Dir {
     fn sync(&self) -> Result<()> {
         self.handle
             .sync_all()
-            .map_err(|error| Error::from_io("sync the directory", &self.path, error))
+            .map_err(|error| Error::from_io(SYNC, &self.path, error))
     }
 
     fn not_a_file(&self, name: &str) -> Error {
@@ -471,6 +511,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
+const SYNC: &str = "be sure that a power cut would not undo the change in";
 const TEMPORARY_PREFIX: &str = ".lf-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 /// A key derivation under the lock takes a fraction of a second, so this is many in a row.

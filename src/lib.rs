@@ -8,8 +8,8 @@
 //! let environment = Environment::read();
 //! let store = Store::at(environment.keys()?);
 //! let keychain = Keychain::new(environment.bus.clone(), Patience::SHORT);
-//! let (passphrase, _) = local_keys::passphrase::find(&environment.passphrase, &keychain)?;
-//! let value = store.resolve(&store.select("Prod")?, &passphrase)?;
+//! let master = local_keys::passphrase::find(&environment.passphrase, &keychain)?;
+//! let value = store.resolve(&store.select("Prod")?, master.secret())?;
 //! assert!(value.expose().starts_with("sk-"));
 //! # Ok::<(), local_keys::error::Error>(())
 //! ```

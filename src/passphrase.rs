@@ -48,19 +48,58 @@ pub enum Origin {
     Credential(PathBuf),
 }
 
+/// The master passphrase as it was found, and the way to notice that it has been replaced since.
+#[derive(Debug)]
+pub struct Master<'a> {
+    secret: Secret,
+    origin: Origin,
+    keychain: &'a Keychain,
+}
+
+impl Master<'_> {
+    /// The passphrase.
+    #[must_use]
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Where it was found.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Another passphrase, if the keychain has one by now. Asked under the store's lock before a key
+    /// is published: `init --force` may have replaced the passphrase while somebody typed a value.
+    /// (tests/concurrency.rs: `a_key_that_was_typed_while_the_passphrase_was_replaced_opens`)
+    ///
+    /// # Errors
+    /// As [`find`].
+    pub fn replaced(&self) -> Result<Option<Secret>> {
+        if self.origin != Origin::Keychain {
+            return Ok(None);
+        }
+        let current = from_keychain(self.keychain)?.ok_or(Error::PassphraseMissing)?;
+        Ok((current.expose() != self.secret.expose()).then_some(current))
+    }
+}
+
 /// The master passphrase, by the table above.
 ///
 /// # Errors
 /// [`Error::PassphraseConflict`], [`Error::PassphraseMissing`], [`Error::KeychainUnavailable`], and
 /// as [`from_environment`].
-pub fn find(sources: &Sources, keychain: &Keychain) -> Result<(Secret, Origin)> {
+pub fn find<'a>(sources: &Sources, keychain: &'a Keychain) -> Result<Master<'a>> {
     let given = from_environment(sources)?;
-    if sources.force
-        && let Some(given) = given
-    {
-        return Ok(given);
-    }
-    choose(from_keychain(keychain), given)
+    let (secret, origin) = match given {
+        Some(given) if sources.force => given,
+        given => choose(from_keychain(keychain), given)?,
+    };
+    Ok(Master {
+        secret,
+        origin,
+        keychain,
+    })
 }
 
 /// The table above, but for its first row: what the keychain said against what the environment has.
@@ -141,7 +180,14 @@ pub fn mint() -> Result<Secret> {
 /// # Errors
 /// [`Error::KeychainUnavailable`], also when something else comes back.
 pub fn keep(keychain: &Keychain, passphrase: &Secret) -> Result<()> {
-    keychain.store(SERVICE, ACCOUNT, passphrase)?;
+    keychain
+        .store(SERVICE, ACCOUNT, passphrase)
+        .map_err(|error| match error {
+            Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
+                "{reason}; lf keys doctor tells whether it took the passphrase all the same"
+            )),
+            error => error,
+        })?;
     match keychain.find(SERVICE, ACCOUNT)? {
         Some(kept) if kept.expose() == passphrase.expose() => Ok(()),
         Some(_) | None => Err(Error::KeychainUnavailable(

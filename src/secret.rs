@@ -49,19 +49,26 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Does this look like an API key that somebody typed where everybody can read it?
+/// Does this look like, or hold, an API key that somebody typed where everybody can read it?
 ///
-/// A guess by public prefixes, and by length for those without one. Ids of ours (at most 40
-/// characters) are never taken for one by their length.
+/// A guess by public prefixes, and by an unbroken run of letters and digits that is longer than any
+/// id of ours.
 #[must_use]
 pub fn looks_like_secret(text: &str) -> bool {
-    let text = text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '-'));
-    let prefixed = text.len() >= 16 && PREFIXES.iter().any(|prefix| text.starts_with(prefix));
-    let long = text.len() > 40
-        && text.bytes().all(|byte| byte.is_ascii_graphic())
-        && text.bytes().any(|byte| byte.is_ascii_digit())
-        && text.bytes().any(|byte| byte.is_ascii_alphabetic());
-    prefixed || long
+    let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let mut pieces = text
+        .split(|c| !is_inside(c))
+        .map(|piece| piece.trim_matches('-'));
+    let is_key = |piece: &str| {
+        let begins = PREFIXES.iter().any(|prefix| piece.starts_with(prefix));
+        let holds = TELLING.iter().any(|prefix| piece.contains(prefix));
+        piece.len() >= 16 && (begins || holds)
+    };
+    let is_long = |piece: &str| {
+        let mut runs = piece.split(['-', '_']);
+        runs.any(|run| run.len() > 40 && run.contains(|c: char| c.is_ascii_digit()))
+    };
+    pieces.any(|piece| is_key(piece) || is_long(piece))
 }
 
 /// Text from outside, fit for an error message: as [`printable`], at most 64 characters, and nothing
@@ -99,7 +106,7 @@ fn is_hidden(c: char) -> bool {
 
 const MAX_SHOWN: usize = 64;
 
-const PREFIXES: [&str; 17] = [
+const PREFIXES: [&str; 16] = [
     "sk-",
     "sk_",
     "pk_",
@@ -115,8 +122,16 @@ const PREFIXES: [&str; 17] = [
     "github_pat_",
     "AKIA",
     "fw_",
-    "key-",
     "eyJ",
+];
+/// Those that mean a key in the middle of a word as well.
+const TELLING: [&str; 6] = [
+    "sk-proj-",
+    "sk-ant-",
+    "sk-or-",
+    "github_pat_",
+    "AIzaSy",
+    "sk_live_",
 ];
 
 #[cfg(test)]
@@ -155,6 +170,10 @@ mod tests {
             "gsk_0123456789abcdef",
             "AIzaSyA-0123456789",
             &"0a".repeat(32),
+            "--sk-abcdefghijklmnop",
+            "-ksk-proj-abcdef0123456789",
+            "OPENAI_API_KEY=sk-abcdef0123456789",
+            "Bearer:sk-ant-api03-abcdef0123",
         ] {
             assert!(looks_like_secret(key), "{key}");
             assert!(!shown(key).contains(&key[4..]), "{key}");
@@ -164,6 +183,8 @@ mod tests {
             "sk-short",
             "mRSmhcH5ez4kSwWRlDoszXPnp95sOZ6-",
             "my long label with many words, 2 of 3 for work",
+            "production-openai-key-for-team-alpha-2026-q1",
+            "https://platform.openai.com/api-keys#team42",
         ] {
             assert!(!looks_like_secret(name), "{name}");
         }

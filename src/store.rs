@@ -9,6 +9,7 @@ use crate::envelope::{self, Envelope};
 use crate::error::{Error, Result};
 use crate::fs::{Dir, Publish};
 use crate::key::{KeyId, KeyMeta, Label, Provider};
+use crate::passphrase::Master;
 use crate::secret::{Secret, shown};
 use crate::time::Timestamp;
 
@@ -24,8 +25,17 @@ pub struct Store {
 pub struct Listing {
     /// The readable keys, oldest first.
     pub keys: Vec<KeyMeta>,
-    /// Why the other files that look like keys could not be read.
-    pub unreadable: Vec<Error>,
+    /// The other files that look like keys.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A file that is named like a key and cannot be read as one.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// The file's name.
+    pub name: String,
+    /// Why not.
+    pub error: Error,
 }
 
 impl Store {
@@ -56,11 +66,11 @@ impl Store {
     pub fn list(&self) -> Result<Listing> {
         let (mut keys, mut unreadable) = (Vec::new(), Vec::new());
         if let Some(dir) = self.dir()? {
-            for (_, read) in envelopes(&dir)? {
+            for (name, read) in envelopes(&dir)? {
                 match read {
                     Ok(Some(envelope)) => keys.push(envelope.meta),
                     Ok(None) => {} // removed since the directory was read
-                    Err(error) => unreadable.push(error),
+                    Err(error) => unreadable.push(Unreadable { name, error }),
                 }
             }
         }
@@ -69,7 +79,7 @@ impl Store {
     }
 
     /// The one key that a person means: by id, or by an id's first 4 or more characters, a label or
-    /// a provider that only one key has. An id selects its file even if it is damaged.
+    /// a provider that only one key has. Ids select damaged files too.
     ///
     /// # Errors
     /// [`Error::KeyNotFound`]; [`Error::AmbiguousKey`] with the candidates.
@@ -79,21 +89,28 @@ impl Store {
         {
             return Ok(id);
         }
-        let means = |key: &KeyMeta| {
-            key.label.as_str() == selector
-                || key.provider.as_str() == selector
-                || (selector.len() >= MIN_PREFIX && key.id.as_str().starts_with(selector))
-        };
-        let mut matches: Vec<KeyMeta> = self.list()?.keys.into_iter().filter(means).collect();
-        match (matches.pop(), matches.len()) {
+        let begins = |id: &KeyId| selector.len() >= MIN_PREFIX && id.as_str().starts_with(selector);
+        let listing = self.list()?;
+        let readable = listing.keys.into_iter().filter(|key| {
+            key.label.as_str() == selector || key.provider.as_str() == selector || begins(&key.id)
+        });
+        let damaged = listing
+            .unreadable
+            .iter()
+            .filter_map(|file| KeyId::from_file_name(&file.name));
+        let damaged = damaged
+            .filter(begins)
+            .map(|id| (format!("{id} (unreadable)"), id));
+        let mut matches: Vec<(String, KeyId)> = readable
+            .map(|key| (key.to_string(), key.id))
+            .chain(damaged)
+            .collect();
+        match (matches.pop(), matches.is_empty()) {
             (None, _) => Err(Error::KeyNotFound(shown(selector))),
-            (Some(only), 0) => Ok(only.id),
-            (Some(last), _) => {
-                let candidates = matches
-                    .iter()
-                    .chain([&last])
-                    .map(ToString::to_string)
-                    .collect();
+            (Some((_, only)), true) => Ok(only),
+            (Some(last), false) => {
+                matches.push(last);
+                let candidates = matches.into_iter().map(|(name, _)| name).collect();
                 Err(Error::AmbiguousKey {
                     selector: shown(selector),
                     candidates,
@@ -109,10 +126,9 @@ impl Store {
     /// As [`envelope::seal`] and [`Dir::publish`].
     pub fn add(
         &self,
-        provider: Provider,
-        label: Label,
+        (provider, label): (Provider, Label),
         value: &Secret,
-        passphrase: &Secret,
+        master: &Master<'_>,
         now: Timestamp,
     ) -> Result<KeyMeta> {
         let meta = KeyMeta {
@@ -121,15 +137,14 @@ impl Store {
             label,
             created_at: now,
         };
-        let envelope = envelope::seal(passphrase, value, meta)?;
+        let mut envelope = envelope::seal(master.secret(), value, meta)?;
         let dir = Dir::create(&self.path)?;
         let lock = dir.lock()?;
-        dir.publish(
-            &lock,
-            &envelope.meta.id.file_name(),
-            envelope.print().as_bytes(),
-            Publish::New,
-        )?;
+        if let Some(passphrase) = master.replaced()? {
+            envelope = envelope::seal(&passphrase, value, envelope.meta)?;
+        }
+        let file = envelope.meta.id.file_name();
+        dir.publish(&lock, &file, envelope.print().as_bytes(), Publish::New)?;
         Ok(envelope.meta)
     }
 
@@ -138,10 +153,14 @@ impl Store {
     /// # Errors
     /// [`Error::KeyNotFound`], [`Error::CorruptEnvelope`], and as [`Dir::publish`].
     pub fn relabel(&self, id: &KeyId, label: &Label) -> Result<KeyMeta> {
-        self.edit(id, |mut envelope| {
-            envelope.meta.label = label.clone();
-            Ok(envelope)
-        })
+        self.edit(
+            id,
+            || Ok(None),
+            |mut envelope, _| {
+                envelope.meta.label = label.clone();
+                Ok(envelope)
+            },
+        )
     }
 
     /// Gives a key a new value, and a new label if there is one.
@@ -153,24 +172,33 @@ impl Store {
         id: &KeyId,
         value: &Secret,
         label: Option<&Label>,
-        passphrase: &Secret,
+        master: &Master<'_>,
     ) -> Result<KeyMeta> {
-        self.edit(id, |mut envelope| {
-            if let Some(label) = label {
-                envelope.meta.label = label.clone();
-            }
-            envelope::seal(passphrase, value, envelope.meta)
-        })
+        self.edit(
+            id,
+            || master.replaced(),
+            |mut envelope, replaced| {
+                if let Some(label) = label {
+                    envelope.meta.label = label.clone();
+                }
+                envelope::seal(replaced.unwrap_or(master.secret()), value, envelope.meta)
+            },
+        )
     }
 
     /// Re-encrypts a key's value, as it is, under a fresh salt and IV.
     ///
     /// # Errors
     /// As [`Store::replace`] and [`Envelope::open`].
-    pub fn rotate(&self, id: &KeyId, passphrase: &Secret) -> Result<KeyMeta> {
-        self.edit(id, |envelope| {
-            envelope::seal(passphrase, &envelope.open(passphrase)?, envelope.meta)
-        })
+    pub fn rotate(&self, id: &KeyId, master: &Master<'_>) -> Result<KeyMeta> {
+        self.edit(
+            id,
+            || master.replaced(),
+            |envelope, replaced| {
+                let passphrase = replaced.unwrap_or(master.secret());
+                envelope::seal(passphrase, &envelope.open(passphrase)?, envelope.meta)
+            },
+        )
     }
 
     /// Removes a key's file, readable or not.
@@ -197,19 +225,26 @@ impl Store {
     }
 
     /// Reads, changes and publishes a key. The change, which may take two key derivations, is made
-    /// before the lock is taken; if somebody was faster, it is made again under it.
-    fn edit(&self, id: &KeyId, change: impl Fn(Envelope) -> Result<Envelope>) -> Result<KeyMeta> {
+    /// before the lock is taken; if the file or the passphrase is another one under it, it is made
+    /// again.
+    fn edit(
+        &self,
+        id: &KeyId,
+        replaced: impl Fn() -> Result<Option<Secret>>,
+        change: impl Fn(Envelope, Option<&Secret>) -> Result<Envelope>,
+    ) -> Result<KeyMeta> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
         let before = read(&dir, id)?;
-        let mut changed = change(Envelope::parse(&before, id)?)?;
+        let mut changed = change(Envelope::parse(&before, id)?, None)?;
         let lock = dir.lock()?;
-        let current = read(&dir, id)?;
-        if current != before {
-            changed = change(Envelope::parse(&current, id)?)?;
+        let (current, passphrase) = (read(&dir, id)?, replaced()?);
+        if current != before || passphrase.is_some() {
+            changed = change(Envelope::parse(&current, id)?, passphrase.as_ref())?;
         }
+        let file = id.file_name();
         dir.publish(
             &lock,
-            &id.file_name(),
+            &file,
             changed.print().as_bytes(),
             Publish::Replacement,
         )?;

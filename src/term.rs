@@ -10,6 +10,21 @@ use zeroize::Zeroizing;
 /// Asks for a secret of at most `limit` bytes; what is typed or pasted is not shown.
 pub(crate) fn ask_secret(what: &str, limit: usize) -> Result<Secret> {
     let mut typed = read_unseen(&format!("{what} (not shown, end with Enter): "), limit)?;
+    for mark in PASTE_MARKS {
+        while let Some(at) = typed.windows(mark.len()).position(|window| window == mark) {
+            typed.drain(at..at + mark.len());
+        }
+    }
+    // An arrow key would become part of a value that nobody sees.
+    if typed
+        .iter()
+        .any(|byte| byte.is_ascii_control() && *byte != b'\t')
+    {
+        return Err(Error::Refused {
+            sentence: "an editing key that means nothing here was typed, and would have become part of it; nothing was stored".to_owned(),
+            hint: "type it again with Backspace, Ctrl-W and Ctrl-U alone, or pass it through a pipe".to_owned(),
+        });
+    }
     Secret::from_bytes(std::mem::take(&mut *typed)).ok_or(Error::InvalidKey)
 }
 
@@ -34,13 +49,15 @@ pub(crate) fn confirm(question: &str) -> Result<()> {
 /// that kills us would leave it without echo.
 #[cfg(unix)]
 fn read_unseen(prompt: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 
     let mut input = host::input().map_err(unreadable)?;
     let before = tcgetattr(&input).map_err(|errno| unreadable(errno.into()))?;
     let mut unseen = before.clone();
     unseen.local_modes -=
         LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
+    unseen.special_codes[SpecialCodeIndex::VMIN] = 1;
+    unseen.special_codes[SpecialCodeIndex::VTIME] = 0;
     tcsetattr(&input, OptionalActions::Now, &unseen).map_err(|errno| unreadable(errno.into()))?;
     // Only now: whoever waits for the prompt before typing must not be seen either.
     host::complain(prompt);
@@ -73,6 +90,10 @@ fn read_keys(input: &mut impl Read, limit: usize) -> Result<Zeroizing<Vec<u8>>> 
             b'\r' | b'\n' | END_OF_INPUT => return Ok(line),
             INTERRUPT | QUIT => return Err(Error::Aborted),
             KILL_LINE => line.clear(),
+            KILL_WORD => {
+                while line.pop_if(|byte| *byte == b' ').is_some() {}
+                while line.pop_if(|byte| *byte != b' ').is_some() {}
+            }
             BACKSPACE | DELETE => {
                 // A whole character, however many bytes it has.
                 while line.pop().is_some_and(|byte| byte & 0xC0 == 0x80) {}
@@ -88,10 +109,13 @@ fn unreadable(error: io::Error) -> Error {
     Error::from_io("read", "the terminal".as_ref(), error)
 }
 
+/// What a terminal puts around a paste, if it was asked to.
+const PASTE_MARKS: [&[u8]; 2] = [b"\x1b[200~", b"\x1b[201~"];
 const INTERRUPT: u8 = 0x03;
 const END_OF_INPUT: u8 = 0x04;
 const BACKSPACE: u8 = 0x08;
 const KILL_LINE: u8 = 0x15;
+const KILL_WORD: u8 = 0x17;
 const QUIT: u8 = 0x1C;
 const DELETE: u8 = 0x7F;
 
@@ -110,6 +134,7 @@ mod tests {
             ("a🔐\u{8}c\n", "ac"),
             ("\u{7f}a\n", "a"),
             ("wrong\u{15}right\n", "right"),
+            ("a b \u{17}c\n", "a c"),
             ("123456789\n", "123456"),
         ] {
             assert_eq!(

@@ -83,6 +83,52 @@ fn every_command_leaves_one_line() {
 }
 
 #[test]
+fn a_value_does_not_leave_without_its_line() {
+    let (home, id) = Home::with_key();
+    let log = home.path().join("strace.log");
+    home.lf("keys export Prod --i-understand")
+        .under(&[
+            "strace",
+            "-qq",
+            "-y",
+            "-o",
+            log.to_str().unwrap(),
+            "-e",
+            "trace=write",
+        ])
+        .ok();
+    let log = fs::read_to_string(&log).unwrap();
+    let at = |what: &str| {
+        log.find(what)
+            .unwrap_or_else(|| panic!("no {what} in {log}"))
+    };
+    assert!(at("audit.log>") < at("\"sk-test"), "{log}");
+    // And a rotation that is killed has left a line for each key that it changed.
+    let second = home.add("openai", "Second", VALUE);
+    let before = [&id, &second].map(|id| fs::read(home.file(id)).unwrap());
+    let lines_before = lines(&home).len();
+    let kill = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "inject=renameat:signal=SIGKILL:when=2",
+    ];
+    home.lf("keys rotate --all").under(&kill).go();
+    let changed = [&id, &second]
+        .iter()
+        .zip(before)
+        .filter(|(id, before)| fs::read(home.file(id)).unwrap() != *before)
+        .count();
+    assert!(
+        changed == 0 || lines(&home).len() > lines_before,
+        "{changed}"
+    );
+}
+
+#[test]
 fn a_line_is_written_with_one_call() {
     let (home, _) = Home::with_key();
     let log = home.path().join("strace.log");

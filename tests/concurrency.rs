@@ -9,9 +9,12 @@
 
 mod support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use local_keys::fs::Dir;
+use support::bus::Bus;
+use support::pty::Terminal;
 use support::{Home, VALUE, until};
 
 #[test]
@@ -117,4 +120,112 @@ fn a_holder_that_is_killed_frees_the_lock() {
     assert_eq!(home.value(&id), VALUE);
     home.lf("keys doctor --fix").ok();
     assert_eq!(home.names().len(), 1);
+}
+
+#[test]
+fn a_key_that_was_typed_while_the_passphrase_was_replaced_opens() {
+    let home = Home::new();
+    let bus = Bus::with_keyring(&home);
+    bus.on(home.bare("keys init")).ok();
+    let run = bus.on(home.bare("keys add --provider openai --label Slow"));
+    let mut terminal = Terminal::start(&run);
+    terminal.sees("not shown");
+    bus.on(home.bare("keys init --force --yes")).ok();
+    terminal.types("sk-slow\r");
+    let (status, screen) = terminal.ends();
+    assert_eq!(status, Some(0), "{screen}");
+    assert_eq!(
+        bus.on(home.bare("keys export Slow --i-understand"))
+            .ok()
+            .out,
+        "sk-slow\n"
+    );
+}
+
+#[test]
+fn a_key_that_was_added_while_init_waited_for_a_yes_is_not_lost() {
+    let home = Home::new();
+    let bus = Bus::with_keyring(&home);
+    bus.on(home.bare("keys init")).ok();
+    bus.on(home.bare("keys add --provider openai --label One"))
+        .input("one")
+        .ok();
+    let mut terminal = Terminal::start(&bus.on(home.bare("keys init --force")));
+    terminal.sees("1 of the keys");
+    bus.on(home.bare("keys add --provider openai --label Late"))
+        .input("late")
+        .ok();
+    terminal.types("yes\r");
+    let (status, screen) = terminal.ends();
+    assert_eq!(status, Some(2), "{screen}");
+    assert!(screen.contains("meanwhile"), "{screen}");
+    for (label, value) in [("One", "one\n"), ("Late", "late\n")] {
+        let export = format!("keys export {label} --i-understand");
+        assert_eq!(bus.on(home.bare(&export)).ok().out, value);
+    }
+}
+
+#[test]
+fn of_several_inits_at_once_one_wins_and_the_others_say_so() {
+    let home = Home::new();
+    let bus = Bus::with_keyring(&home);
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let runs: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| bus.on(home.bare("keys init")).go()))
+            .collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    let ended = |status| {
+        outcomes
+            .iter()
+            .filter(|outcome| outcome.status == Some(status))
+            .count()
+    };
+    assert_eq!(
+        (ended(0), ended(2)),
+        (1, 3),
+        "{}",
+        outcomes.iter().map(ToString::to_string).collect::<String>()
+    );
+    assert!(
+        outcomes
+            .iter()
+            .filter(|outcome| outcome.status == Some(2))
+            .all(|outcome| outcome.err.contains("already_configured"))
+    );
+}
+
+#[test]
+fn a_full_audit_log_makes_no_reader_wait() {
+    let (home, _) = Home::with_key();
+    std::fs::write(home.keys().join("audit.log"), vec![b'x'; 5 * 1024 * 1024]).unwrap();
+    let dir = Dir::open(&home.keys()).unwrap().unwrap();
+    let lock = dir.lock().unwrap();
+    let start = std::time::Instant::now();
+    let listed = home.bare("keys list").ok();
+    assert!(
+        start.elapsed() < std::time::Duration::from_secs(10) && !listed.err.contains("audit"),
+        "{listed}"
+    );
+    drop(lock);
+    home.bare("keys list").ok();
+    assert!(home.keys().join("audit.log.1").exists());
+}
+
+#[test]
+fn doctor_does_not_mistake_a_writer_at_work_for_a_dead_one() {
+    let (home, id) = Home::with_key();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                home.bare(&format!("keys update --label Prod -- {id}")).ok();
+            }
+        });
+        let outcomes: Vec<_> = (0..12).map(|_| home.lf("keys doctor").go()).collect();
+        is_over.store(true, Ordering::Relaxed);
+        for outcome in outcomes {
+            assert_eq!(outcome.status, Some(0), "{outcome}");
+        }
+    });
 }

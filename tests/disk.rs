@@ -75,10 +75,16 @@ fn a_link_in_place_of_the_directory_is_refused_however_it_is_written() {
             .map(String::as_str)
             .chain(["keys list", "keys add --provider openai", "keys init"])
         {
-            home.lf(command)
+            let refused = home
+                .lf(command)
                 .env("LENSERFIGHT_KEYS_DIR", &spelling)
                 .input("v")
                 .fails(1, "symlink_refused");
+            assert_eq!(
+                refused.err.matches("symbolic link").count(),
+                1,
+                "said once: {refused}"
+            );
         }
         home.lf("keys doctor")
             .env("LENSERFIGHT_KEYS_DIR", &spelling)
@@ -236,21 +242,7 @@ fn a_full_disk_loses_nothing() {
 #[test]
 fn a_read_only_directory_is_read_and_nothing_more() {
     let (home, id) = Home::with_key();
-    // For a user whom modes bind, also where the tests run as root.
-    let hand_over = |path: &Path| {
-        if rustix::process::geteuid().is_root() {
-            std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
-        }
-    };
-    for path in [
-        home.file(&id),
-        home.keys(),
-        home.path().join(".lenserfight"),
-        home.path().to_owned(),
-        home.keys().join("audit.log"),
-    ] {
-        hand_over(&path);
-    }
+    support::hand_over(home.path());
     chmod(&home.keys(), 0o500);
     chmod(&home.keys().join("audit.log"), 0o400);
     for command in [

@@ -220,6 +220,97 @@ fn fix_mends_modes_and_temporary_files_and_nothing_else() {
 }
 
 #[test]
+fn fix_goes_on_past_what_it_cannot_change() {
+    let (home, id) = Home::with_key();
+    let (theirs, stale) = (
+        home.keys().join("bbbbbbbbbbbbbbbbbbbbbbbb.json"),
+        home.keys().join(".lf-0123456789abcdef.tmp"),
+    );
+    fs::copy(home.file(&id), &theirs).unwrap();
+    fs::write(&stale, "x").unwrap();
+    chmod(&theirs, 0o644);
+    chmod(&home.file(&id), 0o644);
+    support::hand_over(home.path());
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&theirs, Some(0), Some(0)).unwrap();
+    } else {
+        chmod(&theirs, 0o044);
+    }
+    let fixed = home
+        .lf("keys doctor --fix")
+        .unprivileged()
+        .fails(3, "checks_failed");
+    assert!(
+        fixed.err.contains("bbbbbbbbbbbbbbbbbbbbbbbb.json") && fixed.out.contains("FAIL"),
+        "{fixed}"
+    );
+    assert!(!stale.exists());
+    assert_eq!(mode(&home.file(&id)), 0o600);
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_a_finding() {
+    let (home, id) = Home::with_key();
+    support::hand_over(home.path());
+    chmod(&home.keys(), 0o500);
+    let report = home
+        .lf("keys doctor")
+        .unprivileged()
+        .fails(3, "checks_failed");
+    assert!(report.out.contains("FAIL  writable"), "{report}");
+    chmod(&home.keys(), 0o700);
+    chmod(&home.file(&id), 0o000);
+    let report = home
+        .lf("keys doctor")
+        .unprivileged()
+        .fails(3, "checks_failed");
+    assert!(
+        report.out.contains("chmod 600") && !report.out.contains("keys remove"),
+        "{report}"
+    );
+    chmod(&home.file(&id), 0o600);
+    fs::create_dir(home.keys().join("audit.log.1")).unwrap();
+    let report = home.lf("keys doctor").fails(3, "checks_failed");
+    assert!(report.out.contains("FAIL  audit_log"), "{report}");
+}
+
+#[test]
+fn the_root_is_looked_at_too() {
+    let (home, _) = Home::with_key();
+    let root = home.path().join(".lenserfight");
+    chmod(&root, 0o777);
+    fails(&home, "modes", "has mode 0777");
+    home.lf("keys doctor --fix").ok();
+    assert_eq!(mode(&root), 0o700);
+    chmod(&root, 0o755);
+    home.lf("keys init").go();
+    assert_eq!(mode(&root), 0o700);
+    // Keys elsewhere: what is above them is none of our business.
+    chmod(&root, 0o755);
+    home.lf("keys doctor")
+        .env("LENSERFIGHT_RUNTIME_DIR", home.path().join("else"))
+        .env("LENSERFIGHT_KEYS_DIR", home.keys())
+        .ok();
+}
+
+#[test]
+fn no_threads_to_be_had_is_no_reason_to_fail() {
+    let (home, id) = Home::with_key();
+    let strace = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "inject=clone,clone3:error=EAGAIN",
+    ];
+    home.lf("keys doctor").under(&strace).ok();
+    home.lf("keys rotate --all").under(&strace).ok();
+    assert_eq!(home.value(&id), VALUE);
+}
+
+#[test]
 fn fix_follows_no_link() {
     let (home, id) = Home::with_key();
     let outside = home.path().join("outside");

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use local_keys::keychain::{Bus as Address, Keychain, Patience};
 use local_keys::secret::Secret;
 use support::bus::{Bus, address};
+use support::pty::Terminal;
 use support::{Home, Outcome, PASSPHRASE, Run, VALUE};
 
 const SERVICE: &str = "lenserfight-keys";
@@ -355,7 +356,11 @@ fn a_locked_keychain_answers_at_once_and_is_never_taken_for_an_empty_one() {
         let locked = in_time(bus.on(home.bare(arguments)), 1, "keychain_unavailable");
         assert!(locked.err.contains("locked"), "{locked}");
     }
-    in_time(bus.on(home.lf("keys init --force")), 2, "refused");
+    in_time(
+        bus.on(home.lf("keys init --force")),
+        1,
+        "keychain_unavailable",
+    );
     // The environment may stand in, as the table says.
     bus.on(home.lf("keys add --provider openai"))
         .input(VALUE)
@@ -367,6 +372,40 @@ fn a_locked_keychain_answers_at_once_and_is_never_taken_for_an_empty_one() {
         passphrase,
         "nothing was overwritten"
     );
+}
+
+#[test]
+fn a_dialog_that_cannot_be_shown_is_asked_for_once() {
+    let home = Home::new();
+    let bus = Bus::with_keyring(&home);
+    bus.on(home.bare("keys init")).ok();
+    bus.on(home.bare("keys add --provider openai --label Prod"))
+        .input(VALUE)
+        .ok();
+    bus.lock();
+    let (status, screen) =
+        Terminal::start(&bus.on(home.bare("keys export Prod --i-understand"))).ends();
+    assert_eq!(status, Some(1), "{screen}");
+    assert_eq!(
+        screen.matches("waiting for up to 60 seconds").count(),
+        1,
+        "{screen}"
+    );
+}
+
+#[test]
+fn a_short_passphrase_in_the_keychain_is_a_finding() {
+    let home = Home::new();
+    let bus = Bus::with_keyring(&home);
+    for short in ["short", ""] {
+        bus.store(&KEYTAR, short);
+        bus.on(home.bare("keys add --provider openai"))
+            .input(VALUE)
+            .fails(2, "passphrase_invalid");
+        fs::create_dir_all(home.keys()).unwrap();
+        let report = bus.on(home.bare("keys doctor")).fails(3, "checks_failed");
+        assert!(report.out.contains("encrypting needs 16"), "{report}");
+    }
 }
 
 #[test]

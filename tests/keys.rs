@@ -464,6 +464,21 @@ fn an_ambiguous_name_is_refused_with_the_candidates() {
 }
 
 #[test]
+fn a_prefix_that_a_damaged_key_shares_is_ambiguous() {
+    let (home, id) = Home::with_key();
+    let damaged = format!("{}0000000000000000000000", &id[..4]);
+    fs::copy(home.file(&id), home.file(&damaged)).unwrap();
+    let refused = home
+        .lf(&format!("keys remove --yes -- {}", &id[..4]))
+        .fails(2, "ambiguous_key");
+    assert!(
+        refused.err.contains(&format!("{damaged} (unreadable)")),
+        "{refused}"
+    );
+    assert_eq!(home.value(&id[..5]), VALUE);
+}
+
+#[test]
 fn an_id_may_begin_with_a_dash() {
     let (home, id) = Home::with_key();
     let dashed = format!("-{}", &id[1..]);

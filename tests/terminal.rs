@@ -60,3 +60,34 @@ fn labels_cannot_drive_the_terminal() {
     let listed = home.bare("keys list").ok();
     assert!(listed.out.contains("a\\u{202e}b\\u{200b}"), "{listed}");
 }
+
+#[test]
+fn an_editing_key_never_becomes_part_of_a_value() {
+    for keys in [
+        "sk-abc\u{1b}[D\u{1b}[Dxy\r",
+        "sk-\u{1a}abc\r",
+        "\u{1}sk-abc\r",
+    ] {
+        let home = Home::new();
+        let mut terminal = Terminal::start(&home.lf("keys add --provider openai"));
+        terminal.sees("not shown").types(keys);
+        let (status, screen) = terminal.ends();
+        assert_eq!(status, Some(2), "{keys:?}: {screen}");
+        assert!(
+            screen.contains("editing key") && !screen.contains("abc"),
+            "{screen}"
+        );
+        assert!(home.names().is_empty());
+    }
+}
+
+#[test]
+fn a_bracketed_paste_is_what_was_pasted() {
+    let home = Home::new();
+    let mut terminal = Terminal::start(&home.lf("keys add --provider openai --label Pasted"));
+    terminal
+        .sees("not shown")
+        .types("sk-wrong\u{17}\u{1b}[200~sk-pasted\u{1b}[201~\r");
+    assert_eq!(terminal.ends().0, Some(0));
+    assert_eq!(home.value("Pasted"), "sk-pasted");
+}

@@ -6,7 +6,6 @@
 use std::ffi::{OsStr, OsString};
 
 use local_keys::error::{Error, Result};
-use local_keys::key::KeyId;
 use local_keys::secret::{looks_like_secret, shown};
 use pico_args::Arguments;
 
@@ -159,15 +158,10 @@ fn refuse_secrets(words: &[OsString]) -> Result<()> {
 
 fn operand(word: OsString) -> Result<String> {
     let text = text(word)?;
-    if looks_like_secret(&text) && KeyId::parse(&text).is_err() || is_plainly_secret(&text) {
+    if looks_like_secret(&text) {
         return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
     }
     Ok(text)
-}
-
-/// By its prefix, even where the rest would make an id of ours.
-fn is_plainly_secret(text: &str) -> bool {
-    text.starts_with("sk-") && looks_like_secret(text)
 }
 
 fn text(word: OsString) -> Result<String> {

@@ -117,6 +117,9 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
             let provider = args
                 .value("--provider")
                 .ok_or_else(|| Error::usage("lf keys add needs --provider"))?;
+            if looks_like_secret(&provider) {
+                return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
+            }
             Ok(Command::Add {
                 provider: Provider::parse(&provider)?,
                 label: label(&mut args)?,
@@ -300,6 +303,7 @@ mod tests {
             "keys add --key sk-abcdefghijklmnop",
             "keys add --provider openai --key=sk-abcdefghijklmnop",
             "keys add --provider openai --value x",
+            "keys add --provider sk-proj-abcdefgh0123456789",
             "keys init --passphrase correct",
             "keys add --provider openai --label sk-abcdefghijklmnop",
             "keys rotate Prod --new-value sk-abcdefghijklmnop",

@@ -1,7 +1,7 @@
 //! `lf keys add`: a new key, its value from standard input.
 
 use local_keys::audit::Kind;
-use local_keys::envelope::{self, MetaView};
+use local_keys::envelope::MetaView;
 use local_keys::error::Result;
 use local_keys::host;
 use local_keys::key::{KeyMeta, Label, Provider};
@@ -33,10 +33,9 @@ pub(super) fn run(desk: &Desk<'_>, provider: Provider, label: Option<Label>) -> 
 
 fn add(desk: &Desk<'_>, provider: Provider, label: Option<Label>) -> Result<KeyMeta> {
     // Before anybody is asked for a value that could not be stored.
-    let passphrase = desk.passphrase()?;
-    envelope::check_passphrase(&passphrase)?;
+    let master = desk.sealing_master()?;
     let value = desk.read_value(&format!("value of the {provider} key"))?;
     let label = label.unwrap_or_else(|| provider.as_label());
     desk.store
-        .add(provider, label, &value, &passphrase, Timestamp::now())
+        .add((provider, label), &value, &master, Timestamp::now())
 }

@@ -10,13 +10,19 @@ use miniserde::{Serialize, json};
 use super::{Desk, Format};
 
 pub(super) fn run(desk: &Desk<'_>, fix: bool) -> Result<()> {
+    let root = desk.root();
     let fixed = if fix {
-        doctor::fix(&desk.store)?
+        let (done, failed) = doctor::fix(&desk.store, root.as_deref())?;
+        failed
+            .iter()
+            .for_each(|error| desk.warn(&error.to_string(), error));
+        done
     } else {
         Vec::new()
     };
     let patient = Patient {
         store: &desk.store,
+        root: root.as_deref(),
         sources: &desk.environment.passphrase,
         keychain: &desk.keychain,
     };

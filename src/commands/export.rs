@@ -8,12 +8,15 @@ use zeroize::Zeroizing;
 use super::Desk;
 
 pub(super) fn run(desk: &Desk<'_>, selector: &str) -> Result<()> {
-    desk.on_key(Kind::Export, "keys export", selector, |id| {
-        let value = desk.store.resolve(id, &desk.passphrase()?)?;
-        host::complain(&format!("lf: warning: the value of {id} goes to standard output in the clear; keep it out of files and logs\n"));
-        let mut line = Zeroizing::new(String::with_capacity(value.expose().len() + 1));
-        line.push_str(value.expose());
-        line.push('\n');
-        host::print(&line)
-    })
+    // Written down before the first byte goes out: whoever reads it may never let us finish.
+    let (id, value) = desk.on_key(Kind::Export, "keys export", selector, |id| {
+        Ok((id.clone(), desk.store.resolve(id, desk.master()?.secret())?))
+    })?;
+    host::complain(&format!(
+        "lf: warning: the value of {id} goes to standard output in the clear; keep it out of files and logs\n"
+    ));
+    let mut line = Zeroizing::new(String::with_capacity(value.expose().len() + 1));
+    line.push_str(value.expose());
+    line.push('\n');
+    host::print(&line)
 }

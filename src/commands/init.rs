@@ -56,7 +56,13 @@ fn use_environment(desk: &Desk<'_>, given: &Secret, origin: &str) -> Result<()> 
 /// Puts the environment's passphrase into the keychain, once it has opened what is there.
 fn reseat(desk: &Desk<'_>, given: &Secret, origin: &str) -> Result<()> {
     envelope::check_passphrase(given)?;
-    let shut = count_shut(desk, &envelopes(desk)?, given);
+    // A locked keychain is noticed before the keys are tried.
+    let kept = passphrase::from_keychain(&desk.keychain)?;
+    let seen = Seen {
+        kept,
+        ..Seen::now(desk, Warn::Yes)?
+    };
+    let shut = count_shut(desk, &seen.envelopes, given);
     if shut > 0 {
         return Err(Error::Refused {
             sentence: format!(
@@ -65,8 +71,7 @@ fn reseat(desk: &Desk<'_>, given: &Secret, origin: &str) -> Result<()> {
             hint: "lf keys doctor".to_owned(),
         });
     }
-    make_directory(desk)?;
-    passphrase::keep(&desk.keychain, given)?;
+    settle(desk, &seen, given)?;
     host::print(&format!(
         "the master passphrase from {origin} is in the keychain now; unset it there, or lf will ask which of the two to use\n"
     ))
@@ -76,7 +81,7 @@ fn reseat(desk: &Desk<'_>, given: &Secret, origin: &str) -> Result<()> {
 fn establish(desk: &Desk<'_>, options: &Options) -> Result<()> {
     let old = passphrase::from_keychain(&desk.keychain)?;
     if old.is_some() && !options.force {
-        return Err(Error::AlreadyConfigured("the keychain has a master passphrase already; nothing was changed (--force would replace it)".to_owned()));
+        return Err(configured());
     }
     let new = if options.passphrase_stdin {
         read_passphrase()?
@@ -84,31 +89,15 @@ fn establish(desk: &Desk<'_>, options: &Options) -> Result<()> {
         passphrase::mint()?
     };
     envelope::check_passphrase(&new)?;
-    let envelopes = envelopes(desk)?;
-    // What cannot be opened today is not lost by this; what the old passphrase opens may be.
-    let at_stake = match &old {
-        Some(old) => crew::each(
-            &envelopes,
-            |envelope| envelope.open(old).is_ok(),
-            |done| desk.progress("checking", done, envelopes.len()),
-        ),
-        None => vec![true; envelopes.len()],
+    let seen = Seen {
+        kept: old,
+        ..Seen::now(desk, Warn::Yes)?
     };
-    let at_stake: Vec<Envelope> = envelopes
-        .into_iter()
-        .zip(at_stake)
-        .filter_map(|(envelope, stake)| stake.then_some(envelope))
-        .collect();
-    let lost = if options.passphrase_stdin {
-        count_shut(desk, &at_stake, &new)
-    } else {
-        at_stake.len()
-    };
+    let lost = count_lost(desk, &seen, &new, options);
     if lost > 0 {
-        let question = format!(
-            "{lost} of the keys in {} will not open with the new master passphrase.",
-            desk.store.path().display()
-        );
+        let place = desk.store.path().display();
+        let question =
+            format!("{lost} of the keys in {place} will not open with the new master passphrase.");
         if !options.force {
             return Err(Error::Refused {
                 sentence: format!("{question} Nothing was changed"),
@@ -117,8 +106,7 @@ fn establish(desk: &Desk<'_>, options: &Options) -> Result<()> {
         }
         confirm(&question, options.yes, "lf keys init --force --yes")?;
     }
-    make_directory(desk)?;
-    passphrase::keep(&desk.keychain, &new)?;
+    settle(desk, &seen, &new)?;
     let whose = if options.passphrase_stdin {
         "the master passphrase is"
     } else {
@@ -128,6 +116,100 @@ fn establish(desk: &Desk<'_>, options: &Options) -> Result<()> {
         "{} is ready; {whose} in the keychain\n",
         desk.store.path().display()
     ))
+}
+
+/// How many keys open today and will not tomorrow. What cannot be opened today is not lost by it.
+fn count_lost(desk: &Desk<'_>, seen: &Seen, new: &Secret, options: &Options) -> usize {
+    let opens = |passphrase: &Secret| {
+        let open = |envelope: &Envelope| envelope.open(passphrase).is_ok();
+        crew::each(&seen.envelopes, open, |done| {
+            desk.progress("checking", done, seen.envelopes.len());
+        })
+    };
+    let total = seen.envelopes.len();
+    let today = seen.kept.as_ref().map_or_else(|| vec![true; total], opens);
+    let tomorrow = if options.passphrase_stdin {
+        opens(new)
+    } else {
+        vec![false; total]
+    };
+    today
+        .into_iter()
+        .zip(tomorrow)
+        .filter(|(today, tomorrow)| *today && !tomorrow)
+        .count()
+}
+
+/// Makes the directory and puts the passphrase into the keychain, under the store's lock and only if
+/// everything is still as it was when it was judged: a key that was added meanwhile, or a passphrase
+/// that somebody else has put there, must not be lost.
+fn settle(desk: &Desk<'_>, seen: &Seen, new: &Secret) -> Result<()> {
+    make_directory(desk)?;
+    let dir = Dir::create(desk.store.path())?;
+    let _lock = dir.lock()?;
+    let kept = passphrase::from_keychain(&desk.keychain)?;
+    let is_same = Seen {
+        kept,
+        ..Seen::now(desk, Warn::No)?
+    }
+    .is_same(seen);
+    match (is_same, &seen.kept) {
+        (true, _) => passphrase::keep(&desk.keychain, new),
+        (false, None) if passphrase::from_keychain(&desk.keychain)?.is_some() => Err(configured()),
+        (false, _) => Err(Error::Refused {
+            sentence: "the keys or the keychain were changed by somebody else meanwhile; nothing was changed here".to_owned(),
+            hint: "lf keys list, and then the same command again".to_owned(),
+        }),
+    }
+}
+
+fn configured() -> Error {
+    Error::AlreadyConfigured("the keychain has a master passphrase already; nothing was changed (--force would replace it)".to_owned())
+}
+
+/// What there was when a decision was made.
+struct Seen {
+    kept: Option<Secret>,
+    envelopes: Vec<Envelope>,
+}
+
+/// Shall unreadable files be named?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Warn {
+    Yes,
+    No,
+}
+
+impl Seen {
+    /// The readable keys; no passphrase opens the others. The keychain is for the caller to ask.
+    fn now(desk: &Desk<'_>, warn: Warn) -> Result<Seen> {
+        let mut envelopes = Vec::new();
+        if let Some(dir) = desk.store.dir()? {
+            for (_, read) in store::envelopes(&dir)? {
+                match read {
+                    Ok(envelope) => envelopes.extend(envelope),
+                    Err(error) if warn == Warn::Yes => desk.warn(&error.to_string(), &error),
+                    Err(_) => {}
+                }
+            }
+        }
+        envelopes.sort_by(|a, b| a.meta.id.cmp(&b.meta.id));
+        Ok(Seen {
+            kept: None,
+            envelopes,
+        })
+    }
+
+    fn is_same(&self, other: &Seen) -> bool {
+        let print = |seen: &Seen| {
+            seen.envelopes
+                .iter()
+                .map(Envelope::print)
+                .collect::<Vec<_>>()
+        };
+        self.kept.as_ref().map(Secret::expose) == other.kept.as_ref().map(Secret::expose)
+            && print(self) == print(other)
+    }
 }
 
 /// Twice from a terminal, where nobody sees what is typed.
@@ -147,6 +229,14 @@ fn make_directory(desk: &Desk<'_>) -> Result<bool> {
     let Some(dir) = desk.store.dir()? else {
         return Dir::create(desk.store.path()).map(|_| true);
     };
+    if let Some(root) = desk.root().and_then(|root| Dir::open(&root).ok().flatten()) {
+        tighten(&root)?;
+    }
+    tighten(&dir)
+}
+
+/// `false` if nobody but the owner could reach it before.
+fn tighten(dir: &Dir) -> Result<bool> {
     let is_loose = dir.look(".")?.is_some_and(|look| look.mode & 0o077 != 0);
     if is_loose {
         dir.tighten(".")?;
@@ -156,21 +246,6 @@ fn make_directory(desk: &Desk<'_>) -> Result<bool> {
         ));
     }
     Ok(is_loose)
-}
-
-/// The readable keys; unreadable ones are named and do not count, since no passphrase opens them.
-fn envelopes(desk: &Desk<'_>) -> Result<Vec<Envelope>> {
-    let Some(dir) = desk.store.dir()? else {
-        return Ok(Vec::new());
-    };
-    let mut envelopes = Vec::new();
-    for (_, read) in store::envelopes(&dir)? {
-        match read {
-            Ok(envelope) => envelopes.extend(envelope),
-            Err(error) => desk.warn(&error.to_string(), &error),
-        }
-    }
-    Ok(envelopes)
 }
 
 fn count_shut(desk: &Desk<'_>, envelopes: &[Envelope], passphrase: &Secret) -> usize {

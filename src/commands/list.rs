@@ -14,9 +14,7 @@ pub(super) fn run(desk: &Desk<'_>) -> Result<()> {
     let listed = desk.store.list();
     desk.audit(Kind::List, "keys list", None, listed.as_ref().err());
     let listing = listed?;
-    for error in &listing.unreadable {
-        desk.warn(&error.to_string(), error);
-    }
+    desk.warn_unreadable(&listing);
     let mut text = String::new();
     match desk.format {
         Format::Json => {

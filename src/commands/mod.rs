@@ -9,6 +9,7 @@ mod remove;
 mod rotate;
 mod update;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use local_keys::audit::{self, Event, Kind};
@@ -17,9 +18,9 @@ use local_keys::error::{Error, Result};
 use local_keys::host::{self, Environment};
 use local_keys::key::{KeyId, KeyMeta, Label, Provider};
 use local_keys::keychain::{Keychain, Patience};
-use local_keys::passphrase;
+use local_keys::passphrase::{self, Master};
 use local_keys::secret::Secret;
-use local_keys::store::Store;
+use local_keys::store::{Listing, Store};
 use local_keys::time::Timestamp;
 
 use crate::term;
@@ -109,17 +110,28 @@ impl Desk<'_> {
         })
     }
 
-    fn passphrase(&self) -> Result<Secret> {
+    /// The directory above the keys, where that is ours too.
+    fn root(&self) -> Option<PathBuf> {
+        let root = self.environment.root().ok()?;
+        self.store.path().starts_with(&root).then_some(root)
+    }
+
+    fn master(&self) -> Result<Master<'_>> {
         passphrase::find(&self.environment.passphrase, &self.keychain)
-            .map(|(passphrase, _)| passphrase)
+    }
+
+    /// The same, fit for encrypting.
+    fn sealing_master(&self) -> Result<Master<'_>> {
+        let master = self.master()?;
+        envelope::check_passphrase(master.secret())?;
+        Ok(master)
     }
 
     /// Gives a key the value on standard input.
     fn replace_value(&self, id: &KeyId, label: Option<&Label>) -> Result<KeyMeta> {
-        let passphrase = self.passphrase()?;
-        envelope::check_passphrase(&passphrase)?;
+        let master = self.sealing_master()?;
         let value = self.read_value("new value of the key")?;
-        self.store.replace(id, &value, label, &passphrase)
+        self.store.replace(id, &value, label, &master)
     }
 
     /// A value from standard input, within the bounds of one.
@@ -156,6 +168,8 @@ impl Desk<'_> {
         let written = match self.store.dir() {
             Ok(Some(dir)) => audit::append(&dir, &event, Timestamp::now()),
             Ok(None) => Ok(()),
+            // The command has failed of the same; once is enough.
+            Err(_) if failure.is_some() => Ok(()),
             Err(error) => Err(error),
         };
         if let Err(error) = written {
@@ -163,6 +177,12 @@ impl Desk<'_> {
                 &format!("this was not written to the audit log: {error}"),
                 &error,
             );
+        }
+    }
+
+    fn warn_unreadable(&self, listing: &Listing) {
+        for file in &listing.unreadable {
+            self.warn(&file.error.to_string(), &file.error);
         }
     }
 

@@ -4,7 +4,7 @@ use local_keys::audit::Kind;
 use local_keys::crew;
 use local_keys::error::{Error, Result};
 use local_keys::host;
-use local_keys::key::KeyId;
+use local_keys::key::{KeyId, KeyMeta};
 
 use super::Desk;
 
@@ -19,64 +19,69 @@ pub(crate) enum What {
 pub(super) fn run(desk: &Desk<'_>, what: &What) -> Result<()> {
     match what {
         What::NewValue(selector) => {
-            let key = desk.on_key(Kind::Update, COMMAND, selector, |id| {
-                desk.replace_value(id, None)
-            })?;
+            let replace = |id: &KeyId| desk.replace_value(id, None);
+            let key = desk.on_key(Kind::Update, COMMAND, selector, replace)?;
             host::print(&format!("{key} has a new value\n"))
         }
         What::Some(selectors) => match selectors.as_slice() {
             [selector] => {
-                let key = desk.on_key(Kind::Update, COMMAND, selector, |id| {
-                    desk.store.rotate(id, &desk.passphrase()?)
-                })?;
-                host::print(&format!("{key} {SAID}\n"))
+                let rotate = |id: &KeyId| desk.store.rotate(id, &desk.master()?);
+                let key = desk.on_key(Kind::Update, COMMAND, selector, rotate)?;
+                host::print(&said(&key))
             }
-            selectors => {
+            selectors => several(desk, || {
                 // All are found before the first is touched.
-                let mut ids = selectors
-                    .iter()
-                    .map(|selector| desk.store.select(selector))
-                    .collect::<Result<Vec<_>>>()?;
+                let found = selectors.iter().map(|selector| desk.store.select(selector));
+                let mut ids = found.collect::<Result<Vec<_>>>()?;
                 ids.sort();
                 ids.dedup();
-                rotate(desk, &ids)
-            }
+                Ok((ids, 0))
+            }),
         },
-        What::All => {
+        What::All => several(desk, || {
             let listing = desk.store.list()?;
-            for error in &listing.unreadable {
-                desk.warn(&error.to_string(), error);
-            }
-            let ids: Vec<KeyId> = listing.keys.into_iter().map(|key| key.id).collect();
-            rotate(desk, &ids)?;
-            if listing.unreadable.is_empty() {
-                return Ok(());
-            }
-            Err(Error::Incomplete {
-                failed: listing.unreadable.len(),
-                total: listing.unreadable.len() + ids.len(),
-            })
-        }
+            desk.warn_unreadable(&listing);
+            let ids = listing.keys.into_iter().map(|key| key.id).collect();
+            Ok((ids, listing.unreadable.len()))
+        }),
     }
 }
 
-/// Rotates each for itself: one that fails is named, and does not keep the others from it.
-fn rotate(desk: &Desk<'_>, ids: &[KeyId]) -> Result<()> {
-    if ids.is_empty() {
-        host::complain("no keys to rotate\n");
-        return Ok(());
+/// Rotates each for itself: one that fails is named, and does not keep the others from it. `find`
+/// tells which, and how many have failed already.
+fn several(desk: &Desk<'_>, find: impl FnOnce() -> Result<(Vec<KeyId>, usize)>) -> Result<()> {
+    let found = find().and_then(|(ids, failed)| {
+        if ids.is_empty() {
+            return Ok((ids, failed, None));
+        }
+        Ok((ids, failed, Some(desk.master()?)))
+    });
+    if let Err(error) = &found {
+        desk.audit(Kind::Update, COMMAND, None, Some(error));
     }
-    let passphrase = desk.passphrase()?;
-    let rotated = crew::each(
-        ids,
-        |id| desk.store.rotate(id, &passphrase),
-        |done| desk.progress("rotating", done, ids.len()),
-    );
-    let (mut report, mut failed) = (String::new(), 0);
-    for (id, rotated) in ids.iter().zip(rotated) {
+    let (ids, mut failed, master) = found?;
+    let total = ids.len() + failed;
+    let Some(master) = master else {
+        host::complain("no keys to rotate\n");
+        return if failed == 0 {
+            Ok(())
+        } else {
+            Err(Error::Incomplete { failed, total })
+        };
+    };
+    let rotate = |id: &KeyId| {
+        let rotated = desk.store.rotate(id, &master);
+        // At once, because the next one may be the last that we live to do.
         desk.audit(Kind::Update, COMMAND, Some(id), rotated.as_ref().err());
+        rotated
+    };
+    let rotated = crew::each(&ids, rotate, |done| {
+        desk.progress("rotating", done, ids.len());
+    });
+    let mut report = String::new();
+    for rotated in rotated {
         match rotated {
-            Ok(key) => report.push_str(&format!("{key} {SAID}\n")),
+            Ok(key) => report.push_str(&said(&key)),
             Err(error) => {
                 failed += 1;
                 desk.warn(&format!("{}: {error}", error.code()), &error);
@@ -87,12 +92,12 @@ fn rotate(desk: &Desk<'_>, ids: &[KeyId]) -> Result<()> {
     if failed == 0 {
         Ok(())
     } else {
-        Err(Error::Incomplete {
-            failed,
-            total: ids.len(),
-        })
+        Err(Error::Incomplete { failed, total })
     }
 }
 
+fn said(key: &KeyMeta) -> String {
+    format!("{key} is re-encrypted under a fresh salt and IV; its value stays\n")
+}
+
 const COMMAND: &str = "keys rotate";
-const SAID: &str = "is re-encrypted under a fresh salt and IV; its value stays";

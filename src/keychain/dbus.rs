@@ -32,8 +32,10 @@ pub(super) struct Connection {
 /// Why a call came to nothing.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// There is no bus to talk to, or it hung up.
+    /// There is no bus to talk to, or no service on it that could answer.
     Unreachable(String),
+    /// The connection broke, or whoever should have answered is gone: worth another try.
+    Broken(String),
     /// The deadline has passed.
     TimedOut,
     /// The peer sent something that is not D-Bus, or not what was asked for.
@@ -47,10 +49,11 @@ pub(super) type Result<T> = std::result::Result<T, Failure>;
 impl Connection {
     /// Connects to the first of the bus's addresses that answers.
     pub(super) fn open(bus: &Bus, deadline: Deadline) -> Result<Connection> {
-        let mut failure = Failure::Unreachable(
-            "no session bus (neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR names one)"
+        let mut failure = Failure::Unreachable(match bus.address {
+            Some(_) => "no session bus (DBUS_SESSION_BUS_ADDRESS names no Unix socket)".to_owned(),
+            None => "no session bus (neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set)"
                 .to_owned(),
-        );
+        });
         for address in addresses(bus) {
             match Connection::connect(&address, deadline) {
                 Ok(connection) => return Ok(connection),
@@ -161,7 +164,7 @@ impl Connection {
                 .set_read_timeout(Some(self.deadline.left().ok_or(Failure::TimedOut)?))
                 .map_err(|error| broken(&error))?;
             match self.socket.read(buffer) {
-                Ok(0) => return Err(Failure::Unreachable("the connection was closed".to_owned())),
+                Ok(0) => return Err(Failure::Broken("the connection was closed".to_owned())),
                 Ok(count) => buffer = &mut buffer[count..],
                 Err(error) if is_again(&error) => {}
                 Err(error) => return Err(broken(&error)),
@@ -188,7 +191,7 @@ impl Connection {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Unreachable(reason) => f.write_str(reason),
+            Failure::Unreachable(reason) | Failure::Broken(reason) => f.write_str(reason),
             Failure::TimedOut => f.write_str("no answer in time"),
             Failure::Malformed(what) => {
                 write!(f, "it answered in a way that makes no sense ({what})")
@@ -284,7 +287,7 @@ fn is_again(error: &io::Error) -> bool {
 }
 
 fn broken(error: &io::Error) -> Failure {
-    Failure::Unreachable(format!("the connection broke: {error}"))
+    Failure::Broken(format!("the connection broke: {error}"))
 }
 
 const MAX_LINE: usize = 1024;

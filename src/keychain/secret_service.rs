@@ -428,9 +428,9 @@ fn skip_string_variant(body: &mut Reader<'_>) -> Result<()> {
 /// Did the daemon or the bus go away in the middle?
 fn is_gone(failure: &Failure) -> bool {
     match failure {
-        Failure::Unreachable(_) => true,
+        Failure::Broken(_) => true,
         Failure::Refused(name) => name.ends_with(".NoReply") || name.ends_with(".Disconnected"),
-        Failure::TimedOut | Failure::Malformed(_) => false,
+        Failure::Unreachable(_) | Failure::TimedOut | Failure::Malformed(_) => false,
     }
 }
 

@@ -304,6 +304,21 @@ pub fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// Gives everything below a directory to the user of [`Run::unprivileged`], if this is root.
+pub fn hand_over(path: &Path) {
+    if rustix::process::geteuid().is_root() {
+        let to = format!("{0}:{0}", 65534);
+        assert!(
+            Command::new("chown")
+                .args(["-R", &to])
+                .arg(path)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
 pub fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
 }
