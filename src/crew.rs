@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 use std::thread;
 
 /// The results in the items' order. `done` hears on the calling thread how many are finished. Where
@@ -43,9 +43,60 @@ pub fn each<T: Sync, R: Send>(
     results.into_iter().map(|(_, result)| result).collect()
 }
 
+/// A turn at a core, given back on drop.
+#[derive(Debug)]
+pub struct Turn(());
+
+/// Waits for a turn: there is one per core in the whole process, and they are given in the order in
+/// which they were asked for. A key derivation holds 32 MiB; more at once would only take turns at
+/// the processor, with the memory of all of them.
+#[must_use]
+pub fn turn() -> Turn {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get) as u64;
+    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    let ticket = turns.asked;
+    turns.asked += 1;
+    while ticket >= turns.done + cores {
+        turns = NEXT.wait(turns).unwrap_or_else(PoisonError::into_inner);
+    }
+    Turn(())
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        TURNS.lock().unwrap_or_else(PoisonError::into_inner).done += 1;
+        NEXT.notify_all();
+    }
+}
+
+struct Turns {
+    asked: u64,
+    done: u64,
+}
+
+static TURNS: Mutex<Turns> = Mutex::new(Turns { asked: 0, done: 0 });
+static NEXT: Condvar = Condvar::new();
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_turns_at_once_than_cores() {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..4 * cores {
+                scope.spawn(|| {
+                    let _turn = turn();
+                    most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    thread::yield_now();
+                    now.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        assert!(most.into_inner() <= cores);
+    }
 
     #[test]
     fn results_keep_the_order_of_the_items() {

@@ -21,6 +21,7 @@ use base64ct::{Base64, Encoding};
 use miniserde::{Deserialize, Serialize, json};
 use zeroize::Zeroizing;
 
+use crate::crew;
 use crate::error::{Error, Result};
 use crate::key::{KeyId, KeyMeta, Label, Provider};
 use crate::rng;
@@ -245,6 +246,7 @@ fn corrupt(id: &KeyId, reason: &str) -> Error {
 type Key = Zeroizing<Vec<u8>>;
 
 fn derive(passphrase: &Secret, salt: &[u8; SALT]) -> Key {
+    let _turn = crew::turn();
     let mut key = Zeroizing::new(vec![0; 32]);
     let passphrase = passphrase.expose().as_bytes();
     stretch(

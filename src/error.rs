@@ -104,6 +104,19 @@ pub enum Error {
         /// What the system answered.
         source: io::Error,
     },
+    /// The gateway cannot listen there.
+    Listen {
+        /// The address and port.
+        address: String,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// A trust state forbids it: the gateway must not listen there.
+    UnsafeBind(String),
+    /// Preconditions of the gateway failed; each was named.
+    PreconditionFailed(usize),
+    /// No pairing has this name.
+    PairingNotFound(String),
     /// The command was carried out, but standard output did not take its result.
     Output(io::Error),
 }
@@ -141,12 +154,16 @@ impl Error {
             Error::StoreBusy(_) => "store_busy",
             Error::Permission { .. } => "permission_error",
             Error::SymlinkRefused(_) => "symlink_refused",
+            Error::Listen { .. } => "cannot_listen",
+            Error::UnsafeBind(_) => "unsafe_bind",
+            Error::PreconditionFailed(_) => "precondition_failed",
+            Error::PairingNotFound(_) => "pairing_not_found",
             Error::Io { .. } | Error::Output(_) => "io_error",
         }
     }
 
     /// The exit status of a run that ends with this error: 1 failed, 2 usage, refused or aborted,
-    /// 3 a check or precondition failed.
+    /// 3 a check or precondition failed, 5 a trust state forbids it.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -164,7 +181,8 @@ impl Error {
             | Error::AlreadyConfigured(_)
             | Error::Refused { .. }
             | Error::Aborted => 2,
-            Error::ChecksFailed { .. } => 3,
+            Error::ChecksFailed { .. } | Error::PreconditionFailed(_) => 3,
+            Error::UnsafeBind(_) => 5,
             Error::KeyNotFound(_)
             | Error::DuplicateKey(_)
             | Error::CorruptEnvelope { .. }
@@ -175,8 +193,45 @@ impl Error {
             | Error::StoreBusy(_)
             | Error::Permission { .. }
             | Error::SymlinkRefused(_)
+            | Error::Listen { .. }
+            | Error::PairingNotFound(_)
             | Error::Io { .. }
             | Error::Output(_) => 1,
+        }
+    }
+
+    /// The HTTP status of an answer that this error makes (RFC 9110, section 15).
+    #[must_use]
+    pub fn http_status(&self) -> u16 {
+        match self {
+            Error::Usage { .. }
+            | Error::SecretInArgv(_)
+            | Error::InvalidKeyId
+            | Error::InvalidProvider(_)
+            | Error::InvalidLabel(_)
+            | Error::InvalidKey
+            | Error::EmptyKey
+            | Error::KeyTooLarge => 400,
+            Error::KeyNotFound(_) | Error::PairingNotFound(_) => 404,
+            Error::AmbiguousKey { .. } | Error::DuplicateKey(_) => 409,
+            Error::CorruptEnvelope { .. } | Error::DecryptionFailed(_) => 422,
+            Error::PassphraseMissing
+            | Error::PassphraseConflict
+            | Error::PassphraseInvalid(_)
+            | Error::KeychainUnavailable(_)
+            | Error::StoreBusy(_) => 503,
+            Error::AlreadyConfigured(_)
+            | Error::Refused { .. }
+            | Error::Aborted
+            | Error::Incomplete { .. }
+            | Error::ChecksFailed { .. }
+            | Error::PreconditionFailed(_)
+            | Error::UnsafeBind(_)
+            | Error::Listen { .. }
+            | Error::Permission { .. }
+            | Error::SymlinkRefused(_)
+            | Error::Io { .. }
+            | Error::Output(_) => 500,
         }
     }
 
@@ -200,6 +255,11 @@ impl Error {
             Error::KeychainUnavailable(_) => {
                 "unlock or start the keychain, or set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file that others cannot read"
             }
+            Error::Listen { .. } => {
+                "lf gateway serve --port N, with another port (0 picks a free one)"
+            }
+            Error::UnsafeBind(_) => "lf gateway serve --keys-only --bind ADDR",
+            Error::PairingNotFound(_) => "lf gateway pairings",
             Error::Usage { hint, .. } => return hint.clone(),
             Error::Refused { hint, .. } => return Some(hint.clone()),
             Error::InvalidLabel(_)
@@ -211,6 +271,7 @@ impl Error {
             | Error::Aborted
             | Error::Incomplete { .. }
             | Error::ChecksFailed { .. }
+            | Error::PreconditionFailed(_)
             | Error::StoreBusy(_)
             | Error::Permission { .. }
             | Error::SymlinkRefused(_)
@@ -291,6 +352,14 @@ impl fmt::Display for Error {
             Error::Permission { action, path } => write!(f, "cannot {action} {}: permission denied", path.display()),
             Error::SymlinkRefused(path) => write!(f, "{} is a symbolic link; lf does not follow links there", path.display()),
             Error::Io { action, path, source } => write!(f, "cannot {action} {}: {source}", path.display()),
+            Error::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Error::UnsafeBind(address) => write!(
+                f,
+                "the gateway in full mode listens on loopback addresses only, and {address} is none"
+            ),
+            Error::PreconditionFailed(1) => f.write_str("a precondition failed, as named above"),
+            Error::PreconditionFailed(count) => write!(f, "{count} preconditions failed, as named above"),
+            Error::PairingNotFound(name) => write!(f, "no pairing has the name \"{name}\""),
             Error::Output(source) => write!(f, "done, but the result could not be written to standard output: {source}"),
         }
     }

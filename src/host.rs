@@ -36,6 +36,49 @@ pub fn harden() {
 #[cfg(not(unix))]
 pub fn harden() {}
 
+/// As many open files as the system allows: a server that runs out of them answers nobody.
+#[cfg(unix)]
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit};
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let _ = rustix::process::setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    );
+}
+
+/// The machine's own name.
+#[cfg(unix)]
+#[must_use]
+pub fn machine_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Something to read, once somebody asks this process to end (SIGINT, SIGTERM). A second request
+/// ends it at once.
+///
+/// # Errors
+/// What the system says.
+#[cfg(unix)]
+pub fn on_end() -> io::Result<std::os::unix::net::UnixStream> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let (end, notify) = std::os::unix::net::UnixStream::pair()?;
+    let has_been_asked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first signal only sets the flag, the second finds it set.
+        signal_hook::flag::register_conditional_default(signal, has_been_asked.clone())?;
+        signal_hook::flag::register(signal, has_been_asked.clone())?;
+        signal_hook::low_level::pipe::register(signal, notify.try_clone()?)?;
+    }
+    Ok(end)
+}
+
 /// The arguments after the program's name.
 #[must_use]
 pub fn args() -> Vec<OsString> {
@@ -54,6 +97,33 @@ pub struct Environment {
     pub bus: Bus,
     /// May output be coloured, as far as the environment has a say?
     pub colour: bool,
+    /// What concerns the gateway alone.
+    pub gateway: GatewayVariables,
+}
+
+/// Variables of `lf gateway`.
+#[derive(Debug, Default)]
+pub struct GatewayVariables {
+    /// `LF_GATEWAY_BIND`
+    pub bind: Option<String>,
+    /// `LF_GATEWAY_PORT`
+    pub port: Option<String>,
+    /// `LF_GATEWAY_KEYS_ONLY` is 1.
+    pub keys_only: bool,
+    /// `LF_GATEWAY_TAILSCALE` is 1.
+    pub tailscale: bool,
+    /// `LF_GATEWAY_EXTRA_ORIGINS`
+    pub extra_origins: String,
+    /// `LF_GATEWAY_EXTRA_HOSTS`
+    pub extra_hosts: String,
+    /// `SUPABASE_SERVICE_ROLE_KEY` is set.
+    pub has_service_role: bool,
+    /// One of the session variables is set.
+    pub has_session: bool,
+    /// `LF_GATEWAY_OWNER_PAUSED` is 1.
+    pub is_paused: bool,
+    /// `LF_GATEWAY_GLOBAL_KILL_SWITCH` is 1.
+    pub is_killed: bool,
 }
 
 impl Environment {
@@ -66,7 +136,7 @@ impl Environment {
             runtime_dir: path("LENSERFIGHT_RUNTIME_DIR"),
             keys_dir: path("LENSERFIGHT_KEYS_DIR"),
             passphrase: Sources {
-                variable: variable("LENSERFIGHT_KEYS_PASSPHRASE"),
+                variable: || variable("LENSERFIGHT_KEYS_PASSPHRASE"),
                 file: path("LENSERFIGHT_KEYS_PASSPHRASE_FILE"),
                 credential: path("CREDENTIALS_DIRECTORY")
                     .map(|dir| dir.join("lenserfight-keys-passphrase")),
@@ -78,6 +148,7 @@ impl Environment {
                     .and_then(|address| address.into_string().ok()),
                 runtime_dir: path("XDG_RUNTIME_DIR"),
             },
+            gateway: GatewayVariables::read(),
             colour: variable("NO_COLOR").is_none()
                 && variable("TERM").is_none_or(|term| term != "dumb"),
         }
@@ -102,6 +173,30 @@ impl Environment {
         match &self.keys_dir {
             Some(dir) => Ok(dir.clone()),
             None => Ok(self.root()?.join("keys")),
+        }
+    }
+}
+
+impl GatewayVariables {
+    fn read() -> GatewayVariables {
+        let text = |name| variable(name).map(|value| value.to_string_lossy().into_owned());
+        let is_one = |name| variable(name).is_some_and(|value| value == "1");
+        let sessions = [
+            "LENSERFIGHT_API_KEY",
+            "SUPABASE_ACCESS_TOKEN",
+            "LF_ACCESS_TOKEN",
+        ];
+        GatewayVariables {
+            bind: text("LF_GATEWAY_BIND"),
+            port: text("LF_GATEWAY_PORT"),
+            keys_only: is_one("LF_GATEWAY_KEYS_ONLY"),
+            tailscale: is_one("LF_GATEWAY_TAILSCALE"),
+            extra_origins: text("LF_GATEWAY_EXTRA_ORIGINS").unwrap_or_default(),
+            extra_hosts: text("LF_GATEWAY_EXTRA_HOSTS").unwrap_or_default(),
+            has_service_role: variable("SUPABASE_SERVICE_ROLE_KEY").is_some(),
+            has_session: sessions.into_iter().any(|name| variable(name).is_some()),
+            is_paused: is_one("LF_GATEWAY_OWNER_PAUSED"),
+            is_killed: is_one("LF_GATEWAY_GLOBAL_KILL_SWITCH"),
         }
     }
 }

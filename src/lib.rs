@@ -22,7 +22,9 @@ pub mod memory;
 pub mod secret;
 pub mod time;
 
+pub mod bucket;
 pub mod crew;
+pub mod origin;
 pub mod rng;
 
 pub mod key;
@@ -38,6 +40,11 @@ pub mod passphrase;
 
 pub mod store;
 
+pub mod pairing;
+
 pub mod doctor;
+
+#[cfg(unix)]
+pub mod gateway;
 
 pub mod host;

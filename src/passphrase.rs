@@ -23,16 +23,27 @@ use crate::rng;
 use crate::secret::Secret;
 
 /// What the environment says; captured once, by the process's own room.
-#[derive(Default)]
+#[derive(Clone)]
 pub struct Sources {
-    /// `LENSERFIGHT_KEYS_PASSPHRASE`, unless empty.
-    pub variable: Option<OsString>,
+    /// Reads `LENSERFIGHT_KEYS_PASSPHRASE`, unless empty: a process that lives long keeps no copy.
+    pub variable: fn() -> Option<OsString>,
     /// `LENSERFIGHT_KEYS_PASSPHRASE_FILE`, unless empty.
     pub file: Option<PathBuf>,
     /// `$CREDENTIALS_DIRECTORY/lenserfight-keys-passphrase`; need not exist.
     pub credential: Option<PathBuf>,
     /// `LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV` is `1`.
     pub force: bool,
+}
+
+impl Default for Sources {
+    fn default() -> Sources {
+        Sources {
+            variable: || None,
+            file: None,
+            credential: None,
+            force: false,
+        }
+    }
 }
 
 /// Where a passphrase was found.
@@ -129,7 +140,7 @@ pub fn from_environment(sources: &Sources) -> Result<Option<(Secret, Origin)>> {
         Some(path) => fs::read_private(path, MAX)?.map(|bytes| (bytes, path)),
         None => None,
     };
-    match (&sources.variable, &sources.file, credential) {
+    match ((sources.variable)(), &sources.file, credential) {
         (None, None, None) => Ok(None),
         (Some(_), Some(_), _) => Err(twice(
             "LENSERFIGHT_KEYS_PASSPHRASE",
@@ -145,7 +156,6 @@ pub fn from_environment(sources: &Sources) -> Result<Option<(Secret, Origin)>> {
         )),
         (Some(text), None, None) => {
             let text = text
-                .clone()
                 .into_string()
                 .map_err(|_| invalid("LENSERFIGHT_KEYS_PASSPHRASE", "is not UTF-8 text"))?;
             Ok(Some((Secret::new(text), Origin::Variable)))

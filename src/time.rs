@@ -21,6 +21,13 @@ impl Timestamp {
         )
     }
 
+    /// This much later; the last moment there is, if need be.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Timestamp {
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Timestamp(self.0.saturating_add(millis).min(LAST))
+    }
+
     /// Reads exactly the form that `Display` writes; `None` for every other spelling.
     #[must_use]
     pub fn parse(text: &str) -> Option<Timestamp> {
@@ -35,6 +42,21 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(self.0)).fmt(f)
     }
+}
+
+/// The monotonic clock, now.
+#[must_use]
+pub fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// A span such as `90d` or `12h`, from a minute to ten years.
+#[must_use]
+pub fn parse_span(text: &str) -> Option<Duration> {
+    let span = humantime::parse_duration(text).ok()?;
+    (Duration::from_secs(60)..=Duration::from_secs(3653 * 24 * 3600))
+        .contains(&span)
+        .then_some(span)
 }
 
 /// A moment on the monotonic clock by which something must be done.
@@ -74,6 +96,25 @@ mod tests {
                 Timestamp::parse(text).map(|t| t.to_string()).as_deref(),
                 Some(text)
             );
+        }
+    }
+
+    #[test]
+    fn spans_are_a_minute_to_ten_years() {
+        for (text, seconds) in [
+            ("90d", 90 * 86400),
+            ("12h", 43200),
+            ("1m", 60),
+            ("1h 30m", 5400),
+        ] {
+            assert_eq!(
+                parse_span(text),
+                Some(Duration::from_secs(seconds)),
+                "{text}"
+            );
+        }
+        for text in ["", "0", "59s", "11y", "90", "-1d", "d", "1d;"] {
+            assert_eq!(parse_span(text), None, "{text}");
         }
     }
 

@@ -316,4 +316,94 @@ pub(super) const PAGES: &[Page] = &[
         ],
         notes: "Without --fix nothing is changed.",
     },
+    Page {
+        name: "gateway",
+        summary: "A way to the keys for paired browsers, over HTTP on this machine.",
+        synopsis: "COMMAND [--help]",
+        examples: &[
+            (
+                "lf gateway serve --keys-only",
+                "serves on 127.0.0.1:38080 until Ctrl-C",
+            ),
+            (
+                "lf gateway pair --web",
+                "prints the token that the browser needs",
+            ),
+        ],
+        flags: &[],
+        notes: "",
+    },
+    Page {
+        name: "gateway serve",
+        summary: "Serves the keys to paired browsers, until Ctrl-C or SIGTERM.",
+        synopsis: "[--keys-only] [--bind ADDR] [--port N] [--tailscale]",
+        examples: &[
+            (
+                "lf gateway serve --keys-only",
+                "for a browser on this machine",
+            ),
+            (
+                "lf gateway serve --keys-only --bind 100.88.58.68",
+                "for one on another, over Tailscale",
+            ),
+        ],
+        flags: &[
+            (
+                "--keys-only",
+                "local keys alone: no identity, session, lenser or kill switch is needed",
+            ),
+            (
+                "--bind ADDR",
+                "the address to listen on; 127.0.0.1 otherwise",
+            ),
+            ("--port N", "the port; 38080 otherwise, 0 for a free one"),
+            (
+                "--tailscale",
+                "full mode over Tailscale, if that was consented to",
+            ),
+        ],
+        notes: "Also from LF_GATEWAY_BIND, LF_GATEWAY_PORT, LF_GATEWAY_KEYS_ONLY=1, LF_GATEWAY_TAILSCALE=1.\nLF_GATEWAY_EXTRA_ORIGINS: more origins, regular expressions separated by commas.\nLF_GATEWAY_EXTRA_HOSTS: more names of this machine, on other than loopback addresses.",
+    },
+    Page {
+        name: "gateway pair",
+        summary: "Makes a bearer token for a browser; the same name again replaces its token.",
+        synopsis: "[--web] [--name NAME] [--expires SPAN] [--rotate] [--json]",
+        examples: &[
+            ("lf gateway pair --web", "the token, and what to do with it"),
+            (
+                "lf gateway pair --name tablet --expires 90d",
+                "one more browser, for three months",
+            ),
+        ],
+        flags: &[
+            ("--web", "for the web app; what it does anyway"),
+            ("--name NAME", "the pairing's name; web-pair otherwise"),
+            (
+                "--expires SPAN",
+                "how long the token is good, such as 90d or 12h; for ever otherwise",
+            ),
+            ("--rotate", "revoke all other pairings"),
+            ("--json", "print {name, token, createdAt, expiresAt}"),
+        ],
+        notes: "A running gateway knows the new token, and no longer the old one, at the next request.",
+    },
+    Page {
+        name: "gateway pairings",
+        summary: "Shows who is paired: created, expires, last used, name; never a token.",
+        synopsis: "[--json]",
+        examples: &[("lf gateway pairings", "a table")],
+        flags: &[("--json", "for programs")],
+        notes: "",
+    },
+    Page {
+        name: "gateway unpair",
+        summary: "Revokes a pairing; its token is dead at the next request.",
+        synopsis: "NAME | --all",
+        examples: &[
+            ("lf gateway unpair tablet", "one"),
+            ("lf gateway unpair --all", "every one"),
+        ],
+        flags: &[("--all", "every pairing")],
+        notes: "",
+    },
 ];

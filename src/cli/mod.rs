@@ -7,11 +7,13 @@ use std::ffi::OsString;
 
 use local_keys::error::{Error, Result};
 use local_keys::key::{Label, Provider};
+use local_keys::pairing::{DEFAULT_NAME, Others};
 use local_keys::secret::{looks_like_secret, shown};
+use local_keys::time::parse_span;
 
 use self::args::{Args, ON_STDIN};
 use self::help::{PAGES, Page};
-use crate::commands::{Change, Command, Format, InitOptions, Rotation};
+use crate::commands::{Change, Command, Format, InitOptions, PairOptions, Rotation, ServeOptions};
 
 /// What to run, or how the command line is wrong; the hint then names the help that fits.
 pub(crate) fn parse(mut argv: Vec<OsString>) -> Result<Command> {
@@ -176,6 +178,47 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
             fix: args.flag("--fix"),
             format,
         }),
+        "gateway serve" => {
+            args.no_operands()?;
+            Ok(Command::Serve(ServeOptions {
+                keys_only: args.flag("--keys-only"),
+                tailscale: args.flag("--tailscale"),
+                bind: args.value("--bind"),
+                port: args.value("--port"),
+            }))
+        }
+        "gateway pair" => {
+            args.no_operands()?;
+            let name = args
+                .value("--name")
+                .unwrap_or_else(|| DEFAULT_NAME.to_owned());
+            let expires = args.value("--expires").map(|span| {
+                let not_a_span = || {
+                    Error::usage(format!(
+                        "\"{}\" is not a time such as 90d or 12h, from a minute to ten years",
+                        shown(&span)
+                    ))
+                };
+                parse_span(&span).ok_or_else(not_a_span)
+            });
+            let options = PairOptions {
+                name: Label::parse(&name)?,
+                expires: expires.transpose()?,
+                others: if args.flag("--rotate") {
+                    Others::Revoke
+                } else {
+                    Others::Keep
+                },
+            };
+            Ok(Command::Pair { options, format })
+        }
+        "gateway pairings" => args.no_operands().map(|()| Command::Pairings { format }),
+        "gateway unpair" if args.flag("--all") => {
+            args.no_operands().map(|()| Command::Unpair(None))
+        }
+        "gateway unpair" => Ok(Command::Unpair(Some(Label::parse(
+            &args.one_operand("NAME")?,
+        )?))),
         name => Err(Error::usage(format!("lf {name} is not there yet"))),
     }
 }

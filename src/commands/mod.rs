@@ -5,8 +5,11 @@ mod doctor;
 mod export;
 mod init;
 mod list;
+mod pair;
 mod remove;
 mod rotate;
+#[cfg(unix)]
+mod serve;
 mod update;
 
 use std::path::PathBuf;
@@ -50,6 +53,15 @@ pub(crate) enum Command {
     Export {
         key: String,
     },
+    Serve(ServeOptions),
+    Pair {
+        options: PairOptions,
+        format: Format,
+    },
+    Pairings {
+        format: Format,
+    },
+    Unpair(Option<Label>),
     Doctor {
         fix: bool,
         format: Format,
@@ -57,7 +69,9 @@ pub(crate) enum Command {
 }
 
 pub(crate) use init::Options as InitOptions;
+pub(crate) use pair::Options as PairOptions;
 pub(crate) use rotate::What as Rotation;
+pub(crate) use serve::Options as ServeOptions;
 pub(crate) use update::Change;
 
 /// How results, warnings and errors are written.
@@ -82,6 +96,10 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
         Command::Rotate(what) => rotate::run(&desk(Format::Text)?, &what),
         Command::Remove { key, yes } => remove::run(&desk(Format::Text)?, &key, yes),
         Command::Export { key } => export::run(&desk(Format::Text)?, &key),
+        Command::Serve(options) => serve::run(environment, &options),
+        Command::Pair { options, format } => pair::pair(&desk(format)?, &options),
+        Command::Pairings { format } => pair::list(&desk(format)?),
+        Command::Unpair(name) => pair::unpair(&desk(Format::Text)?, name.as_ref()),
         Command::Doctor { fix, format } => doctor::run(&desk(format)?, fix),
     }
 }
@@ -162,7 +180,7 @@ impl Desk<'_> {
         let event = Event {
             kind,
             key,
-            failure,
+            reason: failure.map(Error::code),
             context: &[("command", command)],
         };
         let written = match self.store.dir() {

@@ -56,7 +56,7 @@ impl Patience {
 }
 
 /// The keychain of this user's session. Making one opens nothing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Keychain {
     store: platform::Store,
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // no test file needs everything
 
 pub mod bus;
+pub mod gateway;
 pub mod pty;
 
 use std::ffi::OsString;

@@ -1,0 +1,73 @@
+//! A token bucket that is told the time: five at once, then one a second.
+
+use std::time::{Duration, Instant};
+
+/// Holds up to [`CAPACITY`] tokens and regains one every [`PERIOD`].
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    /// When it will be full again: all there is to know, and exact.
+    full_at: Instant,
+}
+
+impl Bucket {
+    /// A full bucket.
+    #[must_use]
+    pub fn full(now: Instant) -> Bucket {
+        Bucket { full_at: now }
+    }
+
+    /// Takes a token.
+    ///
+    /// # Errors
+    /// How long it will be until there is one.
+    pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let filled = self.full_at.max(now) + PERIOD;
+        let wait = filled.duration_since(now).saturating_sub(PERIOD * CAPACITY);
+        if wait.is_zero() {
+            self.full_at = filled;
+            Ok(())
+        } else {
+            Err(wait)
+        }
+    }
+}
+
+const CAPACITY: u32 = 5;
+const PERIOD: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_at_once_then_one_a_second() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut bucket = Bucket::full(start);
+        for _ in 0..5 {
+            assert_eq!(bucket.take(start), Ok(()));
+        }
+        assert_eq!(bucket.take(start), Err(Duration::from_secs(1)));
+        assert_eq!(bucket.take(at(999)), Err(Duration::from_millis(1)));
+        assert_eq!(bucket.take(at(1000)), Ok(()));
+        assert_eq!(bucket.take(at(1000)), Err(Duration::from_secs(1)));
+        assert_eq!(bucket.take(at(2500)), Ok(()));
+        assert_eq!(
+            bucket.take(at(2500)),
+            Err(Duration::from_millis(500)),
+            "a refusal costs nothing"
+        );
+    }
+
+    #[test]
+    fn a_minute_gives_sixty_and_never_more_than_five_at_once() {
+        let start = Instant::now();
+        let mut bucket = Bucket::full(start);
+        let taken = (0..60_000)
+            .filter(|millis| bucket.take(start + Duration::from_millis(*millis)).is_ok())
+            .count();
+        assert_eq!(taken, 5 + 59);
+        let later = start + Duration::from_secs(3600);
+        assert_eq!((0..10).filter(|_| bucket.take(later).is_ok()).count(), 5);
+    }
+}

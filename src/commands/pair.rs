@@ -1,0 +1,147 @@
+//! `lf gateway pair`, `pairings` and `unpair`: who may talk to the gateway.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use local_keys::error::{Error, Result};
+use local_keys::host;
+use local_keys::key::Label;
+use local_keys::pairing::{self, Others, Pairing, Pairings};
+use local_keys::secret::printable;
+use local_keys::time::Timestamp;
+use miniserde::{Serialize, json};
+use zeroize::Zeroizing;
+
+use super::{Desk, Format};
+
+/// A new pairing, or a new token for an old one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) name: Label,
+    pub(crate) expires: Option<Duration>,
+    pub(crate) others: Others,
+}
+
+pub(super) fn pair(desk: &Desk<'_>, options: &Options) -> Result<()> {
+    let now = Timestamp::now();
+    let expires_at = options.expires.map(|span| now.after(span));
+    let token = pairings(desk)?.pair(&options.name, expires_at, options.others, now)?;
+    let name = options.name.as_str();
+    let text = match desk.format {
+        Format::Json => {
+            let view = NewView {
+                name,
+                token: token.expose(),
+                created_at: now.to_string(),
+                expires_at: expires_at.map(|at| at.to_string()),
+            };
+            json::to_string(&view) + "\n"
+        }
+        Format::Text => format!(
+            "{}\n\nThis is the pairing token of \"{}\"{}. It is shown once. To pair the web app:\n\
+             \x20 1. Leave the gateway running: lf gateway serve --keys-only\n\
+             \x20 2. In the Funding panel, click the Local Keys tile.\n\
+             \x20 3. Paste the token into the box and click Pair gateway.\n",
+            token.expose(),
+            printable(name),
+            expires_at.map_or_else(String::new, |at| format!(", good until {at}")),
+        ),
+    };
+    host::print(&Zeroizing::new(text))
+}
+
+pub(super) fn list(desk: &Desk<'_>) -> Result<()> {
+    let list = pairings(desk)?.list()?;
+    let views: Vec<View> = list.iter().map(View::of).collect();
+    match desk.format {
+        Format::Json => host::print(&(json::to_string(&views) + "\n")),
+        Format::Text if views.is_empty() => {
+            host::complain("nothing is paired; lf gateway pair makes a token\n");
+            Ok(())
+        }
+        Format::Text => {
+            let mut text = format!(
+                "{:24}  {:24}  {:24}  NAME\n",
+                "CREATED", "EXPIRES", "LAST USED"
+            );
+            for view in &views {
+                let (created, expires) = (
+                    view.created_at.as_deref().unwrap_or("unknown"),
+                    view.expires_at.as_deref().unwrap_or("never"),
+                );
+                let used = view.last_used_at.as_deref().unwrap_or("-");
+                let _ = writeln!(
+                    text,
+                    "{created:24}  {expires:24}  {used:24}  {}",
+                    printable(&view.name)
+                );
+            }
+            host::print(&text)
+        }
+    }
+}
+
+pub(super) fn unpair(desk: &Desk<'_>, name: Option<&Label>) -> Result<()> {
+    let gone = pairings(desk)?.revoke(name)?;
+    match (gone.is_empty(), name) {
+        (true, Some(name)) => Err(Error::PairingNotFound(printable(name.as_str()))),
+        (true, None) => {
+            host::complain("nothing is paired\n");
+            Ok(())
+        }
+        (false, _) => {
+            let lines: String = gone
+                .iter()
+                .map(|name| {
+                    format!(
+                        "revoked \"{}\"; its token is dead\n",
+                        printable(name.as_str())
+                    )
+                })
+                .collect();
+            host::print(&lines)
+        }
+    }
+}
+
+fn pairings(desk: &Desk<'_>) -> Result<Pairings> {
+    let dir = pairing::dir(&desk.environment.root()?);
+    Ok(Pairings::at(
+        dir,
+        desk.environment.passphrase.clone(),
+        desk.keychain.clone(),
+    ))
+}
+
+#[derive(Serialize)]
+struct NewView<'a> {
+    name: &'a str,
+    token: &'a str,
+    #[serde(rename = "createdAt")]
+    created_at: String,
+    #[serde(rename = "expiresAt")]
+    expires_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct View {
+    name: String,
+    #[serde(rename = "createdAt")]
+    created_at: Option<String>,
+    #[serde(rename = "expiresAt")]
+    expires_at: Option<String>,
+    #[serde(rename = "lastUsedAt")]
+    last_used_at: Option<String>,
+}
+
+impl View {
+    fn of((pairing, used): &(Pairing, Option<Timestamp>)) -> View {
+        let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        View {
+            name: pairing.name.as_str().to_owned(),
+            created_at: text(pairing.created_at),
+            expires_at: text(pairing.expires_at),
+            last_used_at: text(*used),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `lf gateway serve`: checks what must be so, listens, and serves until it is told to end.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use local_keys::doctor::{Check, Status};
+use local_keys::error::{Error, Result};
+use local_keys::gateway::api::Api;
+use local_keys::gateway::guard::Guard;
+use local_keys::gateway::precondition::{self, Scene};
+use local_keys::gateway::{Gateway, listen};
+use local_keys::host::{self, Environment};
+use local_keys::keychain::{Keychain, Patience};
+use local_keys::origin::{Hosts, Origins};
+use local_keys::pairing::{self, Pairings, Recogniser};
+use local_keys::secret::shown;
+use local_keys::store::Store;
+
+/// The flags; the environment stands in for what is not given.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) keys_only: bool,
+    pub(crate) tailscale: bool,
+    pub(crate) bind: Option<String>,
+    pub(crate) port: Option<String>,
+}
+
+pub(super) fn run(environment: &Environment, options: &Options) -> Result<()> {
+    let variables = &environment.gateway;
+    let address = address(environment, options)?;
+    let origins = Origins::with_extra(&variables.extra_origins)?;
+    let hosts = Hosts::new(address.ip(), &host::machine_name(), &variables.extra_hosts);
+    // Nobody sits at this terminal for every request: the keychain gets three seconds, and no more.
+    let keychain = Keychain::new(environment.bus.clone(), Patience::SHORT);
+    let root = environment.root()?;
+    let scene = Scene {
+        bind: address.ip(),
+        wants_tailscale: options.tailscale || variables.tailscale,
+        root: &root,
+        keychain: &keychain,
+        sources: &environment.passphrase,
+        has_service_role: variables.has_service_role,
+        has_session: variables.has_session,
+        is_paused: variables.is_paused,
+        is_killed: variables.is_killed,
+    };
+    check(&scene, options.keys_only || variables.keys_only)?;
+    let gateway = gateway(environment, &root, keychain, hosts, origins)?;
+    host::raise_file_limit();
+    let end = host::on_end()
+        .map_err(|error| Error::from_io("listen for", Path::new("signals"), error))?;
+    let listener = listen(address)?;
+    let address = listener.local_addr().unwrap_or(address);
+    host::print(&format!("listening on http://{address}\n"))?;
+    gateway.serve(&listener, &end);
+    Ok(())
+}
+
+fn gateway(
+    environment: &Environment,
+    root: &Path,
+    keychain: Keychain,
+    hosts: Hosts,
+    origins: Origins,
+) -> Result<Gateway> {
+    let (state, sources) = (pairing::dir(root), environment.passphrase.clone());
+    let pairings = Pairings::at(state.clone(), sources.clone(), keychain.clone());
+    let guard = Guard::new(hosts, origins, Recogniser::new(pairings));
+    let api = Api {
+        store: Store::at(environment.keys()?),
+        state,
+        sources,
+        keychain,
+    };
+    Ok(Gateway::new(guard, api, |sentence| {
+        host::complain(&format!("lf: warning: {sentence}\n"));
+    }))
+}
+
+fn address(environment: &Environment, options: &Options) -> Result<SocketAddr> {
+    let variables = &environment.gateway;
+    let bind = match options.bind.as_deref().or(variables.bind.as_deref()) {
+        None | Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some(text) => {
+            let literal = text
+                .strip_prefix('[')
+                .and_then(|text| text.strip_suffix(']'))
+                .unwrap_or(text);
+            literal.parse().map_err(|_| {
+                Error::usage(format!(
+                    "\"{}\" is not an address to listen on; it takes a literal such as 127.0.0.1",
+                    shown(text)
+                ))
+            })?
+        }
+    };
+    let port = match options.port.as_deref().or(variables.port.as_deref()) {
+        None => PORT,
+        Some(text) => text.parse().map_err(|_| {
+            Error::usage(format!("\"{}\" is not a port from 0 to 65535", shown(text)))
+        })?,
+    };
+    Ok(SocketAddr::new(bind, port))
+}
+
+fn check(scene: &Scene<'_>, is_keys_only: bool) -> Result<()> {
+    let checks = if is_keys_only {
+        precondition::of_keys_only(scene)
+    } else {
+        precondition::of_full_mode(scene)
+    };
+    let failed = |check: &&Check| check.status == Status::Fail;
+    for check in checks
+        .iter()
+        .filter(|check| !is_keys_only || check.status != Status::Pass)
+    {
+        let word = match check.status {
+            Status::Pass => "pass",
+            Status::Fail => "FAIL",
+            Status::Note => "note",
+        };
+        host::complain(&format!(
+            "[precondition] {word} {}: {}\n",
+            check.id, check.message
+        ));
+    }
+    if is_keys_only && !scene.bind.is_loopback() {
+        host::complain(&format!(
+            "lf: warning: {} is not a loopback address, and lf does not encrypt what goes there. Tailscale does; on a LAN, whoever listens reads your keys\n",
+            scene.bind
+        ));
+    }
+    if checks
+        .iter()
+        .filter(failed)
+        .any(|check| check.id == "bind_safe")
+    {
+        return Err(Error::UnsafeBind(scene.bind.to_string()));
+    }
+    match checks.iter().filter(failed).count() {
+        0 => Ok(()),
+        count => Err(Error::PreconditionFailed(count)),
+    }
+}
+
+const PORT: u16 = 38080;

@@ -1,0 +1,316 @@
+//! What a route does, once the guard has let a request in. Replies carry codes, never a path or what
+//! the system said.
+
+use std::path::PathBuf;
+
+use miniserde::Serialize;
+use miniserde::json::{self, Object, Value};
+
+use super::guard::{Route, failed};
+use super::http::Reply;
+use crate::audit::Kind;
+use crate::envelope::MetaView;
+use crate::error::{Error, Result};
+use crate::fs::Dir;
+use crate::key::{KeyId, KeyMeta, Label, Provider};
+use crate::keychain::Keychain;
+use crate::passphrase::{self, Master, Sources};
+use crate::secret::Secret;
+use crate::store::Store;
+use crate::time::Timestamp;
+
+/// What the routes work on.
+#[derive(Debug)]
+pub struct Api {
+    /// The keys.
+    pub store: Store,
+    /// `<root>/gateway`.
+    pub state: PathBuf,
+    /// Where the passphrase may come from; it is fetched for each request that needs it.
+    pub sources: Sources,
+    /// The keychain.
+    pub keychain: Keychain,
+}
+
+/// An answer, and what the audit log should have of it.
+#[derive(Debug)]
+pub struct Answer {
+    /// The reply, without CORS headers.
+    pub reply: Reply,
+    /// The kind, the key, and the error's code if it failed.
+    pub event: Option<(Kind, Option<KeyId>, Option<&'static str>)>,
+}
+
+/// A body, and what it claims to be.
+pub struct Body<'a> {
+    /// The `Content-Type` header.
+    pub content_type: Option<&'a str>,
+    /// The bytes.
+    pub bytes: &'a [u8],
+}
+
+impl Api {
+    /// Carries out one request.
+    pub fn answer(&self, route: &Route, body: &Body<'_>, now: Timestamp) -> Answer {
+        match route {
+            Route::Health => quiet(self.health(now)),
+            Route::Identity => quiet(self.identity().unwrap_or_else(|error| failed(&error))),
+            Route::List => told(Kind::List, None, self.list().map_err(Fault::from)),
+            Route::Add => self.add(body, now),
+            Route::Update(id) => on_key(Kind::Update, id, |id| self.update(id, body)),
+            Route::Remove(id) => on_key(Kind::Remove, id, |id| {
+                self.store.remove(id)?;
+                Ok(Reply::empty(204))
+            }),
+            Route::Resolve(id) => on_key(Kind::Resolve, id, |id| Ok(self.resolve(id)?)),
+        }
+    }
+
+    fn health(&self, now: Timestamp) -> Reply {
+        let (daemon_version, time) = (daemon_version(), now.to_string());
+        Reply::json(
+            200,
+            json::to_string(&HealthView {
+                status: "ok",
+                device_id: None,
+                daemon_version,
+                time,
+            }),
+        )
+    }
+
+    fn identity(&self) -> Result<Reply> {
+        let missing = || Ok(Reply::error(404, "identity_missing"));
+        let Some(dir) = Dir::open(&self.state)? else {
+            return missing();
+        };
+        let Some(bytes) = dir.read("identity.json", MAX_IDENTITY)? else {
+            return missing();
+        };
+        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        match json::from_str::<IdentityFile>(text) {
+            Ok(IdentityFile {
+                public_key: Some(public_key),
+                generated_at,
+            }) => Ok(Reply::json(
+                200,
+                json::to_string(&IdentityView {
+                    public_key,
+                    generated_at,
+                    daemon_version: daemon_version(),
+                }),
+            )),
+            _ => missing(),
+        }
+    }
+
+    fn list(&self) -> Result<Reply> {
+        let listing = self.store.list()?;
+        Ok(Reply::json(
+            200,
+            json::to_string(&KeysView {
+                keys: listing.keys.iter().map(MetaView::of).collect(),
+            }),
+        ))
+    }
+
+    fn add(&self, body: &Body<'_>, now: Timestamp) -> Answer {
+        let added =
+            Members::read(body, &["provider", "label", "rawKey"]).and_then(|mut members| {
+                let (provider, label, value) = (
+                    members.take("provider")?,
+                    members.take("label")?,
+                    members.take("rawKey")?,
+                );
+                let (Some(provider), Some(label), Some(value)) = (provider, label, value) else {
+                    return Err(Fault::InvalidBody);
+                };
+                let (provider, label) = (
+                    Provider::parse(provider.expose())?,
+                    Label::parse(label.expose())?,
+                );
+                crate::envelope::check_value(&value)?;
+                Ok(self
+                    .store
+                    .add((provider, label), &value, &self.master()?, now)?)
+            });
+        let id = added.as_ref().ok().map(|key| key.id.clone());
+        told(Kind::Add, id, added.map(|key| key_reply(201, &key)))
+    }
+
+    fn update(&self, id: &KeyId, body: &Body<'_>) -> std::result::Result<Reply, Fault> {
+        let mut members = Members::read(body, &["label", "rawKey"])?;
+        let label = members
+            .take("label")?
+            .map(|label| Label::parse(label.expose()))
+            .transpose()?;
+        let key = match (label, members.take("rawKey")?) {
+            (None, None) => return Err(Fault::InvalidBody),
+            (Some(label), None) => self.store.relabel(id, &label)?,
+            (label, Some(value)) => {
+                crate::envelope::check_value(&value)?;
+                self.store
+                    .replace(id, &value, label.as_ref(), &self.master()?)?
+            }
+        };
+        Ok(key_reply(200, &key))
+    }
+
+    fn resolve(&self, id: &KeyId) -> Result<Reply> {
+        let value = self.store.resolve(id, self.master()?.secret())?;
+        Ok(Reply::json(
+            200,
+            format!("{{\"key\":{}}}", json::to_string(value.expose())),
+        ))
+    }
+
+    fn master(&self) -> Result<Master<'_>> {
+        passphrase::find(&self.sources, &self.keychain)
+    }
+}
+
+/// Name and version, as clients of the predecessor expect them.
+#[must_use]
+pub fn daemon_version() -> &'static str {
+    concat!("lf/", env!("CARGO_PKG_VERSION"))
+}
+
+/// Why a request came to nothing.
+enum Fault {
+    /// An error with an answer of its own.
+    Ours(Error),
+    /// 415
+    MediaType,
+    /// 400: not JSON at all
+    InvalidJson,
+    /// 400: not the members that belong there
+    InvalidBody,
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::Ours(error)
+    }
+}
+
+impl Fault {
+    fn code(&self) -> &'static str {
+        match self {
+            Fault::Ours(error) => error.code(),
+            Fault::MediaType => "unsupported_media_type",
+            Fault::InvalidJson => "invalid_json",
+            Fault::InvalidBody => "invalid_body",
+        }
+    }
+
+    fn reply(&self) -> Reply {
+        match self {
+            Fault::Ours(error) => failed(error),
+            Fault::MediaType => Reply::error(415, self.code()),
+            Fault::InvalidJson | Fault::InvalidBody => Reply::error(400, self.code()),
+        }
+    }
+}
+
+fn quiet(reply: Reply) -> Answer {
+    Answer { reply, event: None }
+}
+
+fn told(kind: Kind, id: Option<KeyId>, done: std::result::Result<Reply, Fault>) -> Answer {
+    let reason = done.as_ref().err().map(Fault::code);
+    Answer {
+        reply: done.unwrap_or_else(|fault| fault.reply()),
+        event: Some((kind, id, reason)),
+    }
+}
+
+fn on_key(
+    kind: Kind,
+    id: &str,
+    work: impl FnOnce(&KeyId) -> std::result::Result<Reply, Fault>,
+) -> Answer {
+    match KeyId::parse(id) {
+        Ok(id) => {
+            let done = work(&id);
+            told(kind, Some(id), done)
+        }
+        Err(error) => told(kind, None, Err(error.into())),
+    }
+}
+
+fn key_reply(status: u16, key: &KeyMeta) -> Reply {
+    Reply::json(
+        status,
+        json::to_string(&KeyView {
+            key: MetaView::of(key),
+        }),
+    )
+}
+
+/// The members of a JSON object, all of them strings and all of them known.
+struct Members(Object);
+
+impl Members {
+    fn read(body: &Body<'_>, known: &[&str]) -> std::result::Result<Members, Fault> {
+        let media_type = body
+            .content_type
+            .and_then(|value| value.split(';').next())
+            .unwrap_or_default();
+        if !media_type.trim().eq_ignore_ascii_case("application/json") {
+            return Err(Fault::MediaType);
+        }
+        let text = std::str::from_utf8(body.bytes).map_err(|_| Fault::InvalidJson)?;
+        match json::from_str(text) {
+            Ok(Value::Object(members))
+                if members.keys().all(|name| known.contains(&name.as_str())) =>
+            {
+                Ok(Members(members))
+            }
+            Ok(_) => Err(Fault::InvalidBody),
+            Err(_) => Err(Fault::InvalidJson),
+        }
+    }
+
+    /// A member's text, as a secret: it may be one.
+    fn take(&mut self, name: &str) -> std::result::Result<Option<Secret>, Fault> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(Secret::new(text))),
+            Some(_) => Err(Fault::InvalidBody),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct HealthView {
+    status: &'static str,
+    device_id: Option<String>,
+    daemon_version: &'static str,
+    time: String,
+}
+
+#[derive(miniserde::Deserialize)]
+struct IdentityFile {
+    public_key: Option<String>,
+    generated_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct IdentityView {
+    public_key: String,
+    generated_at: Option<String>,
+    daemon_version: &'static str,
+}
+
+#[derive(Serialize)]
+struct KeysView<'a> {
+    keys: Vec<MetaView<'a>>,
+}
+
+#[derive(Serialize)]
+struct KeyView<'a> {
+    key: MetaView<'a>,
+}
+
+/// Bytes; an identity has a few hundred.
+const MAX_IDENTITY: usize = 64 * 1024;

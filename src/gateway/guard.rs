@@ -1,0 +1,259 @@
+//! Who gets in: host, origin, preflight, fetch mode, route, token, bucket, in this order and nowhere
+//! else. CORS is written here alone.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use tiny_http::Method;
+
+use super::http::{Reply, Request};
+use crate::audit::Kind;
+use crate::bucket::Bucket;
+use crate::error::Error;
+use crate::origin::{HostError, Hosts, Origins};
+use crate::pairing::Recogniser;
+use crate::time::Timestamp;
+
+/// Everything that decides.
+#[derive(Debug)]
+pub struct Guard {
+    hosts: Hosts,
+    origins: Origins,
+    recogniser: Recogniser,
+    buckets: Mutex<HashMap<String, Bucket>>,
+}
+
+/// What came of a request's head.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The page's origin, if it has one and that is ours.
+    pub origin: Option<String>,
+    /// The route's name for the audit log, if it has come so far.
+    pub route: &'static str,
+    /// Whose token it was, if it was one.
+    pub pairing: Option<String>,
+    /// The way in, or the answer, and what the log should have of it.
+    pub outcome: Result<Route, Denial>,
+}
+
+/// An answer in place of a way in.
+#[derive(Debug)]
+pub struct Denial {
+    /// The answer, without CORS headers.
+    pub reply: Reply,
+    /// What the audit log should say: the kind, and the reason's code.
+    pub event: Option<(Kind, &'static str)>,
+}
+
+/// What is asked for. Ids are as they were sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `GET /healthz`
+    Health,
+    /// `GET /identity`
+    Identity,
+    /// `GET /keys`
+    List,
+    /// `POST /keys`
+    Add,
+    /// `PUT /keys/:id`
+    Update(String),
+    /// `DELETE /keys/:id`
+    Remove(String),
+    /// `POST /keys/:id/resolve`
+    Resolve(String),
+}
+
+impl Guard {
+    /// A guard with full buckets.
+    #[must_use]
+    pub fn new(hosts: Hosts, origins: Origins, recogniser: Recogniser) -> Guard {
+        Guard {
+            hosts,
+            origins,
+            recogniser,
+            buckets: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Judges a request by its head. Its body has not been read.
+    pub fn judge(&self, request: &Request, now: Timestamp, clock: Instant) -> Verdict {
+        let mut verdict = Verdict {
+            origin: None,
+            route: "-",
+            pairing: None,
+            outcome: Ok(Route::Health),
+        };
+        verdict.outcome = self.admit(request, now, clock, &mut verdict);
+        verdict
+    }
+
+    fn admit(
+        &self,
+        request: &Request,
+        now: Timestamp,
+        clock: Instant,
+        verdict: &mut Verdict,
+    ) -> Result<Route, Denial> {
+        let bad = |_| silent(Reply::error(400, "bad_request"));
+        let (host, origin) = (
+            request.header("host").map_err(bad)?,
+            request.header("origin").map_err(bad)?,
+        );
+        let authorization = request.header("authorization").map_err(bad)?;
+        self.hosts
+            .check(host.unwrap_or_default())
+            .map_err(|error| match error {
+                HostError::Malformed => silent(Reply::error(400, "bad_request")),
+                HostError::Foreign => logged(
+                    Reply::error(421, "misdirected_request"),
+                    "misdirected_request",
+                ),
+            })?;
+        if let Some(origin) = origin {
+            if !self.origins.allow(origin) {
+                return Err(logged(
+                    Reply::error(403, "forbidden_origin"),
+                    "forbidden_origin",
+                ));
+            }
+            verdict.origin = Some(origin.to_owned());
+        }
+        if request.method == Method::Options {
+            return Err(silent(preflight(request)));
+        }
+        let is_keys = request.path == "/keys" || request.path.starts_with("/keys/");
+        // A page that cannot read the answer, or a navigation, has no business with keys.
+        let mode = request.header("sec-fetch-mode").map_err(bad)?;
+        if is_keys && matches!(mode, Some("no-cors" | "navigate")) {
+            return Err(logged(
+                Reply::error(403, "forbidden_fetch_mode"),
+                "forbidden_fetch_mode",
+            ));
+        }
+        let (name, route) = find(request)?;
+        verdict.route = name;
+        if !is_keys {
+            return Ok(route);
+        }
+        let pairing = self.recognise(authorization, now)?;
+        verdict.pairing = Some(pairing.clone());
+        if matches!(route, Route::Resolve(_)) {
+            self.take(pairing, clock)?;
+        }
+        Ok(route)
+    }
+
+    fn recognise(&self, authorization: Option<&str>, now: Timestamp) -> Result<String, Denial> {
+        let unauthorised = |code| {
+            logged(
+                Reply::error(401, code).with("WWW-Authenticate", "Bearer"),
+                code,
+            )
+        };
+        let token = match authorization.map(|value| value.split_once(' ').unwrap_or((value, ""))) {
+            None => return Err(unauthorised("missing_token")),
+            // The scheme's case does not matter (RFC 9110, section 11.1).
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+                token.trim_matches(' ')
+            }
+            Some(_) => return Err(unauthorised("bad_token")),
+        };
+        match self.recogniser.recognise(token, now) {
+            Ok(Some(pairing)) => Ok(pairing),
+            Ok(None) => Err(unauthorised("bad_token")),
+            Err(error) => Err(silent(failed(&error))),
+        }
+    }
+
+    /// Only a caller with the right token spends from its bucket, or any open tab could starve the
+    /// paired one. (tests/gateway_access.rs: `strangers_cannot_drain_the_bucket`)
+    fn take(&self, pairing: String, clock: Instant) -> Result<(), Denial> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = buckets
+            .entry(pairing)
+            .or_insert_with(|| Bucket::full(clock))
+            .take(clock);
+        taken.map_err(|wait| {
+            let seconds = wait.as_millis().div_ceil(1000);
+            let reply = Reply::error(429, "rate_limited").with("Retry-After", seconds.to_string());
+            Denial {
+                reply,
+                event: Some((Kind::RateLimited, "rate_limited")),
+            }
+        })
+    }
+
+    /// Writes down what was recognised; now and then, and when the gateway ends.
+    pub fn save_last_used(&self) {
+        self.recogniser.save();
+    }
+}
+
+/// The answer for an error of ours: its code, and nothing of its sentence.
+#[must_use]
+pub fn failed(error: &Error) -> Reply {
+    Reply::error(error.http_status(), error.code())
+}
+
+/// Adds the CORS headers (Fetch standard, section 3.3): for an origin of ours, on errors too, and
+/// never with `*` or credentials.
+#[must_use]
+pub fn with_cors(reply: Reply, origin: Option<&str>) -> Reply {
+    let reply = reply.with("Vary", "Origin");
+    match origin {
+        Some(origin) => reply
+            .with("Access-Control-Allow-Origin", origin)
+            .with("Access-Control-Expose-Headers", "retry-after"),
+        None => reply,
+    }
+}
+
+fn preflight(request: &Request) -> Reply {
+    let reply = Reply::empty(204)
+        .with("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS")
+        .with("Access-Control-Allow-Headers", "authorization, content-type")
+        .with("Access-Control-Max-Age", "600")
+        .with("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network");
+    match request.header("access-control-request-private-network") {
+        Ok(Some("true")) => reply.with("Access-Control-Allow-Private-Network", "true"),
+        _ => reply,
+    }
+}
+
+/// The route of a request; its name has no id in it.
+fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
+    let segments: Vec<&str> = request.path.split('/').skip(1).collect();
+    let wrong_method =
+        |allow: &'static str| silent(Reply::error(405, "method_not_allowed").with("Allow", allow));
+    match (segments.as_slice(), &request.method) {
+        (segments, _) if segments.contains(&"") => Err(silent(Reply::error(404, "not_found"))),
+        (["healthz"], Method::Get) => Ok(("GET /healthz", Route::Health)),
+        (["healthz"], _) => Err(wrong_method("GET, OPTIONS")),
+        (["identity"], Method::Get) => Ok(("GET /identity", Route::Identity)),
+        (["identity"], _) => Err(wrong_method("GET, OPTIONS")),
+        (["keys"], Method::Get) => Ok(("GET /keys", Route::List)),
+        (["keys"], Method::Post) => Ok(("POST /keys", Route::Add)),
+        (["keys"], _) => Err(wrong_method("GET, POST, OPTIONS")),
+        (["keys", id], Method::Put) => Ok(("PUT /keys/:id", Route::Update((*id).to_owned()))),
+        (["keys", id], Method::Delete) => Ok(("DELETE /keys/:id", Route::Remove((*id).to_owned()))),
+        (["keys", _], _) => Err(wrong_method("PUT, DELETE, OPTIONS")),
+        (["keys", id, "resolve"], Method::Post) => {
+            Ok(("POST /keys/:id/resolve", Route::Resolve((*id).to_owned())))
+        }
+        (["keys", _, "resolve"], _) => Err(wrong_method("POST, OPTIONS")),
+        _ => Err(silent(Reply::error(404, "not_found"))),
+    }
+}
+
+fn silent(reply: Reply) -> Denial {
+    Denial { reply, event: None }
+}
+
+fn logged(reply: Reply, reason: &'static str) -> Denial {
+    Denial {
+        reply,
+        event: Some((Kind::AuthFailure, reason)),
+    }
+}

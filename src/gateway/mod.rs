@@ -1,0 +1,283 @@
+//! The gateway: listens, lets the guard judge, has the API answer, and ends in order.
+
+pub mod api;
+pub mod connections;
+pub mod guard;
+pub mod http;
+pub mod precondition;
+
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use self::api::{Answer, Api, Body};
+use self::connections::{Connections, PeerLimit, Serve};
+use self::guard::{Denial, Guard, Verdict, with_cors};
+use self::http::{After, Connection, Failure, Reply, Request};
+use crate::audit::{self, Event, Flood, Kind};
+use crate::error::{Error, Result};
+use crate::key::KeyId;
+use crate::time::{Deadline, Timestamp, monotonic};
+
+/// A gateway, ready to serve.
+pub struct Gateway {
+    guard: Guard,
+    api: Api,
+    flood: Mutex<Flood>,
+    /// Says something that a person should know.
+    warn: fn(&str),
+}
+
+/// Takes an address; nobody is answered yet.
+///
+/// # Errors
+/// [`Error::Listen`].
+pub fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    listener.map_err(|source| Error::Listen {
+        address: address.to_string(),
+        source,
+    })
+}
+
+impl Gateway {
+    /// A gateway of these parts.
+    #[must_use]
+    pub fn new(guard: Guard, api: Api, warn: fn(&str)) -> Gateway {
+        Gateway {
+            guard,
+            api,
+            flood: Mutex::new(Flood::default()),
+            warn,
+        }
+    }
+
+    /// Serves until there is something to read on `end`; then finishes what has begun.
+    pub fn serve(self, listener: &TcpListener, end: &UnixStream) {
+        let limit = match listener.local_addr() {
+            Ok(address) if address.ip().is_loopback() => PeerLimit::None,
+            _ => PeerLimit::Half,
+        };
+        let (gateway, connections) = (Arc::new(self), Arc::new(Connections::default()));
+        let (of_gateway, of_connections) = (Arc::clone(&gateway), Arc::clone(&connections));
+        let serve: Serve =
+            Arc::new(move |id, stream| of_gateway.converse(&of_connections, id, stream));
+        while !is_over(listener, end) {
+            match listener.accept() {
+                Ok((stream, peer)) if stream.set_nonblocking(false).is_ok() => {
+                    connections.admit(stream, canonical(peer.ip()), limit, &serve);
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    gateway.settle(Some(monotonic()));
+                }
+                // Out of descriptors, or a peer that is gone again: never a reason to end.
+                Err(_) => thread::sleep(BACK_OFF),
+            }
+        }
+        connections.end(Deadline::after(FAREWELL));
+        gateway.settle(None);
+    }
+
+    /// One connection, from its first request to its last.
+    fn converse(&self, connections: &Connections, id: u64, stream: &TcpStream) {
+        let mut connection = Connection::new(stream);
+        while connections.silent(id) {
+            let mut request = match connection.request(|| connections.begun(id)) {
+                Ok(request) => request,
+                Err(Failure::Gone) => return,
+                Err(Failure::Refused(reply)) => return part(&mut connection, &reply, None),
+            };
+            let (reply, body) = survive(|| self.respond(&mut connection, &request));
+            let is_kept = match body {
+                Rest::Read => true,
+                Rest::Unread => request.can_be_skipped(),
+                Rest::Broken => false,
+            };
+            // What is ambiguous ends the connection; so does the end of the gateway.
+            let is_ambiguous = body == Rest::Unread && reply.status == 400;
+            if !is_kept || is_ambiguous || connections.is_ending() {
+                request.end_here();
+            }
+            match connection.answer(&reply, Some(&request)) {
+                Ok(After::Next) if body == Rest::Unread && connection.body(&request).is_err() => {
+                    return;
+                }
+                Ok(After::Next) => {}
+                Ok(After::Close) => return connection.linger(),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// The guard first, then the body, then the API.
+    fn respond(&self, connection: &mut Connection<'_>, request: &Request) -> (Reply, Rest) {
+        let now = Timestamp::now();
+        let verdict = self.guard.judge(request, now, monotonic());
+        let origin = verdict.origin.as_deref();
+        let route = match &verdict.outcome {
+            Ok(route) => route,
+            Err(denial) => {
+                self.log_denial(request, &verdict, denial);
+                return (with_cors(denial.reply.clone(), origin), Rest::Unread);
+            }
+        };
+        let bytes = match connection.body(request) {
+            Ok(bytes) => bytes,
+            Err(Failure::Refused(reply)) => return (with_cors(reply, origin), Rest::Broken),
+            Err(Failure::Gone) => return (Reply::error(400, "bad_request"), Rest::Broken),
+        };
+        let content_type = request.header("content-type").ok().flatten();
+        let Answer { reply, event } = self.api.answer(
+            route,
+            &Body {
+                content_type,
+                bytes: &bytes,
+            },
+            now,
+        );
+        if let Some((kind, key, reason)) = event {
+            self.log(kind, key.as_ref(), reason, &context(&verdict));
+        }
+        (with_cors(reply, origin), Rest::Read)
+    }
+
+    fn log_denial(&self, request: &Request, verdict: &Verdict, denial: &Denial) {
+        let Some((kind, reason)) = denial.event else {
+            return;
+        };
+        let count = self
+            .flood
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .admit(kind, reason, monotonic());
+        if let Some(count) = count {
+            let count = count.to_string();
+            let stranger = verdict
+                .origin
+                .is_none()
+                .then(|| request.header("origin").ok().flatten())
+                .flatten();
+            let stranger: String = stranger
+                .unwrap_or_default()
+                .chars()
+                .take(MAX_ORIGIN)
+                .collect();
+            let mut context = context(verdict);
+            context.push(("count", &count));
+            if !stranger.is_empty() {
+                context.push(("origin", &stranger));
+            }
+            self.log(kind, None, Some(reason), &context);
+        }
+    }
+
+    fn log(&self, kind: Kind, key: Option<&KeyId>, reason: Option<&str>, context: &[(&str, &str)]) {
+        let written = match self.api.store.dir() {
+            Ok(Some(dir)) => audit::append(
+                &dir,
+                &Event {
+                    kind,
+                    key,
+                    reason,
+                    context,
+                },
+                Timestamp::now(),
+            ),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            (self.warn)(&format!(
+                "an event was not written to the audit log: {error}"
+            ));
+        }
+    }
+
+    /// Now and then, and at the end: counts that no line has told, and times of last use.
+    fn settle(&self, now: Option<std::time::Instant>) {
+        let over = self
+            .flood
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .settle(now);
+        for (kind, reason, count) in over {
+            self.log(kind, None, Some(reason), &[("count", &count.to_string())]);
+        }
+        self.guard.save_last_used();
+    }
+}
+
+/// What has become of a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    Read,
+    Unread,
+    Broken,
+}
+
+/// A panic costs the request that caused it an answer, and nobody else anything.
+fn survive(work: impl FnOnce() -> (Reply, Rest)) -> (Reply, Rest) {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| (Reply::error(500, "internal_error"), Rest::Broken))
+}
+
+fn part(connection: &mut Connection<'_>, reply: &Reply, to: Option<&Request>) {
+    if connection.answer(reply, to).is_ok() {
+        connection.linger();
+    }
+}
+
+fn context(verdict: &Verdict) -> Vec<(&str, &str)> {
+    let route = Some(("route", verdict.route));
+    let origin = verdict.origin.as_deref().map(|origin| ("origin", origin));
+    let pairing = verdict
+        .pairing
+        .as_deref()
+        .map(|pairing| ("pairing", pairing));
+    [route, origin, pairing].into_iter().flatten().collect()
+}
+
+/// An IPv4 peer of a dual-stack listener is that IPv4 peer.
+fn canonical(peer: IpAddr) -> IpAddr {
+    peer.to_canonical()
+}
+
+/// Waits for a connection or the end; now and then for neither.
+fn is_over(listener: &TcpListener, end: &UnixStream) -> bool {
+    let mut events = [
+        PollFd::new(listener, PollFlags::IN),
+        PollFd::new(end, PollFlags::IN),
+    ];
+    let tick = Timespec {
+        tv_sec: TICK,
+        tv_nsec: 0,
+    };
+    match poll(&mut events, Some(&tick)) {
+        Ok(_) => !events[1].revents().is_empty(),
+        Err(_) => false,
+    }
+}
+
+const TICK: i64 = 30;
+const BACK_OFF: Duration = Duration::from_millis(50);
+/// A request has ten seconds, its answer too, and a key derivation may wait for its turn.
+const FAREWELL: Duration = Duration::from_secs(25);
+const MAX_ORIGIN: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_500_for_its_own_request() {
+        let (reply, rest) = survive(|| panic!("expected by this test"));
+        assert_eq!((reply.status, rest), (500, Rest::Broken));
+    }
+}

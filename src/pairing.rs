@@ -1,0 +1,504 @@
+//! Bearer tokens of paired browsers: mint, list, revoke, recognise.
+//!
+//! A token is 32 random bytes, kept in the keychain under its pairing's name; on a host without one,
+//! in an envelope under the operator's passphrase. The book beside it, `<root>/gateway/pairings.json`,
+//! has names and times and no secret: a running gateway looks at it before every answer, and holds
+//! digests only.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use miniserde::{Deserialize, Serialize, json};
+use sha2::{Digest, Sha256};
+use zeroize::optimization_barrier;
+
+use crate::envelope::{self, Envelope};
+use crate::error::{Error, Result};
+use crate::fs::{Dir, Lock, Publish, Stamp};
+use crate::key::{KeyId, KeyMeta, Label, Provider};
+use crate::keychain::Keychain;
+use crate::passphrase::{self, Sources};
+use crate::rng;
+use crate::secret::Secret;
+use crate::time::{Timestamp, monotonic};
+
+/// The pairings of one gateway.
+#[derive(Debug)]
+pub struct Pairings {
+    dir: PathBuf,
+    sources: Sources,
+    keychain: Keychain,
+}
+
+/// What is known of a pairing without its token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pairing {
+    /// Its name, and its token's account in the keychain.
+    pub name: Label,
+    /// When its token was minted; `None` for one that the predecessor made.
+    pub created_at: Option<Timestamp>,
+    /// When its token ends, if it does.
+    pub expires_at: Option<Timestamp>,
+    /// The envelope that holds the token, if the keychain does not.
+    sealed: Option<KeyId>,
+}
+
+/// What becomes of the other pairings when one is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// They stay.
+    Keep,
+    /// They are revoked.
+    Revoke,
+}
+
+impl Pairings {
+    /// The pairings in `<root>/gateway`, whether it is there yet or not.
+    #[must_use]
+    pub fn at(dir: PathBuf, sources: Sources, keychain: Keychain) -> Pairings {
+        Pairings {
+            dir,
+            sources,
+            keychain,
+        }
+    }
+
+    /// Makes a pairing, or gives the one of this name a new token. The old token is dead with it.
+    ///
+    /// # Errors
+    /// [`Error::KeychainUnavailable`] if the token can neither be kept in the keychain nor sealed.
+    pub fn pair(
+        &self,
+        name: &Label,
+        expires_at: Option<Timestamp>,
+        others: Others,
+        now: Timestamp,
+    ) -> Result<Secret> {
+        let token = rng::token::<32>().map(Secret::new)?;
+        // What can fail for want of a keychain or a passphrase fails before anything is made.
+        let sealed = if self.store_in_keychain(name, &token)? {
+            None
+        } else {
+            Some(self.seal(name, &token, now)?)
+        };
+        let dir = Dir::create(&self.dir)?;
+        let lock = dir.lock()?;
+        let (mut kept, gone): (Vec<Pairing>, Vec<Pairing>) = match self.read(&dir)? {
+            Some(book) => book,
+            None => self.predecessors(),
+        }
+        .into_iter()
+        .partition(|pairing| pairing.name != *name && others == Others::Keep);
+        if let Some(envelope) = &sealed {
+            dir.publish(
+                &lock,
+                &sealed_name(&envelope.meta.id),
+                envelope.print().as_bytes(),
+                Publish::New,
+            )?;
+        }
+        kept.push(Pairing {
+            name: name.clone(),
+            created_at: Some(now),
+            expires_at,
+            sealed: sealed.map(|envelope| envelope.meta.id),
+        });
+        write(&dir, &lock, &kept)?;
+        for pairing in gone
+            .iter()
+            .filter(|pairing| pairing.name != *name || pairing.sealed.is_some())
+        {
+            self.forget(&dir, &lock, pairing)?;
+        }
+        Ok(token)
+    }
+
+    /// Every pairing, oldest first, with the time of its last use.
+    ///
+    /// # Errors
+    /// What reading says; [`Error::CorruptEnvelope`] for a book that is none.
+    pub fn list(&self) -> Result<Vec<(Pairing, Option<Timestamp>)>> {
+        let Some(dir) = Dir::open(&self.dir)? else {
+            return Ok(without_use(self.predecessors()));
+        };
+        let Some(book) = self.read(&dir)? else {
+            return Ok(without_use(self.predecessors()));
+        };
+        let used = read_used(&dir)?;
+        let mut pairings: Vec<_> = book
+            .into_iter()
+            .map(|pairing| (used.get(pairing.name.as_str()).copied(), pairing))
+            .map(|(used, pairing)| (pairing, used))
+            .collect();
+        pairings.sort_by_key(|(pairing, _)| pairing.created_at);
+        Ok(pairings)
+    }
+
+    /// Revokes the pairing of this name, or all; a running gateway hears of it before its next
+    /// answer. Tells which there were.
+    ///
+    /// # Errors
+    /// What reading and writing say. [`Error::KeychainUnavailable`] if a token could not be taken out
+    /// of the keychain: it is dead all the same.
+    pub fn revoke(&self, name: Option<&Label>) -> Result<Vec<Label>> {
+        let book = match Dir::open(&self.dir)? {
+            Some(dir) => self.read(&dir)?,
+            None => None,
+        };
+        if book.is_none() && self.predecessors().is_empty() {
+            return Ok(Vec::new());
+        }
+        let dir = Dir::create(&self.dir)?;
+        let lock = dir.lock()?;
+        let book = self.read(&dir)?.unwrap_or_else(|| self.predecessors());
+        let (gone, kept): (Vec<Pairing>, Vec<Pairing>) = book
+            .into_iter()
+            .partition(|pairing| name.is_none_or(|name| pairing.name == *name));
+        if gone.is_empty() {
+            return Ok(Vec::new());
+        }
+        // The book first: from here on the token is dead, whatever happens to the rest.
+        write(&dir, &lock, &kept)?;
+        let forgotten: Vec<Result<()>> = gone
+            .iter()
+            .map(|pairing| self.forget(&dir, &lock, pairing))
+            .collect();
+        forgotten.into_iter().collect::<Result<()>>()?;
+        Ok(gone.into_iter().map(|pairing| pairing.name).collect())
+    }
+
+    /// `false` if there is no keychain, but a passphrase to seal under instead.
+    fn store_in_keychain(&self, name: &Label, token: &Secret) -> Result<bool> {
+        let given = passphrase::from_environment(&self.sources)?;
+        if self.sources.force && given.is_some() {
+            return Ok(false);
+        }
+        match self.keychain.store(SERVICE, name.as_str(), token) {
+            Ok(()) => Ok(true),
+            Err(_) if given.is_some() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn seal(&self, name: &Label, token: &Secret, now: Timestamp) -> Result<Envelope> {
+        let master = passphrase::find(&self.sources, &self.keychain)?;
+        let provider = Provider::parse("gateway")?;
+        envelope::seal(
+            master.secret(),
+            token,
+            KeyMeta {
+                id: KeyId::mint()?,
+                provider,
+                label: name.clone(),
+                created_at: now,
+            },
+        )
+    }
+
+    /// The token of a pairing; `None` if it has gone.
+    fn token(&self, dir: &Dir, pairing: &Pairing) -> Result<Option<Secret>> {
+        let Some(id) = &pairing.sealed else {
+            return self.keychain.find(SERVICE, pairing.name.as_str());
+        };
+        let Some(bytes) = dir.read(&sealed_name(id), envelope::MAX_FILE)? else {
+            return Ok(None);
+        };
+        let master = passphrase::find(&self.sources, &self.keychain)?;
+        Envelope::parse(&bytes, id)?.open(master.secret()).map(Some)
+    }
+
+    fn forget(&self, dir: &Dir, lock: &Lock, pairing: &Pairing) -> Result<()> {
+        match &pairing.sealed {
+            Some(id) => dir.remove(lock, &sealed_name(id)).map(drop),
+            None => self
+                .keychain
+                .delete(SERVICE, pairing.name.as_str())
+                .map(drop),
+        }
+    }
+
+    /// The book; `None` if there is none yet.
+    fn read(&self, dir: &Dir) -> Result<Option<Vec<Pairing>>> {
+        let corrupt = |reason: &str| Error::CorruptEnvelope {
+            file: dir.path().join(BOOK).display().to_string(),
+            reason: reason.to_owned(),
+        };
+        let Some(bytes) = dir.read(BOOK, MAX_BOOK)? else {
+            return Ok(None);
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|_| corrupt("it is not UTF-8 text"))?;
+        let book: Book =
+            json::from_str(text).map_err(|_| corrupt("it is not a list of pairings"))?;
+        let pairings = book
+            .pairings
+            .iter()
+            .map(Page::check)
+            .collect::<Option<Vec<_>>>();
+        pairings
+            .map(Some)
+            .ok_or_else(|| corrupt("a pairing has a bad name, time or id"))
+    }
+
+    /// What there is before the first book: the one token that the predecessor keeps in the keychain.
+    fn predecessors(&self) -> Vec<Pairing> {
+        let has_token =
+            !self.sources.force && matches!(self.keychain.find(SERVICE, DEFAULT_NAME), Ok(Some(_)));
+        let name = Label::parse(DEFAULT_NAME).ok().filter(|_| has_token);
+        name.map(|name| Pairing {
+            name,
+            created_at: None,
+            expires_at: None,
+            sealed: None,
+        })
+        .into_iter()
+        .collect()
+    }
+}
+
+/// Knows tokens by their digests; kept by a running gateway.
+#[derive(Debug)]
+pub struct Recogniser {
+    pairings: Pairings,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The book as it was when the digests were made; `None` before the first time.
+    stamp: Option<Option<Stamp>>,
+    digests: Vec<(Pairing, [u8; 32])>,
+    /// Why some tokens are not among the digests.
+    missing: Option<Error>,
+    looked_at: Option<Instant>,
+    used: HashMap<String, Timestamp>,
+    used_saved: HashMap<String, Timestamp>,
+}
+
+impl Recogniser {
+    /// Knows nobody yet; looks at the first request.
+    #[must_use]
+    pub fn new(pairings: Pairings) -> Recogniser {
+        Recogniser {
+            pairings,
+            known: Mutex::new(Known::default()),
+        }
+    }
+
+    /// Whose token is this? `None`: nobody's, or no longer. The comparison takes the same time for
+    /// every token, right or wrong.
+    ///
+    /// # Errors
+    /// Whatever keeps the tokens from being known, if it might be one of those.
+    pub fn recognise(&self, token: &str, now: Timestamp) -> Result<Option<String>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh(&mut known)?;
+        let digest = digest(token);
+        let mut found = None;
+        for (pairing, kept) in &known.digests {
+            if is_same(&digest, kept) {
+                found = Some(pairing);
+            }
+        }
+        match found {
+            Some(pairing) if pairing.expires_at.is_some_and(|end| end <= now) => Ok(None),
+            Some(pairing) => {
+                let name = pairing.name.as_str().to_owned();
+                known.used.insert(name.clone(), now);
+                Ok(Some(name))
+            }
+            // It may be one of those that could not be read; the next request reads them again.
+            None => known.missing.take().map_or(Ok(None), Err),
+        }
+    }
+
+    /// Makes the digests anew if the book has changed, and now and then in case the keychain has.
+    fn refresh(&self, known: &mut Known) -> Result<()> {
+        let dir = Dir::open(&self.pairings.dir)?;
+        let stamp = match &dir {
+            Some(dir) => dir.look(BOOK)?.map(|look| look.stamp),
+            None => None,
+        };
+        let is_recent = known
+            .looked_at
+            .is_some_and(|at| monotonic().duration_since(at) < TRUST);
+        if known.stamp == Some(stamp) && is_recent {
+            return Ok(());
+        }
+        let book = match &dir {
+            Some(dir) => self.pairings.read(dir)?,
+            None => None,
+        };
+        let (mut digests, mut missing) = (Vec::new(), None);
+        for pairing in book.unwrap_or_else(|| self.pairings.predecessors()) {
+            // An envelope does not change; only a keychain can be changed behind the book's back.
+            let before = known
+                .digests
+                .iter()
+                .find(|(known, _)| *known == pairing)
+                .map(|(_, digest)| *digest);
+            let token = match (&dir, &pairing.sealed, before) {
+                (_, Some(_), Some(digest)) => Ok(Some(digest)),
+                (Some(dir), _, _) => self
+                    .pairings
+                    .token(dir, &pairing)
+                    .map(|token| token.map(|token| digest(token.expose()))),
+                (None, _, _) => self
+                    .pairings
+                    .keychain
+                    .find(SERVICE, pairing.name.as_str())
+                    .map(|token| token.map(|token| digest(token.expose()))),
+            };
+            match (token, before) {
+                (Ok(Some(digest)), _) => digests.push((pairing, digest)),
+                (Ok(None), _) => {}
+                // A keychain that is locked for a while revokes nobody whom the book still has.
+                (Err(_), Some(digest)) => digests.push((pairing, digest)),
+                (Err(error), None) => missing = Some(error),
+            }
+        }
+        known.digests = digests;
+        known.looked_at = missing.is_none().then(monotonic);
+        known.missing = missing;
+        known.stamp = Some(stamp);
+        Ok(())
+    }
+
+    /// Writes down when each pairing was last used, if that has changed. Best effort: it is for a
+    /// person to look at.
+    pub fn save(&self) {
+        let used = {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.used == known.used_saved {
+                return;
+            }
+            known.used_saved = known.used.clone();
+            known.used.clone()
+        };
+        let Ok(Some(dir)) = Dir::open(&self.pairings.dir) else {
+            return;
+        };
+        let _ = dir.lock().and_then(|lock| {
+            let mut all = read_used(&dir)?;
+            all.extend(used);
+            let members: Vec<Use> = all
+                .into_iter()
+                .map(|(name, at)| Use {
+                    name,
+                    at: at.to_string(),
+                })
+                .collect();
+            dir.publish(
+                &lock,
+                LAST_USED,
+                json::to_string(&members).as_bytes(),
+                Publish::Replacement,
+            )
+        });
+    }
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+fn is_same(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    let difference = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
+    optimization_barrier(&difference);
+    difference == 0
+}
+
+fn write(dir: &Dir, lock: &Lock, pairings: &[Pairing]) -> Result<()> {
+    let pairings = pairings.iter().map(Page::of).collect();
+    dir.publish(
+        lock,
+        BOOK,
+        json::to_string(&Book { v: 1, pairings }).as_bytes(),
+        Publish::Replacement,
+    )
+}
+
+fn read_used(dir: &Dir) -> Result<HashMap<String, Timestamp>> {
+    let bytes = dir.read(LAST_USED, MAX_BOOK)?.unwrap_or_default();
+    let uses: Vec<Use> = std::str::from_utf8(&bytes)
+        .ok()
+        .and_then(|text| json::from_str(text).ok())
+        .unwrap_or_default();
+    Ok(uses
+        .into_iter()
+        .filter_map(|Use { name, at }| Some((name, Timestamp::parse(&at)?)))
+        .collect())
+}
+
+fn without_use(pairings: Vec<Pairing>) -> Vec<(Pairing, Option<Timestamp>)> {
+    pairings
+        .into_iter()
+        .map(|pairing| (pairing, None))
+        .collect()
+}
+
+fn sealed_name(id: &KeyId) -> String {
+    format!("bearer-{id}.json")
+}
+
+#[derive(Serialize, Deserialize)]
+struct Book {
+    v: u64,
+    pairings: Vec<Page>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Page {
+    name: String,
+    #[serde(rename = "createdAt")]
+    created_at: Option<String>,
+    #[serde(rename = "expiresAt")]
+    expires_at: Option<String>,
+    sealed: Option<String>,
+}
+
+impl Page {
+    fn of(pairing: &Pairing) -> Page {
+        Page {
+            name: pairing.name.as_str().to_owned(),
+            created_at: pairing.created_at.map(|at| at.to_string()),
+            expires_at: pairing.expires_at.map(|at| at.to_string()),
+            sealed: pairing.sealed.as_ref().map(ToString::to_string),
+        }
+    }
+
+    fn check(&self) -> Option<Pairing> {
+        let time = |text: &Option<String>| {
+            text.as_deref()
+                .map(|text| Timestamp::parse(text).ok_or(()))
+                .transpose()
+                .ok()
+        };
+        Some(Pairing {
+            name: Label::parse(&self.name).ok()?,
+            created_at: time(&self.created_at)?,
+            expires_at: time(&self.expires_at)?,
+            sealed: self.sealed.as_deref().map(KeyId::parse).transpose().ok()?,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Use {
+    name: String,
+    at: String,
+}
+
+/// The name of a pairing that was given none, and of the predecessor's.
+pub const DEFAULT_NAME: &str = "web-pair";
+/// The gateway's directory, below the root.
+pub fn dir(root: &Path) -> PathBuf {
+    root.join("gateway")
+}
+const SERVICE: &str = "lenserfight-gateway-bearer";
+const BOOK: &str = "pairings.json";
+const LAST_USED: &str = "last-used.json";
+const MAX_BOOK: usize = 1024 * 1024;
+/// How long a digest is trusted without another look into the keychain.
+const TRUST: Duration = Duration::from_secs(10);

@@ -1,0 +1,614 @@
+//! Who gets in: hosts, origins, preflights, fetch modes, tokens and buckets, and their order.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::gateway::{Answer, Client, Gateway, bearer, pair};
+use support::{Home, VALUE};
+
+struct Door {
+    home: Home,
+    gateway: Gateway,
+    token: String,
+    id: String,
+}
+
+impl Door {
+    fn new() -> Door {
+        let (home, id) = Home::with_key();
+        let token = pair(&home, "");
+        let gateway = Gateway::start(&home);
+        Door {
+            home,
+            gateway,
+            token,
+            id,
+        }
+    }
+
+    fn keys(&self, headers: &[(&str, &str)]) -> Answer {
+        let authorization = bearer(&self.token);
+        let headers: Vec<_> = headers
+            .iter()
+            .copied()
+            .chain([("Authorization", authorization.as_str())])
+            .collect();
+        self.gateway.ask("GET /keys", &headers, "")
+    }
+
+    fn resolve(&self, client: &mut Client) -> Answer {
+        client.ask(
+            &format!("POST /keys/{}/resolve", self.id),
+            &[("Authorization", &bearer(&self.token))],
+            "",
+        )
+    }
+}
+
+#[test]
+fn our_origins_get_cors_headers_and_no_others_do() {
+    let door = Door::new();
+    for origin in [
+        "https://lenserfight.com",
+        "https://app.lenserfight.com",
+        "http://localhost:3000",
+        "http://127.0.0.1",
+        "http://[::1]:5173",
+        "http://100.88.58.68:3000",
+        "http://192.168.1.2",
+        "http://mac.local:80",
+    ] {
+        let answer = door.keys(&[("Origin", origin)]);
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (200, Some(origin))
+        );
+        assert_eq!(
+            answer.header("access-control-expose-headers"),
+            Some("retry-after")
+        );
+        assert_eq!(answer.header("vary"), Some("Origin"));
+        assert!(answer.header("access-control-allow-credentials").is_none());
+    }
+    for origin in [
+        "null",
+        "https://evil.com",
+        "https://evil-lenserfight.com",
+        "https://lenserfight.com.evil.com",
+        "https://lenserfight.com:8443",
+        "http://lenserfight.com",
+        "https://a.b.lenserfight.com",
+        "http://localhost.evil.com",
+        "http://localhost.",
+        "http://LOCALHOST",
+        "http://2130706433",
+        "http://0177.0.0.1",
+        "https://user@lenserfight.com",
+        "file://",
+        "*",
+    ] {
+        for path in [
+            "GET /healthz",
+            "GET /keys",
+            "GET /identity",
+            "GET /nothing",
+            "OPTIONS /keys",
+            "POST /keys",
+        ] {
+            let answer = door.gateway.ask(
+                path,
+                &[("Origin", origin), ("Authorization", &bearer(&door.token))],
+                "",
+            );
+            assert_eq!(answer.told(), (403, "forbidden_origin"), "{origin} {path}");
+            assert!(
+                !answer
+                    .headers
+                    .iter()
+                    .any(|(name, _)| name.to_ascii_lowercase().starts_with("access-control")),
+                "{answer:?}"
+            );
+        }
+    }
+    assert_eq!(
+        door.keys(&[]).header("access-control-allow-origin"),
+        None,
+        "no origin, no CORS"
+    );
+}
+
+#[test]
+fn refusals_carry_cors_headers_for_our_origins() {
+    let door = Door::new();
+    let origin = ("Origin", "http://localhost:3000");
+    for (line, headers, status) in [
+        ("GET /keys", vec![origin], 401),
+        ("GET /nothing", vec![origin], 404),
+        ("PATCH /keys", vec![origin], 405),
+        (
+            "GET /keys",
+            vec![origin, ("Sec-Fetch-Mode", "no-cors")],
+            403,
+        ),
+    ] {
+        let answer = door.gateway.ask(line, &headers, "");
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (status, Some("http://localhost:3000")),
+            "{line}"
+        );
+    }
+    let large = door
+        .gateway
+        .ask("GET /healthz", &[origin], &"x".repeat(70_000));
+    assert_eq!(
+        (large.status, large.header("access-control-allow-origin")),
+        (413, Some("http://localhost:3000"))
+    );
+}
+
+#[test]
+fn a_preflight_needs_no_token_and_names_what_is_allowed() {
+    let door = Door::new();
+    let origin = ("Origin", "https://lenserfight.com");
+    for path in [
+        "OPTIONS /keys",
+        "OPTIONS /keys/x/resolve",
+        "OPTIONS /healthz",
+    ] {
+        let answer = door.gateway.ask(
+            path,
+            &[origin, ("Access-Control-Request-Method", "POST")],
+            "",
+        );
+        assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+        for (name, value) in [
+            ("Access-Control-Allow-Origin", "https://lenserfight.com"),
+            (
+                "Access-Control-Allow-Methods",
+                "GET, POST, PUT, DELETE, OPTIONS",
+            ),
+            (
+                "Access-Control-Allow-Headers",
+                "authorization, content-type",
+            ),
+            ("Access-Control-Max-Age", "600"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{path}");
+        }
+        assert!(
+            answer
+                .headers
+                .iter()
+                .any(|(name, value)| name == "Vary" && value == "Origin")
+        );
+        assert_eq!(answer.header("access-control-allow-private-network"), None);
+    }
+    let private = door.gateway.ask(
+        "OPTIONS /keys",
+        &[origin, ("Access-Control-Request-Private-Network", "true")],
+        "",
+    );
+    assert_eq!(
+        private.header("access-control-allow-private-network"),
+        Some("true")
+    );
+}
+
+#[test]
+fn a_name_that_could_be_rebound_is_not_ours() {
+    let door = Door::new();
+    for host in ["localhost", "LOCALHOST:1", "127.0.0.1:38080", "[::1]"] {
+        assert_eq!(door.keys(&[("Host", host)]).status, 200, "{host}");
+    }
+    for host in [
+        "evil.com",
+        "localhost.evil.com",
+        "127.0.0.1.nip.io",
+        "192.168.1.1",
+        "mac.local",
+        "localhost.",
+    ] {
+        for path in ["GET /healthz", "GET /keys", "OPTIONS /keys"] {
+            let answer = door.gateway.ask(
+                path,
+                &[
+                    ("Host", host),
+                    ("X-Forwarded-Host", "localhost"),
+                    ("Authorization", &bearer(&door.token)),
+                ],
+                "",
+            );
+            assert_eq!(answer.told(), (421, "misdirected_request"), "{host} {path}");
+        }
+    }
+    for host in [
+        "",
+        "a b",
+        "localhost:x",
+        "[::1",
+        "user@localhost",
+        "localhost/",
+        "localhost,localhost",
+    ] {
+        assert_eq!(door.keys(&[("Host", host)]).status, 400, "{host:?}");
+    }
+    let none = door.gateway.raw(b"GET /healthz HTTP/1.1\r\n\r\n");
+    assert!(
+        none.starts_with("HTTP/1.0 400"),
+        "and the connection closes: {none}"
+    );
+}
+
+#[test]
+fn a_wide_bind_answers_to_literals_and_to_the_names_it_was_given() {
+    let home = Home::new();
+    let serve = home
+        .lf("gateway serve --keys-only --port 0 --bind 0.0.0.0")
+        .env("LF_GATEWAY_EXTRA_HOSTS", "box.example,other");
+    let gateway = Gateway::run(serve);
+    for (host, status) in [
+        ("192.168.1.1", 200),
+        ("box.example:80", 200),
+        ("OTHER", 200),
+        ("mac.local", 200),
+        ("localhost", 200),
+        ("evil.com", 421),
+    ] {
+        assert_eq!(
+            gateway.ask("GET /healthz", &[("Host", host)], "").status,
+            status,
+            "{host}"
+        );
+    }
+    let outcome = gateway.ends();
+    assert!(
+        outcome.status == Some(0) && outcome.err.contains("does not encrypt"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn headers_that_must_be_single_must_be_single() {
+    let door = Door::new();
+    let token = bearer(&door.token);
+    for (name, value) in [
+        ("Host", "localhost"),
+        ("Origin", "http://localhost"),
+        ("Authorization", &token),
+    ] {
+        let others = [("Host", "localhost"), ("Authorization", token.as_str())];
+        let headers: Vec<_> = others
+            .into_iter()
+            .filter(|(other, _)| *other != name)
+            .chain([(name, value), (name, value)])
+            .collect();
+        assert_eq!(
+            door.gateway.ask("GET /keys", &headers, "").told(),
+            (400, "bad_request"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn pages_that_cannot_read_the_answer_get_nothing() {
+    let door = Door::new();
+    for mode in ["no-cors", "navigate"] {
+        assert_eq!(door.keys(&[("Sec-Fetch-Mode", mode)]).status, 403, "{mode}");
+        assert_eq!(
+            door.gateway
+                .ask("GET /healthz", &[("Sec-Fetch-Mode", mode)], "")
+                .status,
+            200
+        );
+    }
+    for mode in ["cors", "same-origin"] {
+        // From a page on localhost it is cross-site to 127.0.0.1, and still fine.
+        assert_eq!(
+            door.keys(&[("Sec-Fetch-Mode", mode), ("Sec-Fetch-Site", "cross-site")])
+                .status,
+            200,
+            "{mode}"
+        );
+    }
+}
+
+#[test]
+fn only_the_whole_token_is_the_token() {
+    let door = Door::new();
+    let ask = |value: &str| {
+        let answer = door
+            .gateway
+            .ask("GET /keys", &[("Authorization", value)], "");
+        assert_eq!(
+            answer.header("www-authenticate"),
+            (answer.status == 401).then_some("Bearer")
+        );
+        (answer.status, answer.error().to_owned())
+    };
+    let token = &door.token;
+    assert_eq!(token.len(), 43);
+    for right in [
+        format!("Bearer {token}"),
+        format!("bearer {token}"),
+        format!("BEARER  {token}"),
+    ] {
+        assert_eq!(ask(&right).0, 200, "{right}");
+    }
+    let flipped = format!(
+        "{}{}",
+        &token[..42],
+        if token.ends_with('A') { 'B' } else { 'A' }
+    );
+    for wrong in [
+        format!("Bearer {}", &token[..42]),
+        format!("Bearer {}", &token[1..]),
+        format!("Bearer {token}x"),
+        format!("Bearer {flipped}"),
+        format!("Bearer {}", token.to_uppercase()),
+        format!("Basic {token}"),
+        format!("Bearer {token},{token}"),
+        format!("Bearer {token} {token}"),
+        format!("Bearer{token}"),
+        token.clone(),
+        "Bearer".to_owned(),
+        "Bearer ".to_owned(),
+        String::new(),
+        format!("Bearer \"{token}\""),
+        "Bearer ".to_owned() + &"x".repeat(10_000),
+    ] {
+        assert_eq!(ask(&wrong), (401, "bad_token".to_owned()), "{wrong}");
+    }
+    assert_eq!(
+        door.gateway.ask("GET /keys", &[], "").told(),
+        (401, "missing_token")
+    );
+    assert_eq!(
+        door.gateway
+            .ask(&format!("GET /keys?token={token}"), &[], "")
+            .told(),
+        (401, "missing_token")
+    );
+    assert_eq!(
+        door.gateway
+            .ask("GET /keys", &[("Cookie", &format!("token={token}"))], "")
+            .told(),
+        (401, "missing_token")
+    );
+}
+
+#[test]
+fn the_checks_come_in_their_order() {
+    let door = Door::new();
+    let good = bearer(&door.token);
+    let large = "x".repeat(70_000);
+    let resolve = format!("POST /keys/{}/resolve", door.id);
+    for (line, headers, body, told) in [
+        // host before origin
+        (
+            "GET /keys",
+            vec![("Host", "evil.com"), ("Origin", "https://evil.com")],
+            "",
+            (421, "misdirected_request"),
+        ),
+        // origin before preflight, route and token
+        (
+            "OPTIONS /keys",
+            vec![("Origin", "https://evil.com")],
+            "",
+            (403, "forbidden_origin"),
+        ),
+        (
+            "GET /nothing",
+            vec![("Origin", "https://evil.com")],
+            "",
+            (403, "forbidden_origin"),
+        ),
+        (
+            "GET /keys",
+            vec![("Origin", "https://evil.com"), ("Authorization", &good)],
+            "",
+            (403, "forbidden_origin"),
+        ),
+        (
+            "GET /keys",
+            vec![
+                ("Origin", "http://localhost"),
+                ("Authorization", "Bearer bad"),
+            ],
+            "",
+            (401, "bad_token"),
+        ),
+        // fetch mode before route and token
+        (
+            "PATCH /keys",
+            vec![("Sec-Fetch-Mode", "no-cors")],
+            "",
+            (403, "forbidden_fetch_mode"),
+        ),
+        // route before token
+        ("PATCH /keys", vec![], "", (405, "method_not_allowed")),
+        // token before body
+        ("POST /keys", vec![], &large, (401, "missing_token")),
+        (
+            &resolve,
+            vec![("Authorization", "Bearer bad")],
+            &large,
+            (401, "bad_token"),
+        ),
+        // body before content
+        (
+            "POST /keys",
+            vec![("Authorization", &good), ("Content-Type", "text/plain")],
+            &large,
+            (413, "body_too_large"),
+        ),
+    ] {
+        assert_eq!(
+            door.gateway.ask(line, &headers, body).told(),
+            told,
+            "{line} {headers:?}"
+        );
+    }
+    // bucket before body
+    let mut client = Client::new(&door.gateway);
+    while door.resolve(&mut client).status == 200 {}
+    let limited = door
+        .gateway
+        .ask(&resolve, &[("Authorization", &good)], &large);
+    assert_eq!(limited.told(), (429, "rate_limited"));
+}
+
+#[test]
+fn resolving_is_limited_to_five_at_once_and_one_a_second() {
+    let door = Door::new();
+    let mut client = Client::new(&door.gateway);
+    let start = Instant::now();
+    let mut given = 0;
+    let limited = loop {
+        let answer = door.resolve(&mut client);
+        if answer.status != 200 {
+            break answer;
+        }
+        given += 1;
+    };
+    assert_eq!(limited.told(), (429, "rate_limited"));
+    assert_eq!(limited.header("retry-after"), Some("1"));
+    assert!(
+        given >= 5 && given <= 5 + start.elapsed().as_secs() as usize + 1,
+        "{given}"
+    );
+    assert_eq!(door.keys(&[]).status, 200, "only resolving is limited");
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(door.resolve(&mut client).status, 200);
+    assert!(door.home.audit().contains(r#""kind":"rate_limited""#));
+}
+
+#[test]
+fn strangers_cannot_drain_the_bucket() {
+    let door = Door::new();
+    for _ in 0..30 {
+        let answer = door.gateway.ask(
+            &format!("POST /keys/{}/resolve", door.id),
+            &[("Authorization", "Bearer wrong")],
+            "",
+        );
+        assert_eq!(answer.status, 401);
+    }
+    // Nor can one pairing another's.
+    let other = pair(&door.home, "--name other");
+    let mut client = Client::new(&door.gateway);
+    while client
+        .ask(
+            &format!("POST /keys/{}/resolve", door.id),
+            &[("Authorization", &bearer(&other))],
+            "",
+        )
+        .status
+        == 200
+    {}
+    let mut client = Client::new(&door.gateway);
+    for _ in 0..5 {
+        let answer = door.resolve(&mut client);
+        assert_eq!(answer.body, format!("{{\"key\":\"{VALUE}\"}}"));
+    }
+}
+
+#[test]
+fn a_flood_of_strangers_is_two_lines() {
+    let door = Door::new();
+    let before = door.home.audit().lines().count();
+    let mut client = Client::new(&door.gateway);
+    for _ in 0..500 {
+        client.ask("GET /keys", &[("Authorization", "Bearer wrong")], "");
+    }
+    for _ in 0..500 {
+        client.ask("GET /keys", &[("Origin", "https://evil.com")], "");
+    }
+    let lines = |home: &Home| {
+        home.audit()
+            .lines()
+            .skip(before)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let seen = lines(&door.home);
+    assert_eq!(seen.len(), 2, "one a kind, at once: {seen:#?}");
+    assert!(
+        seen[0].contains(r#""kind":"auth_failure","ok":false,"reason":"bad_token""#)
+            && seen[0].contains(r#""count":"1""#),
+        "{seen:#?}"
+    );
+    assert!(seen[1].contains("https://evil.com"), "{seen:#?}");
+    let Door { home, gateway, .. } = door;
+    assert_eq!(gateway.ends().status, Some(0));
+    let seen = lines(&home);
+    assert!(
+        seen.len() == 4
+            && seen
+                .iter()
+                .filter(|line| line.contains(r#""count":"499""#))
+                .count()
+                == 2,
+        "the rest is told at the end: {seen:#?}"
+    );
+}
+
+#[test]
+fn an_origin_in_the_log_cannot_write_to_it() {
+    let door = Door::new();
+    let long = format!(
+        "https://evil.com/\",\"ok\":true,\"x\":\"{}",
+        "y".repeat(5000)
+    );
+    door.gateway.ask("GET /keys", &[("Origin", &long)], "");
+    let log = door.home.audit();
+    let last = log.lines().last().unwrap();
+    let line: miniserde::json::Object = miniserde::json::from_str(last).unwrap();
+    assert!(
+        matches!(line.get("ok"), Some(miniserde::json::Value::Bool(false))) && last.len() < 400,
+        "{last}"
+    );
+}
+
+#[test]
+fn extra_origins_are_regular_expressions_that_match_in_full() {
+    let home = Home::new();
+    let serve = || home.lf("gateway serve --keys-only --port 0");
+    let gateway = Gateway::run(serve().env(
+        "LF_GATEWAY_EXTRA_ORIGINS",
+        r"^https://app\.mycompany\.local$,https://x[0-9]+\.example",
+    ));
+    for (origin, status) in [
+        ("https://app.mycompany.local", 200),
+        ("https://x12.example", 200),
+        ("https://x.example", 403),
+        ("https://x1.example.evil.com", 403),
+        ("https://appxmycompany.locale", 403),
+    ] {
+        assert_eq!(
+            gateway
+                .ask("GET /healthz", &[("Origin", origin)], "")
+                .status,
+            status,
+            "{origin}"
+        );
+    }
+    let broken = serve()
+        .env("LF_GATEWAY_EXTRA_ORIGINS", "https://fine,https://(broken")
+        .fails(2, "usage");
+    assert!(
+        broken.err.contains("expression 2") && broken.err.contains("(broken"),
+        "{broken}"
+    );
+}

@@ -1,0 +1,566 @@
+//! The routes, as an existing web client uses them: bodies, statuses, codes, headers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use std::fs;
+
+use miniserde::json::{self, Value};
+use support::gateway::{Answer, Client, Gateway, bearer, pair};
+use support::{Home, VALUE};
+
+struct Web {
+    home: Home,
+    gateway: Gateway,
+    token: String,
+}
+
+impl Web {
+    fn new() -> Web {
+        let home = Home::new();
+        let token = pair(&home, "");
+        let gateway = Gateway::start(&home);
+        Web {
+            home,
+            gateway,
+            token,
+        }
+    }
+
+    fn ask(&self, line: &str, body: &str) -> Answer {
+        let headers = [
+            ("Authorization", bearer(&self.token)),
+            ("Content-Type", "application/json".to_owned()),
+        ];
+        let headers: Vec<(&str, &str)> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        self.gateway.ask(line, &headers, body)
+    }
+
+    fn add(&self, label: &str) -> String {
+        let added = self.ask(
+            "POST /keys",
+            &format!(r#"{{"provider":"openai","label":"{label}","rawKey":"{VALUE}"}}"#),
+        );
+        assert_eq!(added.status, 201, "{added:?}");
+        member(&added.body, &["key", "id"])
+    }
+}
+
+fn member(text: &str, path: &[&str]) -> String {
+    let mut value: Value = json::from_str(text).unwrap_or_else(|_| panic!("{text}"));
+    for name in path {
+        value = match value {
+            Value::Object(object) => object
+                .get(*name)
+                .cloned()
+                .unwrap_or_else(|| panic!("no {name} in {text}")),
+            other => panic!("{other:?}"),
+        };
+    }
+    match value {
+        Value::String(text) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_key_goes_through_its_whole_life() {
+    let web = Web::new();
+    assert_eq!(web.ask("GET /keys", "").body, r#"{"keys":[]}"#);
+    let id = web.add("Prod");
+    let listed = web.ask("GET /keys", "");
+    assert!(
+        listed.status == 200
+            && listed.body.contains(&id)
+            && listed.body.contains(r#""label":"Prod""#),
+        "{listed:?}"
+    );
+    let resolved = web.ask(&format!("POST /keys/{id}/resolve"), "");
+    assert_eq!(
+        (resolved.status, resolved.body),
+        (200, format!("{{\"key\":\"{VALUE}\"}}"))
+    );
+    let renamed = web.ask(&format!("PUT /keys/{id}"), r#"{"label":"New"}"#);
+    assert_eq!(
+        (
+            renamed.status,
+            member(&renamed.body, &["key", "label"]).as_str()
+        ),
+        (200, "New")
+    );
+    assert_eq!(
+        web.home.value("New"),
+        VALUE,
+        "the command line sees the same store"
+    );
+    assert_eq!(
+        web.ask(
+            &format!("PUT /keys/{id}"),
+            r#"{"rawKey":"sk-\u00fc\n","label":"Both"}"#
+        )
+        .status,
+        200
+    );
+    assert_eq!(
+        member(
+            &web.ask(&format!("POST /keys/{id}/resolve"), "{}").body,
+            &["key"]
+        ),
+        "sk-ü\n"
+    );
+    let removed = web.ask(&format!("DELETE /keys/{id}"), "");
+    assert_eq!(
+        (
+            removed.status,
+            removed.body.as_str(),
+            removed.header("content-length")
+        ),
+        (204, "", None)
+    );
+    assert_eq!(
+        web.ask(&format!("DELETE /keys/{id}"), "").told(),
+        (404, "key_not_found")
+    );
+    assert_eq!(
+        web.ask(&format!("POST /keys/{id}/resolve"), "").told(),
+        (404, "key_not_found")
+    );
+}
+
+#[test]
+fn health_and_identity_need_no_token() {
+    let web = Web::new();
+    let health = web.gateway.ask("GET /healthz", &[], "");
+    assert_eq!(health.status, 200);
+    assert!(
+        health
+            .body
+            .starts_with(r#"{"status":"ok","device_id":null,"daemon_version":"lf/"#),
+        "{health:?}"
+    );
+    assert!(local_keys::time::Timestamp::parse(&member(&health.body, &["time"])).is_some());
+    assert_eq!(
+        web.gateway.ask("GET /identity", &[], "").told(),
+        (404, "identity_missing")
+    );
+    let state = web.home.path().join(".lenserfight/gateway");
+    fs::write(
+        state.join("identity.json"),
+        r#"{"public_key":"abc","generated_at":"2026-01-02T03:04:05.678Z","private":"no"}"#,
+    )
+    .unwrap();
+    let identity = web.gateway.ask("GET /identity", &[], "");
+    assert_eq!(
+        identity.body,
+        format!(
+            r#"{{"public_key":"abc","generated_at":"2026-01-02T03:04:05.678Z","daemon_version":"lf/{}"}}"#,
+            env!("CARGO_PKG_VERSION")
+        )
+    );
+    fs::write(state.join("identity.json"), "garbage").unwrap();
+    assert_eq!(
+        web.gateway.ask("GET /identity", &[], "").told(),
+        (404, "identity_missing")
+    );
+}
+
+#[test]
+fn bad_bodies_have_their_codes() {
+    let web = Web::new();
+    let id = web.add("Prod");
+    let put = format!("PUT /keys/{id}");
+    for (line, body, status, code) in [
+        ("POST /keys", "", 400, "invalid_json"),
+        ("POST /keys", "{", 400, "invalid_json"),
+        ("POST /keys", "nonsense", 400, "invalid_json"),
+        ("POST /keys", "{} {}", 400, "invalid_json"),
+        ("POST /keys", "[]", 400, "invalid_body"),
+        ("POST /keys", "null", 400, "invalid_body"),
+        ("POST /keys", "{}", 400, "invalid_body"),
+        (
+            "POST /keys",
+            r#"{"provider":"openai","label":"a"}"#,
+            400,
+            "invalid_body",
+        ),
+        (
+            "POST /keys",
+            r#"{"provider":"openai","rawKey":"a"}"#,
+            400,
+            "invalid_body",
+        ),
+        (
+            "POST /keys",
+            r#"{"provider":"openai","label":"a","rawKey":"v","id":"x"}"#,
+            400,
+            "invalid_body",
+        ),
+        (
+            "POST /keys",
+            r#"{"provider":"openai","label":"a","rawKey":5}"#,
+            400,
+            "invalid_body",
+        ),
+        (
+            "POST /keys",
+            r#"{"provider":"openai","label":["a"],"rawKey":"v"}"#,
+            400,
+            "invalid_body",
+        ),
+        (
+            "POST /keys",
+            r#"{"provider":"openai","label":null,"rawKey":"v"}"#,
+            400,
+            "invalid_body",
+        ),
+        (
+            "POST /keys",
+            r#"{"provider":"OpenAI","label":"a","rawKey":"v"}"#,
+            400,
+            "invalid_provider",
+        ),
+        (
+            "POST /keys",
+            r#"{"provider":"openai","label":"","rawKey":"v"}"#,
+            400,
+            "invalid_label",
+        ),
+        (
+            "POST /keys",
+            r#"{"provider":"openai","label":"a\nb","rawKey":"v"}"#,
+            400,
+            "invalid_label",
+        ),
+        (
+            "POST /keys",
+            r#"{"provider":"openai","label":"a","rawKey":""}"#,
+            400,
+            "empty_key",
+        ),
+        (&put, "{}", 400, "invalid_body"),
+        (&put, r#"{"provider":"openai"}"#, 400, "invalid_body"),
+        (&put, r#"{"label":5}"#, 400, "invalid_body"),
+        (&put, r#"{"label":""}"#, 400, "invalid_label"),
+        (&put, r#"{"rawKey":""}"#, 400, "empty_key"),
+        ("PUT /keys/short", r#"{"label":"a"}"#, 400, "invalid_key_id"),
+        (
+            "PUT /keys/..%2f..%2f..%2fetc%2fpasswd",
+            r#"{"label":"a"}"#,
+            400,
+            "invalid_key_id",
+        ),
+        ("DELETE /keys/short", "", 400, "invalid_key_id"),
+        ("POST /keys/short/resolve", "", 400, "invalid_key_id"),
+        (
+            "PUT /keys/aaaaaaaaaaaaaaaaaaaaaaaa",
+            r#"{"label":"a"}"#,
+            404,
+            "key_not_found",
+        ),
+    ] {
+        let answer = web.ask(line, body);
+        assert_eq!(answer.told(), (status, code), "{line} {body}");
+    }
+    let deep = "[".repeat(60_000);
+    assert_eq!(web.ask("POST /keys", &deep).told(), (400, "invalid_json"));
+    let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
+    assert_eq!(web.ask("POST /keys", &deep).told(), (400, "invalid_body"));
+    assert_eq!(web.home.names().len(), 1, "nothing came of any of these");
+    assert_eq!(web.home.value("Prod"), VALUE);
+}
+
+#[test]
+fn only_json_is_json() {
+    let web = Web::new();
+    let body = r#"{"provider":"openai","label":"a","rawKey":"v"}"#;
+    let ask = |content_type: &[(&str, &str)]| {
+        let authorization = bearer(&web.token);
+        let headers: Vec<(&str, &str)> = content_type
+            .iter()
+            .copied()
+            .chain([("Authorization", authorization.as_str())])
+            .collect();
+        web.gateway.ask("POST /keys", &headers, body).status
+    };
+    for wrong in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonx",
+        "multipart/form-data; boundary=x",
+        "",
+    ] {
+        assert_eq!(ask(&[("Content-Type", wrong)]), 415, "{wrong}");
+    }
+    assert_eq!(ask(&[]), 415);
+    for right in [
+        "application/json",
+        "Application/JSON",
+        "application/json; charset=utf-8",
+        "application/json ;x",
+    ] {
+        assert_eq!(ask(&[("Content-Type", right)]), 201, "{right}");
+    }
+}
+
+#[test]
+fn a_body_has_at_most_65_536_bytes_and_the_client_reads_why() {
+    let web = Web::new();
+    let body = |size: usize| {
+        let empty = r#"{"provider":"openai","label":"a","rawKey":""}"#.len();
+        format!(
+            r#"{{"provider":"openai","label":"a","rawKey":"{}"}}"#,
+            "v".repeat(size - empty)
+        )
+    };
+    assert_eq!(web.ask("POST /keys", &body(65_536)).status, 201);
+    assert_eq!(
+        web.ask("POST /keys", &body(65_537)).told(),
+        (413, "body_too_large")
+    );
+    let large = web.ask("POST /keys", &body(3_000_000));
+    assert_eq!(
+        (large.told(), large.version.as_str()),
+        ((413, "body_too_large"), "HTTP/1.0")
+    );
+    assert_eq!(
+        web.ask(
+            "POST /keys/aaaaaaaaaaaaaaaaaaaaaaaa/resolve",
+            &"x".repeat(65_537)
+        )
+        .status,
+        413
+    );
+    assert_eq!(
+        web.gateway
+            .ask("GET /healthz", &[], &"x".repeat(65_537))
+            .status,
+        413
+    );
+}
+
+#[test]
+fn unknown_paths_and_methods_are_told_apart() {
+    let web = Web::new();
+    for line in [
+        "GET /",
+        "GET /nothing",
+        "GET /keys/",
+        "GET /healthz/",
+        "POST /keys/a/b",
+        "GET //keys",
+        "GET /KEYS",
+        "POST /keys/a/resolve/x",
+        "GET /keysx",
+        "GET /%6beys",
+    ] {
+        // The path is looked at before the token, so these need none.
+        assert_eq!(
+            web.gateway.ask(line, &[], "").told(),
+            (404, "not_found"),
+            "{line}"
+        );
+    }
+    for (line, allow) in [
+        ("POST /healthz", "GET, OPTIONS"),
+        ("DELETE /identity", "GET, OPTIONS"),
+        ("PUT /keys", "GET, POST, OPTIONS"),
+        ("PATCH /keys", "GET, POST, OPTIONS"),
+        ("GET /keys/aaaaaaaaaaaaaaaaaaaaaaaa", "PUT, DELETE, OPTIONS"),
+        (
+            "GET /keys/aaaaaaaaaaaaaaaaaaaaaaaa/resolve",
+            "POST, OPTIONS",
+        ),
+        ("BREW /healthz", "GET, OPTIONS"),
+    ] {
+        let answer = web.gateway.ask(line, &[], "");
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (405, Some(allow)),
+            "{line}"
+        );
+    }
+    assert_eq!(web.gateway.ask("HEAD /healthz", &[], "").status, 405);
+    assert_eq!(
+        web.ask("GET /keys?x=/healthz", "").status,
+        200,
+        "a query is no part of the path"
+    );
+}
+
+#[test]
+fn every_answer_forbids_caching_sniffing_and_embedding() {
+    let web = Web::new();
+    let id = web.add("Prod");
+    for (line, body) in [
+        ("GET /healthz", ""),
+        ("GET /nothing", ""),
+        ("GET /keys", ""),
+        ("OPTIONS /keys", ""),
+        ("POST /keys", "{"),
+        (&format!("POST /keys/{id}/resolve"), ""),
+    ] {
+        let answer = web.ask(line, body);
+        for (name, value) in [
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{line}");
+        }
+        assert!(
+            answer.header("location").is_none()
+                && !answer
+                    .headers
+                    .iter()
+                    .any(|(_, value)| value.contains("tiny")),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn damage_and_missing_passphrases_have_their_statuses() {
+    let web = Web::new();
+    let id = web.add("Prod");
+    let file = web.home.file(&id);
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, "garbage").unwrap();
+    assert_eq!(
+        web.ask(&format!("POST /keys/{id}/resolve"), "").told(),
+        (422, "corrupt_envelope")
+    );
+    let at = good.find("\"tag\":\"").unwrap() + 7;
+    let flipped = if &good[at..=at] == "A" { "B" } else { "A" };
+    fs::write(
+        &file,
+        format!("{}{flipped}{}", &good[..at], &good[at + 1..]),
+    )
+    .unwrap();
+    assert_eq!(
+        web.ask(&format!("POST /keys/{id}/resolve"), "").told(),
+        (422, "decryption_failed")
+    );
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
+    let linked = web.ask(&format!("DELETE /keys/{id}"), "");
+    assert_eq!(
+        (linked.told(), linked.body.contains("passwd")),
+        ((500, "symlink_refused"), false)
+    );
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert_eq!(
+        web.ask(&format!("PUT /keys/{id}"), r#"{"label":"x"}"#)
+            .told(),
+        (500, "io_error")
+    );
+}
+
+#[test]
+fn without_a_passphrase_the_rest_still_works() {
+    let (home, id) = Home::with_key();
+    let token = pair(&home, "");
+    let file = home.path().join("passphrase");
+    fs::write(&file, support::PASSPHRASE).unwrap();
+    support::chmod(&file, 0o600);
+    let serve = home
+        .bare("gateway serve --keys-only --port 0")
+        .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file);
+    let gateway = Gateway::run(serve);
+    let ask = |line: &str| gateway.ask(line, &[("Authorization", &bearer(&token))], "");
+    assert_eq!(ask("GET /keys").status, 200);
+    assert_eq!(ask(&format!("POST /keys/{id}/resolve")).status, 200);
+    // Fetched for each request: what is gone is gone at the next one.
+    fs::remove_file(&file).unwrap();
+    assert_eq!(ask("GET /keys").status, 200);
+    assert_eq!(
+        ask(&format!("POST /keys/{id}/resolve")).told(),
+        (503, "passphrase_invalid")
+    );
+}
+
+#[test]
+fn a_connection_serves_many_requests_in_order() {
+    let web = Web::new();
+    let mut client = Client::new(&web.gateway);
+    for _ in 0..50 {
+        let answer = client.ask("GET /healthz", &[], "");
+        assert_eq!((answer.status, answer.version.as_str()), (200, "HTTP/1.1"));
+        // A refused request with a body that nobody wanted does not spoil what follows it.
+        assert_eq!(
+            client
+                .ask(
+                    "POST /keys",
+                    &[("Content-Type", "application/json")],
+                    "{\"a\":1}"
+                )
+                .status,
+            401
+        );
+    }
+    let closing = client.ask("GET /healthz", &[("Connection", "close")], "");
+    assert_eq!(
+        (closing.status, closing.version.as_str()),
+        (200, "HTTP/1.0")
+    );
+    let old = web
+        .gateway
+        .raw(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    assert!(old.starts_with("HTTP/1.0 200"), "{old}");
+}
+
+#[test]
+fn expect_continue_is_answered_before_the_body_is_sent() {
+    use std::io::{Read, Write};
+    let web = Web::new();
+    let body = r#"{"provider":"openai","label":"a","rawKey":"v"}"#;
+    let mut stream = web.gateway.connect();
+    let head = format!(
+        "POST /keys HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        web.token,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains(" 201 "), "{rest}");
+    // Whoever has no token is not asked for a body.
+    let refused = web.gateway.raw(b"POST /keys HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+    assert!(refused.starts_with("HTTP/1.0 401"), "{refused}");
+}
+
+#[test]
+fn requests_leave_their_lines_in_the_audit_log() {
+    let web = Web::new();
+    let id = web.add("Prod");
+    web.ask("GET /keys", "");
+    web.ask(&format!("POST /keys/{id}/resolve"), "");
+    web.ask(&format!("POST /keys/{}/resolve", "a".repeat(24)), "");
+    web.ask(&format!("DELETE /keys/{id}"), "");
+    let log = web.home.audit();
+    for part in [
+        r#""kind":"add","keyId":"#,
+        r#""kind":"list","ok":true,"context":{"route":"GET /keys","pairing":"web-pair"}"#,
+        &format!(
+            r#""kind":"resolve","keyId":"{id}","ok":true,"context":{{"route":"POST /keys/:id/resolve""#
+        ),
+        r#""ok":false,"reason":"key_not_found""#,
+        r#""kind":"remove""#,
+    ] {
+        assert!(log.contains(part), "no {part} in {log}");
+    }
+    assert!(!log.contains(VALUE) && !log.contains(&web.token), "{log}");
+}

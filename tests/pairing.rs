@@ -1,0 +1,265 @@
+//! Bearer tokens: minted, kept, listed, replaced, revoked and expired, under a running gateway.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use std::fs;
+
+use support::bus::Bus;
+use support::gateway::{Gateway, bearer, pair};
+use support::{Home, PASSPHRASE, mode};
+
+const SERVICE: &str = "lenserfight-gateway-bearer";
+
+fn status(gateway: &Gateway, token: &str) -> u16 {
+    gateway
+        .ask("GET /keys", &[("Authorization", &bearer(token))], "")
+        .status
+}
+
+#[test]
+fn pair_prints_a_token_and_the_three_steps() {
+    let home = Home::new();
+    let paired = home.lf("gateway pair --web").ok();
+    let token = paired.out.lines().next().unwrap();
+    assert_eq!(token.len(), 43);
+    for step in ["lf gateway serve --keys-only", "Local Keys", "Pair gateway"] {
+        assert!(paired.out.contains(step), "{paired}");
+    }
+    let json = home
+        .lf("gateway pair --name tablet --expires 90d --json")
+        .ok();
+    let object: miniserde::json::Object = miniserde::json::from_str(&json.out).unwrap();
+    assert_eq!(
+        object.keys().map(String::as_str).collect::<Vec<_>>(),
+        ["createdAt", "expiresAt", "name", "token"]
+    );
+    let listed = home.lf("gateway pairings").ok();
+    assert!(
+        listed.out.contains("web-pair")
+            && listed.out.contains("tablet")
+            && !listed.out.contains(token),
+        "{listed}"
+    );
+    home.lf("gateway pair --expires yesterday")
+        .fails(2, "usage");
+    home.lf("gateway pair --expires 1s").fails(2, "usage");
+    home.words(&["gateway", "pair", "--name", "a\nb"])
+        .fails(2, "invalid_label");
+}
+
+#[test]
+fn a_running_gateway_honours_every_change_at_the_next_request() {
+    let home = Home::new();
+    let gateway = Gateway::start(&home);
+    assert_eq!(status(&gateway, &"x".repeat(43)), 401);
+    let first = pair(&home, "");
+    assert_eq!(
+        status(&gateway, &first),
+        200,
+        "a pairing that is newer than the gateway"
+    );
+    let tablet = pair(&home, "--name tablet");
+    let second = pair(&home, "");
+    assert_eq!(
+        (
+            status(&gateway, &first),
+            status(&gateway, &second),
+            status(&gateway, &tablet)
+        ),
+        (401, 200, 200),
+        "replaced, and the other stays"
+    );
+    home.lf("gateway unpair tablet").ok();
+    assert_eq!(
+        (status(&gateway, &second), status(&gateway, &tablet)),
+        (200, 401)
+    );
+    let third = pair(&home, "--name phone --rotate");
+    assert_eq!(
+        (status(&gateway, &second), status(&gateway, &third)),
+        (401, 200),
+        "rotated: all others are gone"
+    );
+    home.lf("gateway unpair --all").ok();
+    assert_eq!(status(&gateway, &third), 401);
+    home.lf("gateway unpair phone")
+        .fails(1, "pairing_not_found");
+    home.lf("gateway unpair --all").ok();
+    for token in [first, second, third, tablet] {
+        assert_eq!(status(&gateway, &token), 401, "never again");
+    }
+}
+
+#[test]
+fn a_token_ends_when_it_expires() {
+    let home = Home::new();
+    let token = pair(&home, "--expires 1m");
+    let gateway = Gateway::start(&home);
+    assert_eq!(status(&gateway, &token), 200);
+    // A minute is too long to wait for: the book says that it has passed.
+    let book = home.path().join(".lenserfight/gateway/pairings.json");
+    let text = fs::read_to_string(&book).unwrap();
+    let at = text.find("\"expiresAt\":\"").unwrap() + 13;
+    fs::write(
+        &book,
+        format!("{}2026-01-01{}", &text[..at], &text[at + 10..]),
+    )
+    .unwrap();
+    assert_eq!(status(&gateway, &token), 401);
+}
+
+#[test]
+fn without_a_keychain_tokens_are_sealed_and_never_in_the_clear() {
+    let home = Home::new();
+    let token = pair(&home, "--name one");
+    let state = home.path().join(".lenserfight/gateway");
+    assert_eq!(mode(&state), 0o700);
+    let mut sealed = 0;
+    for entry in fs::read_dir(&state).unwrap().flatten() {
+        let text = fs::read_to_string(entry.path()).unwrap();
+        assert!(
+            !text.contains(&token) && !text.contains(PASSPHRASE),
+            "{text}"
+        );
+        assert_eq!(mode(&entry.path()), 0o600);
+        sealed += usize::from(text.contains("aes-256-gcm"));
+    }
+    assert_eq!(sealed, 1);
+    let new = pair(&home, "--name one");
+    let count = || {
+        fs::read_dir(&state)
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("bearer-"))
+            .count()
+    };
+    assert_eq!(count(), 1, "the replaced one is gone");
+    let gateway = Gateway::start(&home);
+    assert_eq!(
+        (status(&gateway, &new), status(&gateway, &token)),
+        (200, 401)
+    );
+    home.lf("gateway unpair one").ok();
+    assert_eq!(count(), 0);
+    home.bare("gateway pair").fails(1, "keychain_unavailable");
+    home.bare("gateway pair")
+        .env("LENSERFIGHT_KEYS_PASSPHRASE", "too short")
+        .fails(2, "passphrase_invalid");
+}
+
+#[test]
+fn with_a_keychain_tokens_are_kept_there() {
+    let home = Home::new();
+    let bus = Bus::with_keyring(&home);
+    bus.on(home.bare("keys init")).ok();
+    let out = bus
+        .on(home.bare("gateway pair --json --name tablet"))
+        .ok()
+        .out;
+    let token = bus.lookup(SERVICE, "tablet");
+    assert!(token.len() == 43 && out.contains(&token), "{out}");
+    let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
+    assert_eq!(status(&gateway, &token), 200);
+    bus.on(home.bare("gateway unpair tablet")).ok();
+    assert_eq!(bus.lookup(SERVICE, "tablet"), "");
+    assert_eq!(status(&gateway, &token), 401);
+}
+
+#[test]
+fn the_predecessors_token_is_known_until_it_is_replaced() {
+    let home = Home::new();
+    let bus = Bus::with_keyring(&home);
+    bus.on(home.bare("keys init")).ok();
+    let old = "predecessor-token-of-43-characters-xxxxxxxx";
+    bus.store(
+        &[
+            "service",
+            SERVICE,
+            "account",
+            "web-pair",
+            "xdg:schema",
+            "org.freedesktop.Secret.Generic",
+        ],
+        old,
+    );
+    let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
+    assert_eq!(status(&gateway, old), 200);
+    assert!(
+        bus.on(home.bare("gateway pairings"))
+            .ok()
+            .out
+            .contains("web-pair")
+    );
+    bus.on(home.bare("gateway pair --name tablet")).ok();
+    assert_eq!(
+        status(&gateway, old),
+        200,
+        "another pairing leaves it alone"
+    );
+    bus.on(home.bare("gateway pair")).ok();
+    assert_eq!(status(&gateway, old), 401);
+    bus.on(home.bare("gateway unpair --all")).ok();
+    assert_eq!(bus.lookup(SERVICE, "web-pair"), "");
+}
+
+#[test]
+fn a_keychain_that_locks_up_later_revokes_nobody_and_lets_nobody_new_in() {
+    let home = Home::new();
+    let mut bus = Bus::with_keyring(&home);
+    bus.on(home.bare("keys init")).ok();
+    bus.on(home.bare("gateway pair")).ok();
+    let token = bus.lookup(SERVICE, "web-pair");
+    let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
+    assert_eq!(status(&gateway, &token), 200);
+    bus.on(home.bare("gateway pair --name tablet")).ok();
+    let tablet = bus.lookup(SERVICE, "tablet");
+    bus.stop_keyring();
+    assert_eq!(status(&gateway, &token), 200);
+    assert_eq!(
+        status(&gateway, &tablet),
+        503,
+        "it may be right, and cannot be known"
+    );
+    bus.start_keyring(true);
+    assert_eq!(status(&gateway, &tablet), 200);
+}
+
+#[test]
+fn the_time_of_last_use_is_kept() {
+    let home = Home::new();
+    let token = pair(&home, "");
+    let gateway = Gateway::start(&home);
+    assert!(
+        home.lf("gateway pairings --json")
+            .ok()
+            .out
+            .contains("\"lastUsedAt\":null")
+    );
+    assert_eq!(status(&gateway, &token), 200);
+    assert_eq!(gateway.ends().status, Some(0));
+    let listed = home.lf("gateway pairings --json").ok();
+    assert!(listed.out.contains("\"lastUsedAt\":\"2"), "{listed}");
+}
+
+#[test]
+fn a_book_that_cannot_be_read_lets_nobody_in_and_is_not_overwritten() {
+    let home = Home::new();
+    let token = pair(&home, "");
+    let gateway = Gateway::start(&home);
+    assert_eq!(status(&gateway, &token), 200);
+    let book = home.path().join(".lenserfight/gateway/pairings.json");
+    for garbage in ["garbage", r#"{"v":1,"pairings":[{"name":"a\u0000b"}]}"#] {
+        fs::write(&book, garbage).unwrap();
+        assert_eq!(status(&gateway, &token), 422);
+        home.lf("gateway pair").fails(1, "corrupt_envelope");
+        home.lf("gateway unpair --all").fails(1, "corrupt_envelope");
+        assert_eq!(fs::read_to_string(&book).unwrap(), garbage);
+    }
+}
