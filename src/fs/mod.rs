@@ -2,27 +2,25 @@
 //!
 //! Files are published, not edited: written beside their place, synced, and moved there in one step.
 
-use std::ffi::OsStr;
-use std::fs::{File, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
-
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
-use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::rng;
 use crate::time::Deadline;
 
+mod unix;
+
+use unix as platform;
+
 /// A handle to a directory. Every operation is relative to it, so that nobody can swap a parent
 /// under our feet.
 #[derive(Debug)]
 pub struct Dir {
-    handle: File,
+    handle: platform::Handle,
     path: PathBuf,
 }
 
@@ -61,11 +59,7 @@ pub struct Look {
 
 /// Tells one version of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    inode: u64,
-    size: i64,
-    changed: (i64, i64),
-}
+pub struct Stamp(platform::Version);
 
 impl Dir {
     /// Opens a directory; `None` if there is none.
@@ -75,21 +69,13 @@ impl Dir {
     pub fn open(path: &Path) -> Result<Option<Dir>> {
         // Without the trailing slash or dot that would make the kernel follow a link.
         let path: PathBuf = path.components().collect();
-        match rustix::fs::open(&path, DIRECTORY, Mode::empty()) {
-            Ok(handle) => Ok(Some(Dir {
-                handle: handle.into(),
-                path,
-            })),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => {
-                let is_link = rustix::fs::lstat(&path)
-                    .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
-                if is_link {
-                    Err(Error::SymlinkRefused(path))
-                } else {
-                    Err(Error::from_io("open the directory", &path, errno.into()))
-                }
+        match platform::Handle::open(&path) {
+            Ok(handle) => Ok(Some(Dir { handle, path })),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(_) if fs::symlink_metadata(&path).is_ok_and(|stat| stat.is_symlink()) => {
+                Err(Error::SymlinkRefused(path))
             }
+            Err(error) => Err(Error::from_io("open the directory", &path, error)),
         }
     }
 
@@ -102,23 +88,26 @@ impl Dir {
         let path: PathBuf = path.components().collect();
         let missing: Vec<&Path> = path
             .ancestors()
-            .take_while(|dir| rustix::fs::lstat(*dir).err() == Some(Errno::NOENT))
+            .take_while(|dir| {
+                fs::symlink_metadata(dir).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+            })
             .collect();
         for dir in missing
             .into_iter()
             .rev()
             .filter(|dir| !dir.as_os_str().is_empty())
         {
-            match rustix::fs::mkdir(dir, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(Error::from_io("make the directory", dir, errno.into())),
+            match platform::make_directory(dir) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                    return Err(Error::from_io("make the directory", dir, error));
+                }
+                Ok(()) | Err(_) => {}
             }
             let parent = dir
                 .parent()
                 .filter(|parent| !parent.as_os_str().is_empty())
                 .unwrap_or(Path::new("."));
-            File::open(parent)
-                .and_then(|parent| parent.sync_all())
+            platform::sync_directory(parent)
                 .map_err(|error| Error::from_io("sync the directory", parent, error))?;
         }
         match Dir::open(&path)? {
@@ -126,7 +115,7 @@ impl Dir {
             None => Err(Error::from_io(
                 "open the directory",
                 &path,
-                io::ErrorKind::NotFound.into(),
+                ErrorKind::NotFound.into(),
             )),
         }
     }
@@ -142,17 +131,9 @@ impl Dir {
     /// # Errors
     /// What the system says.
     pub fn names(&self) -> Result<Vec<String>> {
-        let failed = |errno: Errno| Error::from_io("list", &self.path, errno.into());
-        let entries = rustix::fs::Dir::read_from(&self.handle).map_err(failed)?;
-        let mut names = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_string_lossy();
-            if name != "." && name != ".." {
-                names.push(name.into_owned());
-            }
-        }
-        Ok(names)
+        self.handle
+            .names()
+            .map_err(|error| Error::from_io("list", &self.path, error))
     }
 
     /// The first `limit` + 1 bytes of a regular file, so that the caller sees when there are more
@@ -161,7 +142,7 @@ impl Dir {
     /// # Errors
     /// [`Error::SymlinkRefused`]; [`Error::Io`] for what is not a regular file.
     pub fn read(&self, name: &str, limit: usize) -> Result<Option<Vec<u8>>> {
-        let Some(file) = self.open_file(name, OFlags::RDONLY)? else {
+        let Some(file) = self.open_file(name, Purpose::Read)? else {
             return Ok(None);
         };
         let size = file
@@ -190,14 +171,14 @@ impl Dir {
             .write_new(&temporary, bytes)
             .and_then(|()| match publish {
                 Publish::New => self.rename_new(&temporary, name),
-                Publish::Replacement => {
-                    rustix::fs::renameat(&self.handle, &temporary, &self.handle, name)
-                        .map_err(|errno| self.failed("replace", name, errno.into()))
-                }
+                Publish::Replacement => self
+                    .handle
+                    .rename(&temporary, name)
+                    .map_err(|error| self.failed("replace", name, error)),
             });
         if published.is_err() {
             // Best effort: what stays behind is never taken for a key, and doctor reports it.
-            let _ = rustix::fs::unlinkat(&self.handle, &temporary, AtFlags::empty());
+            let _ = self.handle.remove(&temporary);
         }
         published.and_then(|()| self.sync())
     }
@@ -208,10 +189,10 @@ impl Dir {
     /// [`Error::SymlinkRefused`], what is not a regular file, what the system says.
     pub fn remove(&self, _lock: &Lock, name: &str) -> Result<bool> {
         self.refuse_special(name)?;
-        match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {
+        match self.handle.remove(name) {
             Ok(()) => self.sync().map(|()| true),
-            Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(self.failed("remove", name, errno.into())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.failed("remove", name, error)),
         }
     }
 
@@ -231,7 +212,9 @@ impl Dir {
         let size = file.metadata().map_err(failed)?.len();
         let mut last = [b'\n'];
         if size > 0 {
-            rustix::io::pread(&file, &mut last, size - 1).map_err(|errno| failed(errno.into()))?;
+            // A handle that appends writes at the end, wherever this leaves it.
+            file.seek(SeekFrom::Start(size - 1)).map_err(failed)?;
+            file.read(&mut last).map_err(failed)?;
         }
         let start = if last == [b'\n'] { "" } else { "\n" };
         let record = format!("{start}{line}\n");
@@ -239,7 +222,7 @@ impl Dir {
         if written == record.len() {
             Ok(())
         } else {
-            Err(failed(io::ErrorKind::StorageFull.into()))
+            Err(failed(ErrorKind::StorageFull.into()))
         }
     }
 
@@ -270,11 +253,9 @@ impl Dir {
 
     /// A handle of its own for the lock: threads that share `self` must exclude each other too.
     fn open_lock(&self) -> Result<Lock> {
-        let handle = rustix::fs::openat(&self.handle, ".", DIRECTORY, Mode::empty());
-        let handle = handle.map_err(|errno| Error::from_io("lock", &self.path, errno.into()))?;
-        Ok(Lock {
-            handle: handle.into(),
-        })
+        let handle = self.handle.open_lock();
+        let handle = handle.map_err(|error| Error::from_io("lock", &self.path, error))?;
+        Ok(Lock { handle })
     }
 
     fn claim(&self, lock: &Lock) -> Result<bool> {
@@ -290,25 +271,10 @@ impl Dir {
     /// # Errors
     /// What the system says.
     pub fn look(&self, name: &str) -> Result<Option<Look>> {
-        match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => {
-                let kind = FileType::from_raw_mode(stat.st_mode);
-                Ok(Some(Look {
-                    is_file: kind == FileType::RegularFile,
-                    is_symlink: kind == FileType::Symlink,
-                    mode: Mode::from_raw_mode(stat.st_mode).as_raw_mode() & 0o777,
-                    owner: stat.st_uid,
-                    size: u64::try_from(stat.st_size).unwrap_or(0),
-                    stamp: Stamp {
-                        inode: stat.st_ino,
-                        size: stat.st_size,
-                        #[allow(clippy::unnecessary_cast)] // the types differ between systems
-                        changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-                    },
-                }))
-            }
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(self.failed("look at", name, errno.into())),
+        match self.handle.look(name) {
+            Ok(look) => Ok(Some(look)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed("look at", name, error)),
         }
     }
 
@@ -319,29 +285,21 @@ impl Dir {
     /// As [`Dir::read`].
     pub fn tighten(&self, name: &str) -> Result<()> {
         let done = if name == "." {
-            rustix::fs::fchmod(&self.handle, Mode::RWXU)
+            self.handle.tighten()
         } else {
-            let Some(file) = self.open_file(name, OFlags::RDONLY)? else {
+            let Some(file) = self.open_file(name, Purpose::Read)? else {
                 return Ok(());
             };
-            rustix::fs::fchmod(&file, OWNER_ONLY)
+            platform::tighten_file(&file)
         };
-        done.map_err(|errno| self.failed("change the mode of", name, errno.into()))
+        done.map_err(|error| self.failed("change the mode of", name, error))
     }
 
     /// Could [`Dir::append`] write here? Asks the system; touches nothing.
     #[must_use]
     pub fn can_append(&self, name: &str) -> bool {
-        let may_write = |name: &str| {
-            rustix::fs::accessat(
-                &self.handle,
-                name,
-                rustix::fs::Access::WRITE_OK,
-                AtFlags::EACCESS,
-            )
-        };
-        match may_write(name) {
-            Err(Errno::NOENT) => may_write(".").is_ok(),
+        match self.handle.may_write(name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.handle.may_write(".").is_ok(),
             answer => answer.is_ok(),
         }
     }
@@ -349,19 +307,16 @@ impl Dir {
     /// Has the file system no room left for us?
     #[must_use]
     pub fn is_full(&self) -> bool {
-        rustix::fs::fstatvfs(&self.handle).is_ok_and(|stat| stat.f_blocks > 0 && stat.f_bavail == 0)
+        self.handle.is_full()
     }
 
-    fn open_file(&self, name: &str, how: OFlags) -> Result<Option<File>> {
-        // NONBLOCK: a FIFO planted under the name must not hang us.
-        let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file: File = match rustix::fs::openat(&self.handle, name, flags, OWNER_ONLY) {
-            Ok(handle) => handle.into(),
-            Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP) => return Err(Error::SymlinkRefused(self.path.join(name))),
-            Err(errno) => {
+    fn open_file(&self, name: &str, purpose: Purpose) -> Result<Option<File>> {
+        let file = match self.handle.open_file(name, purpose) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
                 self.refuse_special(name)?;
-                return Err(self.failed("open", name, errno.into()));
+                return Err(self.failed("open", name, error));
             }
         };
         if file.metadata().is_ok_and(|stat| stat.is_file()) {
@@ -372,8 +327,8 @@ impl Dir {
     }
 
     fn open_log(&self, name: &str) -> Result<File> {
-        let file = self.open_file(name, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE)?;
-        file.ok_or_else(|| self.failed("open", name, io::ErrorKind::NotFound.into()))
+        let file = self.open_file(name, Purpose::Append)?;
+        file.ok_or_else(|| self.failed("open", name, ErrorKind::NotFound.into()))
     }
 
     /// Moves a full log to its older generation, once, however many processes find it full. While
@@ -386,41 +341,33 @@ impl Dir {
         if self.look(name)?.is_some_and(is_full) {
             let older = format!("{name}.1");
             self.refuse_special(&older)?;
-            rustix::fs::renameat(&self.handle, name, &self.handle, &older)
-                .map_err(|errno| self.failed("rename", name, errno.into()))?;
+            self.handle
+                .rename(name, &older)
+                .map_err(|error| self.failed("rename", name, error))?;
         }
         Ok(())
     }
 
     fn write_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle: OwnedFd = rustix::fs::openat(&self.handle, name, flags, OWNER_ONLY)
-            .map_err(|errno| Error::from_io("create a file in", &self.path, errno.into()))?;
-        let mut file = File::from(handle);
+        let mut file = self
+            .handle
+            .create_file(name)
+            .map_err(|error| Error::from_io("create a file in", &self.path, error))?;
         // The umask can only take bits away, but it could take ours.
-        rustix::fs::fchmod(&file, OWNER_ONLY)
-            .map_err(io::Error::from)
+        platform::tighten_file(&file)
             .and_then(|()| file.write_all(bytes))
             .and_then(|()| file.sync_all())
             .map_err(|error| Error::from_io("write a file in", &self.path, error))
     }
 
-    /// A rename that fails if the target exists. File systems that cannot do that (EINVAL) can
-    /// link, which fails in the same way.
+    /// A rename that fails if the target exists.
     fn rename_new(&self, from: &str, to: &str) -> Result<()> {
-        let renamed = match rename_no_replace(&self.handle, from, to) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                rustix::fs::linkat(&self.handle, from, &self.handle, to, AtFlags::empty())
-                    .and_then(|()| rustix::fs::unlinkat(&self.handle, from, AtFlags::empty()))
-            }
-            renamed => renamed,
-        };
-        match renamed {
-            Ok(()) => Ok(()),
-            Err(Errno::EXIST) => Err(Error::DuplicateKey(to.to_owned())),
-            Err(errno) => Err(self.failed("create", to, errno.into())),
-        }
+        self.handle
+            .rename_new(from, to)
+            .map_err(|error| match error.kind() {
+                ErrorKind::AlreadyExists => Error::DuplicateKey(to.to_owned()),
+                _ => self.failed("create", to, error),
+            })
     }
 
     /// A rename would replace a link and an unlink would remove it, both without following it; but
@@ -435,7 +382,7 @@ impl Dir {
 
     fn sync(&self) -> Result<()> {
         self.handle
-            .sync_all()
+            .sync()
             .map_err(|error| Error::from_io(SYNC, &self.path, error))
     }
 
@@ -465,13 +412,10 @@ pub fn read_private(path: &Path, limit: usize) -> Result<Option<Vec<u8>>> {
     let failed = |error| Error::from_io("read the passphrase file", path, error);
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let mode = rustix::fs::fstat(&file)
-        .map_err(|errno| failed(errno.into()))?
-        .st_mode;
-    if Mode::from_raw_mode(mode).intersects(Mode::RWXO) {
+    if platform::others_can_reach(&file).map_err(failed)? {
         let shown = path.display();
         return Err(Error::PassphraseInvalid(format!(
             "the passphrase file {shown} can be reached by other users; chmod 600 it first"
@@ -493,24 +437,16 @@ pub fn read_private(path: &Path, limit: usize) -> Result<Option<Vec<u8>>> {
 /// The user id that files of ours must belong to.
 #[must_use]
 pub fn own_user() -> u32 {
-    rustix::process::geteuid().as_raw()
+    platform::own_user()
 }
 
-#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn rename_no_replace(dir: &File, from: &str, to: &str) -> rustix::io::Result<()> {
-    rustix::fs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE)
+/// What a file of ours is opened for; only a log is made if it is not there.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Read,
+    Append,
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn rename_no_replace(_: &File, _: &str, _: &str) -> rustix::io::Result<()> {
-    Err(Errno::NOSYS)
-}
-
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
-const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
 const SYNC: &str = "be sure that a power cut would not undo the change in";
 const TEMPORARY_PREFIX: &str = ".lf-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
