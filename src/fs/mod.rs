@@ -1,6 +1,7 @@
 //! An owner-only directory: read, publish, append, remove, lock; never through a symbolic link.
 //!
 //! Files are published, not edited: written beside their place, synced, and moved there in one step.
+//! What this says of modes, owners and synced directories is Unix's; `portable` has none of them.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -12,12 +13,18 @@ use crate::error::{Error, Result};
 use crate::rng;
 use crate::time::Deadline;
 
+#[cfg(not(unix))]
+mod portable;
+#[cfg(unix)]
 mod unix;
 
+#[cfg(not(unix))]
+use portable as platform;
+#[cfg(unix)]
 use unix as platform;
 
-/// A handle to a directory. Every operation is relative to it, so that nobody can swap a parent
-/// under our feet.
+/// A handle to a directory. On Unix every operation is relative to it, so that nobody can swap a
+/// parent under our feet; elsewhere it is a path.
 #[derive(Debug)]
 pub struct Dir {
     handle: platform::Handle,
@@ -47,9 +54,9 @@ pub struct Look {
     pub is_file: bool,
     /// Is it a symbolic link?
     pub is_symlink: bool,
-    /// The permission bits, 0o777 at most.
+    /// The permission bits, 0o777 at most; the owner's alone where there are none.
     pub mode: u32,
-    /// The owner's user id.
+    /// The owner's user id; 0 where there is none.
     pub owner: u32,
     /// Bytes.
     pub size: u64,
@@ -304,7 +311,7 @@ impl Dir {
         }
     }
 
-    /// Has the file system no room left for us?
+    /// Has the file system no room left for us? Always `false` where nobody can tell.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.handle.is_full()

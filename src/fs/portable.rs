@@ -1,0 +1,134 @@
+//! What a system without Unix's calls does for the directory: paths, looked at before use.
+//!
+//! Modes and owners do not exist here; who may reach what is up to the directory's access list.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::{Look, Purpose, Stamp};
+
+/// A directory's path.
+#[derive(Debug)]
+pub(super) struct Handle(PathBuf);
+
+/// The size, and when the file was written.
+pub(super) type Version = (u64, Option<SystemTime>);
+
+impl Handle {
+    pub(super) fn open(path: &Path) -> io::Result<Handle> {
+        // A link is no directory here, wherever it leads.
+        if fs::symlink_metadata(path)?.is_dir() {
+            Ok(Handle(path.to_owned()))
+        } else {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
+    }
+
+    pub(super) fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.0)? {
+            let name = entry?.file_name();
+            if name != LOCK_FILE {
+                names.push(name.to_string_lossy().into_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    pub(super) fn look(&self, name: &str) -> io::Result<Look> {
+        let stat = fs::symlink_metadata(self.0.join(name))?;
+        Ok(Look {
+            is_file: stat.is_file(),
+            is_symlink: stat.is_symlink(),
+            mode: if stat.is_dir() { 0o700 } else { 0o600 },
+            owner: own_user(),
+            size: stat.len(),
+            stamp: Stamp((stat.len(), stat.modified().ok())),
+        })
+    }
+
+    pub(super) fn open_file(&self, name: &str, purpose: Purpose) -> io::Result<File> {
+        if self.look(name).is_ok_and(|look| !look.is_file) {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let is_log = matches!(purpose, Purpose::Append);
+        OpenOptions::new()
+            .read(true)
+            .append(is_log)
+            .create(is_log)
+            .open(self.0.join(name))
+    }
+
+    pub(super) fn create_file(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(self.0.join(name))
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.0.join(from), self.0.join(to))
+    }
+
+    /// A rename would replace the target; a link fails if there is one.
+    pub(super) fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::hard_link(self.0.join(from), self.0.join(to))?;
+        self.remove(from)
+    }
+
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.0.join(name))
+    }
+
+    /// A file, because a directory cannot be locked here.
+    pub(super) fn open_lock(&self) -> io::Result<File> {
+        self.open_file(LOCK_FILE, Purpose::Append)
+    }
+
+    pub(super) fn tighten(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn may_write(&self, name: &str) -> io::Result<()> {
+        let stat = fs::metadata(self.0.join(name))?;
+        // On a directory the attribute means something else.
+        if stat.is_file() && stat.permissions().readonly() {
+            Err(io::ErrorKind::PermissionDenied.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Directories cannot be synced here.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)
+}
+
+pub(super) fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+pub(super) fn tighten_file(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+pub(super) fn others_can_reach(_: &File) -> io::Result<bool> {
+    Ok(false)
+}
+
+pub(super) fn own_user() -> u32 {
+    0
+}
+
+const LOCK_FILE: &str = ".lock";
