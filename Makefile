@@ -2,9 +2,12 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 TARGET ?= x86_64-unknown-linux-musl
+CROSS := aarch64-apple-darwin x86_64-apple-darwin x86_64-pc-windows-gnu x86_64-pc-windows-msvc
+CROSS_CHECK := $(CARGO) check --locked $(CROSS:%=--target %)
+DEBIAN_RUSTC := /usr/bin/rustc
 LF := target/release/lf
 
-.PHONY: build demo test tools check static bench interop install
+.PHONY: build demo test tools check cross-check static bench interop install
 
 build:
 	$(CARGO) build --release --locked
@@ -25,6 +28,22 @@ check: tools
 tools:
 	sh tests/tools.sh dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring \
 		secret-tool:libsecret-tools strace:strace unshare:util-linux setpriv:util-linux
+
+# Does it compile for the systems that no test runs on? With rustup's targets, or else with Debian's
+# rustc, which brings the source of the standard library.
+cross-check:
+	@missing=; for target in $(CROSS); do \
+		ls "$$(rustc --print target-libdir --target $$target)"/libstd-*.rlib >/dev/null 2>&1 || missing="$$missing $$target"; \
+	done; \
+	if [ -z "$$missing" ]; then \
+		set -x; $(CROSS_CHECK); \
+	elif [ -x $(DEBIAN_RUSTC) ] && [ -e "$$($(DEBIAN_RUSTC) --print sysroot)/lib/rustlib/src/rust/library/std/Cargo.toml" ]; then \
+		set -x; RUSTC=$(DEBIAN_RUSTC) RUSTC_BOOTSTRAP=1 $(CROSS_CHECK) -Zbuild-std=std,panic_unwind; \
+	else \
+		echo "no standard library for$$missing; install it with: rustup target add$$missing" >&2; \
+		echo "or, on Debian: apt-get install --no-install-recommends rustc-web rust-web-src binutils-mingw-w64-x86-64" >&2; \
+		exit 1; \
+	fi
 
 # One static binary. Needs the target's standard library: rustup target add $(TARGET)
 static:
