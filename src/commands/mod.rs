@@ -71,8 +71,16 @@ pub(crate) enum Command {
 pub(crate) use init::Options as InitOptions;
 pub(crate) use pair::Options as PairOptions;
 pub(crate) use rotate::What as Rotation;
-pub(crate) use serve::Options as ServeOptions;
 pub(crate) use update::Change;
+
+/// The flags; the environment stands in for what is not given.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ServeOptions {
+    pub(crate) keys_only: bool,
+    pub(crate) tailscale: bool,
+    pub(crate) bind: Option<String>,
+    pub(crate) port: Option<String>,
+}
 
 /// How results, warnings and errors are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +104,10 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
         Command::Rotate(what) => rotate::run(&desk(Format::Text)?, &what),
         Command::Remove { key, yes } => remove::run(&desk(Format::Text)?, &key, yes),
         Command::Export { key } => export::run(&desk(Format::Text)?, &key),
+        #[cfg(unix)]
         Command::Serve(options) => serve::run(environment, &options),
+        #[cfg(not(unix))]
+        Command::Serve(_) => Err(Error::usage("the gateway runs on Unix only")),
         Command::Pair { options, format } => pair::pair(&desk(format)?, &options),
         Command::Pairings { format } => pair::list(&desk(format)?),
         Command::Unpair(name) => pair::unpair(&desk(Format::Text)?, name.as_ref()),

@@ -16,16 +16,9 @@ use local_keys::pairing::{self, Pairings, Recogniser};
 use local_keys::secret::shown;
 use local_keys::store::Store;
 
-/// The flags; the environment stands in for what is not given.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Options {
-    pub(crate) keys_only: bool,
-    pub(crate) tailscale: bool,
-    pub(crate) bind: Option<String>,
-    pub(crate) port: Option<String>,
-}
+use super::ServeOptions;
 
-pub(super) fn run(environment: &Environment, options: &Options) -> Result<()> {
+pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<()> {
     let variables = &environment.gateway;
     let address = address(environment, options)?;
     let origins = Origins::with_extra(&variables.extra_origins)?;
@@ -77,7 +70,7 @@ fn gateway(
     }))
 }
 
-fn address(environment: &Environment, options: &Options) -> Result<SocketAddr> {
+fn address(environment: &Environment, options: &ServeOptions) -> Result<SocketAddr> {
     let variables = &environment.gateway;
     let bind = match options.bind.as_deref().or(variables.bind.as_deref()) {
         None | Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),

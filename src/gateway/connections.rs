@@ -27,6 +27,7 @@ struct Table {
     next: u64,
     open: Vec<Open>,
     queue: VecDeque<(u64, Arc<TcpStream>)>,
+    threads: usize,
     idle_threads: usize,
     is_ending: bool,
 }
@@ -76,14 +77,25 @@ impl Connections {
             self.changed.notify_all();
             return;
         }
+        // With as many threads as places, one of them serves a connection that was evicted just now,
+        // and comes for this one next.
+        if table.threads == PLACES {
+            return;
+        }
+        table.threads += 1;
         let (connections, serve) = (Arc::clone(self), Arc::clone(serve));
-        let started = thread::Builder::new()
+        let work = move || connections.work(&*serve);
+        if thread::Builder::new()
             .stack_size(STACK)
-            .spawn(move || connections.work(&*serve));
-        if started.is_err() && table.idle_threads == 0 && table.open.len() == table.queue.len() {
-            // No thread is there that could ever come to it.
-            table.queue.pop_back();
-            table.open.retain(|open| open.id != id);
+            .spawn(work)
+            .is_err()
+        {
+            table.threads -= 1;
+            if table.threads == 0 {
+                // Nobody is there who could ever come to it.
+                table.queue.clear();
+                table.open.clear();
+            }
         }
     }
 
@@ -136,7 +148,7 @@ impl Connections {
                 continue;
             }
             if table.is_ending {
-                return;
+                break;
             }
             table.idle_threads += 1;
             let (woken, waited) = self
@@ -146,9 +158,10 @@ impl Connections {
             table = woken;
             table.idle_threads -= 1;
             if waited.timed_out() && table.queue.is_empty() {
-                return;
+                break;
             }
         }
+        table.threads -= 1;
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -95,8 +95,13 @@ impl Gateway {
     }
 
     /// Asks it to end, and waits for that.
-    pub fn ends(mut self) -> Outcome {
+    pub fn ends(self) -> Outcome {
         self.signal(rustix::process::Signal::TERM);
+        self.wait()
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> Outcome {
         self.run.finish(self.child.take().unwrap())
     }
 }

@@ -1,0 +1,556 @@
+//! A gateway under attack: floods, stuck clients, malformed and endless requests. All of it from
+//! loopback, all of it bounded; after each the gateway is well and has given back what it took.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::gateway::{Client, Gateway, bearer, pair};
+use support::{Home, VALUE, until};
+
+/// One gateway for all of it: it has to survive the whole list in one process.
+fn gateway() -> &'static Gateway {
+    static GATEWAY: OnceLock<(Gateway, Home)> = OnceLock::new();
+    &GATEWAY
+        .get_or_init(|| {
+            let home = Home::new();
+            (Gateway::start(&home), home)
+        })
+        .0
+}
+
+/// Runs an attack, and looks at the gateway afterwards.
+fn survives(what: &str, attack: impl FnOnce(&Gateway)) {
+    let gateway = gateway();
+    attack(gateway);
+    let start = Instant::now();
+    assert!(gateway.is_well(), "{what}");
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{what}: {:?}",
+        start.elapsed()
+    );
+    let (threads, _, resident) = gateway.weight();
+    assert!(threads <= 1 + 64, "{what}: {threads} threads");
+    assert!(resident < 40 * 1024, "{what}: {resident} KiB");
+}
+
+fn status_of(answer: &str) -> u16 {
+    answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0)
+}
+
+/// The attacks share one gateway and its 64 places, so they come one after the other.
+#[test]
+fn the_gateway_survives_the_whole_list() {
+    let gateway = gateway();
+    assert!(gateway.is_well());
+    let (_, descriptors, _) = gateway.weight();
+    let get = |rest: &str| format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{rest}");
+    let post = |headers: &str| format!("POST /keys HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+
+    // Malformed in every way, each answered at once and closed.
+    for (bytes, expected) in [
+        (post("Content-Length: 30000000000\r\n"), 401),
+        (post("Content-Length: 5\r\nContent-Length: 5\r\n"), 400),
+        (post("Content-Length: 5\r\nContent-Length: 6\r\n"), 400),
+        (post("Content-Length: -1\r\n"), 400),
+        (post("Content-Length: +5\r\n"), 400),
+        (post("Content-Length: 5, 5\r\n"), 400),
+        (post("Content-Length: 99999999999999999999999999\r\n"), 401),
+        (
+            post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+            501,
+        ),
+        (post("Transfer-Encoding: chunked\r\n"), 501),
+        (post("Transfer-Encoding: gzip, chunked\r\n"), 501),
+        (post("Transfer-Encoding: identity\r\n"), 501),
+        (post("transfer-encoding : chunked\r\n"), 400),
+        (
+            "GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".into(),
+            400,
+        ),
+        (
+            "CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n".into(),
+            400,
+        ),
+        ("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400),
+        ("GET  HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400),
+        (
+            "GET /\u{1}x HTTP/1.1\r\nHost: localhost\r\n\r\n".into(),
+            400,
+        ),
+        ("GET /ä HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400),
+        ("GET /healthz HTTP/1.1\nHost: localhost\n\n".into(), 400),
+        (get("X: a\r\n b\r\n\r\n"), 400),
+        (get("X: \0\r\n\r\n"), 400),
+        (get("X: é\r\n\r\n"), 400),
+        ("GET /healthz\r\n\r\n".into(), 400),
+        (
+            "GET /healthz HTTP/2.0\r\nHost: localhost\r\n\r\n".into(),
+            505,
+        ),
+        (
+            "GET /healthz HTTP/3.0\r\nHost: localhost\r\n\r\n".into(),
+            505,
+        ),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), 505),
+        ("\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}".into(), 400),
+        ("SSH-2.0-OpenSSH_9.2\r\n".into(), 0),
+        (get(&"X: y\r\n".repeat(10_000)), 431),
+        (get(&format!("X: {}\r\n\r\n", "y".repeat(20_000))), 431),
+    ] {
+        survives(&bytes[..bytes.len().min(60)], |gateway| {
+            let mut stream = gateway.connect();
+            let _ = stream.write_all(bytes.as_bytes());
+            if expected == 0 {
+                return; // not a whole request; it is given up when we hang up
+            }
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer);
+            assert_eq!(status_of(&answer), expected, "{bytes:.80} {answer}");
+        });
+    }
+
+    survives("an endless request line of 64 MiB", |gateway| {
+        let mut stream = gateway.connect();
+        let chunk = vec![b'a'; 1 << 20];
+        let _ = stream.write_all(b"GET /");
+        let sent = (0..64)
+            .take_while(|_| stream.write_all(&chunk).is_ok())
+            .count();
+        assert!(sent < 64, "it hangs up long before that");
+    });
+
+    survives("HTTP/2.0 fifty times", |gateway| {
+        for _ in 0..50 {
+            gateway.raw(b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n");
+        }
+    });
+
+    survives("requests cut off by a reset, 400 times", |gateway| {
+        for _ in 0..400 {
+            let mut stream = gateway.connect();
+            let _ = stream.write_all(get("\r\n").as_bytes());
+            // Closing with the answer unread makes the kernel send a reset.
+            drop(stream);
+        }
+    });
+
+    survives(
+        "a thousand pipelined requests and nobody who reads",
+        |gateway| {
+            let mut stream = gateway.connect();
+            stream
+                .set_write_timeout(Some(Duration::from_secs(1)))
+                .unwrap();
+            for _ in 0..1000 {
+                if stream.write_all(get("\r\n").as_bytes()).is_err() {
+                    break;
+                }
+            }
+            let _ = stream.shutdown(Shutdown::Both);
+        },
+    );
+
+    survives("random bytes", |gateway| {
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        for _ in 0..200 {
+            let mut bytes = Vec::new();
+            while bytes.len() < 512 {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                bytes.extend(state.to_le_bytes());
+            }
+            let mut stream = gateway.connect();
+            let _ = stream.write_all(&bytes);
+            let _ = stream.shutdown(Shutdown::Write);
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+        }
+    });
+
+    survives("200 silent connections", |gateway| {
+        let idle: Vec<TcpStream> = (0..200).map(|_| gateway.connect()).collect();
+        let start = Instant::now();
+        for _ in 0..20 {
+            assert!(gateway.is_well());
+        }
+        assert!(start.elapsed() < Duration::from_secs(5));
+        let (threads, _, _) = gateway.weight();
+        assert!(threads <= 1 + 64, "{threads}");
+        drop(idle);
+    });
+
+    survives(
+        "64 clients that are stuck in the middle of a head",
+        |gateway| {
+            let stuck: Vec<TcpStream> = (0..60)
+                .map(|_| {
+                    let mut stream = gateway.connect();
+                    stream
+                        .write_all(b"GET /healthz HTTP/1.1\r\nHost: loc")
+                        .unwrap();
+                    stream
+                })
+                .collect();
+            // They hold 60 places for up to ten seconds; the others serve everybody else meanwhile.
+            for _ in 0..20 {
+                assert!(gateway.is_well());
+            }
+            drop(stuck);
+        },
+    );
+
+    gateway.settles(descriptors + 4);
+    assert!(gateway.is_well(), "after all of it");
+}
+
+#[test]
+fn slow_heads_and_bodies_are_given_up_and_delay_nobody() {
+    let home = Home::new();
+    let token = pair(&home, "");
+    let gateway = Gateway::start(&home);
+    let trickle = |head: String| {
+        let mut stream = gateway.connect();
+        thread::spawn(move || {
+            stream.write_all(head.as_bytes()).unwrap();
+            let start = Instant::now();
+            // A byte every 200 ms: each read succeeds, the whole never does.
+            let mut reader = stream.try_clone().unwrap();
+            let writer = thread::spawn(move || {
+                while stream.write_all(b"a").is_ok() {
+                    thread::sleep(Duration::from_millis(200));
+                }
+            });
+            let mut answer = String::new();
+            let _ = reader.read_to_string(&mut answer);
+            let _ = reader.shutdown(Shutdown::Both);
+            writer.join().unwrap();
+            (answer, start.elapsed())
+        })
+    };
+    let head = trickle("GET /healthz HTTP/1.1\r\nX: ".into());
+    let body = trickle(format!(
+        "POST /keys HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
+    ));
+    for _ in 0..50 {
+        assert!(gateway.is_well());
+    }
+    for slow in [head, body] {
+        let (answer, time) = slow.join().unwrap();
+        assert_eq!(status_of(&answer), 408, "{answer}");
+        assert!(
+            time > Duration::from_secs(8) && time < Duration::from_secs(25),
+            "{time:?}"
+        );
+    }
+}
+
+#[test]
+fn a_client_that_takes_no_answer_is_given_up() {
+    let home = Home::new();
+    let gateway = Gateway::start(&home);
+    thread::sleep(Duration::from_millis(200)); // for what the start itself holds open
+    let (_, before, _) = gateway.weight();
+    let mut stream = gateway.connect();
+    stream
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    // More answers than any socket's buffers hold, and nobody reads one.
+    let requests = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
+    while stream.write_all(requests.as_bytes()).is_ok() {}
+    assert!(gateway.weight().1 > before);
+    let start = Instant::now();
+    while gateway.weight().1 > before {
+        assert!(start.elapsed() < Duration::from_secs(30), "still held");
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(gateway.is_well());
+}
+
+#[test]
+fn a_silent_connection_is_still_good_after_half_a_minute() {
+    // A browser opens it before it asks its user for permission.
+    let home = Home::new();
+    let gateway = Gateway::start(&home);
+    let mut client = Client::new(&gateway);
+    thread::sleep(Duration::from_secs(30));
+    assert_eq!(client.ask("GET /healthz", &[], "").status, 200);
+}
+
+#[test]
+fn the_oldest_silent_connection_makes_room_and_a_busy_one_never_does() {
+    let home = Home::new();
+    let gateway = Gateway::start(&home);
+    let mut busy = gateway.connect();
+    busy.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
+        .unwrap();
+    let mut oldest = gateway.connect();
+    thread::sleep(Duration::from_millis(50));
+    let mut others: Vec<Client> = (0..63).map(|_| Client::new(&gateway)).collect();
+    oldest
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    assert_eq!(oldest.read(&mut [0]).unwrap(), 0, "closed");
+    busy.write_all(b"Connection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    busy.read_to_string(&mut answer).unwrap();
+    assert_eq!(status_of(&answer), 200);
+    assert_eq!(
+        others
+            .last_mut()
+            .unwrap()
+            .ask("GET /healthz", &[], "")
+            .status,
+        200
+    );
+}
+
+#[test]
+fn descriptors_that_run_out_are_no_reason_to_end() {
+    let home = Home::new();
+    let serve = home
+        .lf("gateway serve --keys-only --port 0")
+        .under(&["prlimit", "--nofile=40:40"]);
+    let gateway = Gateway::run(serve);
+    let many: Vec<TcpStream> = (0..100).map(|_| gateway.connect()).collect();
+    thread::sleep(Duration::from_millis(200));
+    drop(many);
+    until("service after the flood", || {
+        TcpStream::connect(gateway.address).is_ok_and(|mut stream| {
+            stream
+                .set_read_timeout(Some(Duration::from_secs(5)))
+                .unwrap();
+            let mut answer = [0; 12];
+            stream
+                .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .is_ok()
+                && stream.read_exact(&mut answer).is_ok()
+                && &answer == b"HTTP/1.1 200"
+        })
+    });
+}
+
+#[test]
+fn the_soft_limit_of_files_is_raised() {
+    let home = Home::new();
+    let gateway = Gateway::run(
+        home.lf("gateway serve --keys-only --port 0")
+            .under(&["prlimit", "--nofile=32:4096"]),
+    );
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.pid())).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    assert_eq!(line.split_whitespace().nth(3), Some("4096"), "{line}");
+}
+
+#[test]
+fn twenty_resolves_at_once_hold_no_more_memory_than_the_cores_need() {
+    let (home, id) = Home::with_key();
+    let tokens: Vec<String> = (0..4)
+        .map(|n| pair(&home, &format!("--name browser-{n}")))
+        .collect();
+    let gateway = Gateway::start(&home);
+    for token in &tokens {
+        assert_eq!(
+            gateway
+                .ask("GET /keys", &[("Authorization", &bearer(token))], "")
+                .status,
+            200
+        );
+    }
+    thread::scope(|scope| {
+        for token in tokens.iter().flat_map(|token| [token; 5]) {
+            let (gateway, id) = (&gateway, &id);
+            scope.spawn(move || {
+                let answer = gateway.ask(
+                    &format!("POST /keys/{id}/resolve"),
+                    &[("Authorization", &bearer(token))],
+                    "",
+                );
+                assert_eq!(answer.body, format!("{{\"key\":\"{VALUE}\"}}"));
+            });
+        }
+    });
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    let peak: usize = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .unwrap()
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    let cores = thread::available_parallelism().unwrap().get();
+    // The debug build is a few MiB larger than what the figures in the README are about.
+    assert!(
+        peak < (cores * 32 + 16) * 1024,
+        "{peak} KiB on {cores} cores"
+    );
+}
+
+#[test]
+fn a_signal_lets_what_is_in_flight_finish() {
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        let (home, id) = Home::with_key();
+        let token = pair(&home, "");
+        let gateway = Gateway::start(&home);
+        let silent = gateway.connect();
+        let mut busy = gateway.connect();
+        let request = format!(
+            "POST /keys/{id}/resolve HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: 2\r\n\r\n"
+        );
+        busy.write_all(request.as_bytes()).unwrap();
+        until("the request's beginning", || gateway.weight().0 >= 3);
+        thread::sleep(Duration::from_millis(50));
+        gateway.signal(signal);
+        thread::sleep(Duration::from_millis(50));
+        busy.write_all(b"{}").unwrap();
+        let mut answer = String::new();
+        busy.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.0 200") && answer.contains(VALUE),
+            "{answer}"
+        );
+        let outcome = gateway.wait();
+        assert_eq!(outcome.status, Some(0), "{outcome}");
+        drop(silent);
+    }
+}
+
+#[test]
+fn a_taken_port_is_named_with_the_way_out() {
+    let home = Home::new();
+    let gateway = Gateway::start(&home);
+    let port = gateway.address.port();
+    let taken = home
+        .lf(&format!("gateway serve --keys-only --port {port}"))
+        .fails(1, "cannot_listen");
+    assert!(
+        taken.err.contains(&format!("127.0.0.1:{port}")) && taken.err.contains("--port"),
+        "{taken}"
+    );
+    let by_environment = home
+        .lf("gateway serve")
+        .env("LF_GATEWAY_KEYS_ONLY", "1")
+        .env("LF_GATEWAY_PORT", port.to_string());
+    by_environment.fails(1, "cannot_listen");
+    for bad in [
+        "--port 65536",
+        "--port x",
+        "--bind example.com",
+        "--bind 1.2.3",
+    ] {
+        home.lf(&format!("gateway serve --keys-only {bad}"))
+            .fails(2, "usage");
+    }
+}
+
+#[test]
+fn full_mode_has_preconditions_and_stays_on_loopback() {
+    let home = Home::new();
+    for bind in ["0.0.0.0", "::", "192.168.1.1"] {
+        home.lf(&format!("gateway serve --port 0 --bind {bind}"))
+            .fails(5, "unsafe_bind");
+    }
+    let failed = home
+        .lf("gateway serve --port 0")
+        .fails(3, "precondition_failed");
+    for line in [
+        "pass bind_safe",
+        "pass no_service_role",
+        "pass keychain_present",
+        "pass keys_passphrase",
+        "FAIL identity_present",
+        "FAIL session_present",
+        "pass lenser_active",
+        "pass kill_switch",
+    ] {
+        assert!(
+            failed.err.contains(&format!("[precondition] {line}: ")),
+            "no {line} in {failed}"
+        );
+    }
+    for (name, line) in [
+        ("SUPABASE_SERVICE_ROLE_KEY", "no_service_role"),
+        ("LF_GATEWAY_OWNER_PAUSED", "lenser_active"),
+        ("LF_GATEWAY_GLOBAL_KILL_SWITCH", "kill_switch"),
+    ] {
+        let failed = home
+            .lf("gateway serve --port 0")
+            .env(name, "1")
+            .fails(3, "precondition_failed");
+        assert!(failed.err.contains(&format!("FAIL {line}")), "{failed}");
+    }
+    let failed = home
+        .lf("gateway serve --port 0 --tailscale")
+        .env("LF_ACCESS_TOKEN", "x")
+        .fails(3, "precondition_failed");
+    assert!(
+        failed.err.contains("pass session_present")
+            && failed.err.contains("FAIL tailscale_consent"),
+        "{failed}"
+    );
+    home.lf("gateway serve --keys-only --port 0")
+        .env("SUPABASE_SERVICE_ROLE_KEY", "x")
+        .fails(3, "precondition_failed");
+}
+
+#[test]
+fn full_mode_serves_when_everything_is_there() {
+    let home = Home::new();
+    let bus = support::bus::Bus::with_keyring(&home);
+    bus.on(home.bare("keys init")).ok();
+    let state = home.path().join(".lenserfight/gateway");
+    std::fs::create_dir_all(&state).unwrap();
+    std::fs::write(
+        state.join("identity.json"),
+        r#"{"public_key":"abc","signing_algo":"ed25519"}"#,
+    )
+    .unwrap();
+    bus.store(
+        &["service", "lenserfight-gateway", "account", "device:active"],
+        "private",
+    );
+    let config = home.path().join(".lenserfight/config.json");
+    let serve = || bus.on(home.bare("gateway serve --port 0"));
+    for (text, is_enough) in [
+        (r#"{"profiles":{"work":{"access_token":"x"}}}"#, false),
+        (
+            r#"{"active_profile":"home","profiles":{"work":{"access_token":"x"}}}"#,
+            false,
+        ),
+        (
+            r#"{"active_profile":"work","profiles":{"work":{"access_token":"x"}}}"#,
+            true,
+        ),
+        (r#"{"token":""}"#, false),
+        (r#"{"token":"x"}"#, true),
+    ] {
+        std::fs::write(&config, text).unwrap();
+        if is_enough {
+            assert!(Gateway::run(serve()).is_well());
+        } else {
+            serve().fails(3, "precondition_failed");
+        }
+    }
+}
