@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use miniserde::{Deserialize, Serialize, json};
@@ -198,9 +198,12 @@ impl Pairings {
     }
 
     /// The token of a pairing; `None` if it has gone.
-    fn token(&self, dir: &Dir, pairing: &Pairing) -> Result<Option<Secret>> {
+    fn token(&self, pairing: &Pairing) -> Result<Option<Secret>> {
         let Some(id) = &pairing.sealed else {
             return self.keychain.find(SERVICE, pairing.name.as_str());
+        };
+        let Some(dir) = Dir::open(&self.dir)? else {
+            return Ok(None);
         };
         let Some(bytes) = dir.read(&sealed_name(id), envelope::MAX_FILE)? else {
             return Ok(None);
@@ -243,37 +246,59 @@ impl Pairings {
 
     /// What there is before the first book: the one token that the predecessor keeps in the keychain.
     fn predecessors(&self) -> Vec<Pairing> {
-        let has_token =
-            !self.sources.force && matches!(self.keychain.find(SERVICE, DEFAULT_NAME), Ok(Some(_)));
-        let name = Label::parse(DEFAULT_NAME).ok().filter(|_| has_token);
-        name.map(|name| Pairing {
+        let is_kept = |pairing: &Pairing| matches!(self.token(pairing), Ok(Some(_)));
+        self.possible_predecessors()
+            .into_iter()
+            .filter(is_kept)
+            .collect()
+    }
+
+    /// The same, whether the keychain has it or not.
+    fn possible_predecessors(&self) -> Vec<Pairing> {
+        let name = Label::parse(DEFAULT_NAME)
+            .ok()
+            .filter(|_| !self.sources.force);
+        let unknown = |name| Pairing {
             name,
             created_at: None,
             expires_at: None,
             sealed: None,
-        })
-        .into_iter()
-        .collect()
+        };
+        name.map(unknown).into_iter().collect()
     }
 }
 
 /// Knows tokens by their digests; kept by a running gateway.
+///
+/// The book is looked at for every request, and is enough to revoke. The keychain, which may take its
+/// time, is asked only for what is not known yet, and now and then in case somebody else has changed
+/// it: nobody whose token is known waits for it.
+/// (tests/pairing.rs: `a_keychain_that_hangs_delays_nobody_who_is_known`)
 #[derive(Debug)]
 pub struct Recogniser {
     pairings: Pairings,
     known: Mutex<Known>,
+    /// Held by the one who asks the keychain.
+    loading: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The book as it was when the digests were made; `None` before the first time.
-    stamp: Option<Option<Stamp>>,
+    /// The book's version, and its content; `None` before the first look.
+    book: Option<(Option<Stamp>, Vec<Pairing>)>,
     digests: Vec<(Pairing, [u8; 32])>,
-    /// Why some tokens are not among the digests.
-    missing: Option<Error>,
-    looked_at: Option<Instant>,
+    loaded: Option<Loaded>,
     used: HashMap<String, Timestamp>,
     used_saved: HashMap<String, Timestamp>,
+}
+
+/// A time when the tokens were read.
+#[derive(Clone, Debug)]
+struct Loaded {
+    of: Option<Stamp>,
+    at: Instant,
+    /// Why some could not be.
+    failure: Option<Arc<Error>>,
 }
 
 impl Recogniser {
@@ -283,6 +308,7 @@ impl Recogniser {
         Recogniser {
             pairings,
             known: Mutex::new(Known::default()),
+            loading: Mutex::new(()),
         }
     }
 
@@ -291,85 +317,109 @@ impl Recogniser {
     ///
     /// # Errors
     /// Whatever keeps the tokens from being known, if it might be one of those.
-    pub fn recognise(&self, token: &str, now: Timestamp) -> Result<Option<String>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        self.refresh(&mut known)?;
+    pub fn recognise(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> std::result::Result<Option<String>, Arc<Error>> {
         let digest = digest(token);
-        let mut found = None;
-        for (pairing, kept) in &known.digests {
-            if is_same(&digest, kept) {
-                found = Some(pairing);
+        self.follow_book()?;
+        let is_known = self.known().name_of(&digest).is_some();
+        if self.known().needs_loading() {
+            // Who is known does not wait for another who asks already; who is not, has to.
+            let turn = if is_known {
+                self.loading.try_lock().ok()
+            } else {
+                Some(lock(&self.loading))
+            };
+            if turn.is_some() && self.known().needs_loading() {
+                self.load();
             }
         }
-        match found {
-            Some(pairing) if pairing.expires_at.is_some_and(|end| end <= now) => Ok(None),
-            Some(pairing) => {
+        let mut known = self.known();
+        let failure = known
+            .loaded
+            .as_ref()
+            .and_then(|loaded| loaded.failure.clone());
+        match (known.name_of(&digest), failure) {
+            (Some(pairing), _) if pairing.expires_at.is_some_and(|end| end <= now) => Ok(None),
+            (Some(pairing), _) => {
                 let name = pairing.name.as_str().to_owned();
                 known.used.insert(name.clone(), now);
                 Ok(Some(name))
             }
-            // It may be one of those that could not be read; the next request reads them again.
-            None => known.missing.take().map_or(Ok(None), Err),
+            (None, Some(failure)) => Err(failure),
+            (None, None) => Ok(None),
         }
     }
 
-    /// Makes the digests anew if the book has changed, and now and then in case the keychain has.
-    fn refresh(&self, known: &mut Known) -> Result<()> {
+    /// Takes notice of a changed book: whoever is no longer in it, as it was, is forgotten at once.
+    fn follow_book(&self) -> Result<()> {
+        let mut known = self.known();
         let dir = Dir::open(&self.pairings.dir)?;
         let stamp = match &dir {
             Some(dir) => dir.look(BOOK)?.map(|look| look.stamp),
             None => None,
         };
-        let is_recent = known
-            .looked_at
-            .is_some_and(|at| monotonic().duration_since(at) < TRUST);
-        if known.stamp == Some(stamp) && is_recent {
+        if known.book.as_ref().is_some_and(|(seen, _)| *seen == stamp) {
             return Ok(());
         }
         let book = match &dir {
             Some(dir) => self.pairings.read(dir)?,
             None => None,
         };
-        let (mut digests, mut missing) = (Vec::new(), None);
-        for pairing in book.unwrap_or_else(|| self.pairings.predecessors()) {
-            // An envelope does not change; only a keychain can be changed behind the book's back.
-            let before = known
-                .digests
-                .iter()
-                .find(|(known, _)| *known == pairing)
-                .map(|(_, digest)| *digest);
-            let token = match (&dir, &pairing.sealed, before) {
-                (_, Some(_), Some(digest)) => Ok(Some(digest)),
-                (Some(dir), _, _) => self
-                    .pairings
-                    .token(dir, &pairing)
-                    .map(|token| token.map(|token| digest(token.expose()))),
-                (None, _, _) => self
-                    .pairings
-                    .keychain
-                    .find(SERVICE, pairing.name.as_str())
-                    .map(|token| token.map(|token| digest(token.expose()))),
-            };
-            match (token, before) {
-                (Ok(Some(digest)), _) => digests.push((pairing, digest)),
-                (Ok(None), _) => {}
+        let book = book.unwrap_or_else(|| self.pairings.possible_predecessors());
+        known.digests.retain(|(pairing, _)| book.contains(pairing));
+        known.book = Some((stamp, book));
+        Ok(())
+    }
+
+    /// Reads the tokens of the book, without keeping anybody from being recognised meanwhile.
+    fn load(&self) {
+        let (of, book, mut digests) = {
+            let known = self.known();
+            let (stamp, book) = known.book.clone().unwrap_or_default();
+            (stamp, book, known.digests.clone())
+        };
+        let mut failure = None;
+        for pairing in &book {
+            let before = digests.iter().position(|(known, _)| known == pairing);
+            if before.is_some() && pairing.sealed.is_some() {
+                continue; // an envelope does not change; only a keychain can, behind the book's back
+            }
+            match (self.pairings.token(pairing), before) {
+                (Ok(Some(token)), Some(at)) => digests[at].1 = digest(token.expose()),
+                (Ok(Some(token)), None) => digests.push((pairing.clone(), digest(token.expose()))),
+                (Ok(None), Some(at)) => drop(digests.swap_remove(at)),
+                (Ok(None), None) => {}
                 // A keychain that is locked for a while revokes nobody whom the book still has.
-                (Err(_), Some(digest)) => digests.push((pairing, digest)),
-                (Err(error), None) => missing = Some(error),
+                (Err(_), Some(_)) => {}
+                // Without a book this is only where a predecessor's token might be.
+                (Err(_), None) if of.is_none() => {}
+                (Err(error), None) => failure = Some(Arc::new(error)),
             }
         }
-        known.digests = digests;
-        known.looked_at = missing.is_none().then(monotonic);
-        known.missing = missing;
-        known.stamp = Some(stamp);
-        Ok(())
+        let mut known = self.known();
+        let is_current = known.book.as_ref().is_some_and(|(stamp, _)| *stamp == of);
+        if is_current {
+            known.digests = digests;
+        }
+        known.loaded = Some(Loaded {
+            of,
+            at: monotonic(),
+            failure,
+        });
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        lock(&self.known)
     }
 
     /// Writes down when each pairing was last used, if that has changed. Best effort: it is for a
     /// person to look at.
     pub fn save(&self) {
         let used = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut known = self.known();
             if known.used == known.used_saved {
                 return;
             }
@@ -397,6 +447,35 @@ impl Recogniser {
             )
         });
     }
+}
+
+impl Known {
+    fn name_of(&self, digest: &[u8; 32]) -> Option<&Pairing> {
+        let mut found = None;
+        for (pairing, known) in &self.digests {
+            if is_same(digest, known) {
+                found = Some(pairing);
+            }
+        }
+        found
+    }
+
+    /// Have the tokens not been read since the book changed, or too long ago?
+    fn needs_loading(&self) -> bool {
+        let stamp = self.book.as_ref().and_then(|(stamp, _)| *stamp);
+        self.loaded.as_ref().is_none_or(|loaded| {
+            let trust = if loaded.failure.is_some() {
+                RETRY
+            } else {
+                TRUST
+            };
+            loaded.of != stamp || monotonic().duration_since(loaded.at) >= trust
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn digest(token: &str) -> [u8; 32] {
@@ -502,3 +581,5 @@ const LAST_USED: &str = "last-used.json";
 const MAX_BOOK: usize = 1024 * 1024;
 /// How long a digest is trusted without another look into the keychain.
 const TRUST: Duration = Duration::from_secs(10);
+/// How long a failure to read the tokens stands before the next try.
+const RETRY: Duration = Duration::from_secs(1);

@@ -29,5 +29,33 @@ show keys remove Prod --yes
 echo
 echo "# On disk: ciphertext, and what a key is called."
 cat "$HOME"/.lenserfight/keys/*.json
+
+echo
+echo "\$ lf gateway pair --web        # the token goes into the browser"
+token=$("$lf" gateway pair --json | sed 's/.*"token":"\([^"]*\)".*/\1/')
+"$lf" gateway serve --keys-only --port 0 >"$HOME/gateway.log" &
+gateway=$!
+trap 'kill $gateway 2>/dev/null || true; rm -rf "$HOME"' EXIT
+until grep -q listening "$HOME/gateway.log"; do sleep 0.1; done
+echo "\$ lf gateway serve --keys-only --port 0"
+cat "$HOME/gateway.log"
+if command -v curl >/dev/null; then
+    url=$(sed 's/listening on //' "$HOME/gateway.log")
+    ask() { curl -sS -H "Authorization: Bearer $token" -H 'Origin: http://localhost:3000' -H 'Content-Type: application/json' "$@"; }
+    echo "\$ curl -H \"Authorization: Bearer \$TOKEN\" -d '{\"provider\":\"mistral\",…}' $url/keys"
+    added=$(ask -d '{"provider":"mistral","label":"Web","rawKey":"sk-web-0123456789"}' "$url/keys")
+    echo "$added"
+    id=$(echo "$added" | sed 's/.*"id":"\([^"]*\)".*/\1/')
+    echo "\$ curl -X POST … $url/keys/$id/resolve"
+    resolved=$(ask -X POST "$url/keys/$id/resolve")
+    echo "$resolved"
+    test "$resolved" = '{"key":"sk-web-0123456789"}'
+    echo "\$ lf gateway unpair --all"
+    "$lf" gateway unpair --all
+    ask "$url/keys"
+    echo
+else
+    echo "# (curl is not here, so the round trip over HTTP is left out; on Debian: apt-get install curl)"
+fi
 test "$("$lf" keys export anthropic --i-understand 2>/dev/null)" = sk-ant-demo-0123456789
 echo "# The other key still opens. Done."

@@ -228,7 +228,50 @@ fn a_keychain_that_locks_up_later_revokes_nobody_and_lets_nobody_new_in() {
         "it may be right, and cannot be known"
     );
     bus.start_keyring(true);
-    assert_eq!(status(&gateway, &tablet), 200);
+    support::until("another try", || status(&gateway, &tablet) == 200);
+}
+
+#[test]
+fn a_keychain_that_hangs_delays_nobody_who_is_known() {
+    let home = Home::new();
+    let bus = Bus::with_keyring(&home);
+    bus.on(home.bare("keys init")).ok();
+    bus.on(home.bare("gateway pair")).ok();
+    let token = bus.lookup(SERVICE, "web-pair");
+    let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
+    assert_eq!(status(&gateway, &token), 200);
+    // Another pairing, whose token nobody can read now.
+    let book = home.path().join(".lenserfight/gateway/pairings.json");
+    let text = fs::read_to_string(&book).unwrap();
+    fs::write(
+        &book,
+        text.replace(
+            "[{",
+            r#"[{"name":"new","createdAt":null,"expiresAt":null,"sealed":null},{"#,
+        ),
+    )
+    .unwrap();
+    bus.freeze();
+    std::thread::scope(|scope| {
+        let strangers: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| status(&gateway, &"x".repeat(43))))
+            .collect();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let start = std::time::Instant::now();
+        for _ in 0..20 {
+            assert_eq!(status(&gateway, &token), 200);
+        }
+        assert!(
+            start.elapsed() < std::time::Duration::from_secs(2),
+            "{:?}",
+            start.elapsed()
+        );
+        assert!(gateway.is_well());
+        for stranger in strangers {
+            assert_eq!(stranger.join().unwrap(), 503);
+        }
+    });
+    bus.thaw();
 }
 
 #[test]

@@ -96,6 +96,21 @@ impl Bus {
         }
     }
 
+    /// Stops the keyring in its tracks: it keeps its connections and answers nothing.
+    pub fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.keyring.as_ref().unwrap().id()).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal)
+            .unwrap();
+    }
+
     pub fn lock(&self) {
         let method = "org.freedesktop.Secret.Service.Lock";
         let collection = "array:objpath:/org/freedesktop/secrets/collection/login";

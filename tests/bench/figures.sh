@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Figures, each with the command that gives it: bench.sh LF. Nothing here fails by being slow.
+# Figures, each with the command that gives it: figures.sh LF. Nothing here fails by being slow.
 set -euo pipefail
 lf=$(realpath "$1")
 root=$(pwd)
@@ -44,6 +44,36 @@ row "peak memory of list, 100 keys (time -f %M)" "$(LENSERFIGHT_KEYS_DIR=$dir/10
 export LENSERFIGHT_KEYS_DIR=$dir/100
 row "lf keys export" "$(mean_ms 20 "$lf keys export --i-understand bench$(printf %027d 1)") ms"
 row "peak memory of export (time -f %M)" "$(command time -f %M "$lf" keys export --i-understand "bench$(printf %027d 1)" 2>&1 >/dev/null | tail -1) KiB"
+# The gateway, with 10 keys and 8 browsers; each may resolve five at once.
+export LENSERFIGHT_RUNTIME_DIR=$dir/gateway LENSERFIGHT_KEYS_DIR=$dir/gateway/keys
+mkdir -p -m 700 "$LENSERFIGHT_KEYS_DIR"; fill "$LENSERFIGHT_KEYS_DIR" 10
+tokens=(); for n in 1 2 3 4 5 6 7 8; do tokens+=("$("$lf" gateway pair --json --name "b$n" | sed 's/.*"token":"\([^"]*\)".*/\1/')"); done
+"$lf" gateway serve --keys-only --port 0 >"$dir/log" 2>&1 & gateway=$!
+trap 'kill $gateway 2>/dev/null || true; rm -rf "$dir"' EXIT
+until grep -q listening "$dir/log"; do sleep 0.05; done
+url=$(sed 's/listening on //' "$dir/log")
+status() { awk -v name="$1:" '$1 == name { print $2 " KiB" }' "/proc/$gateway/status"; }
+row "gateway, idle (VmRSS)" "$(status VmRSS)"
+load() { wrk -t1 -d3s --latency "${@:2}" | awk -v name="$1" '/99%/ { p99 = $2 } /Requests\/sec/ { printf "%-44s %d requests/s, p99 %s\n", name, $2, p99 }'; }
+for connections in 1 16 64; do
+    load "GET /healthz, $connections connections (wrk -t1)" -c $connections "$url/healthz"
+    load "GET /keys, 10 keys, $connections connections" -c $connections -H "Authorization: Bearer ${tokens[0]}" "$url/keys"
+done
+load "GET /healthz, a connection each" -c 16 -H "Connection: close" "$url/healthz"
+id=$(curl -s -H "Authorization: Bearer ${tokens[0]}" "$url/keys" | sed 's/.*"id":"\([^"]*\)".*/\1/')
+bare=$(cd "$root" && cargo bench --quiet --locked --bench derive 2>/dev/null)
+for token in "${tokens[@]:0:4}"; do for n in 1 2 3 4 5; do
+    curl -s -o /dev/null -w '%{time_total}\n' -X POST -H "Authorization: Bearer $token" "$url/keys/$id/resolve"
+done; done | sort -n >"$dir/times"
+row "bare key derivation (cargo bench)" "$bare ms"
+row "resolve over HTTP, p50 and p99 of 20" "$(awk '{ t[NR] = $1 * 1000 } END { printf "%.2f ms, %.2f ms", t[10], t[20] }' "$dir/times")"
+pids=()
+for token in "${tokens[@]:4:4}"; do for n in 1 2 3 4 5; do
+    curl -s -o /dev/null -X POST -H "Authorization: Bearer $token" "$url/keys/$id/resolve" & pids+=($!)
+done; done; wait "${pids[@]}"
+row "gateway, peak after 20 resolves at once (VmHWM)" "$(status VmHWM)"
+kill "$gateway"; wait "$gateway"; unset LENSERFIGHT_RUNTIME_DIR
+
 mkdir -m 700 "$dir/200"; fill "$dir/200" 200
 all=$(mean_ms 1 "$lf keys doctor") one=$(mean_ms 1 "taskset -c 0 $lf keys doctor")
 row "lf keys doctor, 200 keys, $(nproc) cores" "$all ms"
