@@ -11,8 +11,16 @@ use local_keys::time::Timestamp;
 
 fn main() {
     let passphrase = Secret::new("correct horse battery staple".to_owned());
-    let (provider, label) = (Provider::parse("openai").unwrap(), Label::parse("Bench").unwrap());
-    let meta = KeyMeta { id: KeyId::mint().unwrap(), provider, label, created_at: Timestamp::now() };
+    let (provider, label) = (
+        Provider::parse("openai").unwrap(),
+        Label::parse("Bench").unwrap(),
+    );
+    let meta = KeyMeta {
+        id: KeyId::mint().unwrap(),
+        provider,
+        label,
+        created_at: Timestamp::now(),
+    };
     let envelope = envelope::seal(&passphrase, &Secret::new("sk-bench".to_owned()), meta).unwrap();
     let mut times: Vec<f64> = (0..25)
         .map(|_| {
