@@ -554,3 +554,99 @@ fn full_mode_serves_when_everything_is_there() {
         }
     }
 }
+
+/// Connects from this loopback address.
+fn connect_from(source: &str, gateway: &Gateway) -> Option<TcpStream> {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let source: std::net::SocketAddr = format!("{source}:0").parse().unwrap();
+    bind(&socket, &source).unwrap();
+    connect(&socket, &gateway.address).ok()?;
+    Some(socket.into())
+}
+
+#[test]
+fn on_a_wide_bind_no_peer_has_more_than_half_of_the_places() {
+    let home = Home::new();
+    let gateway = Gateway::run(home.lf("gateway serve --keys-only --port 0 --bind 0.0.0.0"));
+    let busy = |stream: &mut TcpStream| {
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
+            .unwrap()
+    };
+    // Half of the places, taken by one peer with requests that have begun: nothing to evict.
+    let mut greedy: Vec<TcpStream> = (0..32)
+        .filter_map(|_| connect_from("127.0.0.2", &gateway))
+        .collect();
+    greedy.iter_mut().for_each(busy);
+    thread::sleep(Duration::from_millis(300));
+    let mut more = connect_from("127.0.0.2", &gateway).unwrap();
+    more.set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    assert!(
+        matches!(more.read(&mut [0]), Ok(0) | Err(_)),
+        "the 33rd is closed"
+    );
+    // Others are served as if nothing were.
+    for _ in 0..10 {
+        assert!(gateway.is_well());
+    }
+    let mut other = connect_from("127.0.0.3", &gateway).unwrap();
+    other
+        .write_all(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    other.read_to_string(&mut answer).unwrap();
+    assert_eq!(status_of(&answer), 200);
+    // And the greedy one still gets what it asked for.
+    for stream in &mut greedy {
+        stream.write_all(b"Connection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(status_of(&answer), 200);
+    }
+}
+
+#[test]
+fn many_connections_that_are_kept_are_all_answered() {
+    // More than six at once was too much for a thread pool that we know of.
+    let home = Home::new();
+    let gateway = Gateway::start(&home);
+    let mut clients: Vec<Client> = (0..40).map(|_| Client::new(&gateway)).collect();
+    for _ in 0..5 {
+        for client in &mut clients {
+            assert_eq!(client.ask("GET /healthz", &[], "").status, 200);
+        }
+        thread::scope(|scope| {
+            for client in &mut clients {
+                scope.spawn(|| assert_eq!(client.ask("GET /healthz", &[], "").status, 200));
+            }
+        });
+    }
+}
+
+#[test]
+fn a_revoked_token_stops_working_in_the_middle_of_requests() {
+    let home = Home::new();
+    let token = pair(&home, "");
+    let gateway = Gateway::start(&home);
+    let revoked = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = Client::new(&gateway);
+                loop {
+                    let was_revoked = revoked.load(std::sync::atomic::Ordering::SeqCst);
+                    let answer = client.ask("GET /keys", &[("Authorization", &bearer(&token))], "");
+                    assert!(answer.status == 401 || !was_revoked, "{answer:?}");
+                    if was_revoked {
+                        return;
+                    }
+                }
+            });
+        }
+        thread::sleep(Duration::from_millis(100));
+        home.lf("gateway unpair --all").ok();
+        revoked.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+}
