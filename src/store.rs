@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::audit::{self, Event};
 use crate::envelope::{self, Envelope};
 use crate::error::{Error, Result};
 use crate::fs::{Dir, Publish};
@@ -222,6 +223,17 @@ impl Store {
     pub fn resolve(&self, id: &KeyId, passphrase: &Secret) -> Result<Secret> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
         Envelope::parse(&read(&dir, id)?, id)?.open(passphrase)
+    }
+
+    /// Writes an event into the audit log. Without a directory there is none, and nothing to tell.
+    ///
+    /// # Errors
+    /// As [`audit::append`]; for the caller to say, never to fail of.
+    pub fn audit(&self, event: &Event<'_>, now: Timestamp) -> Result<()> {
+        match self.dir()? {
+            Some(dir) => audit::append(&dir, event, now),
+            None => Ok(()),
+        }
     }
 
     /// Reads, changes and publishes a key. The change, which may take two key derivations, is made

@@ -107,16 +107,9 @@ fn a_value_does_not_leave_without_its_line() {
     let second = home.add("openai", "Second", VALUE);
     let before = [&id, &second].map(|id| fs::read(home.file(id)).unwrap());
     let lines_before = lines(&home).len();
-    let kill = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "inject=renameat:signal=SIGKILL:when=2",
-    ];
-    home.lf("keys rotate --all").under(&kill).go();
+    home.lf("keys rotate --all")
+        .inject("renameat:signal=SIGKILL:when=2")
+        .go();
     let changed = [&id, &second]
         .iter()
         .zip(before)

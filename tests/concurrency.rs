@@ -104,16 +104,10 @@ fn a_writer_waits_for_the_lock_and_a_reader_does_not() {
 fn a_holder_that_is_killed_frees_the_lock() {
     let (home, id) = Home::with_key();
     // Stopped by a fault injected at its first fsync, which is under the lock.
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "inject=fsync:signal=SIGKILL:when=1",
-    ];
-    let killed = home.lf(&format!("keys rotate -- {id}")).under(&strace).go();
+    let killed = home
+        .lf(&format!("keys rotate -- {id}"))
+        .inject("fsync:signal=SIGKILL:when=1")
+        .go();
     assert_ne!(killed.status, Some(0));
     assert_eq!(home.names().len(), 2, "its temporary file stays");
     home.lf(&format!("keys rotate -- {id}")).ok();

@@ -281,19 +281,10 @@ fn a_read_only_directory_is_read_and_nothing_more() {
 #[test]
 fn a_file_system_without_exclusive_rename_still_creates_exclusively() {
     let home = Home::new();
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "inject=renameat2:error=EINVAL",
-    ];
     let id = home
         .lf("keys add --provider openai")
         .input(VALUE)
-        .under(&strace)
+        .inject("renameat2:error=EINVAL")
         .ok()
         .out
         .trim_end()
@@ -305,18 +296,9 @@ fn a_file_system_without_exclusive_rename_still_creates_exclusively() {
 #[test]
 fn an_existing_file_is_never_replaced_by_a_new_key() {
     let home = Home::new();
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "inject=renameat2:error=EEXIST",
-    ];
     home.lf("keys add --provider openai")
         .input(VALUE)
-        .under(&strace)
+        .inject("renameat2:error=EEXIST")
         .fails(1, "duplicate_key");
     assert!(home.names().is_empty());
 }
@@ -360,17 +342,8 @@ fn what_is_published_is_synced_first_and_its_directory_after() {
 fn a_failed_sync_leaves_the_old_file() {
     let (home, id) = Home::with_key();
     let before = fs::read(home.file(&id)).unwrap();
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "inject=fsync:error=EIO:when=1",
-    ];
     home.lf("keys rotate Prod")
-        .under(&strace)
+        .inject("fsync:error=EIO:when=1")
         .fails(1, "io_error");
     assert_eq!(fs::read(home.file(&id)).unwrap(), before);
     assert_eq!(home.names().len(), 1);

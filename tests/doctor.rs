@@ -296,17 +296,12 @@ fn the_root_is_looked_at_too() {
 #[test]
 fn no_threads_to_be_had_is_no_reason_to_fail() {
     let (home, id) = Home::with_key();
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "inject=clone,clone3:error=EAGAIN",
-    ];
-    home.lf("keys doctor").under(&strace).ok();
-    home.lf("keys rotate --all").under(&strace).ok();
+    home.lf("keys doctor")
+        .inject("clone,clone3:error=EAGAIN")
+        .ok();
+    home.lf("keys rotate --all")
+        .inject("clone,clone3:error=EAGAIN")
+        .ok();
     assert_eq!(home.value(&id), VALUE);
 }
 

@@ -572,7 +572,7 @@ fn on_a_wide_bind_no_peer_has_more_than_half_of_the_places() {
     let busy = |stream: &mut TcpStream| {
         stream
             .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
-            .unwrap()
+            .unwrap();
     };
     // Half of the places, taken by one peer with requests that have begun: nothing to evict.
     let mut greedy: Vec<TcpStream> = (0..32)

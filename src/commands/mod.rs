@@ -15,7 +15,7 @@ mod update;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use local_keys::audit::{self, Event, Kind};
+use local_keys::audit::{Event, Kind};
 use local_keys::envelope;
 use local_keys::error::{Error, Result};
 use local_keys::host::{self, Environment};
@@ -194,18 +194,13 @@ impl Desk<'_> {
             reason: failure.map(Error::code),
             context: &[("command", command)],
         };
-        let written = match self.store.dir() {
-            Ok(Some(dir)) => audit::append(&dir, &event, Timestamp::now()),
-            Ok(None) => Ok(()),
-            // The command has failed of the same; once is enough.
-            Err(_) if failure.is_some() => Ok(()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = written {
-            self.warn(
-                &format!("this was not written to the audit log: {error}"),
-                &error,
-            );
+        match self.store.audit(&event, Timestamp::now()) {
+            // Where the directory itself is at fault, the command has failed of the same.
+            Err(error) if failure.is_none_or(|failure| failure.code() != error.code()) => {
+                let sentence = format!("this was not written to the audit log: {error}");
+                self.warn(&sentence, &error);
+            }
+            _ => {}
         }
     }
 

@@ -19,7 +19,7 @@ use self::api::{Answer, Api, Body};
 use self::connections::{Connections, PeerLimit, Serve};
 use self::guard::{Denial, Guard, Verdict, with_cors};
 use self::http::{After, Connection, Failure, Reply, Request};
-use crate::audit::{self, Event, Flood, Kind};
+use crate::audit::{Event, Flood, Kind};
 use crate::error::{Error, Result};
 use crate::key::KeyId;
 use crate::time::{Deadline, Timestamp, monotonic};
@@ -179,20 +179,13 @@ impl Gateway {
     }
 
     fn log(&self, kind: Kind, key: Option<&KeyId>, reason: Option<&str>, context: &[(&str, &str)]) {
-        let written = match self.api.store.dir() {
-            Ok(Some(dir)) => audit::append(
-                &dir,
-                &Event {
-                    kind,
-                    key,
-                    reason,
-                    context,
-                },
-                Timestamp::now(),
-            ),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
+        let event = Event {
+            kind,
+            key,
+            reason,
+            context,
         };
+        let written = self.api.store.audit(&event, Timestamp::now());
         if let Err(error) = written {
             (self.warn)(&format!(
                 "an event was not written to the audit log: {error}"

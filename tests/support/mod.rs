@@ -158,6 +158,12 @@ impl Run {
         self
     }
 
+    /// Runs `lf` with a fault that strace injects, such as `fsync:error=EIO:when=1`.
+    pub fn inject(self, fault: &str) -> Run {
+        let fault = format!("inject={fault}");
+        self.under(&["strace", "-f", "-qq", "-o", "/dev/null", "-e", &fault])
+    }
+
     /// Runs `lf` as a user whom file modes bind, if this is root.
     pub fn unprivileged(self) -> Run {
         if rustix::process::geteuid().is_root() {
