@@ -105,18 +105,22 @@ pub fn fix(store: &Store, root: Option<&Path>) -> Result<(Vec<String>, Vec<Error
             Err(error) => failed.push(error),
         }
     }
-    for name in dir
-        .names()?
-        .into_iter()
-        .filter(|name| fs::is_temporary(name))
-    {
-        match dir.remove(&lock, &name) {
-            Ok(true) => done.push(format!(
-                "{} was left behind by a process that was killed; removed",
-                place(&dir, &name)
-            )),
-            Ok(false) => {}
-            Err(error) => failed.push(error),
+    drop(lock);
+    for dir in [Some(dir), state_of(root.as_ref())].into_iter().flatten() {
+        let lock = dir.lock()?;
+        for name in dir
+            .names()?
+            .into_iter()
+            .filter(|name| fs::is_temporary(name))
+        {
+            match dir.remove(&lock, &name) {
+                Ok(true) => done.push(format!(
+                    "{} was left behind by a process that was killed; removed",
+                    place(&dir, &name)
+                )),
+                Ok(false) => {}
+                Err(error) => failed.push(error),
+            }
         }
     }
     Ok((done, failed))
@@ -166,9 +170,27 @@ fn examine_files(dir: &Dir, root: Option<&Dir>) -> Result<Vec<Check>> {
     Ok(modes
         .into_iter()
         .chain(owners)
-        .chain(examine_temporary(dir)?)
+        .chain(examine_all_temporary(dir, root)?)
         .chain(others)
         .collect())
+}
+
+/// The gateway's own directory, if it is there.
+fn state_of(root: Option<&Dir>) -> Option<Dir> {
+    Dir::open(&root?.path().join("gateway")).ok().flatten()
+}
+
+/// Those in the keys directory and in the gateway's.
+fn examine_all_temporary(dir: &Dir, root: Option<&Dir>) -> Result<Vec<Check>> {
+    let mut checks = examine_temporary(dir)?;
+    if let Some(state) = state_of(root) {
+        checks.extend(
+            examine_temporary(&state)?
+                .into_iter()
+                .filter(|check| check.status == Status::Fail),
+        );
+    }
+    Ok(checks)
 }
 
 fn examine_temporary(dir: &Dir) -> Result<Vec<Check>> {

@@ -306,3 +306,129 @@ fn a_book_that_cannot_be_read_lets_nobody_in_and_is_not_overwritten() {
         assert_eq!(fs::read_to_string(&book).unwrap(), garbage);
     }
 }
+
+#[test]
+fn a_change_of_the_pairings_in_the_middle_of_a_request_refuses_nobody() {
+    let home = Home::new();
+    let tokens: Vec<String> = (0..8)
+        .map(|n| pair(&home, &format!("--name p{n}")))
+        .collect();
+    // A gateway that has yet to unseal all of them, which takes a while.
+    let gateway = Gateway::start(&home);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| status(&gateway, &tokens[0]));
+        std::thread::sleep(std::time::Duration::from_millis(150));
+        home.lf("gateway unpair p7").ok();
+        assert_eq!(status(&gateway, &tokens[1]), 200);
+        assert_eq!(first.join().unwrap(), 200);
+        assert_eq!(status(&gateway, &tokens[7]), 401);
+    });
+}
+
+#[test]
+fn revoking_works_while_the_keychain_hangs_and_says_so() {
+    let home = Home::new();
+    let bus = Bus::with_keyring(&home);
+    bus.on(home.bare("keys init")).ok();
+    // The predecessor's, without a book; then one of ours, with one.
+    let legacy = "predecessor-token-of-43-characters-xxxxxxxx";
+    bus.store(
+        &[
+            "service",
+            SERVICE,
+            "account",
+            "web-pair",
+            "xdg:schema",
+            "org.freedesktop.Secret.Generic",
+        ],
+        legacy,
+    );
+    let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
+    assert_eq!(status(&gateway, legacy), 200);
+    bus.freeze();
+    bus.on(home.bare("gateway unpair --all"))
+        .fails(1, "keychain_unavailable");
+    assert_eq!(status(&gateway, legacy), 401);
+    bus.thaw();
+    assert_eq!(
+        status(&gateway, legacy),
+        401,
+        "nor when the keychain is back"
+    );
+    bus.on(home.bare("gateway pair --name tablet")).ok();
+    let tablet = bus.lookup(SERVICE, "tablet");
+    assert_eq!(status(&gateway, &tablet), 200);
+    bus.freeze();
+    let revoked = bus
+        .on(home.bare("gateway unpair tablet"))
+        .fails(1, "keychain_unavailable");
+    assert!(revoked.out.contains("revoked \"tablet\""), "{revoked}");
+    assert_eq!(status(&gateway, &tablet), 401);
+    bus.thaw();
+}
+
+#[test]
+fn a_pairing_that_fails_leaves_the_old_token_alone() {
+    let home = Home::new();
+    let bus = Bus::with_keyring(&home);
+    bus.on(home.bare("keys init")).ok();
+    bus.on(home.bare("gateway pair")).ok();
+    let old = bus.lookup(SERVICE, "web-pair");
+    let book = home.path().join(".lenserfight/gateway/pairings.json");
+    let good = fs::read(&book).unwrap();
+    fs::write(&book, "garbage").unwrap();
+    bus.on(home.bare("gateway pair"))
+        .fails(1, "corrupt_envelope");
+    assert_eq!(bus.lookup(SERVICE, "web-pair"), old);
+    fs::write(&book, good).unwrap();
+    // The last step, the book itself, fails: the keychain gets its old token back.
+    bus.on(home.bare("gateway pair"))
+        .inject("renameat:error=EIO")
+        .fails(1, "io_error");
+    assert_eq!(bus.lookup(SERVICE, "web-pair"), old);
+}
+
+#[test]
+fn what_a_killed_process_left_behind_is_swept_up() {
+    let home = Home::new();
+    pair(&home, "--name kept");
+    let state = home.path().join(".lenserfight/gateway");
+    let names = || {
+        let mut names: Vec<String> = fs::read_dir(&state)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    for fault in ["renameat:signal=SIGKILL", "fsync:signal=SIGKILL:when=1"] {
+        home.lf("gateway pair --name new").inject(fault).go();
+    }
+    assert!(names().len() > before.len(), "{:?}", names());
+    let report = home.lf("keys add --provider openai").input("v").ok();
+    let _ = report;
+    home.lf("keys doctor").fails(3, "checks_failed");
+    home.lf("keys doctor --fix").ok();
+    let token = pair(&home, "--name other");
+    assert_eq!(
+        names().len(),
+        before.len() + 1,
+        "one more envelope, and nothing else: {:?}",
+        names()
+    );
+    assert_eq!(status(&Gateway::start(&home), &token), 200);
+}
+
+#[test]
+fn a_wrong_token_is_a_wrong_token_even_if_another_cannot_be_read() {
+    let home = Home::new();
+    let token = pair(&home, "");
+    let gateway = Gateway::run(
+        home.bare("gateway serve --keys-only --port 0")
+            .env("LENSERFIGHT_KEYS_PASSPHRASE", "another long passphrase"),
+    );
+    assert_eq!(status(&gateway, &"x".repeat(43)), 401);
+    assert_eq!(status(&gateway, &token), 401);
+}

@@ -180,6 +180,11 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
         }),
         "gateway serve" => {
             args.no_operands()?;
+            if args.flag("--keys-only") && args.flag("--tailscale") {
+                return Err(Error::usage(
+                    "--tailscale is about full mode; with --keys-only, --bind takes any address",
+                ));
+            }
             Ok(Command::Serve(ServeOptions {
                 keys_only: args.flag("--keys-only"),
                 tailscale: args.flag("--tailscale"),
@@ -323,6 +328,11 @@ mod tests {
             "keys init x",
             "keys init --yes",
             "keys doctor x",
+            "gateway serve --keys-only --tailscale",
+            "gateway unpair",
+            "gateway unpair a --all",
+            "gateway pair x",
+            "gateway pair --expires never",
             "help nothing",
         ] {
             let error = parsed(line).expect_err(line);

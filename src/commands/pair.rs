@@ -82,25 +82,23 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<()> {
 }
 
 pub(super) fn unpair(desk: &Desk<'_>, name: Option<&Label>) -> Result<()> {
-    let gone = pairings(desk)?.revoke(name)?;
+    let (gone, forgotten) = pairings(desk)?.revoke(name)?;
+    let line = |name: &Label| {
+        format!(
+            "revoked \"{}\"; its token is dead\n",
+            printable(name.as_str())
+        )
+    };
+    host::print(&gone.iter().map(line).collect::<String>())?;
+    // What is left in the keychain is good for nothing any more, but it is there.
+    forgotten?;
     match (gone.is_empty(), name) {
         (true, Some(name)) => Err(Error::PairingNotFound(printable(name.as_str()))),
         (true, None) => {
             host::complain("nothing is paired\n");
             Ok(())
         }
-        (false, _) => {
-            let lines: String = gone
-                .iter()
-                .map(|name| {
-                    format!(
-                        "revoked \"{}\"; its token is dead\n",
-                        printable(name.as_str())
-                    )
-                })
-                .collect();
-            host::print(&lines)
-        }
+        (false, _) => Ok(()),
     }
 }
 

@@ -39,13 +39,16 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     };
     check(&scene, options.keys_only || variables.keys_only)?;
     let gateway = gateway(environment, &root, keychain, hosts, origins)?;
+    if !matches!(Store::at(environment.keys()?).dir(), Ok(Some(_))) {
+        host::complain("lf: note: there are no keys yet, and no audit log until there are\n");
+    }
     host::raise_file_limit();
     let end = host::on_end()
         .map_err(|error| Error::from_io("listen for", Path::new("signals"), error))?;
     let listener = listen(address)?;
     let address = listener.local_addr().unwrap_or(address);
     host::print(&format!("listening on http://{address}\n"))?;
-    gateway.serve(&listener, &end);
+    gateway.serve(listener, &end);
     Ok(())
 }
 

@@ -1,8 +1,9 @@
 //! The connections that are open, and the threads that serve them: one each, reused when idle.
 //!
-//! There are 64 places. When all are taken, the oldest connection that is silent makes room; a
-//! browser's spare socket is worth less than a request. On a wide bind no single peer has more than
-//! half of the places.
+//! There are 64 places. When all are taken, the oldest connection that is silent makes room: a
+//! browser's spare socket is worth less than a request. Where none is silent, the oldest that has been
+//! sending its request for more than a second does; one whose request is being served never. On a wide
+//! bind no single peer has more than half of the places.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Shutdown, TcpStream};
@@ -37,8 +38,17 @@ struct Open {
     id: u64,
     peer: IpAddr,
     stream: Arc<TcpStream>,
-    /// Since when nothing of a request has come; `None` while one is being served.
-    silent_since: Option<Instant>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing of a request has come, or the last answer is on its way out.
+    Silent(Instant),
+    /// A request has begun, and is not complete.
+    Receiving(Instant),
+    /// A request is being served.
+    Serving,
 }
 
 /// How many places one peer may have.
@@ -70,16 +80,16 @@ impl Connections {
             id,
             peer,
             stream: stream.clone(),
-            silent_since: Some(monotonic()),
+            state: State::Silent(monotonic()),
         });
         table.queue.push_back((id, stream));
         if table.queue.len() <= table.idle_threads {
             self.changed.notify_all();
             return;
         }
-        // With as many threads as places, one of them serves a connection that was evicted just now,
-        // and comes for this one next.
-        if table.threads == PLACES {
+        // With more threads than places, some serve connections that were evicted, and come for this
+        // one next.
+        if table.threads == THREADS {
             return;
         }
         table.threads += 1;
@@ -101,14 +111,19 @@ impl Connections {
 
     /// A request has begun on this connection.
     pub fn begun(&self, id: u64) {
-        self.table().set_silent(id, None);
+        self.table().set(id, State::Receiving(monotonic()));
+    }
+
+    /// The request on this connection is complete.
+    pub fn received(&self, id: u64) {
+        self.table().set(id, State::Serving);
     }
 
     /// This connection waits for its next request; `false` if the gateway is ending and it should
     /// not.
     pub fn silent(&self, id: u64) -> bool {
         let mut table = self.table();
-        table.set_silent(id, Some(monotonic()));
+        table.set(id, State::Silent(monotonic()));
         !table.is_ending
     }
 
@@ -122,7 +137,11 @@ impl Connections {
     pub fn end(&self, deadline: Deadline) {
         let mut table = self.table();
         table.is_ending = true;
-        for open in table.open.iter().filter(|open| open.silent_since.is_some()) {
+        for open in table
+            .open
+            .iter()
+            .filter(|open| matches!(open.state, State::Silent(_)))
+        {
             let _ = open.stream.shutdown(Shutdown::Both);
         }
         self.changed.notify_all();
@@ -178,27 +197,36 @@ impl Table {
         self.open.len() < PLACES || self.evict(|_| true)
     }
 
-    /// Closes the oldest silent one of these; its thread notices and goes on to another.
+    /// Closes the one of these that is worth least; its thread notices and goes on to another.
     fn evict(&mut self, of: impl Fn(&Open) -> bool) -> bool {
-        let silent = self.open.iter().enumerate().filter(|(_, open)| of(open));
-        let oldest = silent
-            .filter_map(|(at, open)| open.silent_since.map(|since| (since, at)))
+        let now = monotonic();
+        let worth = |open: &Open| match open.state {
+            State::Silent(since) => Some((0, since)),
+            State::Receiving(since) if now.duration_since(since) >= PATIENCE => Some((1, since)),
+            State::Receiving(_) | State::Serving => None,
+        };
+        let these = self.open.iter().enumerate().filter(|(_, open)| of(open));
+        let least = these
+            .filter_map(|(at, open)| worth(open).map(|worth| (worth, at)))
             .min();
-        let Some((_, at)) = oldest else { return false };
+        let Some((_, at)) = least else { return false };
         let evicted = self.open.remove(at);
         let _ = evicted.stream.shutdown(Shutdown::Both);
         self.queue.retain(|(id, _)| *id != evicted.id);
         true
     }
 
-    fn set_silent(&mut self, id: u64, since: Option<Instant>) {
+    fn set(&mut self, id: u64, state: State) {
         if let Some(open) = self.open.iter_mut().find(|open| open.id == id) {
-            open.silent_since = since;
+            open.state = state;
         }
     }
 }
 
+/// A request that is sent at once takes a few milliseconds.
+const PATIENCE: Duration = Duration::from_secs(1);
 const PLACES: usize = 64;
+const THREADS: usize = 96;
 const IDLE: Duration = Duration::from_secs(10);
 /// A request needs far less; 64 threads of the usual 2 MiB would look like a lot.
 const STACK: usize = 512 * 1024;

@@ -185,6 +185,16 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Does something while the peer's time stands still: it cannot help how long we take.
+    pub fn off_the_clock<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let left = self.deadline.left();
+        let done = work();
+        if let Some(left) = left {
+            self.deadline = Deadline::after(left);
+        }
+        done
+    }
+
     /// Reads the request's body.
     ///
     /// # Errors

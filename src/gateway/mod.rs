@@ -6,7 +6,7 @@ pub mod guard;
 pub mod http;
 pub mod precondition;
 
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,7 +59,7 @@ impl Gateway {
     }
 
     /// Serves until there is something to read on `end`; then finishes what has begun.
-    pub fn serve(self, listener: &TcpListener, end: &UnixStream) {
+    pub fn serve(self, listener: TcpListener, end: &UnixStream) {
         let limit = match listener.local_addr() {
             Ok(address) if address.ip().is_loopback() => PeerLimit::None,
             _ => PeerLimit::Half,
@@ -68,19 +68,24 @@ impl Gateway {
         let (of_gateway, of_connections) = (Arc::clone(&gateway), Arc::clone(&connections));
         let serve: Serve =
             Arc::new(move |id, stream| of_gateway.converse(&of_connections, id, stream));
-        while !is_over(listener, end) {
+        let mut tick = Deadline::after(TICK);
+        while !is_over(&listener, end, tick) {
             match listener.accept() {
                 Ok((stream, peer)) if stream.set_nonblocking(false).is_ok() => {
                     connections.admit(stream, canonical(peer.ip()), limit, &serve);
                 }
                 Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                    gateway.settle(Some(monotonic()));
-                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 // Out of descriptors, or a peer that is gone again: never a reason to end.
                 Err(_) => thread::sleep(BACK_OFF),
             }
+            if tick.left().is_none() {
+                gateway.settle(Some(monotonic()));
+                tick = Deadline::after(TICK);
+            }
         }
+        // Who comes now is refused at once, and need not wait for the others.
+        drop(listener);
         connections.end(Deadline::after(FAREWELL));
         gateway.settle(None);
     }
@@ -94,7 +99,8 @@ impl Gateway {
                 Err(Failure::Gone) => return,
                 Err(Failure::Refused(reply)) => return part(&mut connection, &reply, None),
             };
-            let (reply, body) = survive(|| self.respond(&mut connection, &request));
+            let (reply, body) =
+                survive(|| self.respond(&mut connection, &request, || connections.received(id)));
             let is_kept = match body {
                 Rest::Read => true,
                 Rest::Unread => request.can_be_skipped(),
@@ -110,16 +116,24 @@ impl Gateway {
                     return;
                 }
                 Ok(After::Next) => {}
-                Ok(After::Close) => return connection.linger(),
+                Ok(After::Close) => {
+                    connections.silent(id);
+                    return connection.linger();
+                }
                 Err(_) => return,
             }
         }
     }
 
     /// The guard first, then the body, then the API.
-    fn respond(&self, connection: &mut Connection<'_>, request: &Request) -> (Reply, Rest) {
+    fn respond(
+        &self,
+        connection: &mut Connection<'_>,
+        request: &Request,
+        received: impl FnOnce(),
+    ) -> (Reply, Rest) {
         let now = Timestamp::now();
-        let verdict = self.guard.judge(request, now, monotonic());
+        let verdict = connection.off_the_clock(|| self.guard.judge(request, now, monotonic()));
         let origin = verdict.origin.as_deref();
         let route = match &verdict.outcome {
             Ok(route) => route,
@@ -129,7 +143,10 @@ impl Gateway {
             }
         };
         let bytes = match connection.body(request) {
-            Ok(bytes) => bytes,
+            Ok(bytes) => {
+                received();
+                bytes
+            }
             Err(Failure::Refused(reply)) => return (with_cors(reply, origin), Rest::Broken),
             Err(Failure::Gone) => return (Reply::error(400, "bad_request"), Rest::Broken),
         };
@@ -237,20 +254,25 @@ fn context(verdict: &Verdict) -> Vec<(&str, &str)> {
     [route, origin, pairing].into_iter().flatten().collect()
 }
 
-/// An IPv4 peer of a dual-stack listener is that IPv4 peer.
+/// Who a peer is, as far as places go. An IPv4 peer of a dual-stack listener is that IPv4 peer.
 fn canonical(peer: IpAddr) -> IpAddr {
-    peer.to_canonical()
+    match peer.to_canonical() {
+        // One host has all of a /64 to come from.
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address @ IpAddr::V4(_) => address,
+    }
 }
 
 /// Waits for a connection or the end; now and then for neither.
-fn is_over(listener: &TcpListener, end: &UnixStream) -> bool {
+fn is_over(listener: &TcpListener, end: &UnixStream, tick: Deadline) -> bool {
     let mut events = [
         PollFd::new(listener, PollFlags::IN),
         PollFd::new(end, PollFlags::IN),
     ];
+    let left = tick.left().unwrap_or_default();
     let tick = Timespec {
-        tv_sec: TICK,
-        tv_nsec: 0,
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(0),
+        tv_nsec: left.subsec_nanos().into(),
     };
     match poll(&mut events, Some(&tick)) {
         Ok(_) => !events[1].revents().is_empty(),
@@ -258,7 +280,8 @@ fn is_over(listener: &TcpListener, end: &UnixStream) -> bool {
     }
 }
 
-const TICK: i64 = 30;
+/// How often counts and times of last use are written down.
+const TICK: Duration = Duration::from_secs(15);
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// A request has ten seconds, its answer too, and a key derivation may wait for its turn.
 const FAREWELL: Duration = Duration::from_secs(25);

@@ -14,7 +14,7 @@ use miniserde::{Deserialize, Serialize, json};
 
 use crate::envelope::{self, Envelope};
 use crate::error::{Error, Result};
-use crate::fs::{Dir, Lock, Publish};
+use crate::fs::{self, Dir, Lock, Publish};
 use crate::key::{KeyId, KeyMeta, Label, Provider};
 use crate::keychain::Keychain;
 use crate::passphrase::{self, Sources};
@@ -68,7 +68,8 @@ impl Pairings {
     /// Makes a pairing, or gives the one of this name a new token. The old token is dead with it.
     ///
     /// # Errors
-    /// [`Error::KeychainUnavailable`] if the token can neither be kept in the keychain nor sealed.
+    /// [`Error::KeychainUnavailable`] if the token can neither be kept in the keychain nor sealed;
+    /// the pairing's old token is still good then.
     pub fn pair(
         &self,
         name: &Label,
@@ -77,41 +78,37 @@ impl Pairings {
         now: Timestamp,
     ) -> Result<Secret> {
         let token = rng::token::<32>().map(Secret::new)?;
-        // What can fail for want of a keychain or a passphrase fails before anything is made.
+        let dir = Dir::create(&self.dir)?;
+        let lock = dir.lock()?;
+        let book = self.read(&dir)?.unwrap_or_else(|| self.predecessors());
+        let is_kept = |pairing: &Pairing| pairing.name != *name && others == Others::Keep;
+        let (mut kept, gone): (Vec<Pairing>, Vec<Pairing>) = book.into_iter().partition(is_kept);
+        let before = self.keychain_token(name);
         let sealed = if self.store_in_keychain(name, &token)? {
             None
         } else {
-            Some(self.seal(name, &token, now)?)
+            let envelope = self.seal(name, &token, now)?;
+            let file = sealed_name(&envelope.meta.id);
+            dir.publish(&lock, &file, envelope.print().as_bytes(), Publish::New)?;
+            Some(envelope.meta.id)
         };
-        let dir = Dir::create(&self.dir)?;
-        let lock = dir.lock()?;
-        let (mut kept, gone): (Vec<Pairing>, Vec<Pairing>) = match self.read(&dir)? {
-            Some(book) => book,
-            None => self.predecessors(),
-        }
-        .into_iter()
-        .partition(|pairing| pairing.name != *name && others == Others::Keep);
-        if let Some(envelope) = &sealed {
-            dir.publish(
-                &lock,
-                &sealed_name(&envelope.meta.id),
-                envelope.print().as_bytes(),
-                Publish::New,
-            )?;
-        }
         kept.push(Pairing {
             name: name.clone(),
             created_at: Some(now),
             expires_at,
-            sealed: sealed.map(|envelope| envelope.meta.id),
+            sealed,
         });
-        write(&dir, &lock, &kept)?;
-        for pairing in gone
-            .iter()
-            .filter(|pairing| pairing.name != *name || pairing.sealed.is_some())
-        {
-            self.forget(&dir, &lock, pairing)?;
+        if let Err(error) = write(&dir, &lock, &kept) {
+            // The old token is still the one that the book means.
+            if let Some(before) = before {
+                let _ = self.keychain.store(SERVICE, name.as_str(), &before);
+            }
+            return Err(error);
         }
+        let is_replaced = |pairing: &&Pairing| pairing.name != *name || pairing.sealed.is_some();
+        let gone: Vec<Pairing> = gone.iter().filter(is_replaced).cloned().collect();
+        self.forget(&gone)?;
+        sweep(&dir, &lock, &kept)?;
         Ok(token)
     }
 
@@ -137,36 +134,53 @@ impl Pairings {
     }
 
     /// Revokes the pairing of this name, or all; a running gateway hears of it before its next
-    /// answer. Tells which there were.
+    /// answer. Tells which there were, and what kept a dead token in the keychain, if something did.
     ///
     /// # Errors
-    /// What reading and writing say. [`Error::KeychainUnavailable`] if a token could not be taken out
-    /// of the keychain: it is dead all the same.
-    pub fn revoke(&self, name: Option<&Label>) -> Result<Vec<Label>> {
-        let book = match Dir::open(&self.dir)? {
-            Some(dir) => self.read(&dir)?,
-            None => None,
-        };
-        if book.is_none() && self.predecessors().is_empty() {
-            return Ok(Vec::new());
-        }
+    /// What reading and writing say; nothing is revoked then.
+    pub fn revoke(&self, name: Option<&Label>) -> Result<(Vec<Label>, Result<()>)> {
         let dir = Dir::create(&self.dir)?;
         let lock = dir.lock()?;
-        let book = self.read(&dir)?.unwrap_or_else(|| self.predecessors());
-        let (gone, kept): (Vec<Pairing>, Vec<Pairing>) = book
-            .into_iter()
-            .partition(|pairing| name.is_none_or(|name| pairing.name == *name));
+        let is_gone = |pairing: &Pairing| name.is_none_or(|name| pairing.name == *name);
+        let Some(book) = self.read(&dir)? else {
+            // A keychain that does not answer may have the predecessor's token; with a book that
+            // does not mention it, it is dead.
+            let gone = self
+                .possible_predecessors()
+                .into_iter()
+                .any(|pairing| is_gone(&pairing));
+            if !gone {
+                return Ok((Vec::new(), Ok(())));
+            }
+            let gone: Vec<Label> = self
+                .predecessors()
+                .into_iter()
+                .map(|pairing| pairing.name)
+                .collect();
+            write(&dir, &lock, &[])?;
+            return Ok((
+                gone,
+                self.forget(&self.possible_predecessors()).or_else(|error| {
+                    if self.has_passphrase() {
+                        Ok(())
+                    } else {
+                        Err(error)
+                    }
+                }),
+            ));
+        };
+        let (gone, kept): (Vec<Pairing>, Vec<Pairing>) = book.into_iter().partition(is_gone);
         if gone.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Ok(())));
         }
         // The book first: from here on the token is dead, whatever happens to the rest.
         write(&dir, &lock, &kept)?;
-        let forgotten: Vec<Result<()>> = gone
-            .iter()
-            .map(|pairing| self.forget(&dir, &lock, pairing))
-            .collect();
-        forgotten.into_iter().collect::<Result<()>>()?;
-        Ok(gone.into_iter().map(|pairing| pairing.name).collect())
+        sweep(&dir, &lock, &kept)?;
+        let forgotten = self.forget(&gone);
+        Ok((
+            gone.into_iter().map(|pairing| pairing.name).collect(),
+            forgotten,
+        ))
     }
 
     /// `false` if there is no keychain, but a passphrase to seal under instead.
@@ -197,29 +211,33 @@ impl Pairings {
         )
     }
 
-    /// The token of a pairing; `None` if it has gone.
-    fn token(&self, pairing: &Pairing) -> Result<Option<Secret>> {
-        let Some(id) = &pairing.sealed else {
-            return self.keychain.find(SERVICE, pairing.name.as_str());
-        };
+    /// The token of a pairing whose envelope this is; `None` if it has gone.
+    fn sealed_token(&self, id: &KeyId, passphrase: &Secret) -> Result<Option<Secret>> {
         let Some(dir) = Dir::open(&self.dir)? else {
             return Ok(None);
         };
         let Some(bytes) = dir.read(&sealed_name(id), envelope::MAX_FILE)? else {
             return Ok(None);
         };
-        let master = passphrase::find(&self.sources, &self.keychain)?;
-        Envelope::parse(&bytes, id)?.open(master.secret()).map(Some)
+        Envelope::parse(&bytes, id)?.open(passphrase).map(Some)
     }
 
-    fn forget(&self, dir: &Dir, lock: &Lock, pairing: &Pairing) -> Result<()> {
-        match &pairing.sealed {
-            Some(id) => dir.remove(lock, &sealed_name(id)).map(drop),
-            None => self
-                .keychain
-                .delete(SERVICE, pairing.name.as_str())
-                .map(drop),
-        }
+    fn keychain_token(&self, name: &Label) -> Option<Secret> {
+        let asked = (!self.sources.force).then(|| self.keychain.find(SERVICE, name.as_str()));
+        asked.and_then(|found| found.ok().flatten())
+    }
+
+    /// Takes the tokens of these out of the keychain; a keychain that fails once is not asked again.
+    fn forget(&self, pairings: &[Pairing]) -> Result<()> {
+        let mut kept = pairings.iter().filter(|pairing| pairing.sealed.is_none());
+        kept.try_for_each(|pairing| {
+            let deleted = self.keychain.delete(SERVICE, pairing.name.as_str());
+            deleted.map(drop)
+        })
+    }
+
+    fn has_passphrase(&self) -> bool {
+        matches!(passphrase::from_environment(&self.sources), Ok(Some(_)))
     }
 
     /// The book; `None` if there is none yet.
@@ -246,7 +264,7 @@ impl Pairings {
 
     /// What there is before the first book: the one token that the predecessor keeps in the keychain.
     fn predecessors(&self) -> Vec<Pairing> {
-        let is_kept = |pairing: &Pairing| matches!(self.token(pairing), Ok(Some(_)));
+        let is_kept = |pairing: &Pairing| self.keychain_token(&pairing.name).is_some();
         self.possible_predecessors()
             .into_iter()
             .filter(is_kept)
@@ -278,6 +296,23 @@ fn write(dir: &Dir, lock: &Lock, pairings: &[Pairing]) -> Result<()> {
     )
 }
 
+/// Removes what a process that was killed has left behind: envelopes that no pairing means, and
+/// temporary files.
+fn sweep(dir: &Dir, lock: &Lock, book: &[Pairing]) -> Result<()> {
+    let meant: Vec<String> = book
+        .iter()
+        .filter_map(|pairing| pairing.sealed.as_ref())
+        .map(sealed_name)
+        .collect();
+    for name in dir.names()? {
+        let is_envelope = name.starts_with(SEALED_PREFIX) && name.ends_with(".json");
+        if fs::is_temporary(&name) || (is_envelope && !meant.contains(&name)) {
+            dir.remove(lock, &name)?;
+        }
+    }
+    Ok(())
+}
+
 fn read_used(dir: &Dir) -> Result<HashMap<String, Timestamp>> {
     let bytes = dir.read(LAST_USED, MAX_BOOK)?.unwrap_or_default();
     let uses: Vec<Use> = std::str::from_utf8(&bytes)
@@ -298,7 +333,7 @@ fn without_use(pairings: Vec<Pairing>) -> Vec<(Pairing, Option<Timestamp>)> {
 }
 
 fn sealed_name(id: &KeyId) -> String {
-    format!("bearer-{id}.json")
+    format!("{SEALED_PREFIX}{id}.json")
 }
 
 #[derive(Serialize, Deserialize)]
@@ -356,6 +391,7 @@ pub fn dir(root: &Path) -> PathBuf {
     root.join("gateway")
 }
 const SERVICE: &str = "lenserfight-gateway-bearer";
+const SEALED_PREFIX: &str = "bearer-";
 const BOOK: &str = "pairings.json";
 const LAST_USED: &str = "last-used.json";
 const MAX_BOOK: usize = 1024 * 1024;
