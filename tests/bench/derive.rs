@@ -2,12 +2,18 @@
 //! this process, in milliseconds. `cargo bench --bench derive`
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+use std::alloc::System;
 use std::time::Instant;
 
 use local_keys::envelope;
 use local_keys::key::{KeyId, KeyMeta, Label, Provider};
+use local_keys::memory::Wiping;
 use local_keys::secret::Secret;
 use local_keys::time::Timestamp;
+
+// As in lf itself: wiping the 32 MiB is part of the price.
+#[global_allocator]
+static MEMORY: Wiping<System> = Wiping(System);
 
 fn main() {
     let passphrase = Secret::new("correct horse battery staple".to_owned());
