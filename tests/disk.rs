@@ -311,17 +311,10 @@ fn what_is_published_is_synced_first_and_its_directory_after() {
         ("keys add --provider openai".to_owned(), "renameat2("),
     ] {
         let log = home.path().join("strace.log");
-        let strace = [
-            "strace",
-            "-f",
-            "-qq",
-            "-y",
-            "-o",
-            log.to_str().unwrap(),
-            "-e",
-            "trace=openat,write,fsync,renameat,renameat2,flock",
-        ];
-        home.lf(&command).input(VALUE).under(&strace).ok();
+        home.lf(&command)
+            .input(VALUE)
+            .trace(&log, "openat,write,fsync,renameat,renameat2,flock")
+            .ok();
         let log = fs::read_to_string(&log).unwrap();
         let at = |what: &str, from: usize| {
             log[from..]

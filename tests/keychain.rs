@@ -128,17 +128,8 @@ fn the_environment_and_the_keychain_follow_the_table() {
     );
     forced(bus.on(home.lf("keys export Chain --i-understand"))).fails(1, "decryption_failed");
     let log = home.path().join("strace.log");
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        log.to_str().unwrap(),
-        "-e",
-        "trace=socket,connect",
-    ];
     forced(bus.on(home.lf("keys export Env --i-understand")))
-        .under(&strace)
+        .trace(&log, "socket,connect")
         .ok();
     assert_eq!(fs::read_to_string(&log).unwrap(), "");
     // a file counts as the environment

@@ -195,14 +195,7 @@ fn the_process_hardens_itself_before_it_does_anything() {
     child.wait().unwrap();
     let log = home.path().join("strace.log");
     home.lf("keys list")
-        .under(&[
-            "strace",
-            "-qq",
-            "-o",
-            log.to_str().unwrap(),
-            "-e",
-            "trace=prctl,open,openat,umask,prlimit64",
-        ])
+        .trace(&log, "prctl,open,openat,umask,prlimit64")
         .ok();
     let log = fs::read_to_string(&log).unwrap();
     let at = |what: &str| {

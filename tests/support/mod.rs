@@ -164,6 +164,18 @@ impl Run {
         self.under(&["strace", "-f", "-qq", "-o", "/dev/null", "-e", &fault])
     }
 
+    /// Runs `lf` and writes down these system calls of it.
+    pub fn trace(self, log: &Path, calls: &str) -> Run {
+        let (log, calls) = (log.to_str().unwrap(), format!("trace={calls}"));
+        let traced = self.under(&["strace", "-f", "-qq", "-y", "-o", log, "-e", &calls]);
+        // It does not let its own user look inside; a namespace makes that user root for this once.
+        if rustix::process::geteuid().is_root() {
+            traced
+        } else {
+            traced.under(&["unshare", "-r"])
+        }
+    }
+
     /// Runs `lf` as a user whom file modes bind, if this is root.
     pub fn unprivileged(self) -> Run {
         if rustix::process::geteuid().is_root() {
