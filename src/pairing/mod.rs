@@ -142,45 +142,32 @@ impl Pairings {
         let dir = Dir::create(&self.dir)?;
         let lock = dir.lock()?;
         let is_gone = |pairing: &Pairing| name.is_none_or(|name| pairing.name == *name);
-        let Some(book) = self.read(&dir)? else {
-            // A keychain that does not answer may have the predecessor's token; with a book that
-            // does not mention it, it is dead.
-            let gone = self
-                .possible_predecessors()
-                .into_iter()
-                .any(|pairing| is_gone(&pairing));
-            if !gone {
-                return Ok((Vec::new(), Ok(())));
-            }
-            let gone: Vec<Label> = self
-                .predecessors()
-                .into_iter()
-                .map(|pairing| pairing.name)
-                .collect();
-            write(&dir, &lock, &[])?;
-            return Ok((
-                gone,
-                self.forget(&self.possible_predecessors()).or_else(|error| {
-                    if self.has_passphrase() {
-                        Ok(())
-                    } else {
-                        Err(error)
-                    }
-                }),
-            ));
+        // Without a book there may be the predecessor's token, even if the keychain does not answer;
+        // with a book that does not mention it, it is dead.
+        let (book, is_first) = match self.read(&dir)? {
+            Some(book) => (book, false),
+            None => (self.possible_predecessors(), true),
         };
         let (gone, kept): (Vec<Pairing>, Vec<Pairing>) = book.into_iter().partition(is_gone);
         if gone.is_empty() {
             return Ok((Vec::new(), Ok(())));
         }
+        let was_there =
+            |pairing: &Pairing| !is_first || self.keychain_token(&pairing.name).is_some();
+        let names = gone
+            .iter()
+            .filter(|pairing| was_there(pairing))
+            .map(|pairing| pairing.name.clone())
+            .collect();
         // The book first: from here on the token is dead, whatever happens to the rest.
         write(&dir, &lock, &kept)?;
         sweep(&dir, &lock, &kept)?;
-        let forgotten = self.forget(&gone);
-        Ok((
-            gone.into_iter().map(|pairing| pairing.name).collect(),
-            forgotten,
-        ))
+        let forgotten = match self.forget(&gone) {
+            // A host that never had a keychain has nothing in it.
+            Err(_) if is_first && self.has_passphrase() => Ok(()),
+            forgotten => forgotten,
+        };
+        Ok((names, forgotten))
     }
 
     /// `false` if there is no keychain, but a passphrase to seal under instead.
