@@ -7,13 +7,19 @@ use std::time::{Duration, Instant};
 pub struct Bucket {
     /// When it will be full again: all there is to know, and exact.
     full_at: Instant,
+    /// The latest time that it was told. Threads tell it theirs in any order, and one that is a
+    /// moment late must not be refused for that.
+    latest: Instant,
 }
 
 impl Bucket {
     /// A full bucket.
     #[must_use]
     pub fn full(now: Instant) -> Bucket {
-        Bucket { full_at: now }
+        Bucket {
+            full_at: now,
+            latest: now,
+        }
     }
 
     /// Takes a token.
@@ -21,6 +27,8 @@ impl Bucket {
     /// # Errors
     /// How long it will be until there is one.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let now = self.latest.max(now);
+        self.latest = now;
         let filled = self.full_at.max(now) + PERIOD;
         let wait = filled.duration_since(now).saturating_sub(PERIOD * CAPACITY);
         if wait.is_zero() {
@@ -57,6 +65,17 @@ mod tests {
             Err(Duration::from_millis(500)),
             "a refusal costs nothing"
         );
+    }
+
+    #[test]
+    fn times_that_come_out_of_order_cost_nobody_a_token() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut bucket = Bucket::full(at(10));
+        for millis in [10, 3, 12, 0, 11] {
+            assert_eq!(bucket.take(at(millis)), Ok(()), "{millis}");
+        }
+        assert!(bucket.take(at(12)).is_err());
     }
 
     #[test]
