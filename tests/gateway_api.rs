@@ -564,3 +564,58 @@ fn requests_leave_their_lines_in_the_audit_log() {
     }
     assert!(!log.contains(VALUE) && !log.contains(&web.token), "{log}");
 }
+
+#[test]
+fn every_state_of_the_passphrase_has_its_code() {
+    let home = Home::new();
+    let bus = support::bus::Bus::with_keyring(&home);
+    let id = home.add("openai", "Prod", VALUE);
+    bus.on(home.bare("gateway pair")).ok();
+    let token = bearer(&bus.lookup("lenserfight-gateway-bearer", "web-pair"));
+    let resolve = |gateway: &Gateway| {
+        let line = format!("POST /keys/{id}/resolve");
+        let answer = gateway.ask(&line, &[("Authorization", &token)], "");
+        (answer.status, answer.error().to_owned())
+    };
+    let serve = "gateway serve --keys-only --port 0";
+    let told = |status, code: &str| (status, code.to_owned());
+    let bare = Gateway::run(bus.on(home.bare(serve)));
+    assert_eq!(resolve(&bare), told(503, "passphrase_missing"));
+    let mut entry = vec!["service", "lenserfight-keys", "account", "master"];
+    entry.extend(["xdg:schema", "org.freedesktop.Secret.Generic"]);
+    bus.store(&entry, support::PASSPHRASE);
+    assert_eq!(resolve(&bare).0, 200, "asked for anew at each request");
+    let both = Gateway::run(bus.on(home.lf(serve)));
+    assert_eq!(resolve(&both), told(503, "passphrase_conflict"));
+    bus.lock();
+    assert_eq!(resolve(&bare), told(503, "keychain_unavailable"));
+}
+
+#[test]
+fn what_the_system_forbids_is_a_500_and_a_taken_id_a_409() {
+    let web = Web::new();
+    let add = r#"{"provider":"openai","label":"a","rawKey":"v"}"#;
+    let taken = Gateway::run(
+        web.home
+            .lf("gateway serve --keys-only --port 0")
+            .inject("renameat2:error=EEXIST"),
+    );
+    let token = bearer(&web.token);
+    let headers = [
+        ("Authorization", token.as_str()),
+        ("Content-Type", "application/json"),
+    ];
+    assert_eq!(
+        taken.ask("POST /keys", &headers, add).told(),
+        (409, "duplicate_key")
+    );
+    let id = web.add("Prod");
+    let forbidden = Gateway::run(
+        web.home
+            .lf("gateway serve --keys-only --port 0")
+            .inject("renameat:error=EACCES"),
+    );
+    let answer = forbidden.ask(&format!("PUT /keys/{id}"), &headers, r#"{"label":"b"}"#);
+    assert_eq!(answer.told(), (500, "permission_error"));
+    assert_eq!(web.home.value("Prod"), VALUE);
+}

@@ -12,27 +12,14 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use support::gateway::{Client, Gateway, bearer, pair};
 use support::{Home, VALUE, until};
 
-/// One gateway for all of it: it has to survive the whole list in one process.
-fn gateway() -> &'static Gateway {
-    static GATEWAY: OnceLock<(Gateway, Home)> = OnceLock::new();
-    &GATEWAY
-        .get_or_init(|| {
-            let home = Home::new();
-            (Gateway::start(&home), home)
-        })
-        .0
-}
-
 /// Runs an attack, and looks at the gateway afterwards.
-fn survives(what: &str, attack: impl FnOnce(&Gateway)) {
-    let gateway = gateway();
+fn survives(gateway: &Gateway, what: &str, attack: impl FnOnce(&Gateway)) {
     attack(gateway);
     let start = Instant::now();
     assert!(gateway.is_well(), "{what}");
@@ -57,7 +44,9 @@ fn status_of(answer: &str) -> u16 {
 /// The attacks share one gateway and its 64 places, so they come one after the other.
 #[test]
 fn the_gateway_survives_the_whole_list() {
-    let gateway = gateway();
+    // One process has to survive all of it.
+    let home = Home::new();
+    let gateway = &Gateway::start(&home);
     assert!(gateway.is_well());
     let (_, descriptors, _) = gateway.weight();
     let get = |rest: &str| format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{rest}");
@@ -114,7 +103,7 @@ fn the_gateway_survives_the_whole_list() {
         (get(&"X: y\r\n".repeat(10_000)), 431),
         (get(&format!("X: {}\r\n\r\n", "y".repeat(20_000))), 431),
     ] {
-        survives(&bytes[..bytes.len().min(60)], |gateway| {
+        survives(gateway, &bytes[..bytes.len().min(60)], |gateway| {
             let mut stream = gateway.connect();
             let _ = stream.write_all(bytes.as_bytes());
             if expected == 0 {
@@ -126,7 +115,7 @@ fn the_gateway_survives_the_whole_list() {
         });
     }
 
-    survives("an endless request line of 64 MiB", |gateway| {
+    survives(gateway, "an endless request line of 64 MiB", |gateway| {
         let mut stream = gateway.connect();
         let chunk = vec![b'a'; 1 << 20];
         let _ = stream.write_all(b"GET /");
@@ -136,22 +125,27 @@ fn the_gateway_survives_the_whole_list() {
         assert!(sent < 64, "it hangs up long before that");
     });
 
-    survives("HTTP/2.0 fifty times", |gateway| {
+    survives(gateway, "HTTP/2.0 fifty times", |gateway| {
         for _ in 0..50 {
             gateway.raw(b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n");
         }
     });
 
-    survives("requests cut off by a reset, 400 times", |gateway| {
-        for _ in 0..400 {
-            let mut stream = gateway.connect();
-            let _ = stream.write_all(get("\r\n").as_bytes());
-            // Closing with the answer unread makes the kernel send a reset.
-            drop(stream);
-        }
-    });
+    survives(
+        gateway,
+        "requests cut off by a reset, 400 times",
+        |gateway| {
+            for _ in 0..400 {
+                let mut stream = gateway.connect();
+                let _ = stream.write_all(get("\r\n").as_bytes());
+                // Closing with the answer unread makes the kernel send a reset.
+                drop(stream);
+            }
+        },
+    );
 
     survives(
+        gateway,
         "a thousand pipelined requests and nobody who reads",
         |gateway| {
             let mut stream = gateway.connect();
@@ -167,7 +161,7 @@ fn the_gateway_survives_the_whole_list() {
         },
     );
 
-    survives("random bytes", |gateway| {
+    survives(gateway, "random bytes", |gateway| {
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
         for _ in 0..200 {
             let mut bytes = Vec::new();
@@ -185,7 +179,7 @@ fn the_gateway_survives_the_whole_list() {
         }
     });
 
-    survives("200 silent connections", |gateway| {
+    survives(gateway, "200 silent connections", |gateway| {
         let idle: Vec<TcpStream> = (0..200).map(|_| gateway.connect()).collect();
         let start = Instant::now();
         for _ in 0..20 {
@@ -198,6 +192,7 @@ fn the_gateway_survives_the_whole_list() {
     });
 
     survives(
+        gateway,
         "64 clients that are stuck in the middle of a head",
         |gateway| {
             let stuck: Vec<TcpStream> = (0..60)
