@@ -93,8 +93,6 @@ pub fn fix(store: &Store, root: Option<&Path>) -> Result<(Vec<String>, Vec<Error
     let Some(dir) = store.dir()? else {
         return Ok((done, failed));
     };
-    // Whoever publishes holds the lock while its temporary file is there: under it, all are stale.
-    let lock = dir.lock()?;
     let root = root.and_then(|root| Dir::open(root).ok().flatten());
     for (dir, name, mode) in loose(&dir, root.as_ref())? {
         match dir.tighten(&name) {
@@ -105,8 +103,8 @@ pub fn fix(store: &Store, root: Option<&Path>) -> Result<(Vec<String>, Vec<Error
             Err(error) => failed.push(error),
         }
     }
-    drop(lock);
     for dir in [Some(dir), state_of(root.as_ref())].into_iter().flatten() {
+        // Whoever publishes holds the lock while its temporary file is there: under it, all are stale.
         let lock = dir.lock()?;
         for name in dir
             .names()?

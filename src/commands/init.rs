@@ -148,15 +148,14 @@ fn settle(desk: &Desk<'_>, seen: &Seen, new: &Secret) -> Result<()> {
     let dir = Dir::create(desk.store.path())?;
     let _lock = dir.lock()?;
     let kept = passphrase::from_keychain(&desk.keychain)?;
-    let is_same = Seen {
+    let now = Seen {
         kept,
         ..Seen::now(desk, Warn::No)?
-    }
-    .is_same(seen);
-    match (is_same, &seen.kept) {
-        (true, _) => passphrase::keep(&desk.keychain, new),
-        (false, None) if passphrase::from_keychain(&desk.keychain)?.is_some() => Err(configured()),
-        (false, _) => Err(Error::Refused {
+    };
+    match (now.is_same(seen), &seen.kept, &now.kept) {
+        (true, _, _) => passphrase::keep(&desk.keychain, new),
+        (false, None, Some(_)) => Err(configured()),
+        (false, _, _) => Err(Error::Refused {
             sentence: "the keys or the keychain were changed by somebody else meanwhile; nothing was changed here".to_owned(),
             hint: "lf keys list, and then the same command again".to_owned(),
         }),

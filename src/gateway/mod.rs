@@ -97,7 +97,12 @@ impl Gateway {
             let mut request = match connection.request(|| connections.begun(id)) {
                 Ok(request) => request,
                 Err(Failure::Gone) => return,
-                Err(Failure::Refused(reply)) => return part(&mut connection, &reply, None),
+                Err(Failure::Refused(reply)) => {
+                    if connection.answer(&reply, None).is_ok() {
+                        connection.linger();
+                    }
+                    return;
+                }
             };
             let (reply, body) =
                 survive(|| self.respond(&mut connection, &request, || connections.received(id)));
@@ -236,12 +241,6 @@ enum Rest {
 fn survive(work: impl FnOnce() -> (Reply, Rest)) -> (Reply, Rest) {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| (Reply::error(500, "internal_error"), Rest::Broken))
-}
-
-fn part(connection: &mut Connection<'_>, reply: &Reply, to: Option<&Request>) {
-    if connection.answer(reply, to).is_ok() {
-        connection.linger();
-    }
 }
 
 fn context(verdict: &Verdict) -> Vec<(&str, &str)> {
