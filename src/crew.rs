@@ -6,13 +6,14 @@ use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 use std::thread;
 
 /// The results in the items' order. `done` hears on the calling thread how many are finished. Where
-/// no thread can be had, the calling thread does the work.
+/// a thread gains nothing, or none can be had, the calling thread does the work.
 pub fn each<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
     mut done: impl FnMut(usize),
 ) -> Vec<R> {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let hands = thread::available_parallelism().map_or(1, NonZero::get);
+    let hands = hands.min(items.len());
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
     let mut results: Vec<(usize, R)> = Vec::with_capacity(items.len());
@@ -21,7 +22,7 @@ pub fn each<T: Sync, R: Send>(
         items.get(at).map(|item| (at, work(item)))
     };
     thread::scope(|scope| {
-        for _ in 0..cores.min(items.len()) {
+        for _ in 0..if hands > 1 { hands } else { 0 } {
             let (draw, sender) = (&draw, sender.clone());
             // The receiver outlives this scope, so there is always somebody to take a result.
             let job = move || while draw().is_some_and(|result| sender.send(result).is_ok()) {};
