@@ -55,6 +55,17 @@ pub enum Error {
     PassphraseMissing,
     /// Both the keychain and the environment have a passphrase.
     PassphraseConflict,
+    /// Not the lines of a recovery sheet; what is wrong with them.
+    InvalidSheet(String),
+    /// Not a backup that can be restored.
+    CorruptBackup {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A change of the master passphrase waits for the new one.
+    RekeyPending,
     /// The passphrase cannot be used; why.
     PassphraseInvalid(String),
     /// The OS keychain did not do what it was asked; what was tried, and what came of it.
@@ -144,6 +155,9 @@ impl Error {
             Error::DecryptionFailed(_) => "decryption_failed",
             Error::PassphraseMissing => "passphrase_missing",
             Error::PassphraseConflict => "passphrase_conflict",
+            Error::InvalidSheet(_) => "invalid_sheet",
+            Error::CorruptBackup { .. } => "corrupt_backup",
+            Error::RekeyPending => "rekey_pending",
             Error::PassphraseInvalid(_) => "passphrase_invalid",
             Error::KeychainUnavailable(_) => "keychain_unavailable",
             Error::AlreadyConfigured(_) => "already_configured",
@@ -176,7 +190,9 @@ impl Error {
             | Error::EmptyKey
             | Error::KeyTooLarge
             | Error::AmbiguousKey { .. }
+            | Error::InvalidSheet(_)
             | Error::PassphraseConflict
+            | Error::RekeyPending
             | Error::PassphraseInvalid(_)
             | Error::AlreadyConfigured(_)
             | Error::Refused { .. }
@@ -186,6 +202,7 @@ impl Error {
             Error::KeyNotFound(_)
             | Error::DuplicateKey(_)
             | Error::CorruptEnvelope { .. }
+            | Error::CorruptBackup { .. }
             | Error::DecryptionFailed(_)
             | Error::PassphraseMissing
             | Error::KeychainUnavailable(_)
@@ -210,13 +227,17 @@ impl Error {
             | Error::InvalidProvider(_)
             | Error::InvalidLabel(_)
             | Error::InvalidKey
+            | Error::InvalidSheet(_)
             | Error::EmptyKey
             | Error::KeyTooLarge => 400,
             Error::KeyNotFound(_) | Error::PairingNotFound(_) => 404,
             Error::AmbiguousKey { .. } | Error::DuplicateKey(_) => 409,
-            Error::CorruptEnvelope { .. } | Error::DecryptionFailed(_) => 422,
+            Error::CorruptEnvelope { .. }
+            | Error::CorruptBackup { .. }
+            | Error::DecryptionFailed(_) => 422,
             Error::PassphraseMissing
             | Error::PassphraseConflict
+            | Error::RekeyPending
             | Error::PassphraseInvalid(_)
             | Error::KeychainUnavailable(_)
             | Error::StoreBusy(_) => 503,
@@ -248,6 +269,9 @@ impl Error {
             Error::CorruptEnvelope { .. } | Error::DecryptionFailed(_) => "lf keys doctor",
             Error::PassphraseMissing => "lf keys init",
             Error::PassphraseInvalid(_) => "lf keys init --help",
+            Error::RekeyPending => {
+                "give lf the new passphrase where the old one is now, or drop the change: lf keys rekey --undo"
+            }
             Error::PassphraseConflict => {
                 "unset LENSERFIGHT_KEYS_PASSPHRASE (and its _FILE) to use the keychain's, \
                  or set LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1 to use the environment's"
@@ -264,6 +288,8 @@ impl Error {
             Error::Refused { hint, .. } => return Some(hint.clone()),
             Error::InvalidLabel(_)
             | Error::InvalidKey
+            | Error::InvalidSheet(_)
+            | Error::CorruptBackup { .. }
             | Error::EmptyKey
             | Error::KeyTooLarge
             | Error::DuplicateKey(_)
@@ -337,6 +363,13 @@ impl fmt::Display for Error {
             ),
             Error::PassphraseMissing => f.write_str(
                 "no master passphrase: the keychain has none, and neither LENSERFIGHT_KEYS_PASSPHRASE nor its _FILE is set",
+            ),
+            Error::InvalidSheet(reason) => write!(f, "these are not the lines of a recovery sheet: {reason}"),
+            Error::CorruptBackup { file, reason } => {
+                write!(f, "{} cannot be restored: {reason}", file.display())
+            }
+            Error::RekeyPending => f.write_str(
+                "a change of the master passphrase waits for the new one, and until then nothing is encrypted under the old one",
             ),
             Error::PassphraseConflict => {
                 f.write_str("both the keychain and the environment have a master passphrase; lf does not choose between them")

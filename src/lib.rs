@@ -9,7 +9,7 @@
 //! let store = Store::at(environment.keys()?);
 //! let keychain = Keychain::new(environment.bus.clone(), Patience::SHORT);
 //! let master = local_keys::passphrase::find(&environment.passphrase, &keychain)?;
-//! let value = store.resolve(&store.select("Prod")?, master.secret())?;
+//! let value = store.resolve(&store.select("Prod")?, &master)?;
 //! assert!(value.expose().starts_with("sk-"));
 //! # Ok::<(), local_keys::error::Error>(())
 //! ```
@@ -22,10 +22,12 @@ pub mod memory;
 pub mod secret;
 pub mod time;
 
+pub mod archive;
 pub mod bucket;
 pub mod crew;
 pub mod origin;
 pub mod rng;
+pub mod sheet;
 
 pub mod key;
 
@@ -33,14 +35,18 @@ pub mod fs;
 
 pub mod audit;
 pub mod envelope;
+pub mod predecessor;
 
 pub mod keychain;
+pub mod staging;
 
 pub mod passphrase;
 
 pub mod store;
 
 pub mod pairing;
+
+pub mod rekey;
 
 pub mod doctor;
 

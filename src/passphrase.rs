@@ -190,15 +190,43 @@ pub fn mint() -> Result<Secret> {
 /// # Errors
 /// [`Error::KeychainUnavailable`], also when something else comes back.
 pub fn keep(keychain: &Keychain, passphrase: &Secret) -> Result<()> {
+    keep_as(ACCOUNT, keychain, passphrase)
+}
+
+/// As [`keep`], beside the one that is in use.
+///
+/// # Errors
+/// As [`keep`].
+pub fn keep_next(keychain: &Keychain, passphrase: &Secret) -> Result<()> {
+    keep_as(NEXT, keychain, passphrase)
+}
+
+/// What [`keep_next`] has put there.
+///
+/// # Errors
+/// [`Error::KeychainUnavailable`].
+pub fn next(keychain: &Keychain) -> Result<Option<Secret>> {
+    keychain.find(SERVICE, NEXT)
+}
+
+/// Takes that away.
+///
+/// # Errors
+/// [`Error::KeychainUnavailable`].
+pub fn forget_next(keychain: &Keychain) -> Result<()> {
+    keychain.delete(SERVICE, NEXT).map(drop)
+}
+
+fn keep_as(account: &str, keychain: &Keychain, passphrase: &Secret) -> Result<()> {
     keychain
-        .store(SERVICE, ACCOUNT, passphrase)
+        .store(SERVICE, account, passphrase)
         .map_err(|error| match error {
             Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
                 "{reason}; lf keys doctor tells whether it took the passphrase all the same"
             )),
             error => error,
         })?;
-    match keychain.find(SERVICE, ACCOUNT)? {
+    match keychain.find(SERVICE, account)? {
         Some(kept) if kept.expose() == passphrase.expose() => Ok(()),
         Some(_) | None => Err(Error::KeychainUnavailable(
             "the keychain took the passphrase, but gives back something else".to_owned(),
@@ -259,5 +287,6 @@ fn twice(one: &str, other: &str) -> Error {
 
 const SERVICE: &str = "lenserfight-keys";
 const ACCOUNT: &str = "master";
+const NEXT: &str = "master.next";
 /// Bytes; a passphrase is far smaller, and /dev/zero is not one.
 const MAX: usize = 64 * 1024;

@@ -12,6 +12,7 @@ use crate::fs::{Dir, Publish};
 use crate::key::{KeyId, KeyMeta, Label, Provider};
 use crate::passphrase::Master;
 use crate::secret::{Secret, shown};
+use crate::staging;
 use crate::time::Timestamp;
 
 /// A store of keys, by its path. Nothing is opened before it is needed and nothing is kept open, so
@@ -19,6 +20,15 @@ use crate::time::Timestamp;
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
+}
+
+/// A key's file as it is.
+#[derive(Clone, Debug)]
+pub struct Copy {
+    /// Whose it is.
+    pub id: KeyId,
+    /// A well-formed envelope.
+    pub bytes: Vec<u8>,
 }
 
 /// What [`Store::list`] found.
@@ -141,6 +151,9 @@ impl Store {
         let mut envelope = envelope::seal(master.secret(), value, meta)?;
         let dir = Dir::create(&self.path)?;
         let lock = dir.lock()?;
+        if staging::ready(&dir)?.is_some() {
+            return Err(Error::RekeyPending);
+        }
         if let Some(passphrase) = master.replaced()? {
             envelope = envelope::seal(&passphrase, value, envelope.meta)?;
         }
@@ -154,14 +167,10 @@ impl Store {
     /// # Errors
     /// [`Error::KeyNotFound`], [`Error::CorruptEnvelope`], and as [`Dir::publish`].
     pub fn relabel(&self, id: &KeyId, label: &Label) -> Result<KeyMeta> {
-        self.edit(
-            id,
-            || Ok(None),
-            |mut envelope, _| {
-                envelope.meta.label = label.clone();
-                Ok(envelope)
-            },
-        )
+        self.edit(id, None, |mut envelope, _| {
+            envelope.meta.label = label.clone();
+            Ok(envelope)
+        })
     }
 
     /// Gives a key a new value, and a new label if there is one.
@@ -175,16 +184,12 @@ impl Store {
         label: Option<&Label>,
         master: &Master<'_>,
     ) -> Result<KeyMeta> {
-        self.edit(
-            id,
-            || master.replaced(),
-            |mut envelope, replaced| {
-                if let Some(label) = label {
-                    envelope.meta.label = label.clone();
-                }
-                envelope::seal(replaced.unwrap_or(master.secret()), value, envelope.meta)
-            },
-        )
+        self.edit(id, Some(master), |mut envelope, replaced| {
+            if let Some(label) = label {
+                envelope.meta.label = label.clone();
+            }
+            envelope::seal(replaced.unwrap_or(master.secret()), value, envelope.meta)
+        })
     }
 
     /// Re-encrypts a key's value, as it is, under a fresh salt and IV.
@@ -192,14 +197,10 @@ impl Store {
     /// # Errors
     /// As [`Store::replace`] and [`Envelope::open`].
     pub fn rotate(&self, id: &KeyId, master: &Master<'_>) -> Result<KeyMeta> {
-        self.edit(
-            id,
-            || master.replaced(),
-            |envelope, replaced| {
-                let passphrase = replaced.unwrap_or(master.secret());
-                envelope::seal(passphrase, &envelope.open(passphrase)?, envelope.meta)
-            },
-        )
+        self.edit(id, Some(master), |envelope, replaced| {
+            let passphrase = replaced.unwrap_or(master.secret());
+            envelope::seal(passphrase, &envelope.open(passphrase)?, envelope.meta)
+        })
     }
 
     /// Removes a key's file, readable or not.
@@ -209,20 +210,88 @@ impl Store {
     pub fn remove(&self, id: &KeyId) -> Result<()> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
         let lock = dir.lock()?;
-        if dir.remove(&lock, &id.file_name())? {
-            Ok(())
-        } else {
-            Err(missing(id))
+        let was_there = dir.remove(&lock, &id.file_name())?;
+        if let Some(waiting) = staging::ready(&dir)? {
+            waiting.remove(&lock, &id.file_name())?;
         }
+        if was_there { Ok(()) } else { Err(missing(id)) }
     }
 
     /// Decrypts a key's value.
     ///
     /// # Errors
     /// [`Error::KeyNotFound`], [`Error::CorruptEnvelope`], [`Error::DecryptionFailed`].
-    pub fn resolve(&self, id: &KeyId, passphrase: &Secret) -> Result<Secret> {
+    pub fn resolve(&self, id: &KeyId, master: &Master<'_>) -> Result<Secret> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
-        Envelope::parse(&read(&dir, id)?, id)?.open(passphrase)
+        let open = |passphrase: &Secret| staging::open(&dir, &id.file_name(), id, passphrase);
+        let value = match open(master.secret()) {
+            // The passphrase may have been replaced since it was fetched.
+            Err(Error::DecryptionFailed(shut)) => match master.replaced() {
+                Ok(Some(passphrase)) => open(&passphrase),
+                Ok(None) | Err(_) => Err(Error::DecryptionFailed(shut)),
+            },
+            opened => opened,
+        };
+        value?.ok_or_else(|| missing(id))
+    }
+
+    /// Every readable key's file as it is at one moment, by id; and what is not readable.
+    ///
+    /// # Errors
+    /// As [`Dir::lock`] and [`Dir::names`].
+    pub fn copy(&self) -> Result<(Vec<Copy>, Vec<Unreadable>)> {
+        let (mut copies, mut unreadable) = (Vec::new(), Vec::new());
+        if let Some(dir) = self.dir()? {
+            let _lock = dir.lock()?;
+            for (name, read) in envelopes(&dir)? {
+                let Some(id) = KeyId::from_file_name(&name) else {
+                    continue; // not a key, whatever it is
+                };
+                match read.and_then(|envelope| envelope.map(|_| read_file(&dir, &id)).transpose()) {
+                    Ok(Some(bytes)) => copies.push(Copy { id, bytes }),
+                    Ok(None) => {}
+                    Err(error) => unreadable.push(Unreadable { name, error }),
+                }
+            }
+        }
+        copies.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok((copies, unreadable))
+    }
+
+    /// Publishes these files, unless one of the keys is another one by now than in `before`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], with nothing changed; as [`Dir::publish`], and then the same again does
+    /// the rest.
+    pub fn restore(&self, copies: &[Copy], before: &[Copy]) -> Result<()> {
+        let dir = Dir::create(&self.path)?;
+        let lock = dir.lock()?;
+        if staging::ready(&dir)?.is_some() {
+            return Err(Error::RekeyPending);
+        }
+        for copy in copies {
+            let here = before.iter().find(|here| here.id == copy.id);
+            let now = dir.read(&copy.id.file_name(), envelope::MAX_FILE)?;
+            // What was damaged may be replaced.
+            let now = now.filter(|bytes| Envelope::parse(bytes, &copy.id).is_ok());
+            if now.as_ref() != here.map(|here| &here.bytes) {
+                return Err(Error::Refused {
+                    sentence: format!(
+                        "{} was changed by somebody else meanwhile; nothing was restored",
+                        copy.id
+                    ),
+                    hint: "the same command again".to_owned(),
+                });
+            }
+        }
+        copies.iter().try_for_each(|copy| {
+            dir.publish(
+                &lock,
+                &copy.id.file_name(),
+                &copy.bytes,
+                Publish::Replacement,
+            )
+        })
     }
 
     /// Writes an event into the audit log. Without a directory there is none, and nothing to tell.
@@ -236,30 +305,46 @@ impl Store {
         }
     }
 
-    /// Reads, changes and publishes a key. The change, which may take two key derivations, is made
-    /// before the lock is taken; if the file or the passphrase is another one under it, it is made
-    /// again.
+    /// Reads, changes and publishes a key, also where it waits under the next passphrase. The change,
+    /// which may take two key derivations, is made before the lock is taken; if the file or the
+    /// passphrase is another one under it, it is made again. Without `master` it needs no passphrase.
     fn edit(
         &self,
         id: &KeyId,
-        replaced: impl Fn() -> Result<Option<Secret>>,
+        master: Option<&Master<'_>>,
         change: impl Fn(Envelope, Option<&Secret>) -> Result<Envelope>,
     ) -> Result<KeyMeta> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
-        let before = read(&dir, id)?;
+        let before = read_file(&dir, id)?;
         let mut changed = change(Envelope::parse(&before, id)?, None)?;
         let lock = dir.lock()?;
-        let (current, passphrase) = (read(&dir, id)?, replaced()?);
+        let waiting = staging::ready(&dir)?;
+        let passphrase = match (master, &waiting) {
+            // Nobody here knows the passphrase that it would have to wait under.
+            (Some(_), Some(_)) => return Err(Error::RekeyPending),
+            (Some(master), None) => master.replaced()?,
+            (None, _) => None,
+        };
+        let current = read_file(&dir, id)?;
         if current != before || passphrase.is_some() {
             changed = change(Envelope::parse(&current, id)?, passphrase.as_ref())?;
         }
-        let file = id.file_name();
-        dir.publish(
-            &lock,
-            &file,
-            changed.print().as_bytes(),
-            Publish::Replacement,
-        )?;
+        let publish = |dir: &Dir, envelope: &Envelope| {
+            let text = envelope.print();
+            dir.publish(
+                &lock,
+                &id.file_name(),
+                text.as_bytes(),
+                Publish::Replacement,
+            )
+        };
+        if let Some(waiting) = waiting {
+            let next = waiting.read(&id.file_name(), envelope::MAX_FILE)?;
+            if let Some(bytes) = next {
+                publish(&waiting, &change(Envelope::parse(&bytes, id)?, None)?)?;
+            }
+        }
+        publish(&dir, &changed)?;
         Ok(changed.meta)
     }
 }
@@ -288,7 +373,7 @@ pub fn envelopes(dir: &Dir) -> Result<impl Iterator<Item = (String, Result<Optio
     }))
 }
 
-fn read(dir: &Dir, id: &KeyId) -> Result<Vec<u8>> {
+fn read_file(dir: &Dir, id: &KeyId) -> Result<Vec<u8>> {
     dir.read(&id.file_name(), envelope::MAX_FILE)?
         .ok_or_else(|| missing(id))
 }

@@ -21,6 +21,12 @@ impl Timestamp {
         )
     }
 
+    /// Whole seconds since 1970.
+    #[must_use]
+    pub fn seconds(self) -> u64 {
+        self.0 / 1000
+    }
+
     /// This much later; the last moment there is, if need be.
     #[must_use]
     pub fn after(self, span: Duration) -> Timestamp {

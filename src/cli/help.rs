@@ -294,6 +294,123 @@ pub(super) const PAGES: &[Page] = &[
         notes: ID,
     },
     Page {
+        name: "keys backup",
+        summary: "Writes all keys, encrypted as they are, into one file (plain tar); needs no passphrase.",
+        synopsis: "FILE [--force]",
+        examples: &[
+            (
+                "lf keys backup keys-2026-11-22.tar",
+                "every key, and their SHA256SUMS",
+            ),
+            (
+                "tar tvf keys-2026-11-22.tar",
+                "what is in it; nothing but ciphertext, labels and times",
+            ),
+        ],
+        flags: &[("--force", "overwrite FILE if it exists")],
+        notes: "It opens with the master passphrase of the day; keep a recovery sheet with it. Pairings are not in it.",
+    },
+    Page {
+        name: "keys restore",
+        summary: "Puts the keys of a backup back; never over one that is here and not the same, unless told.",
+        synopsis: "FILE [--missing | --force]",
+        examples: &[
+            ("lf keys restore keys-2026-11-22.tar", "all of them"),
+            (
+                "lf keys restore keys-2026-11-22.tar --missing",
+                "those that are not here any more",
+            ),
+        ],
+        flags: &[
+            ("--missing", "leave keys that are here as they are"),
+            ("--force", "put the backup's keys in place of those here"),
+        ],
+        notes: "Keys that do not open with the present master passphrase are not put among others that do.",
+    },
+    Page {
+        name: "keys recovery",
+        summary: "The master passphrase as a sheet to print, and back from it.",
+        synopsis: "COMMAND [--help]",
+        examples: &[
+            (
+                "lf keys recovery export --i-understand | lpr",
+                "prints the sheet",
+            ),
+            (
+                "lf keys recovery import",
+                "asks for its lines, on this or another machine",
+            ),
+        ],
+        flags: &[],
+        notes: "The sheet and a copy of the keys directory, or a backup, are all that it takes to get every key back.",
+    },
+    Page {
+        name: "keys recovery export",
+        summary: "Writes the master passphrase to standard output, as a sheet to keep on paper.",
+        synopsis: "--i-understand",
+        examples: &[(
+            "lf keys recovery export --i-understand | lpr",
+            "in groups, with checks that catch a mistyped character",
+        )],
+        flags: &[("--i-understand", "yes, in the clear")],
+        notes: "A change of the master passphrase (lf keys rekey) makes older sheets useless.",
+    },
+    Page {
+        name: "keys recovery import",
+        summary: "Takes the master passphrase from a sheet; into the keychain, once it opens what is here.",
+        synopsis: "",
+        examples: &[
+            (
+                "lf keys recovery import",
+                "asks for the lines of the sheet, one by one",
+            ),
+            ("lf keys recovery import < sheet", "takes them from a file"),
+        ],
+        flags: &[],
+        notes: "Copy the keys directory first, or lf keys restore FILE.",
+    },
+    Page {
+        name: "keys adopt",
+        summary: "Takes over what the Node-based predecessor left in the clear: into the keychain, off the disk.",
+        synopsis: "",
+        examples: &[(
+            "lf keys adopt",
+            "its master passphrase, and the token of its paired browser",
+        )],
+        flags: &[],
+        notes: "The files go only once the passphrase has opened keys and the keychain has given it back. Overwriting\ncannot reach what snapshots, journals and flash disks keep: lf keys rekey makes that worthless.",
+    },
+    Page {
+        name: "keys rekey",
+        summary: "Re-encrypts every key, and the gateway's sealed tokens, under a new master passphrase.",
+        synopsis: "[--passphrase-stdin | --finish | --undo]",
+        examples: &[
+            (
+                "lf keys rekey",
+                "a new random passphrase, in the keychain; nobody needs to know it",
+            ),
+            (
+                "lf keys rekey --passphrase-stdin < new",
+                "one of your own, of 16 or more characters",
+            ),
+        ],
+        flags: &[
+            (
+                "--passphrase-stdin",
+                "take the new passphrase from standard input",
+            ),
+            (
+                "--finish",
+                "finish or undo a change that was cut short; nothing else",
+            ),
+            (
+                "--undo",
+                "drop a change that still waits for its passphrase to be configured",
+            ),
+        ],
+        notes: "It may be killed at any moment: every key opens with the passphrase that is configured then, and the\nnext command that needs it finishes or undoes the change, and says so. With a passphrase from the\nenvironment, everything waits under the new one until you have set it there.",
+    },
+    Page {
         name: "keys doctor",
         summary: "Checks everything, and that every key opens; exit code 3 if something is wrong.",
         synopsis: "[--fix] [--json]",

@@ -6,6 +6,7 @@ mod help;
 use std::ffi::OsString;
 
 use local_keys::error::{Error, Result};
+use local_keys::fs::Publish;
 use local_keys::key::{Label, Provider};
 use local_keys::pairing::{DEFAULT_NAME, Others};
 use local_keys::secret::{looks_like_secret, shown};
@@ -13,7 +14,9 @@ use local_keys::time::parse_span;
 
 use self::args::{Args, ON_STDIN};
 use self::help::{PAGES, Page};
-use crate::commands::{Change, Command, Format, InitOptions, PairOptions, Rotation, ServeOptions};
+use crate::commands::{
+    Change, Command, Existing, Format, InitOptions, PairOptions, Rekeying, Rotation, ServeOptions,
+};
 
 /// What to run, or how the command line is wrong; the hint then names the help that fits.
 pub(crate) fn parse(mut argv: Vec<OsString>) -> Result<Command> {
@@ -41,7 +44,7 @@ fn page_of(argv: &[OsString]) -> (&'static Page, usize) {
     let words: Vec<&str> = argv
         .iter()
         .map_while(|word| word.to_str())
-        .take(2)
+        .take(3)
         .collect();
     let find = |count: usize| {
         let name = words.get(..count)?.join(" ");
@@ -50,7 +53,10 @@ fn page_of(argv: &[OsString]) -> (&'static Page, usize) {
             .find(|page| page.name == name)
             .map(|page| (page, count))
     };
-    find(2).or_else(|| find(1)).unwrap_or((&PAGES[0], 0))
+    find(3)
+        .or_else(|| find(2))
+        .or_else(|| find(1))
+        .unwrap_or((&PAGES[0], 0))
 }
 
 fn group(page: &Page, rest: &[OsString]) -> Result<Command> {
@@ -173,6 +179,55 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
                 sentence,
                 hint: format!("lf keys export {} --i-understand", shown(&key)),
             })
+        }
+        "keys recovery export" => {
+            args.no_operands()?;
+            if args.flag("--i-understand") {
+                return Ok(Command::RecoveryExport);
+            }
+            Err(Error::Refused {
+                sentence: "this writes the master passphrase to standard output in the clear; say --i-understand if that is what you want".to_owned(),
+                hint: "lf keys recovery export --i-understand | lpr".to_owned(),
+            })
+        }
+        "keys recovery import" => args.no_operands().map(|()| Command::RecoveryImport),
+        "keys backup" => Ok(Command::Backup {
+            publish: if args.flag("--force") {
+                Publish::Replacement
+            } else {
+                Publish::New
+            },
+            file: args.one_operand("FILE")?.into(),
+        }),
+        "keys restore" => Ok(Command::Restore {
+            existing: match (args.flag("--missing"), args.flag("--force")) {
+                (false, false) => Existing::Refuse,
+                (true, false) => Existing::Keep,
+                (false, true) => Existing::Overwrite,
+                (true, true) => {
+                    return Err(Error::usage(
+                        "--missing leaves the keys that are here, --force overwrites them; one of them",
+                    ));
+                }
+            },
+            file: args.one_operand("FILE")?.into(),
+        }),
+        "keys adopt" => args.no_operands().map(|()| Command::Adopt),
+        "keys rekey" => {
+            args.no_operands()?;
+            let flags = ["--passphrase-stdin", "--finish", "--undo"].map(|name| args.flag(name));
+            let what = match flags {
+                [false, false, false] => Rekeying::Random,
+                [true, false, false] => Rekeying::FromInput,
+                [false, true, false] => Rekeying::Finish,
+                [false, false, true] => Rekeying::Undo,
+                _ => {
+                    return Err(Error::usage(
+                        "--passphrase-stdin begins a change, --finish and --undo end one; one of them at a time",
+                    ));
+                }
+            };
+            Ok(Command::Rekey(what))
         }
         "keys doctor" => args.no_operands().map(|()| Command::Doctor {
             fix: args.flag("--fix"),
@@ -328,6 +383,18 @@ mod tests {
             "keys init x",
             "keys init --yes",
             "keys doctor x",
+            "keys rekey x",
+            "keys rekey --undo --passphrase-stdin",
+            "keys rekey --undo --finish",
+            "keys recovery",
+            "keys recovery print",
+            "keys recovery export x",
+            "keys recovery import x",
+            "keys backup",
+            "keys backup a b",
+            "keys restore",
+            "keys restore a --missing --force",
+            "keys adopt x",
             "gateway serve --keys-only --tailscale",
             "gateway unpair",
             "gateway unpair a --all",

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use local_keys::doctor::{self, Check, Patient, Status};
 use local_keys::error::{Error, Result};
 use local_keys::host;
+use local_keys::time::Timestamp;
 use miniserde::{Serialize, json};
 
 use super::{Desk, Format};
@@ -21,12 +22,10 @@ pub(super) fn run(desk: &Desk<'_>, fix: bool) -> Result<()> {
         Vec::new()
     };
     let patient = Patient {
-        store: &desk.store,
+        realm: desk.realm(),
         root: root.as_deref(),
-        sources: &desk.environment.passphrase,
-        keychain: &desk.keychain,
     };
-    let checks = doctor::examine(&patient, |done, total| {
+    let checks = doctor::examine(&patient, Timestamp::now(), |done, total| {
         desk.progress("decrypting", done, total);
     });
     let failed = checks

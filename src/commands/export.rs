@@ -10,7 +10,7 @@ use super::Desk;
 pub(super) fn run(desk: &Desk<'_>, selector: &str) -> Result<()> {
     // Written down before the first byte goes out: whoever reads it may never let us finish.
     let (id, value) = desk.on_key(Kind::Export, "keys export", selector, |id| {
-        Ok((id.clone(), desk.store.resolve(id, desk.master()?.secret())?))
+        Ok((id.clone(), desk.store.resolve(id, &desk.master()?)?))
     })?;
     host::complain(&format!(
         "lf: warning: the value of {id} goes to standard output in the clear; keep it out of files and logs\n"

@@ -1,15 +1,14 @@
 //! `lf keys init`: the directory, and a master passphrase where one belongs.
 
-use local_keys::crew;
-use local_keys::envelope::{self, Envelope};
+use local_keys::envelope;
 use local_keys::error::{Error, Result};
-use local_keys::fs::Dir;
 use local_keys::host;
 use local_keys::passphrase;
+use local_keys::predecessor;
 use local_keys::secret::Secret;
-use local_keys::store;
 
-use super::{Desk, confirm, read_secret};
+use super::seat::{Seen, Warn, configured, make_directory, seat, try_on};
+use super::{Desk, confirm, read_passphrase};
 
 /// The flags.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -20,6 +19,7 @@ pub(crate) struct Options {
 }
 
 pub(super) fn run(desk: &Desk<'_>, options: &Options) -> Result<()> {
+    desk.settle()?;
     let given = passphrase::from_environment(&desk.environment.passphrase)?;
     match given {
         Some(_) if options.passphrase_stdin => Err(Error::usage(
@@ -62,7 +62,7 @@ fn reseat(desk: &Desk<'_>, given: &Secret, origin: &str) -> Result<()> {
         kept,
         ..Seen::now(desk, Warn::Yes)?
     };
-    let shut = count_shut(desk, &seen.envelopes, given);
+    let shut = try_on(desk, &seen, given).shut;
     if shut > 0 {
         return Err(Error::Refused {
             sentence: format!(
@@ -71,7 +71,7 @@ fn reseat(desk: &Desk<'_>, given: &Secret, origin: &str) -> Result<()> {
             hint: "lf keys doctor".to_owned(),
         });
     }
-    settle(desk, &seen, given)?;
+    seat(desk, &seen, given)?;
     host::print(&format!(
         "the master passphrase from {origin} is in the keychain now; unset it there, or lf will ask which of the two to use\n"
     ))
@@ -93,7 +93,13 @@ fn establish(desk: &Desk<'_>, options: &Options) -> Result<()> {
         kept: old,
         ..Seen::now(desk, Warn::Yes)?
     };
-    let lost = count_lost(desk, &seen, &new, options);
+    // What does not open today is not lost by it; without a passphrase nobody can tell.
+    let fit = try_on(desk, &seen, &new);
+    let lost = if seen.kept.is_some() {
+        fit.lost
+    } else {
+        fit.shut
+    };
     if lost > 0 {
         let place = desk.store.path().display();
         let question =
@@ -101,12 +107,12 @@ fn establish(desk: &Desk<'_>, options: &Options) -> Result<()> {
         if !options.force {
             return Err(Error::Refused {
                 sentence: format!("{question} Nothing was changed"),
-                hint: "lf keys init --passphrase-stdin, with the passphrase that they were encrypted under (or --force to give them up)".to_owned(),
+                hint: way_to(desk).to_owned(),
             });
         }
         confirm(&question, options.yes, "lf keys init --force --yes")?;
     }
-    settle(desk, &seen, &new)?;
+    seat(desk, &seen, &new)?;
     let whose = if options.passphrase_stdin {
         "the master passphrase is"
     } else {
@@ -118,140 +124,12 @@ fn establish(desk: &Desk<'_>, options: &Options) -> Result<()> {
     ))
 }
 
-/// How many keys open today and will not tomorrow. What cannot be opened today is not lost by it.
-fn count_lost(desk: &Desk<'_>, seen: &Seen, new: &Secret, options: &Options) -> usize {
-    let opens = |passphrase: &Secret| {
-        let open = |envelope: &Envelope| envelope.open(passphrase).is_ok();
-        crew::each(&seen.envelopes, open, |done| {
-            desk.progress("checking", done, seen.envelopes.len());
-        })
-    };
-    let total = seen.envelopes.len();
-    let today = seen.kept.as_ref().map_or_else(|| vec![true; total], opens);
-    let tomorrow = if options.passphrase_stdin {
-        opens(new)
+/// Where the passphrase of keys that are there already may come from.
+fn way_to(desk: &Desk<'_>) -> &'static str {
+    let left = desk.state.as_deref().map(predecessor::find);
+    if matches!(left, Some(Ok(Some(_)))) {
+        "lf keys adopt, which takes their passphrase over from the predecessor's file"
     } else {
-        vec![false; total]
-    };
-    today
-        .into_iter()
-        .zip(tomorrow)
-        .filter(|(today, tomorrow)| *today && !tomorrow)
-        .count()
-}
-
-/// Makes the directory and puts the passphrase into the keychain, under the store's lock and only if
-/// everything is still as it was when it was judged: a key that was added meanwhile, or a passphrase
-/// that somebody else has put there, must not be lost.
-fn settle(desk: &Desk<'_>, seen: &Seen, new: &Secret) -> Result<()> {
-    make_directory(desk)?;
-    let dir = Dir::create(desk.store.path())?;
-    let _lock = dir.lock()?;
-    let kept = passphrase::from_keychain(&desk.keychain)?;
-    let now = Seen {
-        kept,
-        ..Seen::now(desk, Warn::No)?
-    };
-    match (now.is_same(seen), &seen.kept, &now.kept) {
-        (true, _, _) => passphrase::keep(&desk.keychain, new),
-        (false, None, Some(_)) => Err(configured()),
-        (false, _, _) => Err(Error::Refused {
-            sentence: "the keys or the keychain were changed by somebody else meanwhile; nothing was changed here".to_owned(),
-            hint: "lf keys list, and then the same command again".to_owned(),
-        }),
+        "lf keys recovery import, or lf keys init --passphrase-stdin, with the passphrase that they were encrypted under (or --force to give them up)"
     }
-}
-
-fn configured() -> Error {
-    Error::AlreadyConfigured("the keychain has a master passphrase already; nothing was changed (--force would replace it)".to_owned())
-}
-
-/// What there was when a decision was made.
-struct Seen {
-    kept: Option<Secret>,
-    envelopes: Vec<Envelope>,
-}
-
-/// Shall unreadable files be named?
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Warn {
-    Yes,
-    No,
-}
-
-impl Seen {
-    /// The readable keys; no passphrase opens the others. The keychain is for the caller to ask.
-    fn now(desk: &Desk<'_>, warn: Warn) -> Result<Seen> {
-        let mut envelopes = Vec::new();
-        if let Some(dir) = desk.store.dir()? {
-            for (_, read) in store::envelopes(&dir)? {
-                match read {
-                    Ok(envelope) => envelopes.extend(envelope),
-                    Err(error) if warn == Warn::Yes => desk.warn(&error.to_string(), &error),
-                    Err(_) => {}
-                }
-            }
-        }
-        envelopes.sort_by(|a, b| a.meta.id.cmp(&b.meta.id));
-        Ok(Seen {
-            kept: None,
-            envelopes,
-        })
-    }
-
-    fn is_same(&self, other: &Seen) -> bool {
-        let print = |seen: &Seen| {
-            seen.envelopes
-                .iter()
-                .map(Envelope::print)
-                .collect::<Vec<_>>()
-        };
-        self.kept.as_ref().map(Secret::expose) == other.kept.as_ref().map(Secret::expose)
-            && print(self) == print(other)
-    }
-}
-
-/// Twice from a terminal, where nobody sees what is typed.
-fn read_passphrase() -> Result<Secret> {
-    let passphrase = read_secret("master passphrase")?;
-    if host::input_is_terminal() && read_secret("the same again")?.expose() != passphrase.expose() {
-        return Err(Error::PassphraseInvalid(
-            "the two are not the same; nothing was changed".to_owned(),
-        ));
-    }
-    Ok(passphrase)
-}
-
-/// Makes the directory, or takes loose permissions away from the one that is there; `false` if
-/// there was nothing to do.
-fn make_directory(desk: &Desk<'_>) -> Result<bool> {
-    let Some(dir) = desk.store.dir()? else {
-        return Dir::create(desk.store.path()).map(|_| true);
-    };
-    if let Some(root) = desk.root().and_then(|root| Dir::open(&root).ok().flatten()) {
-        tighten(&root)?;
-    }
-    tighten(&dir)
-}
-
-/// `false` if nobody but the owner could reach it before.
-fn tighten(dir: &Dir) -> Result<bool> {
-    let is_loose = dir.look(".")?.is_some_and(|look| look.mode & 0o077 != 0);
-    if is_loose {
-        dir.tighten(".")?;
-        host::complain(&format!(
-            "{} could be reached by other users; now only its owner can\n",
-            dir.path().display()
-        ));
-    }
-    Ok(is_loose)
-}
-
-fn count_shut(desk: &Desk<'_>, envelopes: &[Envelope], passphrase: &Secret) -> usize {
-    let opened = crew::each(
-        envelopes,
-        |envelope| envelope.open(passphrase).is_ok(),
-        |done| desk.progress("checking", done, envelopes.len()),
-    );
-    opened.into_iter().filter(|opened| !opened).count()
 }

@@ -1,13 +1,18 @@
 //! One value per command; [`run`] is the table. Only this room prints results.
 
 mod add;
+mod adopt;
+mod backup;
 mod doctor;
 mod export;
 mod init;
 mod list;
 mod pair;
+mod recovery;
+mod rekey;
 mod remove;
 mod rotate;
+mod seat;
 #[cfg(unix)]
 mod serve;
 mod update;
@@ -18,11 +23,16 @@ use std::time::Duration;
 use local_keys::audit::{Event, Kind};
 use local_keys::envelope;
 use local_keys::error::{Error, Result};
+use local_keys::fs::Publish;
 use local_keys::host::{self, Environment};
 use local_keys::key::{KeyId, KeyMeta, Label, Provider};
 use local_keys::keychain::{Keychain, Patience};
+use local_keys::pairing;
 use local_keys::passphrase::{self, Master};
+use local_keys::rekey::{Realm, Settled};
 use local_keys::secret::Secret;
+use local_keys::sheet;
+use local_keys::staging;
 use local_keys::store::{Listing, Store};
 use local_keys::time::Timestamp;
 
@@ -53,6 +63,18 @@ pub(crate) enum Command {
     Export {
         key: String,
     },
+    Rekey(rekey::What),
+    RecoveryExport,
+    RecoveryImport,
+    Backup {
+        file: PathBuf,
+        publish: Publish,
+    },
+    Restore {
+        file: PathBuf,
+        existing: Existing,
+    },
+    Adopt,
     Serve(ServeOptions),
     Pair {
         options: PairOptions,
@@ -68,8 +90,10 @@ pub(crate) enum Command {
     },
 }
 
+pub(crate) use backup::Existing;
 pub(crate) use init::Options as InitOptions;
 pub(crate) use pair::Options as PairOptions;
+pub(crate) use rekey::What as Rekeying;
 pub(crate) use rotate::What as Rotation;
 pub(crate) use update::Change;
 
@@ -104,6 +128,14 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
         Command::Rotate(what) => rotate::run(&desk(Format::Text)?, &what),
         Command::Remove { key, yes } => remove::run(&desk(Format::Text)?, &key, yes),
         Command::Export { key } => export::run(&desk(Format::Text)?, &key),
+        Command::RecoveryExport => recovery::export(&desk(Format::Text)?),
+        Command::RecoveryImport => recovery::import(&desk(Format::Text)?),
+        Command::Backup { file, publish } => backup::backup(&desk(Format::Text)?, &file, publish),
+        Command::Restore { file, existing } => {
+            backup::restore(&desk(Format::Text)?, &file, existing)
+        }
+        Command::Adopt => adopt::run(&desk(Format::Text)?),
+        Command::Rekey(what) => rekey::run(&desk(Format::Text)?, what),
         #[cfg(unix)]
         Command::Serve(options) => serve::run(environment, &options),
         #[cfg(not(unix))]
@@ -120,6 +152,8 @@ struct Desk<'a> {
     environment: &'a Environment,
     store: Store,
     keychain: Keychain,
+    /// The gateway's directory, if it can be known.
+    state: Option<PathBuf>,
     format: Format,
 }
 
@@ -135,6 +169,7 @@ impl Desk<'_> {
             environment,
             store: Store::at(environment.keys()?),
             keychain,
+            state: environment.root().ok().map(|root| pairing::dir(&root)),
             format,
         })
     }
@@ -145,15 +180,79 @@ impl Desk<'_> {
         self.store.path().starts_with(&root).then_some(root)
     }
 
+    /// All that one master passphrase seals.
+    fn realm(&self) -> Realm<'_> {
+        Realm {
+            store: &self.store,
+            state: self.state.as_deref(),
+            sources: &self.environment.passphrase,
+            keychain: &self.keychain,
+        }
+    }
+
+    /// The master passphrase, once a change of it that was cut short is settled; says so if it was.
     fn master(&self) -> Result<Master<'_>> {
-        passphrase::find(&self.environment.passphrase, &self.keychain)
+        self.settled().map(|(master, _)| master)
+    }
+
+    /// The same, with no change of it waiting.
+    fn settled_master(&self) -> Result<Master<'_>> {
+        match self.settled()? {
+            (_, Settled::Waiting) => Err(Error::RekeyPending),
+            (master, _) => Ok(master),
+        }
     }
 
     /// The same, fit for encrypting.
     fn sealing_master(&self) -> Result<Master<'_>> {
-        let master = self.master()?;
+        let master = self.settled_master()?;
         envelope::check_passphrase(master.secret())?;
         Ok(master)
+    }
+
+    fn settled(&self) -> Result<(Master<'_>, Settled)> {
+        let (master, settled) = local_keys::rekey::master(&self.realm(), |done, total| {
+            self.progress("finishing the change of passphrase", done, total);
+        })?;
+        let sentence = match settled {
+            Settled::Nothing | Settled::Waiting => None,
+            Settled::Undone => Some("a change of the master passphrase had been cut short; it is undone, and nothing is lost".to_owned()),
+            Settled::Finished { damaged: 0, .. } => Some("the change of the master passphrase that was begun is finished; the old one opens nothing any more".to_owned()),
+            Settled::Finished { damaged, .. } => Some(format!("{damaged} of the re-encrypted files were damaged meanwhile and stay beside the old ones, which only the old master passphrase opens; lf keys doctor names them")),
+        };
+        if let Some(sentence) = sentence {
+            self.warn(&sentence, &Error::RekeyPending);
+        }
+        Ok((master, settled))
+    }
+
+    /// Settles a change of the passphrase before something that it must not get into the way of, or
+    /// says that it waits.
+    fn settle(&self) -> Result<()> {
+        let waits = || match self.store.dir()? {
+            Some(dir) => staging::ready(&dir).map(|waiting| waiting.is_some()),
+            None => Ok(false),
+        };
+        if !waits()? {
+            return Ok(());
+        }
+        self.settled_master().map(drop)
+    }
+
+    /// What puts a passphrase into the keychain has nothing to do where the environment rules.
+    fn refuse_environment(&self) -> Result<()> {
+        match passphrase::from_environment(&self.environment.passphrase)? {
+            None => Ok(()),
+            Some((_, origin)) => Err(Error::usage(format!(
+                "this is about the keychain, and the master passphrase comes from {origin}; unset that first"
+            ))),
+        }
+    }
+
+    /// Does anything stand under this key's name?
+    fn has_file(&self, id: &KeyId) -> bool {
+        let dir = self.store.dir().ok().flatten();
+        dir.is_some_and(|dir| matches!(dir.look(&id.file_name()), Ok(Some(_)) | Err(_)))
     }
 
     /// Gives a key the value on standard input.
@@ -242,14 +341,32 @@ fn read_secret(what: &str) -> Result<Secret> {
     if host::input_is_terminal() {
         return term::ask_secret(what, envelope::MAX_VALUE);
     }
-    let limit = envelope::MAX_VALUE + "\r\n".len();
+    let mut secret = read_input(envelope::MAX_VALUE + "\r\n".len())?;
+    secret.drop_trailing_newline();
+    Ok(secret)
+}
+
+/// Standard input, to its end.
+fn read_input(limit: usize) -> Result<Secret> {
     let mut bytes = host::read_input(limit)?;
     if bytes.len() > limit {
         return Err(Error::KeyTooLarge);
     }
-    let mut secret = Secret::from_bytes(std::mem::take(&mut *bytes)).ok_or(Error::InvalidKey)?;
-    secret.drop_trailing_newline();
-    Ok(secret)
+    Secret::from_bytes(std::mem::take(&mut *bytes)).ok_or(Error::InvalidKey)
+}
+
+/// Twice from a terminal, where nobody sees what is typed.
+fn read_passphrase() -> Result<Secret> {
+    let passphrase = read_secret("master passphrase")?;
+    if sheet::is_sheet(&passphrase) {
+        return sheet::read(&passphrase);
+    }
+    if host::input_is_terminal() && read_secret("the same again")?.expose() != passphrase.expose() {
+        return Err(Error::PassphraseInvalid(
+            "the two are not the same; nothing was changed".to_owned(),
+        ));
+    }
+    Ok(passphrase)
 }
 
 /// Asks before something that cannot be undone, or takes `--yes`; without either, refuses.

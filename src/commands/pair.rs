@@ -23,6 +23,8 @@ pub(crate) struct Options {
 }
 
 pub(super) fn pair(desk: &Desk<'_>, options: &Options) -> Result<()> {
+    // A token that is sealed now would not move along.
+    desk.settle()?;
     let now = Timestamp::now();
     let expires_at = options.expires.map(|span| now.after(span));
     let token = pairings(desk)?.pair(&options.name, expires_at, options.others, now)?;
@@ -102,7 +104,7 @@ pub(super) fn unpair(desk: &Desk<'_>, name: Option<&Label>) -> Result<()> {
     }
 }
 
-fn pairings(desk: &Desk<'_>) -> Result<Pairings> {
+pub(super) fn pairings(desk: &Desk<'_>) -> Result<Pairings> {
     let dir = pairing::dir(&desk.environment.root()?);
     Ok(Pairings::at(
         dir,

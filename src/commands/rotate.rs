@@ -25,7 +25,7 @@ pub(super) fn run(desk: &Desk<'_>, what: &What) -> Result<()> {
         }
         What::Some(selectors) => match selectors.as_slice() {
             [selector] => {
-                let rotate = |id: &KeyId| desk.store.rotate(id, &desk.master()?);
+                let rotate = |id: &KeyId| desk.store.rotate(id, &desk.sealing_master()?);
                 let key = desk.on_key(Kind::Update, COMMAND, selector, rotate)?;
                 host::print(&said(&key))
             }
@@ -54,7 +54,7 @@ fn several(desk: &Desk<'_>, find: impl FnOnce() -> Result<(Vec<KeyId>, usize)>) 
         if ids.is_empty() {
             return Ok((ids, failed, None));
         }
-        Ok((ids, failed, Some(desk.master()?)))
+        Ok((ids, failed, Some(desk.sealing_master()?)))
     });
     if let Err(error) = &found {
         desk.audit(Kind::Update, COMMAND, None, Some(error));

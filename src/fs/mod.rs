@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 use crate::rng;
 use crate::time::Deadline;
 
+pub use self::named::{read_named, read_private, write_named};
+
+mod named;
 #[cfg(not(unix))]
 mod portable;
 #[cfg(unix)]
@@ -127,6 +130,48 @@ impl Dir {
         }
     }
 
+    /// Opens a directory in this one; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Dir::open`].
+    pub fn child(&self, name: &str) -> Result<Option<Dir>> {
+        let path = self.path.join(name);
+        match self.handle.open_child(name) {
+            Ok(handle) => Ok(Some(Dir { handle, path })),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => match self.look(name)? {
+                Some(look) if look.is_symlink => Err(Error::SymlinkRefused(path)),
+                _ => Err(self.failed("open the directory", name, error)),
+            },
+        }
+    }
+
+    /// Opens a directory in this one, after making it if need be (0700).
+    ///
+    /// # Errors
+    /// As [`Dir::child`], and whatever `mkdir` says.
+    pub fn create_child(&self, name: &str) -> Result<Dir> {
+        match self.handle.make_child(name) {
+            Ok(()) => self.sync()?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(self.failed("make the directory", name, error)),
+        }
+        let child = self.child(name)?;
+        child.ok_or_else(|| self.failed("open the directory", name, ErrorKind::NotFound.into()))
+    }
+
+    /// Removes an empty directory in this one, if it is there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove_child(&self, name: &str) -> Result<()> {
+        match self.handle.remove_child(name) {
+            Ok(()) => self.sync(),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(self.failed("remove the directory", name, error)),
+        }
+    }
+
     /// Where it was opened; for messages only.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -169,6 +214,23 @@ impl Dir {
     /// [`Error::DuplicateKey`] if it must be new and is not; [`Error::SymlinkRefused`]; what the
     /// system says. The file's older version is untouched then, unless only the last sync failed.
     pub fn publish(&self, _lock: &Lock, name: &str, bytes: &[u8], publish: Publish) -> Result<()> {
+        self.place(name, bytes, publish)
+    }
+
+    /// Moves a file from another directory over the one of the same name here, in one step. Both
+    /// directories are for the caller to [`Dir::sync`], once for many files.
+    ///
+    /// # Errors
+    /// [`Error::SymlinkRefused`], what is not a regular file, what the system says.
+    pub fn take(&self, _lock: &Lock, from: &Dir, name: &str) -> Result<()> {
+        from.refuse_special(name)?;
+        self.refuse_special(name)?;
+        self.handle
+            .rename_from(&from.handle, name)
+            .map_err(|error| self.failed("replace", name, error))
+    }
+
+    fn place(&self, name: &str, bytes: &[u8], publish: Publish) -> Result<()> {
         self.refuse_special(name)?;
         let temporary = format!(
             "{TEMPORARY_PREFIX}{}{TEMPORARY_SUFFIX}",
@@ -201,6 +263,22 @@ impl Dir {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(self.failed("remove", name, error)),
         }
+    }
+
+    /// Writes zeros over a file and removes it. What a journal, a snapshot or the disk itself keeps
+    /// of it is out of reach.
+    ///
+    /// # Errors
+    /// As [`Dir::remove`].
+    pub fn erase(&self, lock: &Lock, name: &str) -> Result<()> {
+        let Some(mut file) = self.open_file(name, Purpose::Overwrite)? else {
+            return Ok(());
+        };
+        let failed = |error| self.failed("overwrite", name, error);
+        let size = file.metadata().map_err(failed)?.len();
+        io::copy(&mut io::repeat(0).take(size), &mut file).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        self.remove(lock, name).map(drop)
     }
 
     /// Appends one line with one `write(2)`. A line that a full disk cut short before is ended
@@ -317,6 +395,18 @@ impl Dir {
         self.handle.is_full()
     }
 
+    /// The file system's type, such as `ext4` or `nfs4`; `None` where nobody can tell.
+    #[must_use]
+    pub fn file_system(&self) -> Option<String> {
+        self.handle.file_system()
+    }
+
+    /// Where it really is, with every link on the way followed; for a person to know.
+    #[must_use]
+    pub fn real_path(&self) -> Option<PathBuf> {
+        fs::canonicalize(&self.path).ok()
+    }
+
     fn open_file(&self, name: &str, purpose: Purpose) -> Result<Option<File>> {
         let file = match self.handle.open_file(name, purpose) {
             Ok(file) => file,
@@ -361,7 +451,7 @@ impl Dir {
             .create_file(name)
             .map_err(|error| Error::from_io("create a file in", &self.path, error))?;
         // The umask can only take bits away, but it could take ours.
-        platform::tighten_file(&file)
+        platform::keep_own_bits(&file)
             .and_then(|()| file.write_all(bytes))
             .and_then(|()| file.sync_all())
             .map_err(|error| Error::from_io("write a file in", &self.path, error))
@@ -387,7 +477,11 @@ impl Dir {
         }
     }
 
-    fn sync(&self) -> Result<()> {
+    /// Makes what was moved into, out of or within this directory survive a power cut.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sync(&self) -> Result<()> {
         self.handle
             .sync()
             .map_err(|error| Error::from_io(SYNC, &self.path, error))
@@ -410,37 +504,6 @@ pub fn is_temporary(name: &str) -> bool {
         .is_some_and(|token| token.len() == 16)
 }
 
-/// Reads a secret's file that the user names: links are followed (systemd and Kubernetes use them),
-/// a pipe will do, but nobody outside the owner and group may have any right to it.
-///
-/// # Errors
-/// [`Error::PassphraseInvalid`] when others can reach it or it has more than `limit` bytes.
-pub fn read_private(path: &Path, limit: usize) -> Result<Option<Vec<u8>>> {
-    let failed = |error| Error::from_io("read the passphrase file", path, error);
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    if platform::others_can_reach(&file).map_err(failed)? {
-        let shown = path.display();
-        return Err(Error::PassphraseInvalid(format!(
-            "the passphrase file {shown} can be reached by other users; chmod 600 it first"
-        )));
-    }
-    let mut bytes = Vec::with_capacity(limit + 1);
-    file.take(limit as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() > limit {
-        return Err(Error::PassphraseInvalid(format!(
-            "the passphrase file {} has more than {limit} bytes",
-            path.display()
-        )));
-    }
-    Ok(Some(bytes))
-}
-
 /// The user id that files of ours must belong to.
 #[must_use]
 pub fn own_user() -> u32 {
@@ -452,6 +515,7 @@ pub fn own_user() -> u32 {
 enum Purpose {
     Read,
     Append,
+    Overwrite,
 }
 
 const SYNC: &str = "be sure that a power cut would not undo the change in";

@@ -26,6 +26,22 @@ impl Handle {
         }
     }
 
+    pub(super) fn open_child(&self, name: &str) -> io::Result<Handle> {
+        Handle::open(&self.0.join(name))
+    }
+
+    pub(super) fn make_child(&self, name: &str) -> io::Result<()> {
+        fs::create_dir(self.0.join(name))
+    }
+
+    pub(super) fn remove_child(&self, name: &str) -> io::Result<()> {
+        let child = self.0.join(name);
+        match fs::remove_file(child.join(LOCK_FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => fs::remove_dir(child),
+        }
+    }
+
     pub(super) fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.0)? {
@@ -56,6 +72,7 @@ impl Handle {
         let is_log = matches!(purpose, Purpose::Append);
         OpenOptions::new()
             .read(true)
+            .write(matches!(purpose, Purpose::Overwrite))
             .append(is_log)
             .create(is_log)
             .open(self.0.join(name))
@@ -70,6 +87,10 @@ impl Handle {
 
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.0.join(from), self.0.join(to))
+    }
+
+    pub(super) fn rename_from(&self, from: &Handle, name: &str) -> io::Result<()> {
+        fs::rename(from.0.join(name), self.0.join(name))
     }
 
     /// A rename would replace the target; a link fails if there is one.
@@ -105,6 +126,10 @@ impl Handle {
         false
     }
 
+    pub(super) fn file_system(&self) -> Option<String> {
+        None
+    }
+
     /// Directories cannot be synced here.
     pub(super) fn sync(&self) -> io::Result<()> {
         Ok(())
@@ -120,6 +145,10 @@ pub(super) fn sync_directory(_: &Path) -> io::Result<()> {
 }
 
 pub(super) fn tighten_file(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+pub(super) fn keep_own_bits(_: &File) -> io::Result<()> {
     Ok(())
 }
 

@@ -24,6 +24,19 @@ impl Handle {
         Ok(Handle(handle.into()))
     }
 
+    pub(super) fn open_child(&self, name: &str) -> io::Result<Handle> {
+        let handle = rustix::fs::openat(&self.0, name, DIRECTORY, Mode::empty())?;
+        Ok(Handle(handle.into()))
+    }
+
+    pub(super) fn make_child(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.0, name, Mode::RWXU)?)
+    }
+
+    pub(super) fn remove_child(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
+    }
+
     pub(super) fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.0)? {
@@ -57,6 +70,7 @@ impl Handle {
     pub(super) fn open_file(&self, name: &str, purpose: Purpose) -> io::Result<File> {
         let how = match purpose {
             Purpose::Read => OFlags::RDONLY,
+            Purpose::Overwrite => OFlags::WRONLY,
             Purpose::Append => OFlags::RDWR | OFlags::APPEND | OFlags::CREATE,
         };
         // NONBLOCK: a FIFO planted under the name must not hang us.
@@ -72,6 +86,10 @@ impl Handle {
 
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+    }
+
+    pub(super) fn rename_from(&self, from: &Handle, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&from.0, name, &self.0, name)?)
     }
 
     /// File systems that cannot refuse to replace (EINVAL) can link, which fails in the same way.
@@ -107,6 +125,23 @@ impl Handle {
         rustix::fs::fstatvfs(&self.0).is_ok_and(|stat| stat.f_blocks > 0 && stat.f_bavail == 0)
     }
 
+    /// As /proc says it of the device; other systems have no /proc.
+    pub(super) fn file_system(&self) -> Option<String> {
+        let device = rustix::fs::fstat(&self.0).ok()?.st_dev;
+        let device = format!(
+            "{}:{}",
+            rustix::fs::major(device),
+            rustix::fs::minor(device)
+        );
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let kind = |line: &str| {
+            let is_it = line.split(' ').nth(2) == Some(&device);
+            let (_, rest) = line.split_once(" - ").filter(|_| is_it)?;
+            rest.split(' ').next().map(str::to_owned)
+        };
+        mounts.lines().find_map(kind)
+    }
+
     pub(super) fn sync(&self) -> io::Result<()> {
         self.0.sync_all()
     }
@@ -124,6 +159,19 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
 
 pub(super) fn tighten_file(file: &File) -> io::Result<()> {
     Ok(rustix::fs::fchmod(file, OWNER_ONLY)?)
+}
+
+/// As [`tighten_file`] for a new file, which nobody else could ever reach: a file system without modes
+/// may refuse, if its owner can work with what it has.
+pub(super) fn keep_own_bits(file: &File) -> io::Result<()> {
+    match rustix::fs::fchmod(file, OWNER_ONLY) {
+        Err(Errno::PERM)
+            if Mode::from_raw_mode(rustix::fs::fstat(file)?.st_mode).contains(OWNER_ONLY) =>
+        {
+            Ok(())
+        }
+        done => Ok(done?),
+    }
 }
 
 pub(super) fn others_can_reach(file: &File) -> io::Result<bool> {

@@ -15,6 +15,7 @@ use crate::fs::Dir;
 use crate::key::{KeyId, KeyMeta, Label, Provider};
 use crate::keychain::Keychain;
 use crate::passphrase::{self, Master, Sources};
+use crate::rekey::{self, Realm};
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::time::Timestamp;
@@ -157,15 +158,24 @@ impl Api {
     }
 
     fn resolve(&self, id: &KeyId) -> Result<Reply> {
-        let value = self.store.resolve(id, self.master()?.secret())?;
+        // A change of the passphrase that waits is passed over: reading needs it neither way.
+        let master = passphrase::find(&self.sources, &self.keychain)?;
+        let value = self.store.resolve(id, &master)?;
         Ok(Reply::json(
             200,
             format!("{{\"key\":{}}}", json::to_string(value.expose())),
         ))
     }
 
+    /// The passphrase, for encrypting.
     fn master(&self) -> Result<Master<'_>> {
-        passphrase::find(&self.sources, &self.keychain)
+        let realm = Realm {
+            store: &self.store,
+            state: Some(&self.state),
+            sources: &self.sources,
+            keychain: &self.keychain,
+        };
+        rekey::master(&realm, |_, _| {}).map(|(master, _)| master)
     }
 }
 

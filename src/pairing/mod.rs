@@ -20,6 +20,7 @@ use crate::keychain::Keychain;
 use crate::passphrase::{self, Sources};
 use crate::rng;
 use crate::secret::Secret;
+use crate::staging;
 use crate::time::Timestamp;
 
 pub use self::recogniser::Recogniser;
@@ -110,6 +111,26 @@ impl Pairings {
         self.forget(&gone)?;
         sweep(&dir, &lock, &kept)?;
         Ok(token)
+    }
+
+    /// Takes over the token of the predecessor's one pairing, if that is still good: nobody has made
+    /// or revoked a pairing here yet, and the keychain has no token for it. `false` if it is dead.
+    ///
+    /// # Errors
+    /// [`Error::KeychainUnavailable`]; what reading says.
+    pub fn inherit(&self, token: &Secret) -> Result<bool> {
+        let dir = Dir::create(&self.dir)?;
+        let _lock = dir.lock()?;
+        if self.read(&dir)?.is_some() || self.keychain.find(SERVICE, DEFAULT_NAME)?.is_some() {
+            return Ok(false);
+        }
+        self.keychain.store(SERVICE, DEFAULT_NAME, token)?;
+        let kept = self.keychain.find(SERVICE, DEFAULT_NAME)?;
+        if kept.is_some_and(|kept| kept.expose() == token.expose()) {
+            return Ok(true);
+        }
+        let reason = "the keychain took the token, but gives back something else";
+        Err(Error::KeychainUnavailable(reason.to_owned()))
     }
 
     /// Every pairing, oldest first, with the time of its last use.
@@ -203,10 +224,7 @@ impl Pairings {
         let Some(dir) = Dir::open(&self.dir)? else {
             return Ok(None);
         };
-        let Some(bytes) = dir.read(&sealed_name(id), envelope::MAX_FILE)? else {
-            return Ok(None);
-        };
-        Envelope::parse(&bytes, id)?.open(passphrase).map(Some)
+        staging::open(&dir, &sealed_name(id), id, passphrase)
     }
 
     fn keychain_token(&self, name: &Label) -> Option<Secret> {
@@ -292,8 +310,7 @@ fn sweep(dir: &Dir, lock: &Lock, book: &[Pairing]) -> Result<()> {
         .map(sealed_name)
         .collect();
     for name in dir.names()? {
-        let is_envelope = name.starts_with(SEALED_PREFIX) && name.ends_with(".json");
-        if fs::is_temporary(&name) || (is_envelope && !meant.contains(&name)) {
+        if fs::is_temporary(&name) || (sealed_id(&name).is_some() && !meant.contains(&name)) {
             dir.remove(lock, &name)?;
         }
     }
@@ -320,7 +337,13 @@ fn without_use(pairings: Vec<Pairing>) -> Vec<(Pairing, Option<Timestamp>)> {
 }
 
 fn sealed_name(id: &KeyId) -> String {
-    format!("{SEALED_PREFIX}{id}.json")
+    format!("{SEALED_PREFIX}{}", id.file_name())
+}
+
+/// The id of the envelope in this file of the gateway's directory, if it is one with a token.
+#[must_use]
+pub fn sealed_id(name: &str) -> Option<KeyId> {
+    KeyId::from_file_name(name.strip_prefix(SEALED_PREFIX)?)
 }
 
 #[derive(Serialize, Deserialize)]

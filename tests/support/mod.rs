@@ -164,6 +164,17 @@ impl Run {
         self.under(&["strace", "-f", "-qq", "-o", "/dev/null", "-e", &fault])
     }
 
+    /// Runs `lf` on one core, where it needs one thread only: its system calls come in one order.
+    pub fn on_one_core(self) -> Run {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let cores = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+            .unwrap();
+        let first = cores.trim().split([',', '-']).next().unwrap().to_owned();
+        self.under(&["taskset", "-c", &first])
+    }
+
     /// Runs `lf` and writes down these system calls of it.
     pub fn trace(self, log: &Path, calls: &str) -> Run {
         let (log, calls) = (log.to_str().unwrap(), format!("trace={calls}"));
@@ -348,7 +359,7 @@ pub fn package_of(program: &std::ffi::OsStr) -> String {
         Some("dbus-daemon" | "dbus-send") => "dbus",
         Some("gnome-keyring-daemon") => "gnome-keyring",
         Some("secret-tool") => "libsecret-tools",
-        Some("setpriv" | "unshare" | "prlimit") => "util-linux",
+        Some("setpriv" | "unshare" | "prlimit" | "taskset") => "util-linux",
         Some(other) => other,
         None => "it",
     };

@@ -1,0 +1,165 @@
+//! `lf keys backup` and `restore`: all keys as one file, encrypted as they are.
+
+use std::path::Path;
+
+use local_keys::archive;
+use local_keys::audit::Kind;
+use local_keys::crew;
+use local_keys::envelope::Envelope;
+use local_keys::error::{Error, Result};
+use local_keys::fs::{self, Publish};
+use local_keys::host;
+use local_keys::key::KeyId;
+use local_keys::store::Copy;
+use local_keys::time::Timestamp;
+
+use super::Desk;
+
+/// What becomes of a key that is there already, and is not the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existing {
+    Refuse,
+    Keep,
+    Overwrite,
+}
+
+pub(super) fn backup(desk: &Desk<'_>, path: &Path, publish: Publish) -> Result<()> {
+    desk.settle()?;
+    let (copies, unreadable) = desk.store.copy()?;
+    for file in &unreadable {
+        desk.warn(&file.error.to_string(), &file.error);
+    }
+    let count = copies.len();
+    let entries: Vec<archive::Entry> = copies
+        .into_iter()
+        .map(|copy| (copy.id.file_name(), copy.bytes))
+        .collect();
+    let bytes = archive::print(&entries, Timestamp::now().seconds());
+    fs::write_named(path, &bytes, publish).map_err(|error| match error {
+        Error::DuplicateKey(_) => Error::Refused {
+            sentence: format!("{} exists already, and was not overwritten", path.display()),
+            hint: "another name, or --force".to_owned(),
+        },
+        error => error,
+    })?;
+    host::print(&format!(
+        "{count} keys are in {}, encrypted as they are; only their master passphrase opens them\n",
+        path.display()
+    ))?;
+    match unreadable.len() {
+        0 => Ok(()),
+        failed => Err(Error::Incomplete {
+            failed,
+            total: count + failed,
+        }),
+    }
+}
+
+pub(super) fn restore(desk: &Desk<'_>, path: &Path, existing: Existing) -> Result<()> {
+    desk.settle()?;
+    let copies = read(path)?;
+    let total = copies.len();
+    let (here, _) = desk.store.copy()?;
+    let before = |id: &KeyId| here.iter().find(|copy| copy.id == *id);
+    let (same, other): (Vec<Copy>, Vec<Copy>) = copies
+        .into_iter()
+        .partition(|copy| before(&copy.id).is_some_and(|here| here.bytes == copy.bytes));
+    let (changed, new): (Vec<Copy>, Vec<Copy>) =
+        other.into_iter().partition(|copy| desk.has_file(&copy.id));
+    if existing == Existing::Refuse && !changed.is_empty() {
+        let names: Vec<&str> = changed.iter().map(|copy| copy.id.as_str()).collect();
+        return Err(Error::Refused {
+            sentence: format!(
+                "{} of the keys in {} are here already, and not the same: {}; nothing was changed",
+                changed.len(),
+                path.display(),
+                names.join(", ")
+            ),
+            hint: "--missing restores only what is not here; --force puts the backup's keys in place of these".to_owned(),
+        });
+    }
+    let kept = if existing == Existing::Keep {
+        changed.len()
+    } else {
+        0
+    };
+    let mut restored = new;
+    if existing == Existing::Overwrite {
+        restored.extend(changed);
+    }
+    try_on(desk, path, &restored, !here.is_empty())?;
+    desk.store.restore(&restored, &here)?;
+    for copy in &restored {
+        let kind = if before(&copy.id).is_some() {
+            Kind::Update
+        } else {
+            Kind::Add
+        };
+        desk.audit(kind, "keys restore", Some(&copy.id), None);
+    }
+    host::print(&format!(
+        "{} of {total} keys are restored; {} were here already, and {kept} others were left as they are\n",
+        restored.len(),
+        same.len()
+    ))
+}
+
+fn read(path: &Path) -> Result<Vec<Copy>> {
+    let corrupt = |reason: String| Error::CorruptBackup {
+        file: path.to_owned(),
+        reason,
+    };
+    let bytes = fs::read_named(path, MAX)?;
+    if bytes.len() > MAX {
+        return Err(corrupt("it is larger than 1 GiB".to_owned()));
+    }
+    let copy = |(name, bytes): archive::Entry| {
+        let id = KeyId::from_file_name(&name);
+        let id = id.ok_or_else(|| corrupt("it has files that are not keys".to_owned()))?;
+        Envelope::parse(&bytes, &id).map_err(|error| corrupt(error.to_string()))?;
+        Ok(Copy { id, bytes })
+    };
+    let entries = archive::parse(&bytes).map_err(corrupt)?;
+    entries.into_iter().map(copy).collect()
+}
+
+/// Keys that nobody can open are not put among those that open. In an empty store they are welcome:
+/// whoever begins with a backup brings its passphrase next.
+fn try_on(desk: &Desk<'_>, path: &Path, copies: &[Copy], has_keys: bool) -> Result<()> {
+    let master = match desk.settled_master() {
+        Ok(master) => master,
+        Err(error @ (Error::PassphraseMissing | Error::KeychainUnavailable(_))) => {
+            desk.warn(UNTRIED, &error);
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    let opens = |copy: &Copy| {
+        let envelope = Envelope::parse(&copy.bytes, &copy.id);
+        envelope.is_ok_and(|envelope| envelope.open(master.secret()).is_ok())
+    };
+    let opened = crew::each(copies, opens, |done| {
+        desk.progress("checking", done, copies.len());
+    });
+    let shut = opened.into_iter().filter(|opens| !opens).count();
+    let sentence = format!(
+        "{shut} of the keys in {} do not open with the master passphrase from {}",
+        path.display(),
+        master.origin()
+    );
+    match shut {
+        0 => Ok(()),
+        _ if has_keys => Err(Error::Refused {
+            sentence: format!("{sentence}; nothing was changed"),
+            hint: "restore them beside this store: set LENSERFIGHT_KEYS_DIR to a new directory, and their passphrase with LENSERFIGHT_KEYS_PASSPHRASE_FILE and LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1".to_owned(),
+        }),
+        _ => {
+            let error = Error::PassphraseMissing;
+            desk.warn(&format!("{sentence}; bring theirs: lf keys recovery import"), &error);
+            Ok(())
+        }
+    }
+}
+
+const UNTRIED: &str = "no master passphrase is at hand, so the keys were not tried; bring it (lf keys recovery import), and then: lf keys doctor";
+const MAX: usize = 1024 * 1024 * 1024;

@@ -1,0 +1,81 @@
+//! `lf keys rekey`: a new master passphrase for everything.
+
+use local_keys::audit::Kind;
+use local_keys::error::{Error, Result};
+use local_keys::host;
+use local_keys::passphrase::{self, Origin};
+use local_keys::rekey::{self, Stand};
+
+use super::{Desk, read_passphrase};
+
+/// Which passphrase, or none after all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Random,
+    FromInput,
+    Finish,
+    Undo,
+}
+
+pub(super) fn run(desk: &Desk<'_>, what: What) -> Result<()> {
+    match what {
+        What::Random | What::FromInput => {}
+        What::Finish => return desk.settled_master().map(drop),
+        What::Undo => return undo(desk),
+    }
+    let old = desk.settled_master()?;
+    let new = match old.origin() {
+        _ if what == What::FromInput => read_passphrase()?,
+        Origin::Keychain => passphrase::mint()?,
+        origin => {
+            return Err(Error::Usage {
+                sentence: format!(
+                    "the master passphrase comes from {}, where lf cannot put a new one; give it yourself, on standard input",
+                    origin
+                ),
+                hint: Some("lf keys rekey --passphrase-stdin < FILE".to_owned()),
+            });
+        }
+    };
+    let stand = rekey::run(&desk.realm(), &old, &new, |done, total| {
+        desk.progress("re-encrypting", done, total);
+    })
+    .inspect_err(|error| desk.audit(Kind::Update, COMMAND, None, Some(error)))?;
+    let (Stand::Done(keys) | Stand::Waiting(keys, _)) = &stand;
+    for key in keys {
+        desk.audit(Kind::Update, COMMAND, Some(key), None);
+    }
+    let count = keys.len();
+    host::print(&match &stand {
+        Stand::Done(_) if *old.origin() == Origin::Keychain => format!(
+            "{count} keys are re-encrypted under the new master passphrase, which is in the keychain now\n"
+        ),
+        Stand::Done(_) => format!(
+            "there is nothing to re-encrypt; put the new passphrase into {}\n",
+            old.origin()
+        ),
+        Stand::Waiting(_, origin) => format!(
+            "{count} keys are re-encrypted and wait beside the old ones; nothing has changed yet for whoever has the old passphrase\n\
+             Now put the new one where the old one is: {origin}. The first command with it switches over; from then on\n\
+             the old one opens nothing, so restart whatever still has it. Until then: lf keys rekey --undo drops the change.\n"
+        ),
+    })?;
+    if matches!(stand, Stand::Done(_)) {
+        host::complain(
+            "backups and recovery sheets from before open with the old passphrase only; make new ones\n",
+        );
+    }
+    Ok(())
+}
+
+fn undo(desk: &Desk<'_>) -> Result<()> {
+    let master = passphrase::find(&desk.environment.passphrase, &desk.keychain)?;
+    if rekey::undo(&desk.realm(), &master)? {
+        host::print("the change of the master passphrase is undone; the old one is the one\n")
+    } else {
+        host::complain("no change of the master passphrase is waiting\n");
+        Ok(())
+    }
+}
+
+const COMMAND: &str = "keys rekey";

@@ -1,0 +1,78 @@
+//! Files that the user names, anywhere: a passphrase's, a backup's. Links are followed there, because
+//! systemd, Kubernetes and people use them.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use super::{Dir, Publish, platform};
+use crate::error::{Error, Result};
+
+/// Reads a secret's file; a pipe will do, but nobody outside the owner and group may have any right
+/// to it.
+///
+/// # Errors
+/// [`Error::PassphraseInvalid`] when others can reach it or it has more than `limit` bytes.
+pub fn read_private(path: &Path, limit: usize) -> Result<Option<Vec<u8>>> {
+    let failed = |error| Error::from_io("read the passphrase file", path, error);
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    if platform::others_can_reach(&file).map_err(failed)? {
+        let shown = path.display();
+        return Err(Error::PassphraseInvalid(format!(
+            "the passphrase file {shown} can be reached by other users; chmod 600 it first"
+        )));
+    }
+    let mut bytes = Vec::with_capacity(limit + 1);
+    file.take(limit as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() > limit {
+        return Err(Error::PassphraseInvalid(format!(
+            "the passphrase file {} has more than {limit} bytes",
+            path.display()
+        )));
+    }
+    Ok(Some(bytes))
+}
+
+/// The first `limit` + 1 bytes of a file, or of a pipe, so that the caller sees when there are more.
+///
+/// # Errors
+/// What the system says.
+pub fn read_named(path: &Path, limit: usize) -> Result<Vec<u8>> {
+    let failed = |error| Error::from_io("read", path, error);
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(limit as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Writes a file so that it is there whole or not at all, as [`Dir::publish`] does, in a directory
+/// that need not be ours; 0600 where there are modes.
+///
+/// # Errors
+/// [`Error::DuplicateKey`] if it must be new and is not; what the system says.
+pub fn write_named(path: &Path, bytes: &[u8], publish: Publish) -> Result<()> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| Error::usage("the file's name is missing, or not UTF-8 text"))?;
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    let real = fs::canonicalize(parent)
+        .map_err(|error| Error::from_io("open the directory", parent, error))?;
+    match Dir::open(&real)? {
+        Some(dir) => dir.place(name, bytes, publish),
+        None => Err(Error::from_io(
+            "open the directory",
+            parent,
+            ErrorKind::NotFound.into(),
+        )),
+    }
+}
