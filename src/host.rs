@@ -29,6 +29,10 @@ pub fn harden() {
     );
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    // A file that may not grow is an error to report, and no reason to die without a word.
+    // (tests/disk.rs: `a_limit_on_file_sizes_is_an_error_and_loses_nothing`)
+    let ignored = std::sync::Arc::default();
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, ignored);
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 

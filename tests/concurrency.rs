@@ -14,6 +14,7 @@ use std::thread;
 
 use local_keys::fs::Dir;
 use support::bus::Bus;
+use support::gateway::Gateway;
 use support::pty::Terminal;
 use support::{Home, VALUE};
 
@@ -217,4 +218,80 @@ fn doctor_does_not_mistake_a_writer_at_work_for_a_dead_one() {
             assert_eq!(outcome.status, Some(0), "{outcome}");
         }
     });
+}
+
+#[test]
+fn several_writers_and_a_gateway_on_one_store_lose_nothing() {
+    const ROUNDS: usize = 5;
+    let (home, shared) = Home::with_key();
+    let token = home.lf("gateway pair").ok().out;
+    let bearer = format!("Bearer {}", token.lines().next().unwrap());
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/json"),
+    ];
+    let gateway = Gateway::start(&home);
+    // Each writer has keys of its own, and knows how they must end; all of them work on one more.
+    let kept: Vec<(String, String)> = thread::scope(|scope| {
+        let (home, gateway, shared) = (&home, &gateway, &shared);
+        let mut writers: Vec<_> = (0..3)
+            .map(|writer| {
+                scope.spawn(move || {
+                    let mut kept = Vec::new();
+                    for round in 0..ROUNDS {
+                        let id = home.add("openai", &format!("c{writer}-{round}"), "first");
+                        let value = format!("value {writer} {round}");
+                        home.lf(&format!("keys update --rotate -- {id}"))
+                            .input(value.as_str())
+                            .ok();
+                        home.lf(&format!("keys rotate -- {shared}")).ok();
+                        if round % 2 == 0 {
+                            kept.push((id, value));
+                        } else {
+                            home.lf(&format!("keys remove --yes -- {id}")).ok();
+                        }
+                    }
+                    kept
+                })
+            })
+            .collect();
+        writers.push(scope.spawn(move || {
+            let mut kept = Vec::new();
+            for round in 0..ROUNDS {
+                let body =
+                    format!(r#"{{"provider":"openai","label":"g{round}","rawKey":"first"}}"#);
+                let added = gateway.ask("POST /keys", &headers, &body);
+                let id = added.body.split('"').nth(5).unwrap().to_owned();
+                let value = format!("value g {round}");
+                let body = format!(r#"{{"rawKey":"{value}"}}"#);
+                let line = format!("PUT /keys/{id}");
+                assert_eq!(gateway.ask(&line, &headers, &body).status, 200);
+                let line = format!("PUT /keys/{shared}");
+                let body = format!(r#"{{"label":"round {round}"}}"#);
+                assert_eq!(gateway.ask(&line, &headers, &body).status, 200);
+                if round % 2 == 0 {
+                    kept.push((id, value));
+                } else {
+                    let line = format!("DELETE /keys/{id}");
+                    assert_eq!(gateway.ask(&line, &headers, "").status, 204);
+                }
+            }
+            kept
+        }));
+        writers
+            .into_iter()
+            .flat_map(|writer| writer.join().unwrap())
+            .collect()
+    });
+    assert_eq!(
+        home.names().len(),
+        kept.len() + 1,
+        "no partial file, and none that was removed"
+    );
+    for (id, value) in kept {
+        assert_eq!(home.value(&id), value);
+    }
+    let last = format!("round {}", ROUNDS - 1);
+    assert_eq!(home.value(&last), VALUE, "its last label, and its value");
+    home.lf("keys doctor").ok();
 }

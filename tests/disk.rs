@@ -342,3 +342,53 @@ fn a_failed_sync_leaves_the_old_file() {
     assert_eq!(home.names().len(), 1);
     assert_eq!(mode(&home.file(&id)), 0o600);
 }
+
+#[test]
+fn a_limit_on_file_sizes_is_an_error_and_loses_nothing() {
+    let (home, id) = Home::with_key();
+    let before = fs::read(home.file(&id)).unwrap();
+    for command in [
+        format!("keys rotate -- {id}"),
+        "keys add --provider openai".to_owned(),
+        "keys rekey --passphrase-stdin".to_owned(),
+        format!("keys backup {}/backup.tar", home.path().display()),
+    ] {
+        let limited = home
+            .lf(&command)
+            .input("a passphrase, or a value")
+            .under(&["prlimit", "--fsize=100"])
+            .fails(1, "io_error");
+        assert!(limited.err.contains("File too large"), "{limited}");
+        assert_eq!(fs::read(home.file(&id)).unwrap(), before);
+        assert_eq!(home.names().len(), 1, "{limited}");
+    }
+    assert!(!home.path().join("backup.tar").exists());
+}
+
+#[test]
+fn a_directory_that_vanishes_under_a_command_is_an_error_or_made_again() {
+    for (command, status) in [
+        ("keys update --rotate Prod", 1),
+        ("keys rotate --new-value Prod", 1),
+        ("keys add --provider openai --label Prod", 0),
+    ] {
+        let (home, _) = Home::with_key();
+        let run = home.lf(command);
+        let mut child = run.spawn();
+        let waits = || {
+            let stack = format!("/proc/{}/stat", child.id());
+            fs::read_to_string(stack).is_ok_and(|stat| stat.contains(") S "))
+        };
+        support::until("waiting for the value", waits);
+        let moved = home.path().join("elsewhere");
+        fs::rename(home.keys(), &moved).unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"new").unwrap();
+        let outcome = run.finish(child);
+        assert_eq!(outcome.status, Some(status), "{outcome}");
+        assert_eq!(
+            fs::read_dir(moved).unwrap().count(),
+            2,
+            "what was moved away is whole"
+        );
+    }
+}

@@ -336,3 +336,76 @@ fn a_person_sees_progress_and_colours_a_pipe_does_not() {
     assert!(!screen.contains("\u{1b}[32m"), "{screen}");
     assert!(!home.lf("keys doctor").ok().err.contains("decrypting"));
 }
+
+#[test]
+fn a_place_where_others_keep_copies_is_a_finding() {
+    let (home, _) = Home::with_key();
+    let in_folder = |folder: &str| {
+        let dir = home.path().join(folder).join("keys");
+        fs::create_dir_all(&dir).unwrap();
+        let report = home
+            .lf("keys doctor")
+            .env("LENSERFIGHT_KEYS_DIR", &dir)
+            .go();
+        (report.out.contains("FAIL  place: "), report)
+    };
+    for folder in [
+        "Dropbox",
+        "Dropbox (Personal)/a",
+        "OneDrive - Company/b",
+        "Mobile Documents",
+    ] {
+        let (is_found, report) = in_folder(folder);
+        assert!(
+            is_found && report.out.contains("LENSERFIGHT_KEYS_DIR"),
+            "{folder} {report}"
+        );
+    }
+    fs::create_dir_all(home.path().join("shared/.stfolder")).unwrap();
+    assert!(in_folder("shared/c").0);
+    for folder in ["Dropboxes", "work"] {
+        let (is_found, report) = in_folder(folder);
+        assert!(!is_found, "{folder} {report}");
+    }
+}
+
+#[test]
+fn a_network_file_system_is_a_finding() {
+    let (home, _) = Home::with_key();
+    // A mount table that says so: the doctor believes the kernel's, and here that is a file of ours.
+    let table = home.path().join("mountinfo");
+    let real = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let changed: Vec<String> = real
+        .lines()
+        .map(|line| {
+            let (before, after) = line.split_once(" - ").unwrap();
+            let (_, rest) = after.split_once(' ').unwrap();
+            format!("{before} - nfs4 {rest}")
+        })
+        .collect();
+    fs::write(&table, changed.join("\n")).unwrap();
+    let script = format!(
+        "mount --bind {} /proc/$$/mountinfo && exec \"$0\" \"$@\"",
+        table.display()
+    );
+    let report = home
+        .lf("keys doctor")
+        .under(&["unshare", "-rm", "sh", "-c", &script])
+        .fails(3, "checks_failed");
+    assert!(
+        report.out.contains("FAIL  place: ") && report.out.contains("nfs4"),
+        "{report}"
+    );
+}
+
+#[test]
+fn a_clock_that_is_far_off_is_a_finding() {
+    let (home, id) = Home::with_key();
+    let text = fs::read_to_string(home.file(&id)).unwrap();
+    let (before, after) = text.split_once("\"createdAt\":\"2").unwrap();
+    let later = format!("{before}\"createdAt\":\"3{after}");
+    fs::write(home.file(&id), later).unwrap();
+    fails(&home, "clock", &id);
+    fs::write(home.file(&id), text).unwrap();
+    passes(&home, "clock");
+}
