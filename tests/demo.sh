@@ -25,6 +25,9 @@ show keys list
 show keys rotate Prod
 show keys export Prod --i-understand
 show keys doctor
+show keys backup "$HOME/keys.tar"
+show keys remove Prod --yes
+show keys restore "$HOME/keys.tar"
 show keys remove Prod --yes
 echo
 echo "# On disk: ciphertext, and what a key is called."
