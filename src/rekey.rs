@@ -108,6 +108,9 @@ pub fn run(
     }
     let dir = Dir::create(realm.store.path())?;
     let (waiting, own) = claim(&dir)?;
+    if staging::is_ready(&waiting)? {
+        return Err(Error::RekeyPending); // somebody was faster
+    }
     let shelves = Shelf::all(realm, dir, waiting, own)?;
     let (locks, keys) = stage_all(realm, &shelves, old, new, progress).inspect_err(|_| {
         // Best effort: what stays behind is undone by the next command.

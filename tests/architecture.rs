@@ -81,7 +81,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("File::open", &["fs/named.rs"]),
     ("File::create", &[]),
     ("OpenOptions", &["fs/portable.rs"]),
-    ("fs::write", &[]),
+    ("fs::write(", &[]),
     ("rustix::net", &["keychain/dbus.rs"]),
     ("rustix::process", &["fs/unix.rs", "host.rs"]),
     ("termios", &["term.rs"]),

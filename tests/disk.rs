@@ -212,6 +212,7 @@ fn a_full_disk_loses_nothing() {
         format!("keys rotate -- {id}"),
         format!("keys update --label New -- {id}"),
         "keys add --provider openai".to_owned(),
+        "keys rekey --passphrase-stdin".to_owned(),
     ] {
         let full = home
             .lf(&command)

@@ -2,6 +2,7 @@
 
 mod args;
 mod help;
+mod pages;
 
 use std::ffi::OsString;
 
@@ -13,7 +14,8 @@ use local_keys::secret::{looks_like_secret, shown};
 use local_keys::time::parse_span;
 
 use self::args::{Args, ON_STDIN};
-use self::help::{PAGES, Page};
+use self::help::Page;
+use self::pages::PAGES;
 use crate::commands::{
     Change, Command, Existing, Format, InitOptions, PairOptions, Rekeying, Rotation, ServeOptions,
 };

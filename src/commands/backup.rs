@@ -97,11 +97,16 @@ pub(super) fn restore(desk: &Desk<'_>, path: &Path, existing: Existing) -> Resul
         };
         desk.audit(kind, "keys restore", Some(&copy.id), None);
     }
-    host::print(&format!(
-        "{} of {total} keys are restored; {} were here already, and {kept} others were left as they are\n",
-        restored.len(),
-        same.len()
-    ))
+    let mut said = format!("{} of {total} keys are restored", restored.len());
+    if !same.is_empty() {
+        said.push_str(&format!("; {} are here as they were", same.len()));
+    }
+    if kept > 0 {
+        said.push_str(&format!(
+            "; {kept} are here and not the same, and were left alone"
+        ));
+    }
+    host::print(&(said + "\n"))
 }
 
 fn read(path: &Path) -> Result<Vec<Copy>> {

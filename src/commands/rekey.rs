@@ -4,7 +4,7 @@ use local_keys::audit::Kind;
 use local_keys::error::{Error, Result};
 use local_keys::host;
 use local_keys::passphrase::{self, Origin};
-use local_keys::rekey::{self, Stand};
+use local_keys::rekey::{self, Settled, Stand};
 
 use super::{Desk, read_passphrase};
 
@@ -20,7 +20,7 @@ pub(crate) enum What {
 pub(super) fn run(desk: &Desk<'_>, what: What) -> Result<()> {
     match what {
         What::Random | What::FromInput => {}
-        What::Finish => return desk.settled_master().map(drop),
+        What::Finish => return finish(desk),
         What::Undo => return undo(desk),
     }
     let old = desk.settled_master()?;
@@ -60,7 +60,7 @@ pub(super) fn run(desk: &Desk<'_>, what: What) -> Result<()> {
              the old one opens nothing, so restart whatever still has it. Until then: lf keys rekey --undo drops the change.\n"
         ),
     })?;
-    if matches!(stand, Stand::Done(_)) {
+    if matches!(stand, Stand::Done(_)) && count > 0 {
         host::complain(
             "backups and recovery sheets from before open with the old passphrase only; make new ones\n",
         );
@@ -68,14 +68,24 @@ pub(super) fn run(desk: &Desk<'_>, what: What) -> Result<()> {
     Ok(())
 }
 
+fn finish(desk: &Desk<'_>) -> Result<()> {
+    match desk.settled()? {
+        (_, Settled::Nothing) => host::complain(NOTHING),
+        (_, Settled::Waiting) => return Err(Error::RekeyPending),
+        (_, Settled::Finished { .. } | Settled::Undone) => {} // it was said
+    }
+    Ok(())
+}
+
 fn undo(desk: &Desk<'_>) -> Result<()> {
     let master = passphrase::find(&desk.environment.passphrase, &desk.keychain)?;
     if rekey::undo(&desk.realm(), &master)? {
-        host::print("the change of the master passphrase is undone; the old one is the one\n")
+        host::print("the change of the master passphrase is undone; the old one is still the one\n")
     } else {
-        host::complain("no change of the master passphrase is waiting\n");
+        host::complain(NOTHING);
         Ok(())
     }
 }
 
 const COMMAND: &str = "keys rekey";
+const NOTHING: &str = "no change of the master passphrase is unfinished\n";

@@ -1,0 +1,412 @@
+//! The help pages, one table: it also says which flags a command has.
+
+use super::help::Page;
+
+const ID: &str = "ID is a key's id, or 4 or more of its first characters, or a label or provider that only one key\nhas. An ID that begins with a dash goes after --.";
+
+pub(super) const PAGES: &[Page] = &[
+    Page {
+        name: "",
+        summary: "An encrypted store for the API keys you pay for, on this machine.",
+        synopsis: "COMMAND [--help]",
+        examples: &[
+            (
+                "lf keys init",
+                "makes the store, and a master passphrase in the keychain",
+            ),
+            (
+                "lf keys add --provider openai --label Prod",
+                "asks for the key's value, unseen, and stores it",
+            ),
+            ("lf keys list", "shows what is there"),
+        ],
+        flags: &[
+            ("--help", "this, or the help of a command"),
+            ("--version", "name and version"),
+        ],
+        notes: "Exit codes: 0 done, 1 failed, 2 usage, refused or aborted, 3 a check or precondition failed.\nResults go to standard output, everything else to standard error.",
+    },
+    Page {
+        name: "keys",
+        summary: "Keys in ~/.lenserfight/keys, each encrypted under the master passphrase.",
+        synopsis: "COMMAND [--help]",
+        examples: &[
+            (
+                "lf keys add --provider openai --label Prod",
+                "asks for the key's value, unseen, and stores it",
+            ),
+            ("lf keys list", "shows what is there; needs no passphrase"),
+            ("lf keys doctor", "checks that every key opens"),
+        ],
+        flags: &[],
+        notes: ID,
+    },
+    Page {
+        name: "keys init",
+        summary: "Makes the keys directory, and a new master passphrase in the keychain.",
+        synopsis: "[--force] [--yes] [--passphrase-stdin]",
+        examples: &[
+            (
+                "lf keys init",
+                "a new random passphrase, which nobody needs to know",
+            ),
+            (
+                "lf keys init --passphrase-stdin < sheet",
+                "brings a passphrase from another machine, if it opens what is here",
+            ),
+            (
+                "LENSERFIGHT_KEYS_PASSPHRASE_FILE=old lf keys init --force",
+                "puts that passphrase (back) into the keychain, if it opens what is here",
+            ),
+        ],
+        flags: &[
+            (
+                "--force",
+                "replace the passphrase in the keychain; with one in the environment: store that one",
+            ),
+            (
+                "--yes",
+                "with --force: do not ask, even if keys become unreadable",
+            ),
+            (
+                "--passphrase-stdin",
+                "take the passphrase from standard input",
+            ),
+        ],
+        notes: "With a passphrase in the environment, and without --force, the keychain is not changed: only the\ndirectory is made. A new passphrase has 16 or more characters.",
+    },
+    Page {
+        name: "keys add",
+        summary: "Stores a key; its value comes from standard input.",
+        synopsis: "--provider PROVIDER [--label LABEL] [--json]",
+        examples: &[
+            (
+                "lf keys add --provider openai --label Prod",
+                "asks for the value, unseen",
+            ),
+            (
+                "printf '%s' \"$OPENAI_API_KEY\" | lf keys add --provider openai",
+                "takes it from a pipe; one trailing newline is dropped",
+            ),
+        ],
+        flags: &[
+            (
+                "--provider PROVIDER",
+                "who the key is for: a lower-case name of 2 to 32 characters",
+            ),
+            (
+                "--label LABEL",
+                "what you call it, 1 to 64 characters; the provider's name otherwise",
+            ),
+            ("--json", "print the new key's metadata instead of its id"),
+        ],
+        notes: "The new id is all that is printed. A value is UTF-8 text of 1 to 65,536 bytes.",
+    },
+    Page {
+        name: "keys list",
+        summary: "Shows every key's id, provider, creation time and label, oldest first; needs no passphrase.",
+        synopsis: "[--json]",
+        examples: &[
+            ("lf keys list", "a table"),
+            (
+                "lf keys list --json",
+                "an array of {id, provider, label, createdAt}",
+            ),
+        ],
+        flags: &[("--json", "for programs")],
+        notes: "Files that cannot be read are named on standard error and left out.",
+    },
+    Page {
+        name: "keys update",
+        summary: "Gives a key a new label, a new value, or both; its id stays.",
+        synopsis: "ID [--label LABEL] [--rotate]",
+        examples: &[
+            (
+                "lf keys update Prod --label Old",
+                "renames it; needs no passphrase",
+            ),
+            (
+                "printf '%s' \"$NEW\" | lf keys update Prod --rotate",
+                "replaces its value",
+            ),
+        ],
+        flags: &[
+            ("--label LABEL", "the new label, 1 to 64 characters"),
+            ("--rotate", "take a new value from standard input"),
+        ],
+        notes: ID,
+    },
+    Page {
+        name: "keys rotate",
+        summary: "Re-encrypts keys under a fresh salt and IV; their values stay.",
+        synopsis: "ID... | --all | ID --new-value",
+        examples: &[
+            ("lf keys rotate Prod", "one key"),
+            ("lf keys rotate --all", "every key, on all cores"),
+            (
+                "printf '%s' \"$NEW\" | lf keys rotate Prod --new-value",
+                "replaces the value, as update --rotate does",
+            ),
+        ],
+        flags: &[
+            ("--all", "every key"),
+            (
+                "--new-value",
+                "take a new value for the one key from standard input",
+            ),
+        ],
+        notes: ID,
+    },
+    Page {
+        name: "keys remove",
+        summary: "Removes a key for good.",
+        synopsis: "ID [--yes]",
+        examples: &[
+            ("lf keys remove Prod", "asks first"),
+            ("lf keys remove Prod --yes", "does not ask; for scripts"),
+        ],
+        flags: &[("--yes", "do not ask")],
+        notes: ID,
+    },
+    Page {
+        name: "keys export",
+        summary: "Writes a key's value to standard output, in the clear.",
+        synopsis: "ID --i-understand",
+        examples: &[(
+            "lf keys export Prod --i-understand | pbcopy",
+            "the value and a newline, into another program",
+        )],
+        flags: &[("--i-understand", "yes, in the clear")],
+        notes: ID,
+    },
+    Page {
+        name: "keys backup",
+        summary: "Writes all keys, encrypted as they are, into one file (plain tar); needs no passphrase.",
+        synopsis: "FILE [--force]",
+        examples: &[
+            (
+                "lf keys backup keys-2026-11-22.tar",
+                "every key, and their SHA256SUMS",
+            ),
+            (
+                "tar tvf keys-2026-11-22.tar",
+                "what is in it; nothing but ciphertext, labels and times",
+            ),
+        ],
+        flags: &[("--force", "overwrite FILE if it exists")],
+        notes: "It opens with the master passphrase of the day; keep a recovery sheet with it. Pairings are not in it.",
+    },
+    Page {
+        name: "keys restore",
+        summary: "Puts the keys of a backup back; never over one that is here and not the same, unless told.",
+        synopsis: "FILE [--missing | --force]",
+        examples: &[
+            ("lf keys restore keys-2026-11-22.tar", "all of them"),
+            (
+                "lf keys restore keys-2026-11-22.tar --missing",
+                "those that are not here any more",
+            ),
+        ],
+        flags: &[
+            ("--missing", "leave keys that are here as they are"),
+            ("--force", "put the backup's keys in place of those here"),
+        ],
+        notes: "Keys that do not open with the present master passphrase are not put among others that do.",
+    },
+    Page {
+        name: "keys recovery",
+        summary: "The master passphrase as a sheet to print, and back from it.",
+        synopsis: "COMMAND [--help]",
+        examples: &[
+            (
+                "lf keys recovery export --i-understand | lpr",
+                "prints the sheet",
+            ),
+            (
+                "lf keys recovery import",
+                "asks for its lines, on this or another machine",
+            ),
+        ],
+        flags: &[],
+        notes: "The sheet and a copy of the keys directory, or a backup, are all that it takes to get every key back.",
+    },
+    Page {
+        name: "keys recovery export",
+        summary: "Writes the master passphrase to standard output, as a sheet to keep on paper.",
+        synopsis: "--i-understand",
+        examples: &[(
+            "lf keys recovery export --i-understand | lpr",
+            "in groups, with checks that catch a mistyped character",
+        )],
+        flags: &[("--i-understand", "yes, in the clear")],
+        notes: "A change of the master passphrase (lf keys rekey) makes older sheets useless.",
+    },
+    Page {
+        name: "keys recovery import",
+        summary: "Takes the master passphrase from a sheet; into the keychain, once it opens what is here.",
+        synopsis: "",
+        examples: &[
+            (
+                "lf keys recovery import",
+                "asks for the lines of the sheet, one by one",
+            ),
+            ("lf keys recovery import < sheet", "takes them from a file"),
+        ],
+        flags: &[],
+        notes: "Copy the keys directory first, or lf keys restore FILE.",
+    },
+    Page {
+        name: "keys adopt",
+        summary: "Takes over what the Node-based predecessor left in the clear: into the keychain, off the disk.",
+        synopsis: "",
+        examples: &[(
+            "lf keys adopt",
+            "its master passphrase, and the token of its paired browser",
+        )],
+        flags: &[],
+        notes: "The files go only once the passphrase has opened keys and the keychain has given it back. Overwriting\ncannot reach what snapshots, journals and flash disks keep: lf keys rekey makes that worthless.",
+    },
+    Page {
+        name: "keys rekey",
+        summary: "Re-encrypts every key, and the gateway's sealed tokens, under a new master passphrase.",
+        synopsis: "[--passphrase-stdin | --finish | --undo]",
+        examples: &[
+            (
+                "lf keys rekey",
+                "a new random passphrase, in the keychain; nobody needs to know it",
+            ),
+            (
+                "lf keys rekey --passphrase-stdin < new",
+                "one of your own, of 16 or more characters",
+            ),
+        ],
+        flags: &[
+            (
+                "--passphrase-stdin",
+                "take the new passphrase from standard input",
+            ),
+            (
+                "--finish",
+                "finish or undo a change that was cut short; nothing else",
+            ),
+            (
+                "--undo",
+                "drop a change that still waits for its passphrase to be configured",
+            ),
+        ],
+        notes: "It may be killed at any moment: every key opens with the passphrase that is configured then, and the\nnext command that needs it finishes or undoes the change, and says so. With a passphrase from the\nenvironment, everything waits under the new one until you have set it there.",
+    },
+    Page {
+        name: "keys doctor",
+        summary: "Checks everything, and that every key opens; exit code 3 if something is wrong.",
+        synopsis: "[--fix] [--json]",
+        examples: &[
+            (
+                "lf keys doctor",
+                "every check by name, with the command that mends it",
+            ),
+            (
+                "lf keys doctor --fix",
+                "also repairs modes and removes left-over temporary files",
+            ),
+        ],
+        flags: &[
+            (
+                "--fix",
+                "repair modes and remove stale temporary files, nothing else",
+            ),
+            ("--json", "for programs"),
+        ],
+        notes: "Without --fix nothing is changed.",
+    },
+    Page {
+        name: "gateway",
+        summary: "A way to the keys for paired browsers, over HTTP on this machine.",
+        synopsis: "COMMAND [--help]",
+        examples: &[
+            (
+                "lf gateway serve --keys-only",
+                "serves on 127.0.0.1:38080 until Ctrl-C",
+            ),
+            (
+                "lf gateway pair --web",
+                "prints the token that the browser needs",
+            ),
+        ],
+        flags: &[],
+        notes: "",
+    },
+    Page {
+        name: "gateway serve",
+        summary: "Serves the keys to paired browsers, until Ctrl-C or SIGTERM.",
+        synopsis: "[--keys-only] [--bind ADDR] [--port N] [--tailscale]",
+        examples: &[
+            (
+                "lf gateway serve --keys-only",
+                "for a browser on this machine",
+            ),
+            (
+                "lf gateway serve --keys-only --bind 100.88.58.68",
+                "for one on another, over Tailscale",
+            ),
+        ],
+        flags: &[
+            (
+                "--keys-only",
+                "local keys alone: no identity, session, lenser or kill switch is needed",
+            ),
+            (
+                "--bind ADDR",
+                "the address to listen on; 127.0.0.1 otherwise",
+            ),
+            ("--port N", "the port; 38080 otherwise, 0 for a free one"),
+            (
+                "--tailscale",
+                "full mode over Tailscale, if that was consented to",
+            ),
+        ],
+        notes: "Also from LF_GATEWAY_BIND, LF_GATEWAY_PORT, LF_GATEWAY_KEYS_ONLY=1, LF_GATEWAY_TAILSCALE=1.\nLF_GATEWAY_EXTRA_ORIGINS: more origins, regular expressions separated by commas.\nLF_GATEWAY_EXTRA_HOSTS: more names of this machine, on other than loopback addresses.",
+    },
+    Page {
+        name: "gateway pair",
+        summary: "Makes a bearer token for a browser; the same name again replaces its token.",
+        synopsis: "[--web] [--name NAME] [--expires SPAN] [--rotate] [--json]",
+        examples: &[
+            ("lf gateway pair --web", "the token, and what to do with it"),
+            (
+                "lf gateway pair --name tablet --expires 90d",
+                "one more browser, for three months",
+            ),
+        ],
+        flags: &[
+            ("--web", "for the web app; what it does anyway"),
+            ("--name NAME", "the pairing's name; web-pair otherwise"),
+            (
+                "--expires SPAN",
+                "how long the token is good, such as 90d or 12h; for ever otherwise",
+            ),
+            ("--rotate", "revoke all other pairings"),
+            ("--json", "print {name, token, createdAt, expiresAt}"),
+        ],
+        notes: "A running gateway knows the new token, and no longer the old one, at the next request.",
+    },
+    Page {
+        name: "gateway pairings",
+        summary: "Shows who is paired: created, expires, last used, name; never a token.",
+        synopsis: "[--json]",
+        examples: &[("lf gateway pairings", "a table")],
+        flags: &[("--json", "for programs")],
+        notes: "",
+    },
+    Page {
+        name: "gateway unpair",
+        summary: "Revokes a pairing; its token is dead at the next request.",
+        synopsis: "NAME | --all",
+        examples: &[
+            ("lf gateway unpair tablet", "one"),
+            ("lf gateway unpair --all", "every one"),
+        ],
+        flags: &[("--all", "every pairing")],
+        notes: "",
+    },
+];
