@@ -7,7 +7,7 @@ CROSS_CHECK := $(CARGO) check --locked $(CROSS:%=--target %)
 DEBIAN_RUSTC := /usr/bin/rustc
 LF := target/release/lf
 
-.PHONY: build demo test tools check cross-check static bench interop install
+.PHONY: build demo test tools check cross-check static bench interop torture install
 
 build:
 	$(CARGO) build --release --locked
@@ -27,7 +27,7 @@ check: tools
 # What the tests drive beside lf itself; installs it as root, names it otherwise.
 tools:
 	sh tests/tools.sh dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring \
-		secret-tool:libsecret-tools strace:strace unshare:util-linux setpriv:util-linux
+		secret-tool:libsecret-tools strace:strace taskset:util-linux unshare:util-linux setpriv:util-linux
 
 # Does it compile for the systems that no test runs on? With rustup's targets, or else with Debian's
 # rustc, which brings the source of the standard library.
@@ -62,6 +62,13 @@ interop:
 		gnome-keyring-daemon:gnome-keyring secret-tool:libsecret-tools libsecret-1:libsecret-1-dev
 	sh tests/interop/build.sh target/keytar
 	KEYTAR=$(CURDIR)/target/keytar/node_modules $(CARGO) test --locked --features interop --test interop
+
+# Every changing command, killed at every system call that matters, and each of those failing in four ways.
+# TORTURE=rotate sweeps only the scenarios that have this in their names.
+torture:
+	sh tests/tools.sh strace:strace taskset:util-linux prlimit:util-linux dbus-daemon:dbus dbus-send:dbus-bin \
+		gnome-keyring-daemon:gnome-keyring secret-tool:libsecret-tools unshare:util-linux setpriv:util-linux
+	$(CARGO) test --locked --features torture --test torture -- --nocapture
 
 install: build
 	install -D -m 755 $(LF) $(DESTDIR)$(PREFIX)/bin/lf

@@ -93,6 +93,27 @@ impl Master<'_> {
         let current = from_keychain(self.keychain)?.ok_or(Error::PassphraseMissing)?;
         Ok((current.expose() != self.secret.expose()).then_some(current))
     }
+
+    /// Opens something that is sealed under it. Where the keychain has replaced it since, that one is
+    /// tried too, and at last the one before, which a store that was elsewhere when `rekey` ran, or a
+    /// backup, may still be under. (tests/rekey.rs: `a_store_that_was_elsewhere_still_opens`)
+    ///
+    /// # Errors
+    /// What opening says.
+    pub fn open<T>(&self, open: impl Fn(&Secret) -> Result<T>) -> Result<T> {
+        let opened = open(&self.secret);
+        if !matches!(opened, Err(Error::DecryptionFailed(_))) || self.origin != Origin::Keychain {
+            return opened;
+        }
+        for other in [self.replaced(), previous(self.keychain)] {
+            if let Ok(Some(other)) = other
+                && let Ok(value) = open(&other)
+            {
+                return Ok(value);
+            }
+        }
+        opened
+    }
 }
 
 /// The master passphrase, by the table above.
@@ -201,6 +222,22 @@ pub fn keep_next(keychain: &Keychain, passphrase: &Secret) -> Result<()> {
     keep_as(NEXT, keychain, passphrase)
 }
 
+/// As [`keep`], for the one that was in use before.
+///
+/// # Errors
+/// As [`keep`].
+pub fn keep_previous(keychain: &Keychain, passphrase: &Secret) -> Result<()> {
+    keep_as(PREVIOUS, keychain, passphrase)
+}
+
+/// What [`keep_previous`] has put there.
+///
+/// # Errors
+/// [`Error::KeychainUnavailable`].
+pub fn previous(keychain: &Keychain) -> Result<Option<Secret>> {
+    keychain.find(SERVICE, PREVIOUS)
+}
+
 /// What [`keep_next`] has put there.
 ///
 /// # Errors
@@ -288,5 +325,6 @@ fn twice(one: &str, other: &str) -> Error {
 const SERVICE: &str = "lenserfight-keys";
 const ACCOUNT: &str = "master";
 const NEXT: &str = "master.next";
+const PREVIOUS: &str = "master.previous";
 /// Bytes; a passphrase is far smaller, and /dev/zero is not one.
 const MAX: usize = 64 * 1024;

@@ -5,7 +5,7 @@
 //! | 1 | the new passphrase into the keychain, as `master.next`        | the old one         |
 //! | 2 | every envelope, re-encrypted, into `.rekey`; read back, opened | the old one         |
 //! | 3 | `.rekey/ready`                                                | either              |
-//! | 4 | the new passphrase into the keychain, as `master`             | either              |
+//! | 4 | the new one into the keychain, the old one as `master.previous` | either              |
 //! | 5 | every envelope over its predecessor                           | the new one         |
 //! | 6 | `master.next`, `ready` and `.rekey` go                        | the new one         |
 //!
@@ -14,7 +14,9 @@
 //! step 3 until somebody comes with the new one. (tests/torture.rs kills it at every system call.)
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use crate::crew;
 use crate::envelope::{self, Envelope};
@@ -27,6 +29,7 @@ use crate::passphrase::{self, Master, Origin, Sources};
 use crate::secret::Secret;
 use crate::staging;
 use crate::store::Store;
+use crate::time::Deadline;
 
 /// All that one master passphrase seals, and where that comes from.
 #[derive(Clone, Copy, Debug)]
@@ -41,21 +44,26 @@ pub struct Realm<'a> {
     pub keychain: &'a Keychain,
 }
 
-/// What became of a change that was begun before.
+/// What the passphrase is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    /// Opening: whatever state a change is in, that works, so nobody is waited for.
+    Reading,
+    /// Sealing: a change that is at its end is waited for.
+    Sealing,
+}
+
+/// What became of a change that was begun before.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
     /// There was none, or one that is at work right now.
     Nothing,
     /// It waits for somebody with the new passphrase; the old one is what we have.
     Waiting,
-    /// It was finished: so many envelopes are in their place now, and so many stay behind because
-    /// they were damaged meanwhile.
-    Finished {
-        /// In their place.
-        moved: usize,
-        /// Left in `.rekey`.
-        damaged: usize,
-    },
+    /// These envelopes were damaged while they waited, so nothing was moved.
+    Damaged(Vec<PathBuf>),
+    /// It was finished.
+    Finished,
     /// It was not complete, and is undone.
     Undone,
 }
@@ -70,19 +78,23 @@ pub enum Stand {
     Waiting(Vec<KeyId>, Origin),
 }
 
-/// The master passphrase, once a change that was cut short has been finished or undone.
+/// The master passphrase, and what became of a change of it that was cut short. That a change cannot
+/// be settled keeps nobody from reading.
 ///
 /// # Errors
-/// As [`passphrase::find`], and as [`Dir::lock`] and [`Dir::take`].
+/// As [`passphrase::find`]; those of the change are in the result's second half.
 pub fn master<'a>(
     realm: &Realm<'a>,
+    wanted: For,
     progress: impl FnMut(usize, usize),
-) -> Result<(Master<'a>, Settled)> {
+) -> Result<(Master<'a>, Result<Settled>)> {
     let find = || passphrase::find(realm.sources, realm.keychain);
     let master = find()?;
-    match settle(realm, &master, progress)? {
-        (settled @ (Settled::Nothing | Settled::Waiting), Waited::No) => Ok((master, settled)),
-        (settled, _) => Ok((find()?, settled)),
+    let (settled, waited) = settle(realm, &master, wanted, progress);
+    match settled {
+        settled @ (Ok(Settled::Finished | Settled::Undone) | Err(_)) => Ok((find()?, settled)),
+        settled if waited == Waited::Yes => Ok((find()?, settled)),
+        settled => Ok((master, settled)),
     }
 }
 
@@ -111,24 +123,20 @@ pub fn run(
     if staging::is_ready(&waiting)? {
         return Err(Error::RekeyPending); // somebody was faster
     }
-    let shelves = Shelf::all(realm, dir, waiting, own)?;
+    let make = |dir: &Dir| dir.create_child(staging::NAME).map(Some);
+    let shelves = Shelf::all(realm, dir, waiting, own, make)?;
     let (locks, keys) = stage_all(realm, &shelves, old, new, progress).inspect_err(|_| {
         // Best effort: what stays behind is undone by the next command.
         let _ = clear(realm, &shelves, old.origin());
     })?;
     match old.origin() {
         Origin::Keychain => {
-            passphrase::keep(realm.keychain, new).map_err(|error| match error {
-                Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
-                    "{reason}; every key is there under the old and under the new master passphrase, and the next command that reaches the keychain finishes the change"
-                )),
-                error => error,
-            })?;
+            replace(realm, old.secret(), new)?;
             switch(&shelves, &locks, &staged(&shelves)?)?;
             clear(realm, &shelves, old.origin())?;
             Ok(Stand::Done(keys))
         }
-        origin if keys.is_empty() => {
+        origin if staged(&shelves)?.iter().all(Vec::is_empty) => {
             clear(realm, &shelves, origin)?;
             Ok(Stand::Done(keys))
         }
@@ -136,7 +144,7 @@ pub fn run(
     }
 }
 
-/// Drops a change that was begun, if the passphrase of now opens every key without it. `false` if
+/// Drops a change that was begun, if the passphrase of now opens everything without it. `false` if
 /// there is none.
 ///
 /// # Errors
@@ -146,28 +154,54 @@ pub fn undo(realm: &Realm<'_>, master: &Master<'_>) -> Result<bool> {
         return Ok(false);
     };
     let own = waiting.try_lock()?.ok_or_else(at_work)?;
-    let shelves = Shelf::all(realm, dir, waiting, own)?;
+    let shelves = Shelf::all(realm, dir, waiting, own, staging::of)?;
     let _locks = lock(&shelves)?;
-    let present = shelves[0].present()?;
-    let opens = |(file, id): &(String, KeyId)| {
-        let bytes = shelves[0].dir.read(file, envelope::MAX_FILE)?;
+    let refused = |sentence: String, hint: &str| {
+        Err(Error::Refused {
+            sentence,
+            hint: hint.to_owned(),
+        })
+    };
+    // Of the gateway's, those that wait tell which matter: the others may be dead already.
+    let mut files = Vec::new();
+    for (at, shelf) in shelves.iter().enumerate() {
+        let of_it = if at == 0 {
+            shelf.present()?
+        } else {
+            shelf.staged()?
+        };
+        files.extend(of_it.into_iter().map(|file| (at, file)));
+    }
+    let opens = |(at, (file, id)): &(usize, (String, KeyId))| {
+        let bytes = shelves[*at].dir.read(file, envelope::MAX_FILE)?;
         let envelope = Envelope::parse(&bytes.unwrap_or_default(), id)?;
         envelope.open(master.secret()).map(drop)
     };
-    let shut = crew::each(&present, opens, |_| {});
-    if shut.iter().any(Result::is_err) {
-        return Err(Error::Refused {
-            sentence: format!(
-                "the passphrase from {} does not open every key without the change, so it was not undone",
-                master.origin()
-            ),
-            hint: "lf keys doctor".to_owned(),
-        });
+    if crew::each(&files, opens, |_| {}).iter().any(Result::is_err) {
+        let sentence = format!(
+            "the passphrase from {} does not open everything without the change, so it was not undone",
+            master.origin()
+        );
+        return refused(
+            sentence,
+            "lf keys doctor; with the new passphrase: lf keys rekey --finish",
+        );
+    }
+    if *master.origin() != Origin::Keychain
+        && let Ok(Some(kept)) = passphrase::from_keychain(realm.keychain)
+        && sample(&shelves[0].waiting)?.is_some_and(|envelope| envelope.open(&kept).is_ok())
+    {
+        let sentence = "the keychain has the new passphrase already, so the change was not undone";
+        return refused(
+            sentence.to_owned(),
+            "lf keys rekey --finish, without the passphrase in the environment",
+        );
     }
     clear(realm, &shelves, master.origin()).map(|()| true)
 }
 
 /// Did somebody else finish it while we waited for the lock?
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Waited {
     Yes,
     No,
@@ -176,35 +210,60 @@ enum Waited {
 fn settle(
     realm: &Realm<'_>,
     master: &Master<'_>,
-    progress: impl FnMut(usize, usize),
-) -> Result<(Settled, Waited)> {
+    wanted: For,
+    mut progress: impl FnMut(usize, usize),
+) -> (Result<Settled>, Waited) {
     let mut waited = Waited::No;
-    while let Some((dir, waiting)) = begun(realm)? {
-        if waiting.names()?.is_empty() {
-            break; // one has just begun, or nothing is left of it: there is nothing to settle
+    loop {
+        match try_to_settle(realm, master, wanted, &mut progress) {
+            Ok(Some(settled)) => return (Ok(settled), waited),
+            Ok(None) => waited = Waited::Yes,
+            Err(error) => return (Err(error), waited),
         }
-        let Some(own) = waiting.try_lock()? else {
-            if !staging::is_ready(&waiting)? {
-                break; // at work, and no business of ours yet
-            }
-            drop(waiting.lock()?);
-            waited = Waited::Yes;
-            continue;
-        };
-        if begun(realm)?.is_none() {
-            continue; // whoever had the lock has cleared it away
-        }
-        let is_ready = staging::is_ready(&waiting)?;
-        let shelves = Shelf::all(realm, dir, waiting, own)?;
-        let settled = if is_ready {
-            finish(realm, &shelves, master, progress)?
-        } else {
-            clear(realm, &shelves, master.origin())?;
-            Settled::Undone
-        };
-        return Ok((settled, waited));
     }
-    Ok((Settled::Nothing, waited))
+}
+
+/// `None` if somebody else has had the lock, so that things stand otherwise now.
+fn try_to_settle(
+    realm: &Realm<'_>,
+    master: &Master<'_>,
+    wanted: For,
+    progress: &mut impl FnMut(usize, usize),
+) -> Result<Option<Settled>> {
+    let Some((dir, waiting)) = begun(realm)? else {
+        return Ok(Some(Settled::Nothing));
+    };
+    let is_ready = staging::is_ready(&waiting)?;
+    // Without the lock, which readers would only take from each other.
+    if is_ready
+        && *master.origin() != Origin::Keychain
+        && sample(&waiting)?.is_some_and(|envelope| envelope.open(master.secret()).is_err())
+    {
+        return Ok(Some(Settled::Waiting));
+    }
+    let Some(own) = waiting.try_lock()? else {
+        if !is_ready || wanted == For::Reading {
+            return Ok(Some(Settled::Nothing)); // at work, and in nobody's way
+        }
+        drop(waiting.lock()?);
+        return Ok(None);
+    };
+    if begun(realm)?.is_none() || staging::is_ready(&waiting)? != is_ready {
+        return Ok(None);
+    }
+    let shelves = Shelf::all(realm, dir, waiting, own, staging::of)?;
+    if is_ready {
+        return finish(realm, &shelves, master, progress).map(Some);
+    }
+    let had_any = staged(&shelves)?.iter().any(|files| !files.is_empty());
+    clear(realm, &shelves, master.origin())?;
+    // Killed in its first or last step, it has changed nothing, or everything.
+    let settled = if had_any {
+        Settled::Undone
+    } else {
+        Settled::Nothing
+    };
+    Ok(Some(settled))
 }
 
 /// Goes forward from step 3, with whichever passphrase opens what waits.
@@ -212,63 +271,72 @@ fn finish(
     realm: &Realm<'_>,
     shelves: &[Shelf],
     master: &Master<'_>,
-    mut progress: impl FnMut(usize, usize),
+    progress: &mut impl FnMut(usize, usize),
 ) -> Result<Settled> {
     let staged = staged(shelves)?;
-    let all: Vec<(usize, &(String, KeyId))> = staged
+    let all: Vec<(&Shelf, &String, &KeyId)> = shelves
         .iter()
-        .enumerate()
-        .flat_map(|(shelf, files)| files.iter().map(move |file| (shelf, file)))
+        .zip(&staged)
+        .flat_map(|(shelf, files)| files.iter().map(move |(file, id)| (shelf, file, id)))
         .collect();
-    let opens = |(shelf, (file, id)): &(usize, &(String, KeyId)), passphrase: &Secret| {
-        let opened = staging::open_waiting(&shelves[*shelf].dir, file, id, passphrase);
-        opened.map(|value| value.is_some())
+    let opens = |(shelf, file, id): &(&Shelf, &String, &KeyId), passphrase: &Secret| {
+        let envelope = staging::read(&shelf.waiting, file, id)?;
+        Ok(envelope.is_some_and(|envelope| envelope.open(passphrase).is_ok()))
     };
-    // Two samples: one may be damaged, and whoever has the old passphrase should not try them all.
+    // One that is whole will do: whoever has the old passphrase should not try them all.
     let fits = |passphrase: &Secret| -> Result<bool> {
-        match (all.first(), all.last()) {
-            (Some(first), Some(last)) => {
-                Ok(opens(first, passphrase)? || all.len() > 1 && opens(last, passphrase)?)
+        for (shelf, file, id) in &all {
+            if let Some(envelope) = staging::read(&shelf.waiting, file, id)? {
+                return Ok(envelope.open(passphrase).is_ok());
             }
-            _ => Ok(true),
         }
+        Ok(true)
     };
-    let next = if fits(master.secret())? {
-        None
-    } else {
-        let kept = match master.origin() {
-            Origin::Keychain => passphrase::next(realm.keychain)?,
-            Origin::Variable | Origin::File(_) | Origin::Credential(_) => None,
-        };
-        match kept {
-            Some(kept) if fits(&kept)? => Some(kept),
-            Some(_) | None => return Ok(Settled::Waiting),
+    let kept = match master.origin() {
+        Origin::Keychain if all.is_empty() || !fits(master.secret())? => {
+            passphrase::next(realm.keychain)?
         }
+        Origin::Keychain | Origin::Variable | Origin::File(_) | Origin::Credential(_) => None,
     };
-    // Nothing takes the place of an envelope before it has been opened.
-    let good = crew::each(
-        &all,
-        |file| opens(file, next.as_ref().unwrap_or(master.secret())),
-        |done| progress(done, all.len()),
-    );
-    let good = good.into_iter().collect::<Result<Vec<bool>>>()?;
-    let damaged = good.iter().filter(|good| !**good).count();
-    let mut moving = vec![Vec::new(); shelves.len()];
-    for ((shelf, file), _) in all.iter().zip(&good).filter(|(_, good)| **good) {
-        moving[*shelf].push((*file).clone());
+    let next = kept.filter(|kept| kept.expose() != master.secret().expose());
+    let passphrase = next.as_ref().unwrap_or(master.secret());
+    if !fits(passphrase)? {
+        return Ok(Settled::Waiting);
+    }
+    // Nothing takes the place of an envelope before it has been opened, or made once more.
+    let sound = |file: &(&Shelf, &String, &KeyId)| -> Result<bool> {
+        let (shelf, name, id) = file;
+        Ok(opens(file, passphrase)?
+            || shelf.stage(name, id, master, passphrase).is_ok() && opens(file, passphrase)?)
+    };
+    let sound = crew::each(&all, sound, |done| progress(done, all.len()));
+    let sound = sound.into_iter().collect::<Result<Vec<bool>>>()?;
+    let damaged = all.iter().zip(sound).filter(|(_, sound)| !sound);
+    let damaged: Vec<PathBuf> = damaged
+        .map(|((shelf, file, _), _)| shelf.waiting.path().join(file))
+        .collect();
+    if !damaged.is_empty() {
+        return Ok(Settled::Damaged(damaged));
     }
     let locks = lock(shelves)?;
-    match &next {
-        Some(_) if damaged > 0 => return Ok(Settled::Waiting),
-        Some(next) => passphrase::keep(realm.keychain, next)?,
-        None => {}
+    if let Some(next) = &next {
+        replace(realm, master.secret(), next)?;
     }
-    switch(shelves, &locks, &moving)?;
-    if damaged == 0 {
-        clear(realm, shelves, master.origin())?;
-    }
-    let moved = all.len() - damaged;
-    Ok(Settled::Finished { moved, damaged })
+    switch(shelves, &locks, &staged)?;
+    clear(realm, shelves, master.origin())?;
+    Ok(Settled::Finished)
+}
+
+/// Step 4. The old one is kept beside it until the next change: another directory may be under it.
+fn replace(realm: &Realm<'_>, old: &Secret, new: &Secret) -> Result<()> {
+    passphrase::keep_previous(realm.keychain, old)
+        .and_then(|()| passphrase::keep(realm.keychain, new))
+        .map_err(|error| match error {
+            Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
+                "{reason}; every key is there under the old and under the new master passphrase, and the next command that reaches the keychain finishes the change"
+            )),
+            error => error,
+        })
 }
 
 /// Steps 1 to 3. Keys are re-encrypted beside whoever works with them; what was changed meanwhile is
@@ -281,7 +349,7 @@ fn stage_all(
     mut progress: impl FnMut(usize, usize),
 ) -> Result<(Vec<Lock>, Vec<KeyId>)> {
     // What a killed change has left behind must not be taken for ours.
-    shelves.iter().try_for_each(Shelf::empty)?;
+    shelves[0].empty()?;
     if *old.origin() == Origin::Keychain {
         passphrase::keep_next(realm.keychain, new)?;
     }
@@ -294,9 +362,14 @@ fn stage_all(
                 .map(|(file, id)| (at, file, id)),
         );
     }
+    // One that is damaged is named before the others are re-encrypted for nothing.
+    for (_, file, id) in before.iter().filter(|(at, _, _)| *at == 0) {
+        let bytes = shelves[0].dir.read(file, envelope::MAX_FILE)?;
+        bytes.map(|bytes| Envelope::parse(&bytes, id)).transpose()?;
+    }
     let total = before.len();
     let stage = |(at, file, id): &(usize, String, KeyId)| {
-        let source = shelves[*at].stage(file, id, old.secret(), new)?;
+        let source = shelves[*at].stage(file, id, old, new)?;
         Ok(((*at, file.clone()), source))
     };
     let done = crew::each(&before, stage, |done| progress(done, total));
@@ -313,7 +386,7 @@ fn stage_all(
         for (file, id) in shelf.present()? {
             let now = shelf.dir.read(&file, envelope::MAX_FILE)?;
             if done.get(&(at, file.clone())) != Some(&now) {
-                shelf.stage(&file, &id, old.secret(), new)?;
+                shelf.stage(&file, &id, old, new)?;
             }
         }
         for (file, _) in shelf.staged()? {
@@ -322,7 +395,10 @@ fn stage_all(
             }
         }
     }
-    staging::declare(&shelves[0].waiting, &shelves[0].own)?;
+    // The keys' is the one that counts; the gateway's keeps it from sealing meanwhile.
+    for shelf in shelves.iter().rev() {
+        staging::declare(&shelf.waiting, &shelf.own)?;
+    }
     let keys = shelves[0].present()?.into_iter().map(|(_, id)| id);
     Ok((locks, keys.collect()))
 }
@@ -354,6 +430,7 @@ fn clear(realm: &Realm<'_>, shelves: &[Shelf], origin: &Origin) -> Result<()> {
     }
     for shelf in shelves.iter().rev() {
         shelf.empty()?;
+        // What is not ours in it keeps it there, and does no harm.
         shelf.dir.remove_child(staging::NAME)?;
     }
     Ok(())
@@ -361,15 +438,24 @@ fn clear(realm: &Realm<'_>, shelves: &[Shelf], origin: &Origin) -> Result<()> {
 
 /// A `.rekey` of our own.
 fn claim(dir: &Dir) -> Result<(Dir, Lock)> {
-    loop {
+    let deadline = Deadline::after(PATIENCE);
+    while deadline.left().is_some() {
         let waiting = dir.create_child(staging::NAME)?;
-        let own = waiting.try_lock()?.ok_or_else(at_work)?;
-        let stamp = |dir: &Dir, name| dir.look(name).map(|look| look.map(|look| look.stamp));
-        // Somebody may have cleared it away between the two.
-        if stamp(dir, staging::NAME)? == stamp(&waiting, ".")? {
-            return Ok((waiting, own));
+        match waiting.try_lock()? {
+            Some(own) => {
+                let stamp =
+                    |dir: &Dir, name| dir.look(name).map(|look| look.map(|look| look.stamp));
+                // Whoever settles may have cleared it away between the two.
+                if stamp(dir, staging::NAME)? == stamp(&waiting, ".")? {
+                    return Ok((waiting, own));
+                }
+            }
+            // Somebody has just begun, or is about to clear away what is empty.
+            None if waiting.names()?.is_empty() => thread::sleep(PAUSE),
+            None => break,
         }
     }
+    Err(at_work())
 }
 
 fn begun(realm: &Realm<'_>) -> Result<Option<(Dir, Dir)>> {
@@ -377,6 +463,18 @@ fn begun(realm: &Realm<'_>) -> Result<Option<(Dir, Dir)>> {
         return Ok(None);
     };
     Ok(staging::of(&dir)?.map(|waiting| (dir, waiting)))
+}
+
+/// One of the keys that wait, if one is whole.
+fn sample(waiting: &Dir) -> Result<Option<Envelope>> {
+    for name in waiting.names()? {
+        if let Some(id) = KeyId::from_file_name(&name)
+            && let Some(envelope) = staging::read(waiting, &name, &id)?
+        {
+            return Ok(Some(envelope));
+        }
+    }
+    Ok(None)
 }
 
 fn lock(shelves: &[Shelf]) -> Result<Vec<Lock>> {
@@ -418,8 +516,14 @@ enum Shut {
 }
 
 impl Shelf {
-    /// The keys' first, then the gateway's.
-    fn all(realm: &Realm<'_>, dir: Dir, waiting: Dir, own: Lock) -> Result<Vec<Shelf>> {
+    /// The keys' first, then the gateway's, if there is something in its `waiting_in`.
+    fn all(
+        realm: &Realm<'_>,
+        dir: Dir,
+        waiting: Dir,
+        own: Lock,
+        waiting_in: impl Fn(&Dir) -> Result<Option<Dir>>,
+    ) -> Result<Vec<Shelf>> {
         let mut shelves = vec![Shelf {
             id_of: KeyId::from_file_name,
             dir,
@@ -428,8 +532,9 @@ impl Shelf {
             shut: Shut::Refused,
         }];
         let state = realm.state.map(Dir::open).transpose()?.flatten();
-        if let Some(dir) = state {
-            let waiting = dir.create_child(staging::NAME)?;
+        if let Some(dir) = state
+            && let Some(waiting) = waiting_in(&dir)?
+        {
             let own = waiting.lock()?;
             shelves.push(Shelf {
                 id_of: pairing::sealed_id,
@@ -459,15 +564,25 @@ impl Shelf {
 
     /// Re-encrypts one, and opens what has arrived on the disk. Returns the bytes that it began with;
     /// `None` if there is nothing to re-encrypt.
-    fn stage(&self, file: &str, id: &KeyId, old: &Secret, new: &Secret) -> Result<Option<Vec<u8>>> {
+    fn stage(
+        &self,
+        file: &str,
+        id: &KeyId,
+        old: &Master<'_>,
+        new: &Secret,
+    ) -> Result<Option<Vec<u8>>> {
         let Some(bytes) = self.dir.read(file, envelope::MAX_FILE)? else {
             return Ok(None);
         };
-        let opened = Envelope::parse(&bytes, id)
-            .and_then(|envelope| Ok((envelope.open(old)?, envelope.meta)));
+        // A token may still be in an envelope that another change has left waiting.
+        let open = |passphrase: &Secret| staging::open(&self.dir, file, id, passphrase);
+        let opened =
+            Envelope::parse(&bytes, id).and_then(|envelope| Ok((old.open(open)?, envelope.meta)));
         let (value, meta) = match opened {
+            Ok((Some(value), meta)) => (value, meta),
+            Ok((None, _)) => return Ok(None),
             Err(_) if self.shut == Shut::Left => return Ok(Some(bytes)),
-            opened => opened?,
+            Err(error) => return Err(error),
         };
         let next = envelope::seal(new, &value, meta)?;
         self.waiting.publish(
@@ -485,8 +600,17 @@ impl Shelf {
         }
     }
 
+    /// Removes what a change puts there; what else there is, is somebody else's.
     fn empty(&self) -> Result<()> {
-        let mut names = self.waiting.names()?.into_iter();
-        names.try_for_each(|name| self.waiting.remove(&self.own, &name).map(drop))
+        for name in self.waiting.names()? {
+            if self.waiting.look(&name)?.is_some_and(|look| look.is_file) {
+                self.waiting.remove(&self.own, &name)?;
+            }
+        }
+        Ok(())
     }
 }
+
+/// How long to wait for somebody who is about to begin, or to leave.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(3);

@@ -51,7 +51,9 @@ pub fn print(passphrase: &Secret, now: Timestamp) -> Result<Secret> {
 /// Is this a whole sheet, and not the passphrase itself?
 #[must_use]
 pub fn is_sheet(text: &Secret) -> bool {
-    text.expose().trim_start().starts_with(TITLE)
+    text.expose()
+        .trim_start_matches(['\u{feff}', ' ', '\n', '\r'])
+        .starts_with(TITLE)
 }
 
 /// The passphrase of a sheet, or of its numbered lines alone.

@@ -7,7 +7,7 @@
 
 use crate::envelope::{self, Envelope};
 use crate::error::{Error, Result};
-use crate::fs::{Dir, Lock, Publish};
+use crate::fs::{self, Dir, Lock, Publish};
 use crate::key::KeyId;
 use crate::secret::Secret;
 
@@ -97,9 +97,23 @@ pub fn open_waiting(
     let Some(waiting) = of(dir)? else {
         return Ok(None);
     };
-    let bytes = waiting.read(file, envelope::MAX_FILE)?;
-    let envelope = bytes.and_then(|bytes| Envelope::parse(&bytes, id).ok());
+    let envelope = read(&waiting, file, id)?;
     Ok(envelope.and_then(|envelope| envelope.open(passphrase).ok()))
+}
+
+/// One of those that wait; `None` if it is not there, or damaged.
+///
+/// # Errors
+/// What reading says.
+pub fn read(waiting: &Dir, file: &str, id: &KeyId) -> Result<Option<Envelope>> {
+    let bytes = waiting.read(file, envelope::MAX_FILE)?;
+    Ok(bytes.and_then(|bytes| Envelope::parse(&bytes, id).ok()))
+}
+
+/// Is this a name that a change uses beside those of envelopes?
+#[must_use]
+pub fn is_own(name: &str) -> bool {
+    name == READY || fs::is_temporary(name)
 }
 
 const READY: &str = "ready";

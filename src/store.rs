@@ -198,8 +198,8 @@ impl Store {
     /// As [`Store::replace`] and [`Envelope::open`].
     pub fn rotate(&self, id: &KeyId, master: &Master<'_>) -> Result<KeyMeta> {
         self.edit(id, Some(master), |envelope, replaced| {
-            let passphrase = replaced.unwrap_or(master.secret());
-            envelope::seal(passphrase, &envelope.open(passphrase)?, envelope.meta)
+            let value = master.open(|passphrase| envelope.open(passphrase))?;
+            envelope::seal(replaced.unwrap_or(master.secret()), &value, envelope.meta)
         })
     }
 
@@ -224,25 +224,20 @@ impl Store {
     pub fn resolve(&self, id: &KeyId, master: &Master<'_>) -> Result<Secret> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
         let open = |passphrase: &Secret| staging::open(&dir, &id.file_name(), id, passphrase);
-        let value = match open(master.secret()) {
-            // The passphrase may have been replaced since it was fetched.
-            Err(Error::DecryptionFailed(shut)) => match master.replaced() {
-                Ok(Some(passphrase)) => open(&passphrase),
-                Ok(None) | Err(_) => Err(Error::DecryptionFailed(shut)),
-            },
-            opened => opened,
-        };
-        value?.ok_or_else(|| missing(id))
+        master.open(open)?.ok_or_else(|| missing(id))
     }
 
     /// Every readable key's file as it is at one moment, by id; and what is not readable.
     ///
     /// # Errors
-    /// As [`Dir::lock`] and [`Dir::names`].
+    /// [`Error::RekeyPending`]; as [`Dir::lock`] and [`Dir::names`].
     pub fn copy(&self) -> Result<(Vec<Copy>, Vec<Unreadable>)> {
         let (mut copies, mut unreadable) = (Vec::new(), Vec::new());
         if let Some(dir) = self.dir()? {
             let _lock = dir.lock()?;
+            if staging::ready(&dir)?.is_some() {
+                return Err(Error::RekeyPending); // some may be under one passphrase, some under the other
+            }
             for (name, read) in envelopes(&dir)? {
                 let Some(id) = KeyId::from_file_name(&name) else {
                     continue; // not a key, whatever it is
@@ -258,16 +253,35 @@ impl Store {
         Ok((copies, unreadable))
     }
 
-    /// Publishes these files, unless one of the keys is another one by now than in `before`.
+    /// Publishes these files, unless one of the keys is another one by now than in `before`, or the
+    /// passphrase that was tried on them has been replaced.
     ///
     /// # Errors
     /// [`Error::Refused`], with nothing changed; as [`Dir::publish`], and then the same again does
     /// the rest.
-    pub fn restore(&self, copies: &[Copy], before: &[Copy]) -> Result<()> {
+    pub fn restore(
+        &self,
+        copies: &[Copy],
+        before: &[Copy],
+        master: Option<&Master<'_>>,
+    ) -> Result<()> {
         let dir = Dir::create(&self.path)?;
         let lock = dir.lock()?;
         if staging::ready(&dir)?.is_some() {
             return Err(Error::RekeyPending);
+        }
+        let meanwhile = |what: &str| {
+            Err(Error::Refused {
+                sentence: format!(
+                    "{what} changed by somebody else meanwhile; nothing was restored"
+                ),
+                hint: "the same command again".to_owned(),
+            })
+        };
+        if let Some(master) = master
+            && master.replaced()?.is_some()
+        {
+            return meanwhile("the master passphrase was");
         }
         for copy in copies {
             let here = before.iter().find(|here| here.id == copy.id);
@@ -275,13 +289,7 @@ impl Store {
             // What was damaged may be replaced.
             let now = now.filter(|bytes| Envelope::parse(bytes, &copy.id).is_ok());
             if now.as_ref() != here.map(|here| &here.bytes) {
-                return Err(Error::Refused {
-                    sentence: format!(
-                        "{} was changed by somebody else meanwhile; nothing was restored",
-                        copy.id
-                    ),
-                    hint: "the same command again".to_owned(),
-                });
+                return meanwhile(&format!("{} was", copy.id));
             }
         }
         copies.iter().try_for_each(|copy| {

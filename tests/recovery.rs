@@ -16,7 +16,7 @@ use std::process::Command;
 use support::bus::Bus;
 use support::gateway::Gateway;
 use support::pty::Terminal;
-use support::{Home, PASSPHRASE, VALUE, mode};
+use support::{Home, PASSPHRASE, VALUE, cores, mode};
 
 fn sheet(home: &Home) -> String {
     home.lf("keys recovery export --i-understand").ok().out
@@ -389,7 +389,7 @@ fn adopt_removes_nothing_that_is_not_safe_in_the_keychain() {
         let _ = bus
             .on(home.bare("keys adopt"))
             .inject(fault)
-            .on_one_core()
+            .on_core(&cores()[0])
             .go();
         assert!(
             fs::read_to_string(&file).is_ok_and(|text| text == PASSPHRASE)

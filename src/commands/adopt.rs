@@ -29,15 +29,6 @@ pub(super) fn run(desk: &Desk<'_>) -> Result<()> {
     })?;
     match left.read(Remain::Passphrase)? {
         Some(Found::Secret(secret)) => take_over(desk, kept, &secret, &left)?,
-        Some(Found::Erased) if kept.is_none() => {
-            return Err(Error::Refused {
-                sentence: format!(
-                    "{} holds only zeros, and the keychain has no passphrase",
-                    path.display()
-                ),
-                hint: "lf keys recovery import".to_owned(),
-            });
-        }
         Some(Found::Erased) | None => {}
     }
     let token = match left.read(Remain::Token)? {

@@ -1,5 +1,6 @@
 //! `lf keys backup` and `restore`: all keys as one file, encrypted as they are.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use local_keys::archive;
@@ -10,6 +11,7 @@ use local_keys::error::{Error, Result};
 use local_keys::fs::{self, Publish};
 use local_keys::host;
 use local_keys::key::KeyId;
+use local_keys::passphrase::Master;
 use local_keys::store::Copy;
 use local_keys::time::Timestamp;
 
@@ -34,6 +36,11 @@ pub(super) fn backup(desk: &Desk<'_>, path: &Path, publish: Publish) -> Result<(
         .into_iter()
         .map(|copy| (copy.id.file_name(), copy.bytes))
         .collect();
+    if fs::is_below(path, desk.store.path()) {
+        return Err(Error::usage(
+            "a backup among the keys would be taken for one of them; name another place",
+        ));
+    }
     let bytes = archive::print(&entries, Timestamp::now().seconds());
     fs::write_named(path, &bytes, publish).map_err(|error| match error {
         Error::DuplicateKey(_) => Error::Refused {
@@ -87,8 +94,8 @@ pub(super) fn restore(desk: &Desk<'_>, path: &Path, existing: Existing) -> Resul
     if existing == Existing::Overwrite {
         restored.extend(changed);
     }
-    try_on(desk, path, &restored, !here.is_empty())?;
-    desk.store.restore(&restored, &here)?;
+    let master = try_on(desk, path, &restored, !here.is_empty())?;
+    desk.store.restore(&restored, &here, master.as_ref())?;
     for copy in &restored {
         let kind = if before(&copy.id).is_some() {
             Kind::Update
@@ -125,23 +132,34 @@ fn read(path: &Path) -> Result<Vec<Copy>> {
         Ok(Copy { id, bytes })
     };
     let entries = archive::parse(&bytes).map_err(corrupt)?;
-    entries.into_iter().map(copy).collect()
+    let copies = entries.into_iter().map(copy).collect::<Result<Vec<_>>>()?;
+    let ids: BTreeSet<&str> = copies.iter().map(|copy| copy.id.as_str()).collect();
+    if ids.len() < copies.len() {
+        return Err(corrupt("it has one key twice".to_owned()));
+    }
+    Ok(copies)
 }
 
 /// Keys that nobody can open are not put among those that open. In an empty store they are welcome:
 /// whoever begins with a backup brings its passphrase next.
-fn try_on(desk: &Desk<'_>, path: &Path, copies: &[Copy], has_keys: bool) -> Result<()> {
+fn try_on<'a>(
+    desk: &'a Desk<'_>,
+    path: &Path,
+    copies: &[Copy],
+    has_keys: bool,
+) -> Result<Option<Master<'a>>> {
     let master = match desk.settled_master() {
         Ok(master) => master,
         Err(error @ (Error::PassphraseMissing | Error::KeychainUnavailable(_))) => {
             desk.warn(UNTRIED, &error);
-            return Ok(());
+            return Ok(None);
         }
         Err(error) => return Err(error),
     };
     let opens = |copy: &Copy| {
         let envelope = Envelope::parse(&copy.bytes, &copy.id);
-        envelope.is_ok_and(|envelope| envelope.open(master.secret()).is_ok())
+        let open = |envelope: Envelope| master.open(|passphrase| envelope.open(passphrase));
+        envelope.and_then(open).is_ok()
     };
     let opened = crew::each(copies, opens, |done| {
         desk.progress("checking", done, copies.len());
@@ -153,7 +171,7 @@ fn try_on(desk: &Desk<'_>, path: &Path, copies: &[Copy], has_keys: bool) -> Resu
         master.origin()
     );
     match shut {
-        0 => Ok(()),
+        0 => Ok(Some(master)),
         _ if has_keys => Err(Error::Refused {
             sentence: format!("{sentence}; nothing was changed"),
             hint: "restore them beside this store: set LENSERFIGHT_KEYS_DIR to a new directory, and their passphrase with LENSERFIGHT_KEYS_PASSPHRASE_FILE and LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1".to_owned(),
@@ -161,7 +179,7 @@ fn try_on(desk: &Desk<'_>, path: &Path, copies: &[Copy], has_keys: bool) -> Resu
         _ => {
             let error = Error::PassphraseMissing;
             desk.warn(&format!("{sentence}; bring theirs: lf keys recovery import"), &error);
-            Ok(())
+            Ok(Some(master))
         }
     }
 }

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use local_keys::audit::{Event, Kind};
-use local_keys::envelope;
+use local_keys::envelope::{self, Envelope};
 use local_keys::error::{Error, Result};
 use local_keys::fs::Publish;
 use local_keys::host::{self, Environment};
@@ -29,7 +29,7 @@ use local_keys::key::{KeyId, KeyMeta, Label, Provider};
 use local_keys::keychain::{Keychain, Patience};
 use local_keys::pairing;
 use local_keys::passphrase::{self, Master};
-use local_keys::rekey::{Realm, Settled};
+use local_keys::rekey::{self as rekeying, For, Realm, Settled};
 use local_keys::secret::Secret;
 use local_keys::sheet;
 use local_keys::staging;
@@ -190,16 +190,30 @@ impl Desk<'_> {
         }
     }
 
-    /// The master passphrase, once a change of it that was cut short is settled; says so if it was.
+    /// The master passphrase, for opening. A change of it that was cut short is settled first, if that
+    /// can be done, and that is said.
     fn master(&self) -> Result<Master<'_>> {
-        self.settled().map(|(master, _)| master)
+        let (master, settled) = self.settled(For::Reading)?;
+        if let Err(error) = settled {
+            let sentence = format!("a change of the master passphrase is not finished: {error}");
+            self.warn(&sentence, &error);
+        }
+        Ok(master)
     }
 
-    /// The same, with no change of it waiting.
+    /// The same, with no change of it left.
     fn settled_master(&self) -> Result<Master<'_>> {
-        match self.settled()? {
-            (_, Settled::Waiting) => Err(Error::RekeyPending),
-            (master, _) => Ok(master),
+        let (master, settled) = self.settled(For::Sealing)?;
+        match settled? {
+            Settled::Nothing | Settled::Finished | Settled::Undone => Ok(master),
+            Settled::Waiting => Err(Error::RekeyPending),
+            Settled::Damaged(files) => {
+                let files = files.iter().map(|file| file.display().to_string());
+                Err(Error::CorruptEnvelope {
+                    file: files.collect::<Vec<_>>().join(", "),
+                    reason: "it was changed while it waited to take its place, so the change of the master passphrase was not finished; with the old passphrase, lf keys rekey --undo drops it".to_owned(),
+                })
+            }
         }
     }
 
@@ -210,33 +224,51 @@ impl Desk<'_> {
         Ok(master)
     }
 
-    fn settled(&self) -> Result<(Master<'_>, Settled)> {
-        let (master, settled) = local_keys::rekey::master(&self.realm(), |done, total| {
+    fn settled(&self, wanted: For) -> Result<(Master<'_>, Result<Settled>)> {
+        let (master, settled) = rekeying::master(&self.realm(), wanted, |done, total| {
             self.progress("finishing the change of passphrase", done, total);
         })?;
-        let sentence = match settled {
-            Settled::Nothing | Settled::Waiting => None,
-            Settled::Undone => Some("a change of the master passphrase had been cut short; it is undone, and nothing is lost".to_owned()),
-            Settled::Finished { damaged: 0, .. } => Some("the change of the master passphrase that was begun is finished; the old one opens nothing any more".to_owned()),
-            Settled::Finished { damaged, .. } => Some(format!("{damaged} of the re-encrypted files were damaged meanwhile and stay beside the old ones, which only the old master passphrase opens; lf keys doctor names them")),
+        let sentence = match &settled {
+            Ok(Settled::Undone) => Some(
+                "a change of the master passphrase had been cut short; it is undone, and nothing is lost",
+            ),
+            Ok(Settled::Finished) => {
+                self.audit(Kind::Update, "keys rekey", None, None);
+                Some(
+                    "the change of the master passphrase that was begun is finished; the new one is the one",
+                )
+            }
+            Ok(Settled::Nothing | Settled::Waiting | Settled::Damaged(_)) | Err(_) => None,
         };
         if let Some(sentence) = sentence {
-            self.warn(&sentence, &Error::RekeyPending);
+            self.warn(sentence, &Error::RekeyPending);
         }
         Ok((master, settled))
     }
 
     /// Settles a change of the passphrase before something that it must not get into the way of, or
-    /// says that it waits.
+    /// says that it waits. Where there is no passphrase yet, that something may be what brings it.
     fn settle(&self) -> Result<()> {
-        let waits = || match self.store.dir()? {
-            Some(dir) => staging::ready(&dir).map(|waiting| waiting.is_some()),
-            None => Ok(false),
+        let Some(dir) = self.store.dir()? else {
+            return Ok(());
         };
-        if !waits()? {
+        if staging::of(&dir)?.is_none() {
             return Ok(());
         }
-        self.settled_master().map(drop)
+        match self.settled_master() {
+            Ok(_) | Err(Error::PassphraseMissing) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Does it open with this passphrase, here or where it waits for its place?
+    fn opens(&self, envelope: &Envelope, passphrase: &Secret) -> bool {
+        let id = &envelope.meta.id;
+        let waits = || {
+            let dir = self.store.dir().ok()??;
+            staging::open_waiting(&dir, &id.file_name(), id, passphrase).ok()?
+        };
+        envelope.open(passphrase).is_ok() || waits().is_some()
     }
 
     /// What puts a passphrase into the keychain has nothing to do where the environment rules.
@@ -358,8 +390,9 @@ fn read_input(limit: usize) -> Result<Secret> {
 /// Twice from a terminal, where nobody sees what is typed.
 fn read_passphrase() -> Result<Secret> {
     let passphrase = read_secret("master passphrase")?;
-    if sheet::is_sheet(&passphrase) {
-        return sheet::read(&passphrase);
+    match sheet::read(&passphrase) {
+        Err(_) if !sheet::is_sheet(&passphrase) => {}
+        read => return read,
     }
     if host::input_is_terminal() && read_secret("the same again")?.expose() != passphrase.expose() {
         return Err(Error::PassphraseInvalid(

@@ -4,7 +4,8 @@ use local_keys::audit::Kind;
 use local_keys::error::{Error, Result};
 use local_keys::host;
 use local_keys::passphrase::{self, Origin};
-use local_keys::rekey::{self, Settled, Stand};
+use local_keys::rekey::{self, Stand};
+use local_keys::staging;
 
 use super::{Desk, read_passphrase};
 
@@ -42,10 +43,11 @@ pub(super) fn run(desk: &Desk<'_>, what: What) -> Result<()> {
     })
     .inspect_err(|error| desk.audit(Kind::Update, COMMAND, None, Some(error)))?;
     let (Stand::Done(keys) | Stand::Waiting(keys, _)) = &stand;
-    for key in keys {
+    let count = keys.len();
+    // One that waits has changed nothing yet.
+    for key in keys.iter().filter(|_| matches!(stand, Stand::Done(_))) {
         desk.audit(Kind::Update, COMMAND, Some(key), None);
     }
-    let count = keys.len();
     host::print(&match &stand {
         Stand::Done(_) if *old.origin() == Origin::Keychain => format!(
             "{count} keys are re-encrypted under the new master passphrase, which is in the keychain now\n"
@@ -62,19 +64,21 @@ pub(super) fn run(desk: &Desk<'_>, what: What) -> Result<()> {
     })?;
     if matches!(stand, Stand::Done(_)) && count > 0 {
         host::complain(
-            "backups and recovery sheets from before open with the old passphrase only; make new ones\n",
+            "backups and recovery sheets from before are for the old passphrase; make new ones. The keychain keeps it, as\nmaster.previous, until the next rekey: for backups, and for other directories that were under it\n",
         );
     }
     Ok(())
 }
 
 fn finish(desk: &Desk<'_>) -> Result<()> {
-    match desk.settled()? {
-        (_, Settled::Nothing) => host::complain(NOTHING),
-        (_, Settled::Waiting) => return Err(Error::RekeyPending),
-        (_, Settled::Finished { .. } | Settled::Undone) => {} // it was said
+    let Some(dir) = desk.store.dir()? else {
+        return Err(Error::PassphraseMissing);
+    };
+    if staging::of(&dir)?.is_none() {
+        host::complain(NOTHING);
     }
-    Ok(())
+    // What comes of it is said there.
+    desk.settled_master().map(drop)
 }
 
 fn undo(desk: &Desk<'_>) -> Result<()> {

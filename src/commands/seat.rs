@@ -118,11 +118,11 @@ pub(super) struct Fit {
 pub(super) fn try_on(desk: &Desk<'_>, seen: &Seen, passphrase: &Secret) -> Fit {
     let total = seen.envelopes.len();
     let opens = |envelope: &Envelope| {
-        let opens = envelope.open(passphrase).is_ok();
+        let opens = desk.opens(envelope, passphrase);
         let kept = || {
             seen.kept
                 .as_ref()
-                .is_some_and(|kept| envelope.open(kept).is_ok())
+                .is_some_and(|kept| desk.opens(envelope, kept))
         };
         (opens, !opens && kept())
     };

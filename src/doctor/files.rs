@@ -1,6 +1,6 @@
 //! Whose the files are, who can reach them, and what does not belong there.
 
-use super::{Check, FIX, Status, fail, note, pass, place, state_of};
+use super::{Check, FIX, Status, fail, note, pass, place, quoted, state_of};
 use crate::audit;
 use crate::error::Result;
 use crate::fs::{self, Dir};
@@ -15,7 +15,7 @@ pub(super) fn examine(dir: &Dir, root: Option<&Dir>) -> Result<Vec<Check>> {
             fail(
                 "modes",
                 format!("{place} has mode {mode:04o} in place of {kind}"),
-                &format!("{FIX}, or: chmod {kind} '{place}'"),
+                &format!("{FIX}, or: chmod {kind} {}", quoted(&place)),
             )
         })
         .collect();

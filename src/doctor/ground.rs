@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Check, fail, failed, pass, place};
+use super::{Check, fail, failed, pass, place, quoted};
 use crate::audit;
 use crate::fs::Dir;
 use crate::key::KeyMeta;
@@ -64,14 +64,16 @@ fn examine_clock(keys: &[KeyMeta], now: Timestamp) -> Check {
     const SET: &str = "set it: timedatectl set-ntp true";
     let newest = keys.iter().max_by_key(|key| key.created_at);
     match newest {
-        Some(key) if key.created_at > now.after(SLACK) => fail(
-            "clock",
-            format!(
-                "this machine's clock says {now}, and the key {} is from {}",
-                key.id, key.created_at
-            ),
-            SET,
-        ),
+        Some(key) if key.created_at > now.after(SLACK) => {
+            let (id, then) = (&key.id, key.created_at);
+            fail(
+                "clock",
+                format!("this machine's clock says {now}, and the key {id} is from {then}"),
+                &format!(
+                    "{SET}; or, if the key's date is what is wrong, add its value anew and: lf keys remove -- {id}"
+                ),
+            )
+        }
         _ if !(OLDEST..LATEST).contains(&now.seconds()) => {
             fail("clock", format!("this machine's clock says {now}"), SET)
         }
@@ -92,7 +94,10 @@ fn examine_space(dir: &Dir) -> Check {
         return fail(
             "writable",
             format!("{path} cannot be written; nothing can be stored"),
-            &format!("chmod 0700 '{path}', if it is on a file system that can be written"),
+            &format!(
+                "chmod 0700 {}, if it is on a file system that can be written",
+                quoted(&place(dir, "."))
+            ),
         );
     }
     pass("writable", format!("{path} can be written"))
@@ -107,7 +112,7 @@ fn examine_audit_log(dir: &Dir) -> Check {
                 return fail(
                     "audit_log",
                     format!("{path} is not a regular file; nothing is logged"),
-                    &format!("look at it, and then: rm '{path}'"),
+                    &format!("look at it, and then: rm {}", quoted(&path)),
                 );
             }
             Ok(_) => {}
@@ -121,7 +126,7 @@ fn examine_audit_log(dir: &Dir) -> Check {
         fail(
             "audit_log",
             format!("{path} cannot be written; nothing is logged"),
-            &format!("chmod 600 '{path}'"),
+            &format!("chmod 600 {}", quoted(&path)),
         )
     }
 }

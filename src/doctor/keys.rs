@@ -1,13 +1,13 @@
 //! Does the configured passphrase open every key?
 
-use super::{Check, fail, failed, note, pass, place};
+use super::{Check, fail, failed, note, pass, place, quoted};
 use crate::crew;
 use crate::envelope::{self, Envelope};
 use crate::error::{Error, Result};
 use crate::fs::Dir;
 use crate::key::KeyId;
 use crate::passphrase::{self, Origin};
-use crate::predecessor::{self, Remain};
+use crate::predecessor::{self, Found, Remain};
 use crate::rekey::Realm;
 use crate::secret::{Secret, shown};
 use crate::staging;
@@ -25,14 +25,24 @@ pub(super) fn examine_passphrase(realm: &Realm<'_>) -> (Option<(Secret, Origin)>
                 (Remain::Token, "the token of a paired browser"),
             ]
             .into_iter()
-            .filter(|(remain, _)| !matches!(left.read(*remain), Ok(None)))
-            .map(|(remain, what)| {
-                let path = left.path(remain);
-                fail(
-                    "plaintext_passphrase",
-                    format!("{} holds {what} in the clear", path.display()),
-                    "lf keys adopt",
-                )
+            .filter_map(|(remain, what)| {
+                let path = left.path(remain).display().to_string();
+                let (message, hint) = match left.read(remain) {
+                    Ok(None) => return None,
+                    Ok(Some(Found::Secret(_))) => (
+                        format!("{path} holds {what} in the clear"),
+                        "lf keys adopt".to_owned(),
+                    ),
+                    Ok(Some(Found::Erased)) => (
+                        format!("{path} held {what}, and is overwritten already"),
+                        "lf keys adopt".to_owned(),
+                    ),
+                    Err(error) => (
+                        error.to_string(),
+                        format!("look at it, and then: rm -r {}", quoted(&path)),
+                    ),
+                };
+                Some(fail("plaintext_passphrase", message, &hint))
             }),
         ),
         Err(error) => checks.push(failed("plaintext_passphrase", &error)),
@@ -85,21 +95,47 @@ fn choose(realm: &Realm<'_>) -> (Option<(Secret, Origin)>, Vec<Check>) {
 /// Is a change of the master passphrase under way?
 pub(super) fn examine_rekey(dir: &Dir, master: Option<&(Secret, Origin)>) -> Result<Vec<Check>> {
     const FINISH: &str = "lf keys rekey --finish";
-    let begun = staging::of(dir)?.map(|waiting| Ok((waiting.names()?, waiting)));
-    let Some((_, waiting)) = begun.transpose()?.filter(|(names, _)| !names.is_empty()) else {
-        let message = "no change of the master passphrase is unfinished".to_owned();
-        return Ok(vec![pass("rekey", message)]);
+    let waiting = match staging::of(dir) {
+        Ok(Some(waiting)) => waiting,
+        Ok(None) => {
+            let message = "no change of the master passphrase is unfinished".to_owned();
+            return Ok(vec![pass("rekey", message)]);
+        }
+        Err(error) => {
+            let hint = format!(
+                "look at it, and then: rm -r {}",
+                quoted(&place(dir, staging::NAME))
+            );
+            return Ok(vec![fail("rekey", error.to_string(), &hint)]);
+        }
     };
+    let mut checks = Vec::new();
+    for name in waiting.names()? {
+        let is_whole = match KeyId::from_file_name(&name) {
+            Some(id) => staging::read(&waiting, &name, &id).is_ok_and(|read| read.is_some()),
+            None => staging::is_own(&name),
+        };
+        if !is_whole {
+            checks.push(fail(
+                "rekey",
+                format!(
+                    "{} is not what a change of the master passphrase puts there",
+                    place(&waiting, &name)
+                ),
+                "lf keys rekey --finish, or with the old passphrase: lf keys rekey --undo",
+            ));
+        }
+    }
     let is_at_work = waiting.try_lock()?.is_none();
     let origin = master.map(|(_, origin)| origin);
-    Ok(vec![match (is_at_work, staging::is_ready(&waiting)?, origin) {
+    checks.push(match (is_at_work, staging::is_ready(&waiting)?, origin) {
         (true, _, _) => note(
             "rekey",
             "the master passphrase is being changed right now".to_owned(),
         ),
         (false, false, _) => fail(
             "rekey",
-            "a change of the master passphrase was cut short; the old one is still the one".to_owned(),
+            "a change of the master passphrase was cut short; every key opens as before".to_owned(),
             FINISH,
         ),
         (false, true, None | Some(Origin::Keychain)) => fail(
@@ -111,12 +147,14 @@ pub(super) fn examine_rekey(dir: &Dir, master: Option<&(Secret, Origin)>) -> Res
             "rekey",
             format!("everything is there under the old and the new master passphrase, until a command finds the new one in {origin}"),
         ),
-    }])
+    });
+    Ok(checks)
 }
 
 pub(super) fn examine_envelopes(
     dir: &Dir,
     passphrase: Option<&Secret>,
+    previous: impl FnOnce() -> Option<Secret>,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Check>> {
     let (mut good, mut checks): (Vec<Envelope>, Vec<Check>) = (Vec::new(), Vec::new());
@@ -128,11 +166,11 @@ pub(super) fn examine_envelopes(
                 let path = place(dir, &name);
                 // Removing is for the person to decide; only what has an id can be removed by it.
                 let hint = match (&error, KeyId::from_file_name(&name)) {
-                    (Error::Permission { .. }, _) => format!("chmod 600 '{path}'"),
+                    (Error::Permission { .. }, _) => format!("chmod 600 {}", quoted(&path)),
                     (Error::CorruptEnvelope { .. }, Some(id)) => {
-                        format!("restore '{path}' from a backup, or: lf keys remove -- {id}")
+                        format!("lf keys restore FILE, from a backup, or: lf keys remove -- {id}")
                     }
-                    _ => format!("look at it, and then: rm '{path}'"),
+                    _ => format!("look at it, and then: rm {}", quoted(&path)),
                 };
                 checks.push(fail("envelopes", error.to_string(), &hint));
             }
@@ -165,13 +203,24 @@ pub(super) fn examine_envelopes(
         })
     };
     let opened = crew::each(&good, open, |done| progress(done, good.len()));
+    let previous = if opened.iter().any(Result::is_err) {
+        previous()
+    } else {
+        None
+    };
     let none_opens = opened.iter().all(Result::is_err);
+    let opens_with_previous = |envelope: &Envelope| {
+        let previous = previous.as_ref();
+        previous.is_some_and(|previous| envelope.open(previous).is_ok())
+    };
     let shut: Vec<Check> = good
         .iter()
         .zip(opened)
         .filter_map(|(envelope, opened)| opened.err().map(|error| (envelope, error)))
         .map(|(envelope, error)| {
-            let hint = if none_opens {
+            let hint = if opens_with_previous(envelope) {
+                format!("it is under the one before, which the keychain still has: lf keys rotate -- {}", envelope.meta.id)
+            } else if none_opens {
                 "the passphrase may be another one: lf keys recovery import, or lf keys init --help".to_owned()
             } else {
                 format!("restore it from a backup (lf keys restore FILE), or give it a new value: lf keys update --rotate -- {}", envelope.meta.id)

@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::fs::{self, Dir};
 use crate::pairing;
+use crate::passphrase::{self, Origin};
 use crate::rekey::Realm;
 use crate::secret::shown;
 use crate::store::Store;
@@ -72,7 +73,11 @@ pub fn examine(
                 keys::examine_rekey(&dir, master.as_ref()),
             ));
             let secret = master.as_ref().map(|(secret, _)| secret);
-            let envelopes = keys::examine_envelopes(&dir, secret, progress);
+            let previous = || match &master {
+                Some((_, Origin::Keychain)) => passphrase::previous(patient.realm.keychain).ok()?,
+                Some(_) | None => None,
+            };
+            let envelopes = keys::examine_envelopes(&dir, secret, previous, progress);
             checks.extend(or_failed("envelopes", envelopes));
             checks.extend(ground::examine(&dir, patient.realm.store, now));
         }
@@ -141,6 +146,11 @@ fn place(dir: &Dir, name: &str) -> String {
     } else {
         dir.path().join(shown(name)).display().to_string()
     }
+}
+
+/// Fit for a shell.
+fn quoted(path: &str) -> String {
+    format!("'{}'", path.replace('\'', "'\\''"))
 }
 
 fn pass(id: &'static str, message: String) -> Check {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::rng;
 use crate::time::Deadline;
 
-pub use self::named::{read_named, read_private, write_named};
+pub use self::named::{is_below, read_named, read_private, write_named};
 
 mod named;
 #[cfg(not(unix))]
@@ -160,15 +160,17 @@ impl Dir {
         child.ok_or_else(|| self.failed("open the directory", name, ErrorKind::NotFound.into()))
     }
 
-    /// Removes an empty directory in this one, if it is there.
+    /// Removes a directory in this one, if it is there and empty.
     ///
     /// # Errors
     /// What the system says.
     pub fn remove_child(&self, name: &str) -> Result<()> {
         match self.handle.remove_child(name) {
             Ok(()) => self.sync(),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(self.failed("remove the directory", name, error)),
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty => Ok(()),
+                _ => Err(self.failed("remove the directory", name, error)),
+            },
         }
     }
 

@@ -53,6 +53,13 @@ pub fn read_named(path: &Path, limit: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Is this file, there or not, in this very directory?
+#[must_use]
+pub fn is_below(path: &Path, dir: &Path) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    real(parent(path)).is_some_and(|parent| Some(parent) == real(dir))
+}
+
 /// Writes a file so that it is there whole or not at all, as [`Dir::publish`] does, in a directory
 /// that need not be ours; 0600 where there are modes.
 ///
@@ -75,4 +82,11 @@ pub fn write_named(path: &Path, bytes: &[u8], publish: Publish) -> Result<()> {
             ErrorKind::NotFound.into(),
         )),
     }
+}
+
+fn parent(path: &Path) -> &Path {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }

@@ -15,7 +15,7 @@ use crate::fs::Dir;
 use crate::key::{KeyId, KeyMeta, Label, Provider};
 use crate::keychain::Keychain;
 use crate::passphrase::{self, Master, Sources};
-use crate::rekey::{self, Realm};
+use crate::rekey::{self, For, Realm};
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::time::Timestamp;
@@ -175,7 +175,8 @@ impl Api {
             sources: &self.sources,
             keychain: &self.keychain,
         };
-        rekey::master(&realm, |_, _| {}).map(|(master, _)| master)
+        let (master, settled) = rekey::master(&realm, For::Sealing, |_, _| {})?;
+        settled.map(|_| master)
     }
 }
 

@@ -88,6 +88,9 @@ impl Pairings {
         let sealed = if self.store_in_keychain(name, &token)? {
             None
         } else {
+            if staging::ready(&dir)?.is_some() {
+                return Err(Error::RekeyPending); // it would not move along
+            }
             let envelope = self.seal(name, &token, now)?;
             let file = sealed_name(&envelope.meta.id);
             dir.publish(&lock, &file, envelope.print().as_bytes(), Publish::New)?;

@@ -160,19 +160,20 @@ impl Run {
 
     /// Runs `lf` with a fault that strace injects, such as `fsync:error=EIO:when=1`.
     pub fn inject(self, fault: &str) -> Run {
-        let fault = format!("inject={fault}");
-        self.under(&["strace", "-f", "-qq", "-o", "/dev/null", "-e", &fault])
+        self.inject_all(Path::new("/dev/null"), &[fault.to_owned()])
+    }
+
+    /// The same with several faults, and a log of what came of each call.
+    pub fn inject_all(self, log: &Path, faults: &[String]) -> Run {
+        let faults = faults.iter().map(|fault| format!("--inject={fault}"));
+        let mut strace: Vec<String> = ["strace", "-f", "-qq", "-o"].map(Into::into).into();
+        strace.extend([log.to_str().unwrap().to_owned()].into_iter().chain(faults));
+        self.under(&strace.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// Runs `lf` on one core, where it needs one thread only: its system calls come in one order.
-    pub fn on_one_core(self) -> Run {
-        let status = fs::read_to_string("/proc/self/status").unwrap();
-        let cores = status
-            .lines()
-            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
-            .unwrap();
-        let first = cores.trim().split([',', '-']).next().unwrap().to_owned();
-        self.under(&["taskset", "-c", &first])
+    pub fn on_core(self, core: &str) -> Run {
+        self.under(&["taskset", "-c", core])
     }
 
     /// Runs `lf` and writes down these system calls of it.
@@ -328,6 +329,18 @@ impl fmt::Display for Outcome {
             self.argv, self.status, self.out, self.err
         )
     }
+}
+
+/// The cores that this process may use.
+pub fn cores() -> Vec<String> {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let mut lines = status.lines();
+    let list = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let cores = list.unwrap().trim().split(',').flat_map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        first.parse::<usize>().unwrap()..=last.parse().unwrap()
+    });
+    cores.map(|core| core.to_string()).collect()
 }
 
 pub fn chmod(path: &Path, mode: u32) {

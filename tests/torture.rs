@@ -1,0 +1,567 @@
+//! Whatever happens at whatever system call of a command that changes something, every key that was
+//! there is there, with its old or its new value, and opens with the passphrase that is configured.
+//!
+//! `cargo test` sweeps the calls that change or sync a file; `make torture` every call, with every fault.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub
+)]
+
+#[path = "torture/stage.rs"]
+mod stage;
+#[path = "torture/strace.rs"]
+mod strace;
+mod support;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use local_keys::secret::Secret;
+use stage::{Key, Memory, Stage, Template, value_of};
+use strace::{Extent, Fault, Point};
+use support::{Outcome, PASSPHRASE, Run};
+
+/// A command that changes something, what it finds, and what it may leave.
+struct Scenario {
+    name: &'static str,
+    /// Makes the store and fills the keychain; the token of the pairing `first`, if it makes one.
+    prepare: fn(&Stage) -> Option<String>,
+    /// `ONE` stands for the id of the key with this label.
+    arguments: &'static str,
+    input: &'static str,
+    /// Where the command finds the master passphrase.
+    with: Source,
+    /// Where the next commands find it.
+    after: Source,
+    /// The passphrases that keys may be under afterwards.
+    passphrases: fn(&Stage, &Scenario) -> Vec<Secret>,
+    /// The labels of the keys whose files change.
+    touches: &'static [&'static str],
+    /// What becomes of each of these.
+    becomes: fn(Key) -> Option<Key>,
+    /// The label and the value of a new key.
+    adds: Option<(&'static str, &'static str)>,
+    /// What else must be so when the command has said that it is done.
+    done: fn(&Stage, &Scenario, &Outcome),
+    /// What is done first, once it is known that every key opens as it is.
+    then: &'static str,
+    /// Shall it work the second time? With the code that says that there is nothing left to do.
+    again: Option<&'static str>,
+}
+
+/// Where the master passphrase comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Environment,
+    Keychain,
+    /// The environment has it, and there is a keychain.
+    Both,
+    /// The same, and the keychain is not asked.
+    Forced,
+    /// The environment has the passphrase that a change waits for.
+    Next,
+}
+
+impl Source {
+    pub fn run(self, stage: &Stage, arguments: &str) -> Run {
+        let home = &stage.home;
+        match self {
+            Source::Environment => home.lf(arguments),
+            Source::Keychain => stage.bus.on(home.bare(arguments)),
+            Source::Both => stage.bus.on(home.lf(arguments)),
+            Source::Forced => stage.bus.on(home.lf(arguments).env(FORCE, "1")),
+            Source::Next => home
+                .bare(arguments)
+                .env("LENSERFIGHT_KEYS_PASSPHRASE", NEXT),
+        }
+    }
+}
+
+impl Scenario {
+    fn start(&self, stage: &Stage, template: &Template) -> Run {
+        let home = stage.home.path().to_str().unwrap();
+        let mut arguments = self.arguments.replace("HOME", home);
+        if let Some(one) = template.keys.iter().find(|key| key.label == "One") {
+            arguments = arguments.replace("ONE", &one.id);
+        }
+        self.with.run(stage, &arguments).input(self.input)
+    }
+}
+
+const ROTATE: Scenario = Scenario {
+    name: "rotate",
+    prepare: two_keys,
+    arguments: "keys rotate -- ONE",
+    input: "",
+    with: Source::Environment,
+    after: Source::Environment,
+    passphrases: |stage, scenario| stage.configured(scenario.after).into_iter().collect(),
+    touches: &["One"],
+    becomes: Some,
+    adds: None,
+    done: |_, _, _| {},
+    then: "keys list",
+    again: None,
+};
+
+const REKEY: Scenario = Scenario {
+    name: "rekey, keychain",
+    prepare: two_keys_and_keychain,
+    arguments: "keys rekey",
+    with: Source::Keychain,
+    after: Source::Keychain,
+    touches: &["One", "Two"],
+    done: |stage, _, _| assert!(!stage.home.keys().join(".rekey").exists()),
+    ..ROTATE
+};
+
+const ADD: Scenario = Scenario {
+    name: "add",
+    arguments: "keys add --provider openai --label New",
+    input: "sk-new",
+    touches: &[],
+    adds: Some(("New", "sk-new")),
+    ..ROTATE
+};
+
+const NEW_VALUE: Scenario = Scenario {
+    input: "sk-new",
+    becomes: |key| {
+        let value = "sk-new".to_owned();
+        Some(Key { value, ..key })
+    },
+    ..ROTATE
+};
+
+const INIT: Scenario = Scenario {
+    arguments: "keys init",
+    with: Source::Keychain,
+    after: Source::Keychain,
+    touches: &[],
+    done: |stage, _, _| assert!(stage.kept().is_some(), "the keychain has none"),
+    again: Some("already_configured"),
+    ..ROTATE
+};
+
+/// The passphrase that the keys are under comes into a keychain that has none.
+const BRING: Scenario = Scenario {
+    after: Source::Forced,
+    passphrases: |stage, _| vec![stage.kept().unwrap_or(secret(PASSPHRASE))],
+    done: |stage, _, _| assert_eq!(stage.kept().unwrap().expose(), PASSPHRASE),
+    ..INIT
+};
+
+const PAIR: Scenario = Scenario {
+    name: "pair",
+    prepare: |stage| pairing(stage, Source::Environment, &["first"]),
+    arguments: "gateway pair --name second",
+    touches: &[],
+    done: |stage, scenario, outcome| {
+        let token = outcome.out.lines().next().unwrap();
+        let name = stage.recognise(scenario, token);
+        assert_eq!(name.as_deref(), Some("second"), "{outcome}");
+    },
+    again: Some("nothing"),
+    ..ROTATE
+};
+
+const UNPAIR: Scenario = Scenario {
+    name: "unpair",
+    prepare: |stage| pairing(stage, Source::Environment, &["second", "first"]),
+    arguments: "gateway unpair second",
+    done: |stage, scenario, _| {
+        let listed = scenario.after.run(stage, "gateway pairings").ok();
+        assert!(!listed.out.contains("second"), "{listed}");
+    },
+    again: Some("pairing_not_found"),
+    ..PAIR
+};
+
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "init, an empty home",
+        prepare: |_| None,
+        ..INIT
+    },
+    Scenario {
+        name: "init, a directory that others can reach",
+        prepare: |stage| {
+            fs::create_dir_all(stage.home.keys()).unwrap();
+            support::chmod(&stage.home.keys(), 0o755);
+            None
+        },
+        ..INIT
+    },
+    // By design the keys open no more: their files stay, and whoever has the old passphrase has them.
+    Scenario {
+        name: "init --force --yes",
+        prepare: two_keys_and_keychain,
+        arguments: "keys init --force --yes",
+        after: Source::Forced,
+        ..INIT
+    },
+    Scenario {
+        name: "init --force, environment",
+        arguments: "keys init --force",
+        with: Source::Both,
+        ..BRING
+    },
+    Scenario {
+        name: "init --passphrase-stdin",
+        arguments: "keys init --passphrase-stdin",
+        input: PASSPHRASE,
+        ..BRING
+    },
+    ADD,
+    Scenario {
+        name: "add, keychain",
+        prepare: two_keys_and_keychain,
+        with: Source::Keychain,
+        after: Source::Keychain,
+        ..ADD
+    },
+    Scenario {
+        name: "update --label",
+        arguments: "keys update --label Uno -- ONE",
+        becomes: |key| {
+            let label = "Uno".to_owned();
+            Some(Key { label, ..key })
+        },
+        ..ROTATE
+    },
+    Scenario {
+        name: "update --rotate",
+        arguments: "keys update --rotate -- ONE",
+        ..NEW_VALUE
+    },
+    ROTATE,
+    Scenario {
+        name: "rotate, keychain",
+        prepare: two_keys_and_keychain,
+        with: Source::Keychain,
+        after: Source::Keychain,
+        ..ROTATE
+    },
+    Scenario {
+        name: "rotate --all",
+        arguments: "keys rotate --all",
+        touches: &["One", "Two"],
+        ..ROTATE
+    },
+    Scenario {
+        name: "rotate --new-value",
+        arguments: "keys rotate --new-value -- ONE",
+        ..NEW_VALUE
+    },
+    Scenario {
+        name: "remove",
+        arguments: "keys remove --yes -- ONE",
+        becomes: |_| None,
+        ..ROTATE
+    },
+    REKEY,
+    // The old passphrase stays the one, whatever happens; and the new one opens everything once it
+    // has been said that it does.
+    Scenario {
+        name: "rekey, environment",
+        prepare: |stage| pairing(stage, Source::Environment, &["first"]),
+        arguments: "keys rekey --passphrase-stdin",
+        input: NEXT,
+        with: Source::Environment,
+        after: Source::Environment,
+        touches: &[],
+        done: |stage, _, _| stage.all_open_with(NEXT),
+        then: "keys rekey --undo",
+        ..REKEY
+    },
+    Scenario {
+        name: "rekey --finish, environment",
+        prepare: |stage| {
+            let token = pairing(stage, Source::Environment, &["first"]);
+            stage
+                .home
+                .lf("keys rekey --passphrase-stdin")
+                .input(NEXT)
+                .ok();
+            token
+        },
+        arguments: "keys rekey --finish",
+        with: Source::Next,
+        after: Source::Next,
+        touches: &["One"],
+        again: Some("nothing"),
+        ..REKEY
+    },
+    Scenario {
+        name: "rekey --finish, keychain",
+        prepare: |stage| {
+            two_keys_and_keychain(stage);
+            let change = stage.bus.on(stage.home.bare("keys rekey"));
+            // Killed before it tells the keychain: at the fourth of its renames.
+            let fault = "renameat:signal=SIGKILL:when=4";
+            let killed = stage.on_one_core(change.inject(fault)).go();
+            assert_eq!(killed.status, None, "{killed}");
+            None
+        },
+        arguments: "keys rekey --finish",
+        again: Some("nothing"),
+        ..REKEY
+    },
+    Scenario {
+        name: "rekey --undo",
+        prepare: |stage| {
+            two_keys(stage);
+            stage
+                .home
+                .lf("keys rekey --passphrase-stdin")
+                .input(NEXT)
+                .ok();
+            None
+        },
+        arguments: "keys rekey --undo",
+        touches: &[],
+        again: Some("nothing"),
+        ..ROTATE
+    },
+    Scenario {
+        name: "recovery import",
+        arguments: "keys recovery import",
+        input: SHEET,
+        again: Some("nothing"),
+        ..BRING
+    },
+    Scenario {
+        name: "restore",
+        prepare: |stage| {
+            two_keys(stage);
+            let file = stage.home.path().join("backup.tar");
+            stage
+                .home
+                .lf(&format!("keys backup --force {}", file.display()))
+                .ok();
+            stage.home.lf("keys remove --yes One").ok();
+            None
+        },
+        arguments: "keys restore HOME/backup.tar",
+        touches: &[],
+        adds: Some(("One", "sk-of-One")),
+        again: Some("nothing"),
+        ..ROTATE
+    },
+    // Until the file goes, it has the passphrase that the keychain may not have yet.
+    Scenario {
+        name: "adopt",
+        prepare: |stage| {
+            two_keys(stage);
+            let dir = stage.home.path().join(".lenserfight/gateway/keys");
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join("bGVuc2VyZmlnaHQta2V5cw__bWFzdGVy"), PASSPHRASE).unwrap();
+            None
+        },
+        arguments: "keys adopt",
+        passphrases: |stage, _| {
+            let file = ".lenserfight/gateway/keys/bGVuc2VyZmlnaHQta2V5cw__bWFzdGVy";
+            let left = || fs::read_to_string(stage.home.path().join(file)).unwrap();
+            vec![stage.kept().unwrap_or_else(|| secret(&left()))]
+        },
+        again: Some("nothing"),
+        ..BRING
+    },
+    PAIR,
+    Scenario {
+        name: "pair, keychain",
+        prepare: |stage| pairing(stage, Source::Keychain, &["first"]),
+        with: Source::Keychain,
+        after: Source::Keychain,
+        ..PAIR
+    },
+    UNPAIR,
+    Scenario {
+        name: "unpair, keychain",
+        prepare: |stage| pairing(stage, Source::Keychain, &["second", "first"]),
+        with: Source::Keychain,
+        after: Source::Keychain,
+        ..UNPAIR
+    },
+];
+
+fn two_keys(stage: &Stage) -> Option<String> {
+    for label in ["One", "Two"] {
+        stage.home.add("openai", label, &value_of(label));
+    }
+    None
+}
+
+fn two_keys_and_keychain(stage: &Stage) -> Option<String> {
+    stage.keep(PASSPHRASE);
+    two_keys(stage)
+}
+
+/// One key, and these pairings; gives the token of the last.
+fn pairing(stage: &Stage, source: Source, names: &[&str]) -> Option<String> {
+    if let Source::Keychain = source {
+        stage.keep(PASSPHRASE);
+    }
+    stage.home.add("openai", "One", &value_of("One"));
+    let pair = |name: &&str| {
+        let paired = source.run(stage, &format!("gateway pair --name {name}"));
+        paired.ok().out.lines().next().unwrap().to_owned()
+    };
+    let mut tokens: Vec<String> = names.iter().map(pair).collect();
+    tokens.pop()
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.to_owned())
+}
+
+#[test]
+fn nothing_is_lost_at_whatever_call_a_command_ends() {
+    let wanted = std::env::var("TORTURE").unwrap_or_default();
+    let is_wanted = |scenario: &&Scenario| scenario.name.contains(&wanted);
+    let scenarios = Mutex::new(SCENARIOS.iter().filter(is_wanted));
+    let mut stages: Vec<Stage> = support::cores().into_iter().map(Stage::new).collect();
+    for tool in ["strace", "taskset"] {
+        stages[0].bus.run(tool, &["--version"]);
+    }
+    let (total, lost, start) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Instant::now());
+    let work = |stage: &mut Stage| {
+        loop {
+            let Some(scenario) = scenarios.lock().unwrap().next() else {
+                break;
+            };
+            let (count, failed) = sweep(scenario, stage);
+            total.fetch_add(count, Ordering::Relaxed);
+            lost.lock().unwrap().extend(failed);
+        }
+    };
+    thread::scope(|scope| {
+        for stage in &mut stages {
+            scope.spawn(|| work(stage));
+        }
+    });
+    let (total, lost) = (total.into_inner(), lost.into_inner().unwrap());
+    let seconds = start.elapsed().as_secs();
+    let revived: usize = stages.iter().map(|stage| stage.revived).sum();
+    println!(
+        "{total} points in {seconds} s, something lost at {}; the keyring was started again {revived} times",
+        lost.len()
+    );
+    assert!(total > 0, "no scenario has {wanted:?} in its name");
+    assert!(lost.is_empty(), "{}", lost.join("\n\n"));
+}
+
+/// Runs every point of a scenario; how many those are, and what was wrong at which.
+fn sweep(scenario: &Scenario, stage: &mut Stage) -> (usize, Vec<String>) {
+    let extent = if cfg!(feature = "torture") {
+        Extent::Full
+    } else {
+        Extent::Fast
+    };
+    let (start, memory) = (Instant::now(), Memory::default());
+    stage.revive();
+    let template = stage.prepare(scenario);
+    let points = strace::points(&trace(scenario, stage, &template, &memory), extent);
+    let mut lost = Vec::new();
+    for point in &points {
+        let mut tried = attempt(scenario, stage, &template, &memory, point);
+        // What a keyring that ended has to do with it is not lf's affair.
+        if tried.is_err() && stage.revive() {
+            tried = attempt(scenario, stage, &template, &memory, point);
+        }
+        if let Err(what) = tried {
+            lost.push(format!("{}: {point}: {what}", scenario.name));
+        }
+    }
+    let mut line = format!("{:40}", scenario.name);
+    for fault in strace::FAULTS {
+        let count = points.iter().filter(|point| point.fault == *fault).count();
+        line.push_str(&format!(" {fault} {count:3} "));
+    }
+    println!(
+        "{line} {:4} s, lost: {}",
+        start.elapsed().as_secs(),
+        lost.len()
+    );
+    (points.len(), lost)
+}
+
+/// One point; the words of the assertion that failed, if one did.
+fn attempt(
+    scenario: &Scenario,
+    stage: &Stage,
+    template: &Template,
+    memory: &Memory,
+    point: &Point,
+) -> Result<(), String> {
+    let tried = AssertUnwindSafe(|| hit(scenario, stage, template, memory, point));
+    catch_unwind(tried).map_err(|panic| match panic.downcast::<String>() {
+        Ok(what) => *what,
+        Err(_) => "an assertion".to_owned(),
+    })
+}
+
+/// The calls of a run that nothing happens to, and of another that would be killed if it made more.
+fn trace(
+    scenario: &Scenario,
+    stage: &Stage,
+    template: &Template,
+    memory: &Memory,
+) -> Vec<strace::Call> {
+    stage.reset(template);
+    let run = scenario.start(stage, template).trace(&stage.log(), "all");
+    let outcome = stage.on_one_core(run).ok();
+    stage.survives(scenario, template, memory, &outcome);
+    let calls = strace::calls(&fs::read_to_string(stage.log()).unwrap());
+    stage.reset(template);
+    let run = scenario.start(stage, template);
+    let run = run.inject_all(&stage.log(), &strace::one_more(&calls));
+    stage.on_one_core(run).ok();
+    calls
+}
+
+/// One point: the command with the fault, how it ends, and what is there then.
+fn hit(scenario: &Scenario, stage: &Stage, template: &Template, memory: &Memory, point: &Point) {
+    stage.reset(template);
+    let run = scenario.start(stage, template);
+    let run = run.inject_all(&stage.log(), &[point.injection()]);
+    let outcome = stage.on_one_core(run).go();
+    let log = fs::read_to_string(stage.log()).unwrap();
+    match (point.fault, outcome.status) {
+        (Fault::Kill, None) | (Fault::Error(_), Some(0)) => {}
+        (Fault::Error(_), Some(1..=3)) => {
+            let is_error = |line: &str| {
+                let code = line
+                    .strip_prefix("lf: ")
+                    .and_then(|line| line.split_once(": "));
+                code.is_some_and(|(code, _)| !["warning", "hint"].contains(&code))
+            };
+            assert!(outcome.err.lines().any(is_error), "no reason: {outcome}");
+        }
+        _ => panic!("it ends as it should not: {outcome}"),
+    }
+    assert!(
+        point.fault == Fault::Kill || log.contains("(INJECTED)"),
+        "not hit: {outcome}"
+    );
+    assert!(!outcome.err.contains("panicked"), "{outcome}");
+    stage.survives(scenario, template, memory, &outcome);
+}
+
+/// A passphrase that is not the usual one.
+const NEXT: &str = "the passphrase that comes next";
+/// The usual one, as `lf keys recovery export` prints it.
+const SHEET: &str = "\
+     1   CDQQ4 WK5CD T20T3 FE9SP   1F
+     2   A832C 5T78S BJF4G 76X31   QQ
+     3   E1P6A RJXWP   2D
+";
+const FORCE: &str = "LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV";

@@ -1,0 +1,402 @@
+//! Where a command is swept: a home, a bus with a keyring, and the look at both afterwards.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use local_keys::key::{KeyId, KeyMeta};
+use local_keys::keychain::{self, Keychain, Patience};
+use local_keys::pairing::{self, Pairings, Recogniser};
+use local_keys::passphrase::{self, Sources};
+use local_keys::secret::Secret;
+use local_keys::staging;
+use local_keys::store::Store;
+use local_keys::time::Timestamp;
+
+use super::support::bus::{Bus, address};
+use super::support::{Home, Outcome, PASSPHRASE, Run};
+use super::{NEXT, Scenario, Source};
+
+/// A home and a bus of one thread, used for one point after the other.
+pub struct Stage {
+    pub home: Home,
+    pub bus: Bus,
+    /// The one core that the swept command gets, so that it does all its work on one thread.
+    core: String,
+    /// How often the keyring was.
+    pub revived: usize,
+}
+
+/// A key as its owner knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub id: String,
+    pub label: String,
+    pub value: String,
+}
+
+/// What a scenario prepared: put on a stage before every point.
+pub struct Template {
+    home: Home,
+    kept: Vec<Option<Secret>>,
+    pub keys: Vec<Key>,
+    pub token: Option<String>,
+}
+
+/// What has been seen before in this scenario, and need not be looked at twice.
+#[derive(Default)]
+pub struct Memory {
+    /// Values by file and passphrase: the same bytes open as they did.
+    opened: RefCell<HashMap<Question, Option<String>>>,
+    /// Stores that differ in nothing but salts, IVs, random names and times.
+    survived: RefCell<HashSet<String>>,
+}
+
+/// A key's file, and a passphrase.
+type Question = (Vec<u8>, String);
+
+impl Stage {
+    pub fn new(core: String) -> Stage {
+        let home = Home::new();
+        let bus = Bus::with_keyring(&home);
+        Stage {
+            home,
+            bus,
+            core,
+            revived: 0,
+        }
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.home.path().join("strace.log")
+    }
+
+    pub fn on_one_core(&self, run: Run) -> Run {
+        run.on_core(&self.core)
+    }
+
+    pub fn keychain(&self) -> Keychain {
+        let bus = keychain::Bus {
+            address: Some(address(&self.bus.socket())),
+            runtime_dir: None,
+        };
+        Keychain::new(bus, Patience::SHORT)
+    }
+
+    /// Starts a keyring that has ended again, with what it has written down, and says so:
+    /// gnome-keyring does not bear for ever that clients go away in the middle.
+    pub fn revive(&mut self) -> bool {
+        let is_gone = passphrase::from_keychain(&self.keychain()).is_err();
+        if is_gone {
+            self.bus.restart();
+            self.revived += 1;
+        }
+        is_gone
+    }
+
+    /// The master passphrase in the keychain.
+    pub fn kept(&self) -> Option<Secret> {
+        passphrase::from_keychain(&self.keychain()).unwrap()
+    }
+
+    pub fn keep(&self, passphrase: &str) {
+        passphrase::keep(&self.keychain(), &Secret::new(passphrase.to_owned())).unwrap();
+    }
+
+    /// The master passphrase that a command with this source finds.
+    pub fn configured(&self, source: Source) -> Option<Secret> {
+        let (sources, keychain) = self.sources(source);
+        let found = passphrase::find(&sources, &keychain).ok();
+        found.map(|master| Secret::new(master.secret().expose().to_owned()))
+    }
+
+    /// Whose token a gateway would say that this is.
+    pub fn recognise(&self, scenario: &Scenario, token: &str) -> Option<String> {
+        let (sources, keychain) = self.sources(scenario.after);
+        let pairings = Pairings::at(pairing::dir(&self.root()), sources, keychain);
+        let recogniser = Recogniser::new(pairings);
+        recogniser.recognise(token, Timestamp::now()).unwrap()
+    }
+
+    /// Each key opens with this passphrase, and nothing is changed by that.
+    pub fn all_open_with(&self, passphrase: &str) {
+        let store = Store::at(self.home.keys());
+        let dir = store.dir().unwrap().unwrap();
+        for KeyMeta { id, .. } in store.list().unwrap().keys {
+            let secret = Secret::new(passphrase.to_owned());
+            assert!(
+                staging::open(&dir, &id.file_name(), &id, &secret).is_ok(),
+                "{id}"
+            );
+        }
+    }
+
+    fn sources(&self, source: Source) -> (Sources, Keychain) {
+        let force = source == Source::Forced;
+        let next = Sources {
+            variable: || Some(NEXT.into()),
+            ..Sources::default()
+        };
+        let environment = Sources {
+            variable: || Some(PASSPHRASE.into()),
+            force,
+            ..Sources::default()
+        };
+        let nobody = Keychain::new(keychain::Bus::default(), Patience::SHORT);
+        match source {
+            Source::Environment => (environment, nobody),
+            Source::Next => (next, nobody),
+            Source::Keychain => (Sources::default(), self.keychain()),
+            Source::Both | Source::Forced => (environment, self.keychain()),
+        }
+    }
+
+    fn root(&self) -> PathBuf {
+        self.home.path().join(".lenserfight")
+    }
+
+    /// Makes the scenario's store here, and keeps a copy of it.
+    pub fn prepare(&self, scenario: &Scenario) -> Template {
+        self.clear();
+        let token = (scenario.prepare)(self);
+        let home = Home::new();
+        if self.root().exists() {
+            copy(&self.root(), &home.path().join(".lenserfight"));
+        }
+        let keys = Store::at(home.keys()).list().unwrap().keys;
+        let key = |meta: KeyMeta| Key {
+            id: meta.id.to_string(),
+            label: meta.label.as_str().to_owned(),
+            value: value_of(meta.label.as_str()),
+        };
+        Template {
+            keys: keys.into_iter().map(key).collect(),
+            kept: self.entries(),
+            home,
+            token,
+        }
+    }
+
+    /// Puts everything back as it was prepared.
+    pub fn reset(&self, template: &Template) {
+        self.clear();
+        let prepared = template.home.path().join(".lenserfight");
+        if prepared.exists() {
+            copy(&prepared, &self.root());
+        }
+        for ((service, account), secret) in ACCOUNTS.iter().zip(&template.kept) {
+            if let Some(secret) = secret {
+                self.keychain().store(service, account, secret).unwrap();
+            }
+        }
+    }
+
+    fn clear(&self) {
+        if self.root().exists() {
+            fs::remove_dir_all(self.root()).unwrap();
+        }
+        for (service, account) in ACCOUNTS {
+            self.keychain().delete(service, account).unwrap();
+        }
+    }
+
+    fn entries(&self) -> Vec<Option<Secret>> {
+        let find = |(service, account): &(&str, &str)| self.keychain().find(service, account);
+        ACCOUNTS.iter().map(|entry| find(entry).unwrap()).collect()
+    }
+
+    /// The look afterwards, without anything having been repaired: every key is there and opens, and
+    /// no next command is kept from its work.
+    pub fn survives(
+        &self,
+        scenario: &Scenario,
+        template: &Template,
+        memory: &Memory,
+        outcome: &Outcome,
+    ) {
+        let keys = self.open_all(scenario, memory);
+        self.compare(scenario, template, &keys, outcome.status == Some(0));
+        let after = |arguments: &str| scenario.after.run(self, arguments);
+
+        let listed = after("keys list --json").ok();
+        assert_eq!(
+            listed.out.matches("\"id\":").count(),
+            keys.len(),
+            "{listed}"
+        );
+        assert!(
+            keys.iter().all(|key| listed.out.contains(&key.id)) && listed.err.is_empty(),
+            "{listed}"
+        );
+        if template.token.is_some() {
+            let listed = after("gateway pairings").ok();
+            assert!(listed.out.contains("first"), "{listed}");
+        }
+        if outcome.status == Some(0) {
+            (scenario.done)(self, scenario, outcome);
+        }
+
+        let shape = self.shape(template, &keys);
+        if memory.survived.borrow().contains(&shape) {
+            return;
+        }
+        after(scenario.then).ok();
+        if let Some(token) = &template.token {
+            let first = self.recognise(scenario, token);
+            assert_eq!(first.as_deref(), Some("first"), "an older pairing");
+        }
+        if let Some(code) = scenario.again {
+            let again = scenario.start(self, template).go();
+            let is_fine = again.status == Some(0) || again.err.starts_with(&format!("lf: {code}:"));
+            assert!(is_fine, "the same command again: {again}");
+            (scenario.done)(self, scenario, &again);
+        }
+        match keys.first() {
+            Some(key) => after(&format!("keys rotate -- {}", key.id)).ok(),
+            None => after("keys add --provider openai").input("v").ok(),
+        };
+        let mended = after("keys doctor --fix").ok();
+        let count = self.home.names().len();
+        assert!(count >= keys.len().max(1), "{:?}", self.home.names());
+        assert!(
+            mended
+                .out
+                .contains(&format!("decryption: {count} of {count} open")),
+            "{mended}"
+        );
+        memory.survived.borrow_mut().insert(shape);
+    }
+
+    /// Every key in the directory, opened through the library.
+    fn open_all(&self, scenario: &Scenario, memory: &Memory) -> Vec<Key> {
+        let store = Store::at(self.home.keys());
+        let listing = store.list().unwrap();
+        assert!(listing.unreadable.is_empty(), "{:?}", listing.unreadable);
+        let passphrases = (scenario.passphrases)(self, scenario);
+        let dir = store.dir().unwrap();
+        let open = |id: &KeyId, passphrase: &Secret| {
+            let file = id.file_name();
+            let waiting = self.home.keys().join(staging::NAME).join(&file);
+            let bytes = [
+                fs::read(self.home.file(id.as_str())).unwrap(),
+                fs::read(waiting).unwrap_or_default(),
+            ];
+            let question = (bytes.concat(), passphrase.expose().to_owned());
+            if let Some(known) = memory.opened.borrow().get(&question) {
+                return known.clone();
+            }
+            let value = staging::open(dir.as_ref().unwrap(), &file, id, passphrase);
+            let value = value.ok().map(|value| value.unwrap().expose().to_owned());
+            memory.opened.borrow_mut().insert(question, value.clone());
+            value
+        };
+        let key = |meta: &KeyMeta| Key {
+            id: meta.id.to_string(),
+            label: meta.label.as_str().to_owned(),
+            value: passphrases
+                .iter()
+                .find_map(|passphrase| open(&meta.id, passphrase))
+                .unwrap_or_else(|| panic!("{meta} does not open")),
+        };
+        listing.keys.iter().map(key).collect()
+    }
+
+    /// Old or new, and new if the command says that it is done; what it was not asked to touch is
+    /// the same file.
+    fn compare(&self, scenario: &Scenario, template: &Template, keys: &[Key], is_done: bool) {
+        for old in &template.keys {
+            let now = keys.iter().find(|key| key.id == old.id);
+            let file = |home: &Home| fs::read(home.file(&old.id)).ok();
+            let is_same = file(&self.home) == file(&template.home);
+            if scenario.touches.contains(&old.label.as_str()) {
+                let new = (scenario.becomes)(old.clone());
+                let is_new = !is_same && now == new.as_ref();
+                let is_old = now == Some(old);
+                assert!(is_new || (is_old && !is_done), "{old:?} became {now:?}");
+            } else {
+                assert!(is_same, "{old:?} was not meant, and became {now:?}");
+            }
+        }
+        let is_old = |key: &Key| template.keys.iter().any(|old| old.id == key.id);
+        let added: Vec<_> = keys.iter().filter(|key| !is_old(key)).collect();
+        let wanted = usize::from(scenario.adds.is_some());
+        assert!(
+            added.len() <= wanted && (added.len() == wanted || !is_done),
+            "{added:?}"
+        );
+        for key in added {
+            assert_eq!(Some((&*key.label, &*key.value)), scenario.adds, "{key:?}");
+        }
+    }
+
+    /// What there is, without what is random about it.
+    fn shape(&self, template: &Template, keys: &[Key]) -> String {
+        let mut shape = String::new();
+        let named = |name: &str| match name {
+            _ if template.keys.iter().any(|key| name.contains(&key.id)) => name.to_owned(),
+            _ if name.ends_with(".tmp") => "temporary".to_owned(),
+            "keys" | "gateway" | "audit.log" | "pairings.json" => name.to_owned(),
+            _ => "new".to_owned(),
+        };
+        let mut entries = vec![self.root()];
+        while let Some(path) = entries.pop() {
+            let Ok(stat) = fs::symlink_metadata(&path) else {
+                continue;
+            };
+            let length = if stat.is_dir() {
+                entries.extend(list(&path));
+                0
+            } else {
+                stat.len()
+            };
+            let name = named(path.file_name().unwrap().to_str().unwrap());
+            let _ = write!(shape, "{name} {:o} {length} ", stat.permissions().mode());
+        }
+        let labelled = |key: &Key| format!("{}={} ", key.label, key.value);
+        shape.extend(keys.iter().map(labelled));
+        for (now, before) in self.entries().iter().zip(&template.kept) {
+            let [now, before] = [now, before].map(|secret| secret.as_ref().map(Secret::expose));
+            let _ = write!(shape, "{} {} ", now.is_some(), now == before);
+        }
+        shape
+    }
+}
+
+/// What the keys that a scenario prepares hold.
+pub fn value_of(label: &str) -> String {
+    format!("sk-of-{label}")
+}
+
+/// The entries of a directory, in one order.
+fn list(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+/// Copies a directory with everything below it, and the modes.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    for path in list(from) {
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).unwrap();
+        }
+    }
+}
+
+/// What lf keeps in the keychain in these scenarios.
+const ACCOUNTS: &[(&str, &str)] = &[
+    ("lenserfight-keys", "master"),
+    ("lenserfight-keys", "master.next"),
+    ("lenserfight-keys", "master.previous"),
+    ("lenserfight-gateway-bearer", "first"),
+    ("lenserfight-gateway-bearer", "second"),
+];
