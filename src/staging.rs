@@ -3,7 +3,7 @@
 //! They lie in `.rekey`, a directory in that of the present ones, under the same names. Once a file
 //! `ready` is there too, all of them are, and have been opened: from then on the change goes forward.
 //! Until then it can only be undone. Whoever changes passphrases holds the lock on `.rekey`
-//! (src/rekey.rs).
+//! (src/rekey/).
 
 use crate::envelope::{self, Envelope};
 use crate::error::{Error, Result};
