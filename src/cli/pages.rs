@@ -181,7 +181,7 @@ pub(super) const PAGES: &[Page] = &[
     },
     Page {
         name: "keys backup",
-        summary: "Writes all keys, encrypted as they are, into one file (plain tar); needs no passphrase.",
+        summary: "Writes all keys, encrypted as they are, into one file (plain tar); asks for no passphrase.",
         synopsis: "FILE [--force]",
         examples: &[
             (

@@ -78,3 +78,9 @@ mkdir -m 700 "$dir/200"; fill "$dir/200" 200
 all=$(mean_ms 1 "$lf keys doctor") one=$(mean_ms 1 "taskset -c 0 $lf keys doctor")
 row "lf keys doctor, 200 keys, $(nproc) cores" "$all ms"
 row "lf keys doctor, 200 keys, 1 core (taskset -c 0)" "$one ms, $(awk -v all="$all" -v one="$one" 'BEGIN { printf "%.2f times as long", one / all }')"
+derivations() { awk -v seconds="$1" -v bare="$bare" -v cores="$(nproc)" -v count="$2" 'BEGIN { printf "%.2f", seconds * 1000 * cores / (bare * count) }'; }
+read -r seconds peak <<<"$(printf 'a new passphrase for the bench' | command time -f '%e %M' "$lf" keys rekey --passphrase-stdin 2>&1 >/dev/null | tail -1)"
+row "lf keys rekey, 200 keys (time -f '%e %M')" "$seconds s, $peak KiB; $(derivations "$seconds" 400) times two bare derivations a key"
+mkdir -m 700 "$dir/1000"; fill "$dir/1000" 1000
+read -r seconds peak <<<"$(command time -f '%e %M' "$lf" keys doctor 2>&1 >/dev/null | tail -1)"
+row "lf keys doctor, 1000 keys (time -f '%e %M')" "$seconds s, $peak KiB; $(awk -v s="$seconds" -v cores="$(nproc)" 'BEGIN { printf "%.1f keys a second and core", 1000 / s / cores }')"
