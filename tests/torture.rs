@@ -186,6 +186,22 @@ const UNPAIR: Scenario = Scenario {
 };
 
 const SCENARIOS: &[Scenario] = &[
+    // These two take longest, and each keeps a core busy.
+    REKEY,
+    // The old passphrase stays the one, whatever happens; and the new one opens everything once it
+    // has been said that it does.
+    Scenario {
+        name: "rekey, environment",
+        prepare: |stage| pairing(stage, Source::Environment, &["first"]),
+        arguments: "keys rekey --passphrase-stdin",
+        input: NEXT,
+        with: Source::Environment,
+        after: Source::Environment,
+        touches: &[],
+        done: |stage, _, _| stage.all_open_with(NEXT),
+        then: "keys rekey --undo",
+        ..REKEY
+    },
     Scenario {
         name: "init, an empty home",
         prepare: |_| None,
@@ -266,21 +282,6 @@ const SCENARIOS: &[Scenario] = &[
         arguments: "keys remove --yes -- ONE",
         becomes: |_| None,
         ..ROTATE
-    },
-    REKEY,
-    // The old passphrase stays the one, whatever happens; and the new one opens everything once it
-    // has been said that it does.
-    Scenario {
-        name: "rekey, environment",
-        prepare: |stage| pairing(stage, Source::Environment, &["first"]),
-        arguments: "keys rekey --passphrase-stdin",
-        input: NEXT,
-        with: Source::Environment,
-        after: Source::Environment,
-        touches: &[],
-        done: |stage, _, _| stage.all_open_with(NEXT),
-        then: "keys rekey --undo",
-        ..REKEY
     },
     Scenario {
         name: "rekey --finish, environment",

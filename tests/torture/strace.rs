@@ -64,7 +64,9 @@ pub fn points(calls: &[Call], extent: Extent) -> Vec<Point> {
     };
     let is_swept = |call: &Call, fault: Fault| match (extent, fault) {
         (Extent::Full, Fault::Kill) => call.matters(),
-        (Extent::Full, Fault::Error(_)) => call.matters() && call.can_fail(),
+        (Extent::Full, Fault::Error(error)) => {
+            call.matters() && call.can_fail() && (error == "EIO" || call.can_fail_in_every_way())
+        }
         (Extent::Fast, _) => call.changes_something(),
     };
     let at = |fault| {
@@ -102,6 +104,11 @@ impl Call {
             .any(|foreign| self.line.contains(foreign));
         let name = self.name.as_str();
         is_ours && (CHANGING.contains(&name) || FAILING.contains(&name))
+    }
+
+    fn can_fail_in_every_way(&self) -> bool {
+        let name = self.name.as_str();
+        CHANGING.contains(&name) || ["close", "open", "openat", "write"].contains(&name)
     }
 
     fn changes_something(&self) -> bool {
@@ -167,7 +174,7 @@ const CHANGING: &[&str] = &[
     "unlink",
     "unlinkat",
 ];
-/// In which an error is put, beside the changing ones.
+/// In which an error is put, beside the changing ones; EIO alone in most.
 const FAILING: &[&str] = &[
     "close",
     "connect",
