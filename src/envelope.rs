@@ -14,6 +14,7 @@
 //! Members that are not listed are ignored on reading.
 
 use std::str;
+use std::sync::{PoisonError, RwLock};
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
@@ -24,6 +25,7 @@ use zeroize::Zeroizing;
 use crate::crew;
 use crate::error::{Error, Result};
 use crate::key::{KeyId, KeyMeta, Label, Provider};
+use crate::memory;
 use crate::rng;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -49,7 +51,7 @@ pub fn seal(passphrase: &Secret, value: &Secret, meta: KeyMeta) -> Result<Envelo
     check_value(value)?;
     let (salt, iv) = (rng::bytes()?, rng::bytes()?);
     let mut buffer = Zeroizing::new(value.expose().as_bytes().to_vec());
-    let tag = encrypt(&derive(passphrase, &salt), &iv, &mut buffer);
+    let tag = encrypt(&derive(passphrase, &salt)?, &iv, &mut buffer);
     Ok(Envelope {
         meta,
         salt,
@@ -95,7 +97,7 @@ impl Envelope {
     pub fn open(&self, passphrase: &Secret) -> Result<Secret> {
         let mut buffer = Zeroizing::new(self.ciphertext.clone());
         if !decrypt(
-            &derive(passphrase, &self.salt),
+            &derive(passphrase, &self.salt)?,
             &self.iv,
             &mut buffer,
             &self.tag,
@@ -245,28 +247,44 @@ fn corrupt(id: &KeyId, reason: &str) -> Error {
 /// On the heap, where it is wiped; a moved array would leave copies on the stack.
 type Key = Zeroizing<Vec<u8>>;
 
-fn derive(passphrase: &Secret, salt: &[u8; SALT]) -> Key {
+fn derive(passphrase: &Secret, salt: &[u8; SALT]) -> Result<Key> {
+    let cost = Cost {
+        log_n: 15,
+        r: 8,
+        p: 1,
+    };
     let _turn = crew::turn();
+    // Where there is no room for several at once, they go one after the other.
+    let with_others = MEMORY.read().unwrap_or_else(PoisonError::into_inner);
+    let (_alone, _memory) = match memory::reserve(cost.memory()) {
+        Some(memory) => (Err(with_others), memory),
+        None => {
+            drop(with_others);
+            let alone = MEMORY.write().unwrap_or_else(PoisonError::into_inner);
+            let memory = memory::reserve(cost.memory()).ok_or(Error::OutOfMemory)?;
+            (Ok(alone), memory)
+        }
+    };
     let mut key = Zeroizing::new(vec![0; 32]);
-    let passphrase = passphrase.expose().as_bytes();
-    stretch(
-        passphrase,
-        salt,
-        Cost {
-            log_n: 15,
-            r: 8,
-            p: 1,
-        },
-        &mut key,
-    );
-    key
+    stretch(passphrase.expose().as_bytes(), salt, cost, &mut key);
+    Ok(key)
 }
+
+/// Written by whoever derives alone, read by those who derive beside others.
+static MEMORY: RwLock<()> = RwLock::new(());
 
 #[derive(Clone, Copy)]
 struct Cost {
     log_n: u8,
     r: u32,
     p: u32,
+}
+
+impl Cost {
+    /// Bytes that scrypt works in (RFC 7914, section 5: 128 * N * r).
+    fn memory(self) -> usize {
+        (128 * self.r as usize) << self.log_n
+    }
 }
 
 #[allow(clippy::expect_used)] // these lengths and costs are constants, and the tests run them
@@ -399,7 +417,7 @@ mod tests {
             meta(),
         )
         .unwrap();
-        let key = derive(&secret("correct horse battery staple"), &envelope.salt);
+        let key = derive(&secret("correct horse battery staple"), &envelope.salt).unwrap();
         let opens = |changed: &Envelope| {
             decrypt(
                 &key,

@@ -128,6 +128,8 @@ pub enum Error {
     PreconditionFailed(usize),
     /// No pairing has this name.
     PairingNotFound(String),
+    /// The system has no memory left for a key derivation.
+    OutOfMemory,
     /// The command was carried out, but standard output did not take its result.
     Output(io::Error),
 }
@@ -172,6 +174,7 @@ impl Error {
             Error::UnsafeBind(_) => "unsafe_bind",
             Error::PreconditionFailed(_) => "precondition_failed",
             Error::PairingNotFound(_) => "pairing_not_found",
+            Error::OutOfMemory => "out_of_memory",
             Error::Io { .. } | Error::Output(_) => "io_error",
         }
     }
@@ -212,6 +215,7 @@ impl Error {
             | Error::SymlinkRefused(_)
             | Error::Listen { .. }
             | Error::PairingNotFound(_)
+            | Error::OutOfMemory
             | Error::Io { .. }
             | Error::Output(_) => 1,
         }
@@ -240,6 +244,7 @@ impl Error {
             | Error::RekeyPending
             | Error::PassphraseInvalid(_)
             | Error::KeychainUnavailable(_)
+            | Error::OutOfMemory
             | Error::StoreBusy(_) => 503,
             Error::AlreadyConfigured(_)
             | Error::Refused { .. }
@@ -299,6 +304,7 @@ impl Error {
             | Error::ChecksFailed { .. }
             | Error::PreconditionFailed(_)
             | Error::StoreBusy(_)
+            | Error::OutOfMemory
             | Error::Permission { .. }
             | Error::SymlinkRefused(_)
             | Error::Io { .. }
@@ -374,6 +380,7 @@ impl fmt::Display for Error {
             Error::PassphraseConflict => {
                 f.write_str("both the keychain and the environment have a master passphrase; lf does not choose between them")
             }
+            Error::OutOfMemory => f.write_str("there is no memory left for a key derivation, which takes 32 MiB"),
             Error::Aborted => f.write_str("not confirmed; nothing was changed"),
             Error::Incomplete { failed, total } => write!(f, "{failed} of {total} keys failed, as named above; the others are done"),
             Error::ChecksFailed { failed, total } => write!(f, "{failed} of {total} checks failed"),

@@ -10,13 +10,13 @@ use std::process::ExitCode;
 
 use local_keys::error::Error;
 use local_keys::host::{self, Environment};
-use local_keys::memory::Wiping;
+use local_keys::memory::{Paged, Wiping};
 use miniserde::{Serialize, json};
 
 use crate::commands::Format;
 
 #[global_allocator]
-static MEMORY: Wiping<System> = Wiping(System);
+static MEMORY: Wiping<Paged<System>> = Wiping(Paged(System));
 
 fn main() -> ExitCode {
     host::harden();

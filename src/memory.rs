@@ -1,13 +1,16 @@
-//! An allocator that wipes every block when it is freed, whoever allocated it: not only our own
-//! buffers, but also scrypt's 32 MiB and the scratch space inside parsers. The one room with `unsafe`.
+//! The allocator: it wipes every block when it is freed, whoever allocated it, and has scrypt's 32 MiB
+//! on huge pages, given back to the system after use. The one room with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::cell::Cell;
+use std::ptr;
 use std::slice;
 
 use zeroize::optimization_barrier;
 
-/// Wraps an allocator; `realloc` never leaves an old copy behind either, because it is left to the
+/// Wraps an allocator: not only our own buffers are wiped, but also scrypt's memory and the scratch
+/// space inside parsers. `realloc` never leaves an old copy behind either, because it is left to the
 /// trait's default: a fresh block, a copy, and a wiping `dealloc`.
 ///
 /// tests/wiped.rs puts this over an allocator that looks at every block it gets back.
@@ -38,3 +41,143 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Wiping<A> {
         }
     }
 }
+
+/// Wraps an allocator: blocks of [`LARGE`] bytes and more come straight from the system, on huge pages
+/// where it has them (Linux, `madvise(2)`: scrypt takes a quarter less time on them), and go back there
+/// at once.
+#[derive(Debug, Default)]
+pub struct Paged<A>(pub A);
+
+/// Bytes; only scrypt asks for so much at a time.
+pub const LARGE: usize = 8 * 1024 * 1024;
+
+// SAFETY: a block comes from and goes back to the same of two places, which its layout alone decides.
+// Mapped blocks are fresh, zeroed, at least as large as asked for, and aligned to a huge page.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for Paged<A> {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if is_mapped(layout) {
+            return take(layout.size());
+        }
+        // SAFETY: the caller's promise about `layout` is passed on.
+        unsafe { self.0.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if is_mapped(layout) {
+            return take(layout.size());
+        }
+        // SAFETY: as above.
+        unsafe { self.0.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if is_mapped(layout) {
+            // SAFETY: such a block came from `take`, and its owner gives it up.
+            unsafe { unmap(block, layout.size()) };
+        } else {
+            // SAFETY: the caller's promise is passed on.
+            unsafe { self.0.dealloc(block, layout) };
+        }
+    }
+}
+
+/// Memory for the next allocation of exactly this many bytes on this thread; given back on drop if that
+/// never comes.
+#[derive(Debug)]
+pub struct Reserved(());
+
+/// Sets so many bytes aside, at least [`LARGE`], because an allocation that fails ends the process, and
+/// one derivation too many should only be an error. `None` if the system has no more.
+#[must_use]
+pub fn reserve(size: usize) -> Option<Reserved> {
+    let layout = Layout::from_size_align(size, 1).ok()?;
+    if !is_mapped(layout) {
+        return Some(Reserved(()));
+    }
+    drop(Reserved(()));
+    let block = map(size);
+    ASIDE.set((block, size));
+    (!block.is_null()).then_some(Reserved(()))
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let (block, size) = ASIDE.replace((ptr::null_mut(), 0));
+        if !block.is_null() {
+            // SAFETY: it came from `map`, and whoever takes it leaves nothing here.
+            unsafe { unmap(block, size) };
+        }
+    }
+}
+
+thread_local! {
+    /// A block and its size; without a destructor, so that an allocator may look at it.
+    static ASIDE: Cell<(*mut u8, usize)> = const { Cell::new((ptr::null_mut(), 0)) };
+}
+
+fn take(size: usize) -> *mut u8 {
+    match ASIDE.get() {
+        (block, aside) if !block.is_null() && aside == size => {
+            ASIDE.set((ptr::null_mut(), 0));
+            block
+        }
+        _ => map(size),
+    }
+}
+
+fn is_mapped(layout: Layout) -> bool {
+    cfg!(unix) && layout.size() >= LARGE && layout.align() <= HUGE
+}
+
+/// Fresh zeroed pages that begin where a huge page does; null if the system has none.
+#[cfg(unix)]
+fn map(size: usize) -> *mut u8 {
+    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+    let Some(whole) = size.checked_next_multiple_of(HUGE) else {
+        return ptr::null_mut();
+    };
+    let flags = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping at an address of the system's choice touches nobody's memory.
+    let start = unsafe { mmap_anonymous(ptr::null_mut(), whole + HUGE, flags, MapFlags::PRIVATE) };
+    let Ok(start) = start.map(<*mut _>::cast::<u8>) else {
+        return ptr::null_mut();
+    };
+    let before = start.align_offset(HUGE);
+    // SAFETY: all within the new mapping; what is before and behind the aligned part goes back, each a
+    // whole number of pages, and nobody has seen it.
+    unsafe {
+        let block = start.add(before);
+        unmap_pages(start, before);
+        unmap_pages(block.add(whole), HUGE - before);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        // A system without huge pages gives small ones.
+        let _ = rustix::mm::madvise(block.cast(), whole, rustix::mm::Advice::LinuxHugepage);
+        block
+    }
+}
+
+#[cfg(not(unix))]
+fn map(_: usize) -> *mut u8 {
+    ptr::null_mut()
+}
+
+/// # Safety
+/// `block` came from [`map`] with this size, and nobody uses it any more.
+unsafe fn unmap(block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise is passed on.
+    unsafe { unmap_pages(block, size.next_multiple_of(HUGE)) };
+}
+
+/// # Safety
+/// Whole pages of a mapping that nobody uses any more.
+#[cfg_attr(not(unix), allow(unused_variables))]
+unsafe fn unmap_pages(start: *mut u8, length: usize) {
+    #[cfg(unix)]
+    if length > 0 {
+        // SAFETY: the caller's promise is passed on. Pages that do not go back are lost, not wrong.
+        let _ = unsafe { rustix::mm::munmap(start.cast(), length) };
+    }
+}
+
+/// The size of a huge page where they are smallest, in bytes.
+const HUGE: usize = 2 * 1024 * 1024;

@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use local_keys::envelope;
 use local_keys::key::{KeyId, KeyMeta, Label, Provider};
-use local_keys::memory::Wiping;
+use local_keys::memory::{Paged, Wiping};
 use local_keys::secret::Secret;
 use local_keys::time::Timestamp;
 
 // As in lf itself: wiping the 32 MiB is part of the price.
 #[global_allocator]
-static MEMORY: Wiping<System> = Wiping(System);
+static MEMORY: Wiping<Paged<System>> = Wiping(Paged(System));
 
 fn main() {
     let passphrase = Secret::new("correct horse battery staple".to_owned());
