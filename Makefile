@@ -6,8 +6,11 @@ CROSS := aarch64-apple-darwin x86_64-apple-darwin x86_64-pc-windows-gnu x86_64-p
 CROSS_CHECK := $(CARGO) check --locked $(CROSS:%=--target %)
 DEBIAN_RUSTC := /usr/bin/rustc
 LF := target/release/lf
+TOOLS := dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring secret-tool:libsecret-tools \
+	strace:strace taskset:util-linux prlimit:util-linux unshare:util-linux setpriv:util-linux
+WEB_TOOLS := chromium:chromium Xvfb:xvfb node:nodejs npm:npm openssl:openssl
 
-.PHONY: build demo test tools check cross-check static bench interop torture install
+.PHONY: build demo test tools check cross-check static bench interop torture page install
 
 build:
 	$(CARGO) build --release --locked
@@ -26,8 +29,7 @@ check: tools
 
 # What the tests drive beside lf itself; installs it as root, names it otherwise.
 tools:
-	sh tests/tools.sh dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring \
-		secret-tool:libsecret-tools strace:strace taskset:util-linux unshare:util-linux setpriv:util-linux
+	sh tests/tools.sh $(TOOLS) $(WEB_TOOLS)
 
 # Does it compile for the systems that no test runs on? With rustup's targets, or else with Debian's
 # rustc, which brings the source of the standard library.
@@ -66,9 +68,16 @@ interop:
 # Every changing command, killed at every system call that matters, and each of those failing in four ways.
 # TORTURE=rotate sweeps only the scenarios that have this in their names.
 torture:
-	sh tests/tools.sh strace:strace taskset:util-linux prlimit:util-linux dbus-daemon:dbus dbus-send:dbus-bin \
-		gnome-keyring-daemon:gnome-keyring secret-tool:libsecret-tools unshare:util-linux setpriv:util-linux
+	sh tests/tools.sh $(TOOLS)
 	$(CARGO) test --locked --features torture --test torture -- --nocapture
+
+# The gateway's page: its figures, and pictures of every state of it for somebody to look at.
+page: build
+	sh tests/tools.sh $(WEB_TOOLS)
+	sh tests/web/install.sh target/web
+	rm -rf target/web/room target/web/pictures && mkdir target/web/room target/web/pictures
+	LF=$(CURDIR)/$(LF) ROOM=target/web/room node target/web/figures.mjs
+	LF=$(CURDIR)/$(LF) ROOM=target/web/room node target/web/shots.mjs target/web/pictures
 
 install: build
 	install -D -m 755 $(LF) $(DESTDIR)$(PREFIX)/bin/lf

@@ -10,7 +10,7 @@ use crate::secret::{printable, shown};
 use crate::time::Timestamp;
 
 /// 20 to 40 characters of `A-Z a-z 0-9 _ -`. Safe as a file name: it has no dot and no slash.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(String);
 
 impl KeyId {

@@ -174,14 +174,20 @@ impl Hosts {
             return Err(HostError::Malformed);
         }
         let is_ours = match address {
-            Some(address) => address.is_loopback() || !self.bind.is_loopback(),
-            None => host == "localhost" || (!self.bind.is_loopback() && self.has_name(&host)),
+            Some(address) => address.is_loopback() || !self.is_loopback(),
+            None => host == "localhost" || (!self.is_loopback() && self.has_name(&host)),
         };
         if is_ours {
             Ok(())
         } else {
             Err(HostError::Foreign)
         }
+    }
+
+    /// Do we listen on loopback alone?
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.bind.is_loopback()
     }
 
     fn has_name(&self, host: &str) -> bool {

@@ -45,6 +45,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("TcpListener::bind", &["gateway/mod.rs"]),
     ("access-control", &["gateway/guard.rs"]),
     ("Access-Control", &["gateway/guard.rs"]),
+    ("Content-Security-Policy", &["gateway/page.rs"]),
     (
         "keyring_core",
         &[

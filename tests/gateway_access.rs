@@ -101,6 +101,8 @@ fn our_origins_get_cors_headers_and_no_others_do() {
             "GET /keys",
             "GET /identity",
             "GET /nothing",
+            "GET /",
+            "GET /client.js",
             "OPTIONS /keys",
             "POST /keys",
         ] {
@@ -218,7 +220,7 @@ fn a_name_that_could_be_rebound_is_not_ours() {
         "mac.local",
         "localhost.",
     ] {
-        for path in ["GET /healthz", "GET /keys", "OPTIONS /keys"] {
+        for path in ["GET /", "GET /healthz", "GET /keys", "OPTIONS /keys"] {
             let answer = door.gateway.ask(
                 path,
                 &[
@@ -275,6 +277,28 @@ fn a_wide_bind_answers_to_literals_and_to_the_names_it_was_given() {
         outcome.status == Some(0) && outcome.err.contains("does not encrypt"),
         "{outcome}"
     );
+}
+
+#[test]
+fn the_page_stays_on_loopback_and_its_client_goes_wherever_the_gateway_does() {
+    let home = Home::new();
+    let origin = ("Origin", "http://192.168.1.2:3000");
+    for (bind, status) in [("127.0.0.1", 200), ("127.0.0.2", 200), ("0.0.0.0", 404)] {
+        let serve = format!("gateway serve --keys-only --port 0 --bind {bind}");
+        let gateway = Gateway::run(home.lf(&serve));
+        for path in ["GET /", "GET /page.js", "GET /style.css"] {
+            assert_eq!(gateway.ask(path, &[], "").status, status, "{bind} {path}");
+        }
+        if status == 404 {
+            assert_eq!(gateway.ask("POST /", &[], "").told(), (404, "not_found"));
+        }
+        let client = gateway.ask("GET /client.js", &[origin], "");
+        assert_eq!(
+            (client.status, client.header("access-control-allow-origin")),
+            (200, Some("http://192.168.1.2:3000")),
+            "{bind}"
+        );
+    }
 }
 
 #[test]

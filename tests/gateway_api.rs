@@ -351,8 +351,9 @@ fn a_body_has_at_most_65_536_bytes_and_the_client_reads_why() {
 fn unknown_paths_and_methods_are_told_apart() {
     let web = Web::new();
     for line in [
-        "GET /",
         "GET /nothing",
+        "GET /index.html",
+        "GET /web/page.js",
         "GET /keys/",
         "GET /healthz/",
         "POST /keys/a/b",
@@ -379,6 +380,10 @@ fn unknown_paths_and_methods_are_told_apart() {
             "GET /keys/aaaaaaaaaaaaaaaaaaaaaaaa/resolve",
             "POST, OPTIONS",
         ),
+        ("PUT /keys/aaaaaaaaaaaaaaaaaaaaaaaa/rotate", "POST, OPTIONS"),
+        ("POST /", "GET, OPTIONS"),
+        ("HEAD /", "GET, OPTIONS"),
+        ("DELETE /client.js", "GET, OPTIONS"),
         ("BREW /healthz", "GET, OPTIONS"),
     ] {
         let answer = web.gateway.ask(line, &[], "");
@@ -403,6 +408,8 @@ fn every_answer_forbids_caching_sniffing_and_embedding() {
     for (line, body) in [
         ("GET /healthz", ""),
         ("GET /nothing", ""),
+        ("GET /", ""),
+        ("GET /client.js", ""),
         ("GET /keys", ""),
         ("OPTIONS /keys", ""),
         ("POST /keys", "{"),
@@ -425,6 +432,165 @@ fn every_answer_forbids_caching_sniffing_and_embedding() {
             "{answer:?}"
         );
     }
+}
+
+#[test]
+fn the_page_needs_no_token_and_may_do_little() {
+    let web = Web::new();
+    for (path, file, content_type) in [
+        (
+            "/",
+            include_str!("../src/gateway/web/index.html"),
+            "text/html; charset=utf-8",
+        ),
+        (
+            "/page.js",
+            include_str!("../src/gateway/web/page.js"),
+            "text/javascript; charset=utf-8",
+        ),
+        (
+            "/style.css",
+            include_str!("../src/gateway/web/style.css"),
+            "text/css; charset=utf-8",
+        ),
+        (
+            "/client.js",
+            include_str!("../src/gateway/web/client.js"),
+            "text/javascript; charset=utf-8",
+        ),
+    ] {
+        let before = web.home.audit();
+        let answer = web.gateway.ask(
+            &format!("GET {path}?x=y"),
+            &[("Sec-Fetch-Mode", "navigate")],
+            "",
+        );
+        assert_eq!((answer.status, answer.body.as_str()), (200, file), "{path}");
+        for (name, value) in [
+            ("Content-Type", content_type),
+            ("Referrer-Policy", "no-referrer"),
+            ("Cross-Origin-Opener-Policy", "same-origin"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{path}");
+        }
+        let policy = answer.header("content-security-policy").unwrap();
+        for part in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "connect-src 'self' http://localhost:11434 http://127.0.0.1:11434",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+        ] {
+            assert!(policy.split("; ").any(|given| given == part), "{policy}");
+        }
+        assert!(
+            !policy.contains("unsafe") && !policy.contains('*'),
+            "{policy}"
+        );
+        assert_eq!(web.home.audit(), before, "it is no event");
+    }
+}
+
+#[test]
+fn a_list_tells_of_last_use_only_where_it_is_asked_to() {
+    let web = Web::new();
+    let (used, unused) = (web.add("Used"), web.add("Unused"));
+    let plain = web.ask("GET /keys", "").body;
+    assert!(!plain.contains("lastUsedAt"), "{plain}");
+    for query in [
+        "",
+        "x",
+        "include",
+        "include=",
+        "include=last_usedx",
+        "include=Last_Used",
+        "xinclude=last_used",
+        "include%3Dlast_used",
+    ] {
+        assert_eq!(
+            web.ask(&format!("GET /keys?{query}"), "").body,
+            plain,
+            "{query}"
+        );
+    }
+    let asked = || web.ask("GET /keys?a=b&include=last_used", "").body;
+    assert_eq!(asked().matches(r#""lastUsedAt":null"#).count(), 2);
+    web.ask(&format!("POST /keys/{used}/resolve"), "");
+    // What only looks like a use is none.
+    let log = web.home.keys().join("audit.log");
+    let line = |ts: &str, kind: &str, key: &str, ok: bool| {
+        format!(r#"{{"ts":"{ts}","kind":"{kind}","keyId":"{key}","ok":{ok}}}"#)
+    };
+    let odd = [
+        line("2027-01-01T00:00:00.000Z", "resolve", &unused, false),
+        line("2027-01-01T00:00:00.000Z", "update", &unused, true),
+        line("2027-01-01", "export", &unused, true),
+        line("2027-01-01T00:00:00.000Z", "export", "../x", true),
+        format!(r#"{{"keyId":"{unused}","kind":["export"],"ok":true}}"#),
+        "nonsense \"keyId\"".to_owned(),
+        "{\"keyId\":".to_owned(),
+        String::new(),
+    ];
+    let mut text = fs::read_to_string(&log).unwrap();
+    text.push_str(&odd.join("\n"));
+    fs::write(&log, [text.as_bytes(), b"\n\xFF\xFE \"keyId\"\n"].concat()).unwrap();
+    let told = asked();
+    assert_eq!(told.matches(r#""lastUsedAt":null"#).count(), 1, "{told}");
+    assert!(
+        told.contains(&format!(
+            r#""id":"{used}","provider":"openai","label":"Used","createdAt":""#
+        )),
+        "{told}"
+    );
+    // The newest of both generations counts, by the time in the line.
+    let older = web.home.keys().join("audit.log.1");
+    let lines = [
+        line("2030-01-01T00:00:00.000Z", "export", &unused, true),
+        line("2029-01-01T00:00:00.000Z", "run", &unused, true),
+    ];
+    fs::write(&older, lines.join("\n")).unwrap();
+    assert!(asked().contains(r#""lastUsedAt":"2030-01-01T00:00:00.000Z""#));
+    // A log that cannot be read keeps nobody from the list.
+    fs::remove_file(&older).unwrap();
+    fs::create_dir(&older).unwrap();
+    assert_eq!(asked().matches(r#""lastUsedAt":null"#).count(), 1);
+}
+
+#[test]
+fn a_key_is_rotated_and_its_value_stays() {
+    let web = Web::new();
+    let id = web.add("Prod");
+    let salt = || member(&fs::read_to_string(web.home.file(&id)).unwrap(), &["salt"]);
+    let rotate = format!("POST /keys/{id}/rotate");
+    let meta = web.ask("GET /keys", "").body;
+    // It gives no value away, and is not limited as if it did.
+    for _ in 0..7 {
+        let before = salt();
+        let answer = web.ask(&rotate, "");
+        assert_eq!(
+            (answer.status, member(&answer.body, &["key", "id"])),
+            (200, id.clone())
+        );
+        assert_ne!(salt(), before);
+    }
+    assert_eq!(
+        (web.home.value("Prod"), web.ask("GET /keys", "").body),
+        (VALUE.to_owned(), meta)
+    );
+    let log = web.home.audit();
+    let line = format!(
+        r#""kind":"update","keyId":"{id}","ok":true,"context":{{"route":"POST /keys/:id/rotate","pairing":"web-pair"}}"#
+    );
+    assert_eq!(log.matches(&line).count(), 7, "{log}");
+    let missing = web.ask("POST /keys/aaaaaaaaaaaaaaaaaaaaaaaa/rotate", "");
+    assert_eq!(missing.told(), (404, "key_not_found"));
+    assert_eq!(
+        web.gateway.ask(&rotate, &[], "").told(),
+        (401, "missing_token")
+    );
 }
 
 #[test]

@@ -543,7 +543,9 @@ fn full_mode_serves_when_everything_is_there() {
     ] {
         std::fs::write(&config, text).unwrap();
         if is_enough {
-            assert!(Gateway::run(serve()).is_well());
+            let gateway = Gateway::run(serve());
+            assert!(gateway.is_well());
+            assert_eq!(gateway.ask("GET /", &[], "").status, 200, "and its page");
         } else {
             serve().fails(3, "precondition_failed");
         }

@@ -1,14 +1,15 @@
 //! What a route does, once the guard has let a request in. Replies carry codes, never a path or what
 //! the system said.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use miniserde::Serialize;
 use miniserde::json::{self, Object, Value};
 
-use super::guard::{Route, failed};
+use super::guard::{Detail, Route, failed};
 use super::http::Reply;
-use crate::audit::Kind;
+use crate::audit::{self, Kind};
 use crate::envelope::MetaView;
 use crate::error::{Error, Result};
 use crate::fs::Dir;
@@ -56,12 +57,17 @@ impl Api {
         match route {
             Route::Health => quiet(self.health(now)),
             Route::Identity => quiet(self.identity().unwrap_or_else(|error| failed(&error))),
-            Route::List => told(Kind::List, None, self.list().map_err(Fault::from)),
+            Route::Page(file) => quiet(file.reply()),
+            Route::List(detail) => told(Kind::List, None, self.list(*detail).map_err(Fault::from)),
             Route::Add => self.add(body, now),
             Route::Update(id) => on_key(Kind::Update, id, |id| self.update(id, body)),
             Route::Remove(id) => on_key(Kind::Remove, id, |id| {
                 self.store.remove(id)?;
                 Ok(Reply::empty(204))
+            }),
+            Route::Rotate(id) => on_key(Kind::Update, id, |id| {
+                let key = self.store.rotate(id, &self.master()?)?;
+                Ok(key_reply(200, &key))
             }),
             Route::Resolve(id) => on_key(Kind::Resolve, id, |id| Ok(self.resolve(id)?)),
         }
@@ -105,14 +111,21 @@ impl Api {
         }
     }
 
-    fn list(&self) -> Result<Reply> {
-        let listing = self.store.list()?;
-        Ok(Reply::json(
-            200,
-            json::to_string(&KeysView {
-                keys: listing.keys.iter().map(MetaView::of).collect(),
+    fn list(&self, detail: Detail) -> Result<Reply> {
+        let keys = self.store.list()?.keys;
+        let text = match detail {
+            Detail::Meta => json::to_string(&KeysView {
+                keys: keys.iter().map(MetaView::of).collect(),
             }),
-        ))
+            Detail::LastUse => {
+                let used = self.store.dir()?.map(|dir| audit::last_used(&dir));
+                let used = used.unwrap_or_default();
+                json::to_string(&UsedKeysView {
+                    keys: keys.iter().map(|key| UsedView::of(key, &used)).collect(),
+                })
+            }
+        };
+        Ok(Reply::json(200, text))
     }
 
     fn add(&self, body: &Body<'_>, now: Timestamp) -> Answer {
@@ -316,6 +329,35 @@ struct IdentityView {
 #[derive(Serialize)]
 struct KeysView<'a> {
     keys: Vec<MetaView<'a>>,
+}
+
+#[derive(Serialize)]
+struct UsedKeysView<'a> {
+    keys: Vec<UsedView<'a>>,
+}
+
+/// As [`MetaView`], and when the key was last used.
+#[derive(Serialize)]
+struct UsedView<'a> {
+    id: &'a str,
+    provider: &'a str,
+    label: &'a str,
+    #[serde(rename = "createdAt")]
+    created_at: String,
+    #[serde(rename = "lastUsedAt")]
+    last_used_at: Option<String>,
+}
+
+impl UsedView<'_> {
+    fn of<'a>(key: &'a KeyMeta, used: &HashMap<KeyId, Timestamp>) -> UsedView<'a> {
+        UsedView {
+            id: key.id.as_str(),
+            provider: key.provider.as_str(),
+            label: key.label.as_str(),
+            created_at: key.created_at.to_string(),
+            last_used_at: used.get(&key.id).map(Timestamp::to_string),
+        }
+    }
 }
 
 #[derive(Serialize)]

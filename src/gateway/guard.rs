@@ -8,6 +8,7 @@ use std::time::Instant;
 use tiny_http::Method;
 
 use super::http::{Reply, Request};
+use super::page::{File, Reach};
 use crate::audit::Kind;
 use crate::bucket::Bucket;
 use crate::error::Error;
@@ -53,16 +54,30 @@ pub enum Route {
     Health,
     /// `GET /identity`
     Identity,
+    /// `GET /`, and the files that it asks for
+    Page(&'static File),
     /// `GET /keys`
-    List,
+    List(Detail),
     /// `POST /keys`
     Add,
     /// `PUT /keys/:id`
     Update(String),
     /// `DELETE /keys/:id`
     Remove(String),
+    /// `POST /keys/:id/rotate`
+    Rotate(String),
     /// `POST /keys/:id/resolve`
     Resolve(String),
+}
+
+/// What a list tells of each key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Its metadata.
+    Meta,
+    /// And when it was last used: `GET /keys?include=last_used`. Unasked, the answer stays as
+    /// existing clients know it.
+    LastUse,
 }
 
 impl Guard {
@@ -132,7 +147,7 @@ impl Guard {
                 "forbidden_fetch_mode",
             ));
         }
-        let (name, route) = find(request)?;
+        let (name, route) = self.find(request)?;
         verdict.route = name;
         if !is_keys {
             return Ok(route);
@@ -143,6 +158,19 @@ impl Guard {
             self.take(pairing, clock)?;
         }
         Ok(route)
+    }
+
+    fn find(&self, request: &Request) -> Result<(&'static str, Route), Denial> {
+        match File::at(&request.path) {
+            Some(file) if file.reach == Reach::Everywhere || self.hosts.is_loopback() => {
+                match request.method {
+                    Method::Get => Ok((file.route(), Route::Page(file))),
+                    _ => Err(wrong_method("GET, OPTIONS")),
+                }
+            }
+            Some(_) => Err(silent(Reply::error(404, "not_found"))),
+            None => find(request),
+        }
     }
 
     fn recognise(&self, authorization: Option<&str>, now: Timestamp) -> Result<String, Denial> {
@@ -225,15 +253,13 @@ fn preflight(request: &Request) -> Reply {
 /// The route of a request; its name has no id in it.
 fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
     let segments: Vec<&str> = request.path.split('/').skip(1).collect();
-    let wrong_method =
-        |allow: &'static str| silent(Reply::error(405, "method_not_allowed").with("Allow", allow));
     match (segments.as_slice(), &request.method) {
         (segments, _) if segments.contains(&"") => Err(silent(Reply::error(404, "not_found"))),
         (["healthz"], Method::Get) => Ok(("GET /healthz", Route::Health)),
         (["healthz"], _) => Err(wrong_method("GET, OPTIONS")),
         (["identity"], Method::Get) => Ok(("GET /identity", Route::Identity)),
         (["identity"], _) => Err(wrong_method("GET, OPTIONS")),
-        (["keys"], Method::Get) => Ok(("GET /keys", Route::List)),
+        (["keys"], Method::Get) => Ok(("GET /keys", Route::List(detail(&request.query)))),
         (["keys"], Method::Post) => Ok(("POST /keys", Route::Add)),
         (["keys"], _) => Err(wrong_method("GET, POST, OPTIONS")),
         (["keys", id], Method::Put) => Ok(("PUT /keys/:id", Route::Update((*id).to_owned()))),
@@ -242,9 +268,25 @@ fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
         (["keys", id, "resolve"], Method::Post) => {
             Ok(("POST /keys/:id/resolve", Route::Resolve((*id).to_owned())))
         }
-        (["keys", _, "resolve"], _) => Err(wrong_method("POST, OPTIONS")),
+        (["keys", id, "rotate"], Method::Post) => {
+            Ok(("POST /keys/:id/rotate", Route::Rotate((*id).to_owned())))
+        }
+        (["keys", _, "resolve" | "rotate"], _) => Err(wrong_method("POST, OPTIONS")),
         _ => Err(silent(Reply::error(404, "not_found"))),
     }
+}
+
+/// What a query asks for; one that says something else asks for nothing.
+fn detail(query: &str) -> Detail {
+    if query.split('&').any(|pair| pair == "include=last_used") {
+        Detail::LastUse
+    } else {
+        Detail::Meta
+    }
+}
+
+fn wrong_method(allow: &'static str) -> Denial {
+    silent(Reply::error(405, "method_not_allowed").with("Allow", allow))
 }
 
 fn silent(reply: Reply) -> Denial {

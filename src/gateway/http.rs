@@ -18,8 +18,10 @@ use crate::time::Deadline;
 pub struct Request {
     /// The method.
     pub method: Method,
-    /// The target's path, as it was sent; the query is dropped.
+    /// The target's path, as it was sent.
     pub path: String,
+    /// What follows its first question mark; empty without one.
+    pub query: String,
     /// Bytes that follow the head.
     pub content_length: u64,
     headers: Vec<(String, String)>,
@@ -81,6 +83,16 @@ impl Reply {
             status,
             body,
             headers: vec![("Content-Type", "application/json".to_owned())],
+        }
+    }
+
+    /// A file of ours.
+    #[must_use]
+    pub fn text(content_type: &str, body: &str) -> Reply {
+        Reply {
+            status: 200,
+            body: body.to_owned(),
+            headers: vec![("Content-Type", content_type.to_owned())],
         }
     }
 
@@ -330,7 +342,7 @@ fn parse(head: &[u8]) -> Result<Request, Reply> {
     let bad = || Reply::error(400, "bad_request");
     let text = std::str::from_utf8(head).map_err(|_| bad())?;
     let mut lines = text.trim_end_matches("\r\n").split("\r\n");
-    let (method, path, is_1_1) = parse_request_line(lines.next().unwrap_or_default())?;
+    let (method, (path, query), is_1_1) = parse_request_line(lines.next().unwrap_or_default())?;
     let mut headers = Vec::new();
     for line in lines {
         if headers.len() == MAX_HEADERS {
@@ -349,6 +361,7 @@ fn parse(head: &[u8]) -> Result<Request, Reply> {
     let mut request = Request {
         method,
         path,
+        query,
         content_length: 0,
         headers,
         expects_continue: false,
@@ -390,8 +403,8 @@ fn parse(head: &[u8]) -> Result<Request, Reply> {
     Ok(request)
 }
 
-/// Method, path, and whether the version is 1.1 (and not 1.0).
-fn parse_request_line(line: &str) -> Result<(Method, String, bool), Reply> {
+/// Method, path and query, and whether the version is 1.1 (and not 1.0).
+fn parse_request_line(line: &str) -> Result<(Method, (String, String), bool), Reply> {
     let bad = || Reply::error(400, "bad_request");
     let mut parts = line.split(' ');
     let (Some(method), Some(target), Some(version), None) =
@@ -411,8 +424,9 @@ fn parse_request_line(line: &str) -> Result<(Method, String, bool), Reply> {
     if !is_token(method) || !target.starts_with('/') || target.contains(['\t', '#']) {
         return Err(bad());
     }
-    let path = target.split('?').next().unwrap_or_default().to_owned();
-    Ok((method.parse().map_err(|()| bad())?, path, is_1_1))
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let method = method.parse().map_err(|()| bad())?;
+    Ok((method, (path.to_owned(), query.to_owned()), is_1_1))
 }
 
 /// A token of RFC 9110, section 5.6.2.

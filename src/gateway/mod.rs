@@ -4,6 +4,7 @@ pub mod api;
 pub mod connections;
 pub mod guard;
 pub mod http;
+pub mod page;
 pub mod precondition;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};

@@ -1,0 +1,120 @@
+//! The gateway's own page and the client that any web app can take: files that are compiled in, and
+//! what a browser is told to make of them.
+
+use super::http::Reply;
+
+/// One file of the page.
+#[derive(Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its path, and its name for the audit log.
+    path: (&'static str, &'static str),
+    content_type: &'static str,
+    text: &'static str,
+    /// Who may have it.
+    pub reach: Reach,
+}
+
+/// How far a file goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Wherever the gateway answers.
+    Everywhere,
+    /// To loopback alone: the page would carry tokens and values over plain HTTP.
+    Loopback,
+}
+
+impl File {
+    /// The file at this path.
+    #[must_use]
+    pub fn at(path: &str) -> Option<&'static File> {
+        FILES.iter().find(|file| file.path.0 == path)
+    }
+
+    /// Its route's name.
+    #[must_use]
+    pub fn route(&self) -> &'static str {
+        self.path.1
+    }
+
+    /// The file, without CORS headers.
+    #[must_use]
+    pub fn reply(&self) -> Reply {
+        let headers = [
+            ("Content-Security-Policy", POLICY),
+            ("Referrer-Policy", "no-referrer"),
+            ("Cross-Origin-Opener-Policy", "same-origin"),
+        ];
+        headers.into_iter().fold(
+            Reply::text(self.content_type, self.text),
+            |reply, (name, value)| reply.with(name, value),
+        )
+    }
+}
+
+static FILES: [File; 4] = [
+    File {
+        path: ("/", "GET /"),
+        content_type: "text/html; charset=utf-8",
+        text: include_str!("web/index.html"),
+        reach: Reach::Loopback,
+    },
+    File {
+        path: ("/page.js", "GET /page.js"),
+        content_type: "text/javascript; charset=utf-8",
+        text: include_str!("web/page.js"),
+        reach: Reach::Loopback,
+    },
+    File {
+        path: ("/style.css", "GET /style.css"),
+        content_type: "text/css; charset=utf-8",
+        text: include_str!("web/style.css"),
+        reach: Reach::Loopback,
+    },
+    File {
+        path: ("/client.js", "GET /client.js"),
+        content_type: "text/javascript; charset=utf-8",
+        text: include_str!("web/client.js"),
+        reach: Reach::Everywhere,
+    },
+];
+
+/// What the page may do (CSP level 3): run and show its own files, and ask its own gateway and a local
+/// Ollama; its icon is a data URL. No script may make markup of a string, whatever a label says.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    connect-src 'self' http://localhost:11434 http://127.0.0.1:11434; img-src data:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types 'none'";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_files_together_stay_below_30_kib() {
+        let size: usize = FILES.iter().map(|file| file.text.len()).sum();
+        assert!(size < 30 * 1024, "{size} bytes");
+    }
+
+    #[test]
+    fn nothing_is_inline_and_nothing_comes_from_elsewhere() {
+        let html = File::at("/").map_or("", |file| file.text);
+        for inline in ["<script>", "<style", "style=", " on", "javascript:"] {
+            let found = html
+                .find(inline)
+                .map(|at| &html[at..html.len().min(at + 40)]);
+            assert!(
+                found.is_none_or(|found| inline == " on" && !found.contains('=')),
+                "{found:?}"
+            );
+        }
+        for file in &FILES {
+            for remote in ["//cdn", "https://", "@import", "url("] {
+                let found = file.text.match_indices(remote).find(|(at, _)| {
+                    // The addresses that comments and namespaces name are not fetched.
+                    !file.text[*at..].starts_with("https://lenserfight.com")
+                });
+                assert!(found.is_none(), "{} has {found:?}", file.path.0);
+            }
+        }
+    }
+}

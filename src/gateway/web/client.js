@@ -1,0 +1,216 @@
+/**
+ * A client of the lf gateway, for any page whose origin the gateway allows.
+ *
+ * Nothing is sent before one of these functions is called: it may make the browser ask its user.
+ * The token is in sessionStorage only, a value in nothing but the answer of resolve().
+ */
+
+/** @typedef {{id: string, provider: string, label: string, createdAt: string, lastUsedAt?: ?string}} Key */
+
+/**
+ * What every function rejects with. `code` is one of the gateway's own (`key_not_found`, …) or
+ *
+ * - `invalid_token`: not a pairing token; nothing was sent
+ * - `gateway_not_paired`: no token, or one that the gateway does not know (any more)
+ * - `gateway_rate_limited`: too many values at once; `retryAfter` has the seconds to wait
+ * - `gateway_forbidden`: it refuses this page; or nothing can be read, as always for a page whose
+ *   origin is not on the gateway's list, and this one's is not on the list that is built in
+ * - `permission_denied`: the browser keeps this page from programs on this machine
+ * - `gateway_unreachable`: nothing answers
+ * - `gateway_slow`: no answer in time; what was asked may still happen
+ * - `gateway_garbage`: what answers is no gateway
+ */
+export class GatewayError extends Error {
+  /** @param {string} code @param {number} [retryAfter] */
+  constructor(code, retryAfter) {
+    super(code);
+    this.name = 'GatewayError';
+    this.code = code;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/**
+ * Names the gateway, for the page that it serves itself. Any other page's is that of
+ * sessionStorage['lf-gateway-url'], else the one beside the page.
+ * @param {string} url
+ */
+export const at = (url) => void (own = url);
+
+/** Is there a token? It may be revoked by now. */
+export const isPaired = () => token() !== null;
+
+/** Is the gateway there? Needs no token. */
+export const health = async () => expect(await ask('GET', '/healthz'), (it) => it?.status === 'ok');
+
+/** Proves a token, as it was pasted, and keeps it for this tab. @param {string} text @returns {Promise<Key[]>} */
+export async function pair(text) {
+  const given = text.trim();
+  if (!FORM.test(given)) throw new GatewayError('invalid_token');
+  const keys = await listWith(given);
+  sessionStorage.setItem(TOKEN, given);
+  return keys;
+}
+
+/** Forgets the token; the gateway knows it until `lf gateway unpair`. */
+export const forget = () => sessionStorage.removeItem(TOKEN);
+
+/** Every key's metadata, oldest first. @returns {Promise<Key[]>} */
+export const list = async () => listWith(token());
+
+/** @param {{provider: string, label: string, rawKey: string}} key @returns {Promise<Key>} */
+export const add = async (key) => meta(await act('POST', '/keys', key));
+
+/** @param {string} id @param {{label?: string, rawKey?: string}} change @returns {Promise<Key>} */
+export const update = async (id, change) => meta(await act('PUT', of(id), change));
+
+/** Re-encrypts a key; its value stays. @param {string} id */
+export const rotate = async (id) => meta(await act('POST', of(id, '/rotate')));
+
+/** @param {string} id */
+export const remove = async (id) => void expect(await act('DELETE', of(id)), (it) => it === null);
+
+/** A key's value. Use it, and drop it. @param {string} id @returns {Promise<string>} */
+export const resolve = async (id) =>
+  expect(await act('POST', of(id, '/resolve')), (it) => isText(it?.key)).key;
+
+const TOKEN = 'lf-gateway-bearer';
+/** 32 bytes in base64url. */
+const FORM = /^[\w-]{43}$/;
+const URL_OVERRIDE = 'lf-gateway-url';
+const PORT = 38080;
+/** Milliseconds; the gateway may have to wait for a keychain. */
+const PATIENCE = 15_000;
+/** Bytes; the gateway takes no more. */
+const MAX_BODY = 65_536;
+const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'];
+
+/** The gateway that at() named. */
+let own = null;
+
+async function listWith(token) {
+  const answer = await ask('GET', '/keys?include=last_used', token);
+  return expect(answer, (it) => Array.isArray(it?.keys) && it.keys.every(isKey)).keys;
+}
+
+function token() {
+  const kept = sessionStorage.getItem(TOKEN);
+  return FORM.test(kept) ? kept : null;
+}
+
+const act = (method, path, body) => ask(method, path, token(), body);
+const of = (id, act = '') => `/keys/${encodeURIComponent(id)}${act}`;
+const isText = (it) => typeof it === 'string';
+const isKey = (it) => [it?.id, it?.provider, it?.label, it?.createdAt].every(isText);
+const meta = (answer) => expect(answer, (it) => isKey(it?.key)).key;
+const isLoopback = (url) => LOOPBACK.includes(url.hostname);
+
+/** Where the gateway is. No link has a say, or it could have tokens sent elsewhere. */
+function base() {
+  if (own) return new URL(own);
+  try {
+    const url = new URL(sessionStorage.getItem(URL_OVERRIDE));
+    if (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url))) return url;
+  } catch {
+    // none
+  }
+  // From an https page a browser lets plain HTTP go to loopback only.
+  const host = location.protocol === 'http:' ? location.hostname : '127.0.0.1';
+  return new URL(`http://${host}:${PORT}`);
+}
+
+/** One request; answers parsed JSON, or null for no content. */
+async function ask(method, path, token, body) {
+  if (token === null) throw new GatewayError('gateway_not_paired');
+  const text = body && JSON.stringify(body);
+  if (text && new Blob([text]).size > MAX_BODY) throw new GatewayError('body_too_large');
+  const url = base();
+  await permission(url);
+  const headers = { ...(token && { authorization: `Bearer ${token}` }) };
+  if (text) headers['content-type'] = 'application/json';
+  let response, answer;
+  try {
+    response = await send(new URL(path, url), { method, headers, body: text }, AbortSignal.timeout(PATIENCE));
+    answer = await response.text();
+  } catch (error) {
+    if (error.name === 'TimeoutError') throw new GatewayError('gateway_slow');
+    throw new GatewayError(isListed(url) ? 'gateway_unreachable' : 'gateway_forbidden');
+  }
+  return read(response, answer, token);
+}
+
+const send = (url, request, signal) =>
+  fetch(url, {
+    ...request,
+    credentials: 'omit',
+    cache: 'no-store',
+    redirect: 'error',
+    referrerPolicy: 'no-referrer',
+    signal,
+  });
+
+/** Makes an answer or an error of what came. */
+function read(response, text, used) {
+  if (response.status === 204) return null;
+  let answer;
+  try {
+    answer = JSON.parse(text);
+  } catch {
+    throw new GatewayError('gateway_garbage');
+  }
+  if (response.ok) return answer;
+  if (!/^[a-z_]{1,40}$/.test(answer?.error)) throw new GatewayError('gateway_garbage');
+  switch (response.status) {
+    case 401:
+      // Another one may have taken its place while we waited.
+      if (used === token()) forget();
+      throw new GatewayError('gateway_not_paired');
+    case 403:
+    case 421:
+      throw new GatewayError('gateway_forbidden');
+    case 429:
+      throw new GatewayError('gateway_rate_limited', Number(response.headers.get('retry-after')) || 1);
+    default:
+      throw new GatewayError(answer.error);
+  }
+}
+
+function expect(answer, isRight) {
+  if (isRight(answer)) return answer;
+  throw new GatewayError('gateway_garbage');
+}
+
+/**
+ * Lets the browser ask its user whether this page may talk to this machine, as Chromium does for
+ * pages from elsewhere. That may take minutes, and the request that asked may fail or hang all the
+ * same. So a harmless one goes first, and what was meant follows, once, when that has an answer or
+ * the permission turns to granted.
+ */
+async function permission(url) {
+  if (!isLoopback(url) || isLoopback(location) || !isSecureContext) return;
+  let status;
+  try {
+    // Never `local-network-access`, the older name.
+    status = await navigator.permissions.query({ name: 'loopback-network' });
+  } catch {
+    return; // This browser has no such permission.
+  }
+  if (status.state === 'granted') return;
+  const stop = new AbortController();
+  const granted = new Promise((done) => {
+    status.onchange = () => status.state === 'granted' && done();
+  });
+  const denied = () => Promise.reject(new GatewayError('permission_denied'));
+  // A failure may be told a moment before the change.
+  const late = () => Promise.race([granted, new Promise((_, no) => setTimeout(no, 200))]).catch(denied);
+  await Promise.race([send(new URL('/healthz', url), {}, stop.signal).catch(late), granted]);
+  stop.abort();
+}
+
+/** Does a gateway let this page's origin in by itself? Then a failure is no refusal. */
+function isListed(url) {
+  const { host, hostname, origin, protocol } = location;
+  if (origin === url.origin || isLoopback(location)) return true;
+  if (protocol === 'https:' && /^([a-z\d-]+\.)?lenserfight\.com$/.test(host)) return true;
+  return /^([a-z\d-]+\.local|(10|100|172|192)\.[\d.]+)$/.test(hostname);
+}
