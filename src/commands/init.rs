@@ -84,7 +84,7 @@ fn establish(desk: &Desk<'_>, options: &Options) -> Result<()> {
         return Err(configured());
     }
     let new = if options.passphrase_stdin {
-        read_passphrase()?
+        read_passphrase("master passphrase")?
     } else {
         passphrase::mint()?
     };

@@ -388,8 +388,8 @@ fn read_input(limit: usize) -> Result<Secret> {
 }
 
 /// Twice from a terminal, where nobody sees what is typed.
-fn read_passphrase() -> Result<Secret> {
-    let passphrase = read_secret("master passphrase")?;
+fn read_passphrase(what: &str) -> Result<Secret> {
+    let passphrase = read_secret(what)?;
     match sheet::read(&passphrase) {
         Err(_) if !sheet::is_sheet(&passphrase) => {}
         read => return read,

@@ -26,7 +26,7 @@ pub(super) fn run(desk: &Desk<'_>, what: What) -> Result<()> {
     }
     let old = desk.settled_master()?;
     let new = match old.origin() {
-        _ if what == What::FromInput => read_passphrase()?,
+        _ if what == What::FromInput => read_passphrase("new master passphrase")?,
         Origin::Keychain => passphrase::mint()?,
         origin => {
             return Err(Error::Usage {
@@ -57,9 +57,11 @@ pub(super) fn run(desk: &Desk<'_>, what: What) -> Result<()> {
             old.origin()
         ),
         Stand::Waiting(_, origin) => format!(
-            "{count} keys are re-encrypted and wait beside the old ones; nothing has changed yet for whoever has the old passphrase\n\
-             Now put the new one where the old one is: {origin}. The first command with it switches over; from then on\n\
-             the old one opens nothing, so restart whatever still has it. Until then: lf keys rekey --undo drops the change.\n"
+            "{count} keys are re-encrypted, and wait beside the old ones. Nothing has changed yet for whoever has\n\
+             the old passphrase. Now put the new one where the old one is:\n\
+             \x20 {origin}\n\
+             The first command with it switches over; from then on the old one opens nothing, so restart\n\
+             whatever still has it. Until then, lf keys rekey --undo drops the change.\n"
         ),
     })?;
     if matches!(stand, Stand::Done(_)) && count > 0 {
