@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use local_keys::error::Error;
 use local_keys::host::{self, Environment};
-use local_keys::memory::{Paged, Wiping};
+use local_keys::memory::{self, Paged, Wiping};
 use miniserde::{Serialize, json};
 
 use crate::commands::Format;
@@ -19,6 +19,7 @@ use crate::commands::Format;
 static MEMORY: Wiping<Paged<System>> = Wiping(Paged(System));
 
 fn main() -> ExitCode {
+    memory::share_one_heap();
     host::harden();
     let argv = host::args();
     let format = cli::format(&argv);

@@ -81,6 +81,21 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Paged<A> {
     }
 }
 
+/// Lets all threads share one heap. glibc would set 64 MiB of address space aside for each, and where
+/// that is limited, nothing would be left for what they are to do.
+pub fn share_one_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            fn mallopt(parameter: std::ffi::c_int, value: std::ffi::c_int) -> std::ffi::c_int;
+        }
+        /// `M_ARENA_MAX` of malloc.h
+        const MOST_HEAPS: std::ffi::c_int = -8;
+        // SAFETY: glibc's own function, with numbers for arguments; it may be called at any time.
+        let _ = unsafe { mallopt(MOST_HEAPS, 1) };
+    }
+}
+
 /// Memory for the next allocation of exactly this many bytes on this thread; given back on drop if that
 /// never comes.
 #[derive(Debug)]
