@@ -185,9 +185,14 @@ impl Hosts {
     }
 
     /// Do we listen on loopback alone?
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
+    fn is_loopback(&self) -> bool {
         self.bind.is_loopback()
+    }
+
+    /// Can a page of our own talk to us? Of all loopback addresses only these two are origins of ours.
+    #[must_use]
+    pub fn serve_a_page(&self) -> bool {
+        self.bind == Ipv4Addr::LOCALHOST || self.bind == Ipv6Addr::LOCALHOST
     }
 
     fn has_name(&self, host: &str) -> bool {

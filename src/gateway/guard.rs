@@ -162,7 +162,7 @@ impl Guard {
 
     fn find(&self, request: &Request) -> Result<(&'static str, Route), Denial> {
         match File::at(&request.path) {
-            Some(file) if file.reach == Reach::Everywhere || self.hosts.is_loopback() => {
+            Some(file) if file.reach == Reach::Everywhere || self.hosts.serve_a_page() => {
                 match request.method {
                     Method::Get => Ok((file.route(), Route::Page(file))),
                     _ => Err(wrong_method("GET, OPTIONS")),

@@ -159,7 +159,8 @@ await all({
     await act(page, 'Show value');
     await says(page, '#plain', 'of two lines');
     await says(page, '#shown', 'Leaves this page in');
-    assert.equal(await page.evaluate(() => document.activeElement.id), 'copy');
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'plain');
+    await page.keyboard.press('Tab');
     await page.keyboard.press('Enter');
     await says(page, '#status', 'Copied');
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), 'sk-new\nof two lines');
@@ -358,6 +359,57 @@ await all({
     await leaves_nothing(page);
   },
 
+  async 'an answer meets what was asked, whatever a person does meanwhile'() {
+    const { page } = await paired('meanwhile', { Prod: VALUE, Two: 'two' });
+    const held = [];
+    const hold = (url) => page.route(url, (route) => held.push(route));
+    const let_go = async (url) => {
+      await page.waitForFunction(() => document.body.ariaBusy === 'true');
+      const isStill = await page.evaluate(() => document.getElementById('local').inert && document.querySelector('.tiles').inert);
+      assert.ok(isStill, 'nothing else can be asked, typed or forgotten');
+      while (!held.length) await page.waitForTimeout(10);
+      await Promise.all(held.splice(0).map((route) => route.continue()));
+      await page.unroute(url);
+      await page.waitForFunction(() => document.body.ariaBusy === 'false');
+    };
+    await row(page, 'Prod').locator('label').click();
+    await hold('**/resolve');
+    await act(page, 'Show value');
+    await page.keyboard.type('sk a b');
+    await let_go('**/resolve');
+    await says(page, '#plain', VALUE);
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'plain', 'no key that was pressed copies it');
+    await page.click('#hide');
+
+    await hold('**/keys/*');
+    await act(page, 'Rename…');
+    await page.fill('#new-label', 'New');
+    await page.keyboard.press('Enter');
+    await page.keyboard.press('Escape');
+    await let_go('**/keys/*');
+    await row(page, 'New').waitFor();
+
+    // Done, and only the list behind it fails: both are said.
+    await page.route('**/keys?*', (route) => route.abort());
+    await add(page, 'openai', 'Third', 'third');
+    await says(page, '#status', 'Added Third');
+    await says(page, '#notice', 'does not answer');
+    await page.unroute('**/keys?*');
+    await page.locator('#notice').getByRole('button', { name: 'Try again' }).click();
+    await row(page, 'Third').waitFor();
+
+    // Another program's words are not the gateway's, and cost no pairing.
+    const other = (status, body) => page.route('**/rotate', (route) => route.fulfill({ status, contentType: 'application/json', body }));
+    for (const [status, body] of [[401, '{"message":"no"}'], [401, '{"error":"login"}'], [500, '{}']]) {
+      await other(status, body);
+      await row(page, 'Third').locator('label').click();
+      await act(page, 'Rotate');
+      await says(page, '#actions [role=alert]', 'not the gateway');
+      await page.unroute('**/rotate');
+    }
+    assert.ok(await page.evaluate(() => sessionStorage.getItem('lf-gateway-bearer')), 'still paired');
+  },
+
   async 'ollama is asked when its tile is opened, and needs no key'() {
     const there = await gateway(home('ollama'));
     const page = await visit(await chromium.newContext(), there.url);
@@ -416,7 +468,7 @@ await all({
       await press('Enter');
       await says(page, '#plain', VALUE);
       await look();
-      await press('Tab');
+      await press('Tab', 'Tab');
       assert.equal(await focused(), 'Hide');
       await press('Enter');
       assert.equal(await focused(), 'Show value', 'focus is not lost');

@@ -8,15 +8,13 @@
 /** @typedef {{id: string, provider: string, label: string, createdAt: string, lastUsedAt?: ?string}} Key */
 
 /**
- * What every function rejects with. `code` is one of the gateway's own (`key_not_found`, …) or
- *
- * - `invalid_token`: not a pairing token; nothing was sent
+ * What every function rejects with. `code` is the gateway's own (`key_not_found`, …) or
+ * - `invalid_token`: no pairing token; nothing was sent
  * - `gateway_not_paired`: no token, or one that the gateway does not know (any more)
- * - `gateway_rate_limited`: too many values at once; `retryAfter` has the seconds to wait
- * - `gateway_forbidden`: it refuses this page; or nothing can be read, as always for a page whose
- *   origin is not on the gateway's list, and this one's is not on the list that is built in
- * - `permission_denied`: the browser keeps this page from programs on this machine
+ * - `gateway_rate_limited`: wait `retryAfter` seconds
+ * - `gateway_forbidden`: it refuses this page, as far as a browser tells that from
  * - `gateway_unreachable`: nothing answers
+ * - `permission_denied`: the browser keeps this page from programs on this machine
  * - `gateway_slow`: no answer in time; what was asked may still happen
  * - `gateway_garbage`: what answers is no gateway
  */
@@ -30,11 +28,7 @@ export class GatewayError extends Error {
   }
 }
 
-/**
- * Names the gateway, for the page that it serves itself. Any other page's is that of
- * sessionStorage['lf-gateway-url'], else the one beside the page.
- * @param {string} url
- */
+/** Names the gateway, for the page that it serves itself. @param {string} url */
 export const at = (url) => void (own = url);
 
 /** Is there a token? It may be revoked by now. */
@@ -47,13 +41,17 @@ export const health = async () => expect(await ask('GET', '/healthz'), (it) => i
 export async function pair(text) {
   const given = text.trim();
   if (!FORM.test(given)) throw new GatewayError('invalid_token');
+  const before = forgotten;
   const keys = await listWith(given);
-  sessionStorage.setItem(TOKEN, given);
+  if (before === forgotten) sessionStorage.setItem(TOKEN, given);
   return keys;
 }
 
-/** Forgets the token; the gateway knows it until `lf gateway unpair`. */
-export const forget = () => sessionStorage.removeItem(TOKEN);
+/** The gateway knows the token until `lf gateway unpair`. */
+export function forget() {
+  forgotten++;
+  sessionStorage.removeItem(TOKEN);
+}
 
 /** Every key's metadata, oldest first. @returns {Promise<Key[]>} */
 export const list = async () => listWith(token());
@@ -87,6 +85,8 @@ const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'];
 
 /** The gateway that at() named. */
 let own = null;
+/** How often: a token that is proven only afterwards is not kept. */
+let forgotten = 0;
 
 async function listWith(token) {
   const answer = await ask('GET', '/keys?include=last_used', token);
@@ -114,7 +114,7 @@ function base() {
   } catch {
     // none
   }
-  // From an https page a browser lets plain HTTP go to loopback only.
+  // From an https page plain HTTP goes to loopback only.
   const host = location.protocol === 'http:' ? location.hostname : '127.0.0.1';
   return new URL(`http://${host}:${PORT}`);
 }
@@ -159,9 +159,10 @@ function read(response, text, used) {
     throw new GatewayError('gateway_garbage');
   }
   if (response.ok) return answer;
-  if (!/^[a-z_]{1,40}$/.test(answer?.error)) throw new GatewayError('gateway_garbage');
+  if (!isText(answer?.error) || !/^[a-z_]{1,40}$/.test(answer.error)) throw new GatewayError('gateway_garbage');
   switch (response.status) {
     case 401:
+      if (!/^(bad|missing)_token$/.test(answer.error)) throw new GatewayError('gateway_garbage');
       // Another one may have taken its place while we waited.
       if (used === token()) forget();
       throw new GatewayError('gateway_not_paired');
@@ -181,16 +182,13 @@ function expect(answer, isRight) {
 }
 
 /**
- * Lets the browser ask its user whether this page may talk to this machine, as Chromium does for
- * pages from elsewhere. That may take minutes, and the request that asked may fail or hang all the
- * same. So a harmless one goes first, and what was meant follows, once, when that has an answer or
- * the permission turns to granted.
+ * Lets the browser ask its user, as Chromium does for pages from elsewhere. That may take minutes, and
+ * the request that asked may fail or hang all the same: so a harmless one goes first.
  */
 async function permission(url) {
   if (!isLoopback(url) || isLoopback(location) || !isSecureContext) return;
   let status;
   try {
-    // Never `local-network-access`, the older name.
     status = await navigator.permissions.query({ name: 'loopback-network' });
   } catch {
     return; // This browser has no such permission.
@@ -201,16 +199,15 @@ async function permission(url) {
     status.onchange = () => status.state === 'granted' && done();
   });
   const denied = () => Promise.reject(new GatewayError('permission_denied'));
-  // A failure may be told a moment before the change.
   const late = () => Promise.race([granted, new Promise((_, no) => setTimeout(no, 200))]).catch(denied);
   await Promise.race([send(new URL('/healthz', url), {}, stop.signal).catch(late), granted]);
   stop.abort();
 }
 
-/** Does a gateway let this page's origin in by itself? Then a failure is no refusal. */
+/** Is this page's origin on every gateway's list? Then a failure is no refusal. */
 function isListed(url) {
   const { host, hostname, origin, protocol } = location;
   if (origin === url.origin || isLoopback(location)) return true;
   if (protocol === 'https:' && /^([a-z\d-]+\.)?lenserfight\.com$/.test(host)) return true;
-  return /^([a-z\d-]+\.local|(10|100|172|192)\.[\d.]+)$/.test(hostname);
+  return /^([a-z\d-]+\.local|(10|172\.(1[6-9]|2\d|3[01])|192\.168|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7]))\.[\d.]+)$/.test(hostname);
 }

@@ -1,14 +1,14 @@
-/** The gateway's own page. Nothing is asked before a person acts; text from outside stays text. */
+/** Nothing is asked before a person acts; text stays text. */
 import * as lf from '/client.js';
 
-// The gateway is the one that served this page, on whatever port; nothing can name another.
+// The one that served this page; nothing can name another.
 lf.at(location.origin);
 
 const $ = (id) => document.getElementById(id);
 const PAIR = 'lf gateway pair --web';
 const DOCTOR = 'lf keys doctor';
-const SERVE = `lf gateway serve --keys-only${location.port === '38080' ? '' : ` --port ${location.port}`}`;
-/** What is wrong, the way on, and perhaps its command. */
+const SERVE = `lf gateway serve --keys-only${location.hostname === '[::1]' ? ' --bind ::1' : ''}${
+  location.port === '38080' ? '' : ` --port ${location.port || 80}`}`;
 const WORDS = {
   invalid_token: ['That is not a pairing token.', 'Nothing was sent. It has 43 letters, digits, - and _:', PAIR],
   unknown_token: ['The gateway does not know this token.', 'A newer one may have replaced it. Print a new one:', PAIR],
@@ -20,17 +20,18 @@ const WORDS = {
   gateway_rate_limited: ['Too many values at once.', 'It gives out five, then one a second.'],
   passphrase_missing: ['There is no master passphrase yet.', 'Make one in a terminal:', 'lf keys init'],
   keychain_unavailable: ['The keychain is locked, or does not answer.', 'Unlock it, and try again.'],
-  decryption_failed: ['This key does not open.', 'It was changed, or belongs to another master passphrase:', DOCTOR],
+  decryption_failed: ['This key does not open.', 'See why:', DOCTOR],
   key_not_found: ['This key is gone.', 'Refresh the list.'],
   invalid_provider: ['That is not a provider’s name.', 'It has 2 to 32 of a–z, 0–9, - and _.'],
   invalid_label: ['That cannot be a label.', 'It has up to 64 characters, on one line.'],
   empty_key: ['There is no value yet.', 'Paste the provider’s key.'],
   body_too_large: ['This value is too large for a browser.', 'Nothing was sent. A terminal takes 64 KiB:', 'lf keys add --provider openai < file'],
 };
-/** Seconds that a value stays to be copied. */
+/** Seconds that a value stays. */
 const SHOWN = 30;
 
 let picked = null;
+let opener;
 let rows = new Map();
 let timer;
 
@@ -41,34 +42,57 @@ function make(tag, ...parts) {
 }
 
 const say = (...parts) => $('status').replaceChildren(...parts);
-/** A label: it may be written from right to left. */
+/** It may be written from right to left. */
 const named = (key) => make('bdi', key.label);
 const noticeOf = (element) => element.querySelector('[role=alert]');
 
-/** Does what a person asked for, and says how it went; a failure at `place`. */
+/** Does what a person asked for; until it is done nothing else can be asked, typed or closed. */
 async function attempt(place, act, isRepeatable) {
   if (document.body.ariaBusy === 'true') return;
-  document.body.ariaBusy = 'true';
-  for (const notice of document.querySelectorAll('[role=alert]')) notice.hidden = true;
+  const focused = document.activeElement.closest('dialog') ? opener : document.activeElement;
+  const still = document.querySelectorAll('.tiles, #local, dialog[open] form');
+  const wait = (isBusy) => {
+    document.body.ariaBusy = String(isBusy);
+    for (const part of still) part.inert = isBusy;
+  };
+  document.querySelectorAll('[role=alert]').forEach((it) => (it.hidden = true));
+  wait(true);
   say('Asking the gateway…');
   try {
     say(...((await act()) ?? []));
   } catch (error) {
-    say();
+    say(...(error.done ?? []));
+    if (error.done) [place, act, isRepeatable] = [$('notice'), refresh, true];
     if (error.code === 'gateway_not_paired') place = unpair();
     explain(place, error, isRepeatable && lf.isPaired() && (() => attempt(place, act, true)));
+  } finally {
+    wait(false);
   }
-  document.body.ariaBusy = 'false';
+  if (document.activeElement !== document.body) return;
+  const row = rows.get(picked?.id)?.querySelector('input');
+  [$('plain'), focused, $('token'), row, $('local-title')].find((it) => it?.checkVisibility())?.focus();
+}
+
+/** The list, behind something that is done anyway. */
+async function refreshAfter(...words) {
+  try {
+    await refresh();
+  } catch (error) {
+    error.done = words;
+    throw error;
+  }
+  return words;
 }
 
 function explain(place, error, again) {
-  const [what, way, command] = WORDS[error.code] ?? [`That failed: ${error.code ?? error}.`, 'See why:', DOCTOR];
+  const code = error instanceof lf.GatewayError ? error.code : error.name;
+  const [what, way, command] = WORDS[code] ?? [`That failed: ${code}.`, 'See why:', DOCTOR];
+  if (!place.parentElement.checkVisibility()) place = $('notice');
   place.replaceChildren(make('p', make('b', what), ` ${way} `, ...(command ? [make('code', command)] : [])));
   if (again) place.append(againButton(again, error.retryAfter ?? 0));
   place.hidden = false;
 }
 
-/** The way on, open at once or in some seconds. */
 function againButton(again, seconds) {
   const left = make('span');
   left.ariaHidden = 'true'; // or every second would be read out
@@ -82,7 +106,6 @@ function againButton(again, seconds) {
   return button;
 }
 
-/** Tells the seconds that are left, down to 0. */
 function countDown(seconds, tell) {
   const end = Date.now() + seconds * 1000;
   const tick = () => {
@@ -98,14 +121,15 @@ function countDown(seconds, tell) {
 function enter() {
   if (!lf.isPaired()) return $('token').focus();
   $('pair').hidden = true;
+  $('foot').hidden = false;
   attempt($('notice'), refresh, true);
 }
 
-/** Back to the token; what is typed elsewhere stays. */
+/** Back to the token. */
 function unpair() {
   for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
   show([]);
-  $('picker').hidden = true;
+  $('picker').hidden = $('foot').hidden = true;
   $('pair').hidden = false;
   $('token').focus();
   return $('notice');
@@ -118,7 +142,6 @@ onSubmit($('pair'), $('notice'), async () => {
   });
   $('pair').reset();
   show(keys);
-  $('local-title').focus();
   return ['Paired.'];
 });
 
@@ -133,17 +156,14 @@ const refresh = async () => show(await lf.list());
 $('refresh').onclick = () => attempt($('notice'), refresh, true);
 
 function show(keys) {
-  const focused = document.activeElement;
-  const hadFocus = $('actions').contains(focused);
   document.body.append($('actions'));
   rows = new Map(keys.map((key) => [key.id, row(key)]));
   $('keys').replaceChildren(...rows.values());
   $('empty').hidden = keys.length > 0;
   if (!keys.length) $('adding').open = true;
   $('pair').hidden = true;
-  $('picker').hidden = false;
+  $('picker').hidden = $('foot').hidden = false;
   pick(keys.find((key) => key.id === picked?.id) ?? null);
-  if (hadFocus) (picked ? focused : $('local-title')).focus();
 }
 
 function row(key) {
@@ -172,18 +192,18 @@ function pick(key) {
   rows.get(key.id).append($('actions'));
 }
 
-/** What needs no dialog. */
 const ACTS = {
   async resolve() {
     const key = picked;
     const value = await lf.resolve(key.id);
     tell(rows.get(key.id).querySelectorAll('time')[1], new Date());
-    if (picked === key && !document.hidden) reveal(value);
+    if (document.hidden) return ['Its value came while this tab was hidden, and was dropped.'];
+    reveal(value);
+    return [`Its value is shown for ${SHOWN} s.`];
   },
   async rotate() {
     const key = await lf.rotate(picked.id);
-    await refresh();
-    return [named(key), ' is re-encrypted under a fresh salt and IV. Its value stays.'];
+    return refreshAfter(named(key), ' is re-encrypted under a fresh salt and IV. Its value stays.');
   },
 };
 
@@ -193,16 +213,16 @@ for (const button of document.querySelectorAll('[data-act]')) {
 }
 
 function ask(dialog) {
+  opener = document.activeElement;
   dialog.querySelector('bdi').textContent = $('new-label').value = picked.label;
   dialog.showModal();
 }
 
-/** The one place where a value ever is, for some seconds. */
+/** The one place that has a value, for a while. */
 function reveal(value) {
   drop();
   $('plain').textContent = value;
   $('shown').hidden = false;
-  $('copy').focus();
   timer = countDown(SHOWN, (left) => {
     $('left').textContent = left;
     if (!left) drop('The value has left this page.');
@@ -240,7 +260,7 @@ function onSubmit(form, place, act) {
   };
 }
 
-/** A newline at the end belongs to the paste, not to the key. */
+/** A newline at the end belongs to the paste. */
 const valueIn = (id) => $(id).value.replace(/\n$/, '');
 
 onSubmit($('add'), noticeOf($('add')), async () => {
@@ -250,11 +270,9 @@ onSubmit($('add'), noticeOf($('add')), async () => {
   picked = key;
   $('add').reset();
   $('adding').open = false;
-  await refresh();
-  return ['Added ', named(key), '.'];
+  return refreshAfter('Added ', named(key), '.');
 });
 
-/** A dialog about the picked key; a failure leaves it open, with what was typed. */
 function onAgree(dialog, act) {
   const form = dialog.firstElementChild;
   dialog.querySelector('.cancel').onclick = () => dialog.close();
@@ -265,9 +283,9 @@ function onAgree(dialog, act) {
   onSubmit(form, noticeOf(form), async () => {
     const said = await act(picked);
     dialog.close();
-    await refresh();
-    return said;
+    return refreshAfter(...said);
   });
+  dialog.oncancel = (event) => void (form.inert && event.preventDefault());
 }
 
 onAgree($('rename'), async ({ id }) => ['Renamed to ', named(await lf.update(id, { label: $('new-label').value.trim() })), '.']);
@@ -304,7 +322,7 @@ $('ask-ollama').onclick = askOllama;
 
 $('where').textContent = location.host;
 
-/** Older versions' store goes; the load that found it says so. */
+/** The load that finds it says so. */
 async function dropLegacy() {
   const legacy = 'lenserfight-local-keys';
   const there = await indexedDB.databases?.();
