@@ -130,6 +130,8 @@ thread_local! {
     static ASIDE: Cell<(*mut u8, usize)> = const { Cell::new((ptr::null_mut(), 0)) };
 }
 
+#[cold] // and kept out of every place where something is allocated
+#[inline(never)]
 fn take(size: usize) -> *mut u8 {
     match ASIDE.get() {
         (block, aside) if !block.is_null() && aside == size => {
@@ -178,6 +180,8 @@ fn map(_: usize) -> *mut u8 {
 
 /// # Safety
 /// `block` came from [`map`] with this size, and nobody uses it any more.
+#[cold]
+#[inline(never)]
 unsafe fn unmap(block: *mut u8, size: usize) {
     // SAFETY: the caller's promise is passed on.
     unsafe { unmap_pages(block, size.next_multiple_of(HUGE)) };

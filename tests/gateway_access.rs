@@ -283,7 +283,13 @@ fn a_wide_bind_answers_to_literals_and_to_the_names_it_was_given() {
 fn the_page_stays_on_loopback_and_its_client_goes_wherever_the_gateway_does() {
     let home = Home::new();
     let origin = ("Origin", "http://192.168.1.2:3000");
-    for (bind, status) in [("127.0.0.1", 200), ("127.0.0.2", 200), ("0.0.0.0", 404)] {
+    // A page on another loopback address would be no origin of ours, and get no further.
+    for (bind, status) in [
+        ("127.0.0.1", 200),
+        ("::1", 200),
+        ("127.0.0.2", 404),
+        ("0.0.0.0", 404),
+    ] {
         let serve = format!("gateway serve --keys-only --port 0 --bind {bind}");
         let gateway = Gateway::run(home.lf(&serve));
         for path in ["GET /", "GET /page.js", "GET /style.css"] {
