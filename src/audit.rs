@@ -177,7 +177,8 @@ impl Flood {
 const FLOOD_LINE: Duration = Duration::from_secs(60);
 /// The log's name in the keys directory; its older generation has `.1` behind it.
 pub const FILE: &str = "audit.log";
-const OLDER: &str = "audit.log.1";
+/// What [`Dir::append`] makes of a full one.
+pub const OLDER: &str = "audit.log.1";
 /// From this size on, in bytes, the log becomes the older generation.
 const MAX_SIZE: u64 = 5 * 1024 * 1024;
 /// Bytes of a generation that are read: it may be one line longer than the limit.

@@ -26,21 +26,19 @@ pub(crate) enum Existing {
 }
 
 pub(super) fn backup(desk: &Desk<'_>, path: &Path, publish: Publish) -> Result<()> {
-    desk.settle()?;
-    let (copies, unreadable) = desk.store.copy()?;
-    for file in &unreadable {
-        desk.warn(&file.error.to_string(), &file.error);
-    }
-    let count = copies.len();
-    let entries: Vec<archive::Entry> = copies
-        .into_iter()
-        .map(|copy| (copy.id.file_name(), copy.bytes))
-        .collect();
     if fs::is_below(path, desk.store.path()) {
         return Err(Error::usage(
             "a backup among the keys would be taken for one of them; name another place",
         ));
     }
+    desk.settle()?;
+    let (copies, unreadable) = desk.store.copy()?;
+    desk.warn_unreadable(&unreadable);
+    let count = copies.len();
+    let entries: Vec<archive::Entry> = copies
+        .into_iter()
+        .map(|copy| (copy.id.file_name(), copy.bytes))
+        .collect();
     let bytes = archive::print(&entries, Timestamp::now().seconds());
     fs::write_named(path, &bytes, publish).map_err(|error| match error {
         Error::DuplicateKey(_) => Error::Refused {

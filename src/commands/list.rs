@@ -14,7 +14,7 @@ pub(super) fn run(desk: &Desk<'_>) -> Result<()> {
     let listed = desk.store.list();
     desk.audit(Kind::List, "keys list", None, listed.as_ref().err());
     let listing = listed?;
-    desk.warn_unreadable(&listing);
+    desk.warn_unreadable(&listing.unreadable);
     let mut text = String::new();
     match desk.format {
         Format::Json => {

@@ -33,7 +33,7 @@ use local_keys::rekey::{self as rekeying, For, Realm, Settled};
 use local_keys::secret::Secret;
 use local_keys::sheet;
 use local_keys::staging;
-use local_keys::store::{Listing, Store};
+use local_keys::store::{Store, Unreadable};
 use local_keys::time::Timestamp;
 
 use crate::term;
@@ -335,8 +335,8 @@ impl Desk<'_> {
         }
     }
 
-    fn warn_unreadable(&self, listing: &Listing) {
-        for file in &listing.unreadable {
+    fn warn_unreadable(&self, files: &[Unreadable]) {
+        for file in files {
             self.warn(&file.error.to_string(), &file.error);
         }
     }

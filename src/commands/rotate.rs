@@ -40,7 +40,7 @@ pub(super) fn run(desk: &Desk<'_>, what: &What) -> Result<()> {
         },
         What::All => several(desk, || {
             let listing = desk.store.list()?;
-            desk.warn_unreadable(&listing);
+            desk.warn_unreadable(&listing.unreadable);
             let ids = listing.keys.into_iter().map(|key| key.id).collect();
             Ok((ids, listing.unreadable.len()))
         }),

@@ -131,5 +131,5 @@ pub(super) fn loose<'a>(
 }
 
 fn is_ours(name: &str) -> bool {
-    name.ends_with(".json") || name == audit::FILE || name.strip_suffix(".1") == Some(audit::FILE)
+    name.ends_with(".json") || [audit::FILE, audit::OLDER].contains(&name)
 }

@@ -5,17 +5,15 @@ use std::time::Duration;
 
 use super::{Check, fail, failed, pass, place, quoted};
 use crate::audit;
+use crate::envelope::Envelope;
 use crate::fs::Dir;
-use crate::key::KeyMeta;
-use crate::store::Store;
 use crate::time::Timestamp;
 
-pub(super) fn examine(dir: &Dir, store: &Store, now: Timestamp) -> Vec<Check> {
-    let keys = store.list().map(|listing| listing.keys).unwrap_or_default();
+pub(super) fn examine(dir: &Dir, envelopes: &[Envelope], now: Timestamp) -> Vec<Check> {
     vec![
         examine_space(dir),
         examine_place(dir),
-        examine_clock(&keys, now),
+        examine_clock(envelopes, now),
         examine_audit_log(dir),
     ]
 }
@@ -60,9 +58,12 @@ fn synced_folder(dir: &Dir) -> Option<PathBuf> {
 }
 
 /// There is no other clock to ask; but time does not go back, and this was not written yesterday.
-fn examine_clock(keys: &[KeyMeta], now: Timestamp) -> Check {
+fn examine_clock(envelopes: &[Envelope], now: Timestamp) -> Check {
     const SET: &str = "set it: timedatectl set-ntp true";
-    let newest = keys.iter().max_by_key(|key| key.created_at);
+    let newest = envelopes
+        .iter()
+        .map(|envelope| &envelope.meta)
+        .max_by_key(|key| key.created_at);
     match newest {
         Some(key) if key.created_at > now.after(SLACK) => {
             let (id, then) = (&key.id, key.created_at);
@@ -104,8 +105,7 @@ fn examine_space(dir: &Dir) -> Check {
 }
 
 fn examine_audit_log(dir: &Dir) -> Check {
-    let older = format!("{}.1", audit::FILE);
-    for name in [audit::FILE, &older] {
+    for name in [audit::FILE, audit::OLDER] {
         match dir.look(name) {
             Ok(Some(look)) if !look.is_file => {
                 let path = place(dir, name);

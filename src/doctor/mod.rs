@@ -77,9 +77,20 @@ pub fn examine(
                 Some((_, Origin::Keychain)) => passphrase::previous(patient.realm.keychain).ok()?,
                 Some(_) | None => None,
             };
-            let envelopes = keys::examine_envelopes(&dir, secret, previous, progress);
-            checks.extend(or_failed("envelopes", envelopes));
-            checks.extend(ground::examine(&dir, patient.realm.store, now));
+            let envelopes = match keys::read_envelopes(&dir) {
+                Ok((envelopes, about)) => {
+                    checks.extend(about);
+                    let opened =
+                        keys::examine_envelopes(&dir, &envelopes, secret, previous, progress);
+                    checks.extend(opened);
+                    envelopes
+                }
+                Err(error) => {
+                    checks.push(failed("envelopes", &error));
+                    Vec::new()
+                }
+            };
+            checks.extend(ground::examine(&dir, &envelopes, now));
         }
         Ok(None) => {
             let message = format!("{} does not exist", patient.realm.store.path().display());
