@@ -26,6 +26,7 @@ pub mod archive;
 pub mod bucket;
 pub mod crew;
 pub mod origin;
+pub mod provider;
 pub mod rng;
 pub mod sheet;
 

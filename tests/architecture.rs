@@ -15,7 +15,7 @@ use std::process::Command;
 /// A room imports only rooms of earlier lines; rooms of one line do not know each other.
 const ROOMS: &[&[&str]] = &[
     &["error", "memory", "secret", "time"],
-    &["archive", "bucket", "crew", "origin", "rng", "sheet"],
+    &["archive", "bucket", "crew", "origin", "provider", "rng", "sheet"],
     &["key"],
     &["fs"],
     &["envelope", "audit", "predecessor"],
