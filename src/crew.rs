@@ -12,36 +12,48 @@ pub fn each<T: Sync, R: Send>(
     work: impl Fn(&T) -> R + Sync,
     mut done: impl FnMut(usize),
 ) -> Vec<R> {
+    let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
+    let job = |at: usize| {
+        let result = work(&items[at]);
+        *results[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    };
+    share(items.len(), &job, &mut done);
+    results
+        .into_iter()
+        .filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner))
+        .collect()
+}
+
+/// Does the jobs 0 to `count`. Not generic, because what is would be there once for every caller.
+fn share(count: usize, job: &(dyn Fn(usize) + Sync), done: &mut dyn FnMut(usize)) {
     let hands = thread::available_parallelism().map_or(1, NonZero::get);
-    let hands = hands.min(items.len());
+    let hands = hands.min(count);
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
-    let mut results: Vec<(usize, R)> = Vec::with_capacity(items.len());
     let draw = || {
         let at = next.fetch_add(1, Ordering::Relaxed);
-        items.get(at).map(|item| (at, work(item)))
+        (at < count).then(|| job(at))
     };
     thread::scope(|scope| {
         for _ in 0..if hands > 1 { hands } else { 0 } {
             let (draw, sender) = (&draw, sender.clone());
-            // The receiver outlives this scope, so there is always somebody to take a result.
-            let job = move || while draw().is_some_and(|result| sender.send(result).is_ok()) {};
-            if thread::Builder::new().spawn_scoped(scope, job).is_err() {
+            // The receiver outlives this scope, so there is always somebody to hear of it.
+            let work = move || while draw().is_some_and(|()| sender.send(()).is_ok()) {};
+            if thread::Builder::new().spawn_scoped(scope, work).is_err() {
                 break;
             }
         }
         drop(sender);
-        let mut keep = |result| {
-            results.push(result);
-            done(results.len());
+        let mut finished = 0;
+        let mut tell = |()| {
+            finished += 1;
+            done(finished);
         };
-        receiver.iter().for_each(&mut keep);
+        receiver.iter().for_each(&mut tell);
         while let Some(result) = draw() {
-            keep(result);
+            tell(result);
         }
     });
-    results.sort_unstable_by_key(|(at, _)| *at);
-    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// A turn at a core, given back on drop.
