@@ -21,6 +21,15 @@ impl Timestamp {
         )
     }
 
+    /// The end of this second since 1970; `None` before that.
+    #[must_use]
+    pub fn from_unix(seconds: i64) -> Option<Timestamp> {
+        let seconds = u64::try_from(seconds).ok()?;
+        Some(Timestamp(
+            seconds.checked_mul(1000)?.checked_add(999)?.min(LAST),
+        ))
+    }
+
     /// Whole seconds since 1970.
     #[must_use]
     pub fn seconds(self) -> u64 {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::rng;
-use crate::time::Deadline;
+use crate::time::{Deadline, Timestamp};
 
 pub use self::named::{is_below, read_named, read_private, write_named};
 
@@ -65,6 +65,8 @@ pub struct Look {
     pub size: u64,
     /// Another one after every publication under the same name.
     pub stamp: Stamp,
+    /// When it last changed, by the clock of the file system.
+    pub changed: Option<Timestamp>,
 }
 
 /// Tells one version of a file from another.
@@ -196,16 +198,22 @@ impl Dir {
     /// # Errors
     /// [`Error::SymlinkRefused`]; [`Error::Io`] for what is not a regular file.
     pub fn read(&self, name: &str, limit: usize) -> Result<Option<Vec<u8>>> {
-        let Some(file) = self.open_file(name, Purpose::Read)? else {
+        let Some((mut file, size)) = self.open_file(name, Purpose::Read)? else {
             return Ok(None);
         };
-        let size = file
-            .metadata()
-            .map_or(0, |stat| usize::try_from(stat.len()).unwrap_or(usize::MAX));
-        let mut bytes = Vec::with_capacity(size.min(limit) + 1);
-        file.take(limit as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| self.failed("read", name, error))?;
+        let failed = |error| self.failed("read", name, error);
+        let size = usize::try_from(size).unwrap_or(usize::MAX).min(limit);
+        // One byte of room more than there should be: with that left, one read has met the end.
+        let mut bytes = vec![0; size + 1];
+        let count = match file.read(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+            read => read.map_err(failed)?,
+        };
+        bytes.truncate(count);
+        if count != size {
+            let rest = limit as u64 + 1 - count as u64;
+            file.take(rest).read_to_end(&mut bytes).map_err(failed)?;
+        }
         Ok(Some(bytes))
     }
 
@@ -273,11 +281,10 @@ impl Dir {
     /// # Errors
     /// As [`Dir::remove`].
     pub fn erase(&self, lock: &Lock, name: &str) -> Result<()> {
-        let Some(mut file) = self.open_file(name, Purpose::Overwrite)? else {
+        let Some((mut file, size)) = self.open_file(name, Purpose::Overwrite)? else {
             return Ok(());
         };
         let failed = |error| self.failed("overwrite", name, error);
-        let size = file.metadata().map_err(failed)?.len();
         io::copy(&mut io::repeat(0).take(size), &mut file).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         self.remove(lock, name).map(drop)
@@ -291,12 +298,12 @@ impl Dir {
     /// As [`Dir::read`], and a write that was not taken whole.
     pub fn append(&self, name: &str, line: &str, limit: u64) -> Result<()> {
         let failed = |error| self.failed("append to", name, error);
-        let mut file = self.open_log(name)?;
-        if file.metadata().map_err(failed)?.len() >= limit {
+        let (mut file, mut size) = self.open_log(name)?;
+        if size >= limit {
             self.turn_over(name, limit)?;
-            file = self.open_log(name)?;
+            (file, size) = self.open_log(name)?;
         }
-        let size = file.metadata().map_err(failed)?.len();
+
         let mut last = [b'\n'];
         if size > 0 {
             // A handle that appends writes at the end, wherever this leaves it.
@@ -374,7 +381,7 @@ impl Dir {
         let done = if name == "." {
             self.handle.tighten()
         } else {
-            let Some(file) = self.open_file(name, Purpose::Read)? else {
+            let Some((file, _)) = self.open_file(name, Purpose::Read)? else {
                 return Ok(());
             };
             platform::tighten_file(&file)
@@ -409,7 +416,8 @@ impl Dir {
         fs::canonicalize(&self.path).ok()
     }
 
-    fn open_file(&self, name: &str, purpose: Purpose) -> Result<Option<File>> {
+    /// A regular file and its size.
+    fn open_file(&self, name: &str, purpose: Purpose) -> Result<Option<(File, u64)>> {
         let file = match self.handle.open_file(name, purpose) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -418,14 +426,13 @@ impl Dir {
                 return Err(self.failed("open", name, error));
             }
         };
-        if file.metadata().is_ok_and(|stat| stat.is_file()) {
-            Ok(Some(file))
-        } else {
-            Err(self.not_a_file(name))
+        match file.metadata() {
+            Ok(stat) if stat.is_file() => Ok(Some((file, stat.len()))),
+            _ => Err(self.not_a_file(name)),
         }
     }
 
-    fn open_log(&self, name: &str) -> Result<File> {
+    fn open_log(&self, name: &str) -> Result<(File, u64)> {
         let file = self.open_file(name, Purpose::Append)?;
         file.ok_or_else(|| self.failed("open", name, ErrorKind::NotFound.into()))
     }

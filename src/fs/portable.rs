@@ -62,6 +62,8 @@ impl Handle {
             owner: own_user(),
             size: stat.len(),
             stamp: Stamp((stat.len(), stat.modified().ok())),
+            // A file changed in place is not told from the same file: trust none.
+            changed: None,
         })
     }
 
