@@ -18,8 +18,9 @@ use std::sync::{PoisonError, RwLock};
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
-use base64ct::{Base64, Encoding};
-use miniserde::{Deserialize, Serialize, json};
+use base64ct::{Base64, Decoder, Encoding};
+use miniserde::de::Visitor;
+use miniserde::{Deserialize, Serialize, json, make_place};
 use zeroize::Zeroizing;
 
 use crate::crew;
@@ -116,6 +117,18 @@ impl Envelope {
         parse(bytes, id).map_err(|reason| corrupt(id, reason))
     }
 
+    /// Reads only what can be known without the passphrase; whatever [`Envelope::parse`] would refuse
+    /// is refused here too.
+    ///
+    /// # Errors
+    /// As [`Envelope::parse`].
+    pub fn peek(bytes: &[u8], id: &KeyId) -> Result<KeyMeta> {
+        let checked = parse_as::<Checked>(bytes, id);
+        checked
+            .map(|(meta, ..)| meta)
+            .map_err(|reason| corrupt(id, reason))
+    }
+
     /// The file's content: one line of JSON.
     #[must_use]
     pub fn print(&self) -> String {
@@ -171,70 +184,171 @@ struct Printed<'a> {
 
 // Every member is optional here, so that the error can name the one that is missing.
 #[derive(Deserialize)]
-struct Parsed {
+struct Parsed<C> {
     v: Option<u64>,
-    alg: Option<String>,
-    kdf: Option<String>,
-    salt: Option<String>,
-    iv: Option<String>,
-    ciphertext: Option<String>,
-    tag: Option<String>,
+    alg: Option<Member<Alg>>,
+    kdf: Option<Member<Kdf>>,
+    salt: Option<Member<[u8; SALT]>>,
+    iv: Option<Member<[u8; IV]>>,
+    ciphertext: Option<C>,
+    tag: Option<Member<[u8; TAG]>>,
     meta: Option<ParsedMeta>,
 }
 
 #[derive(Deserialize)]
 struct ParsedMeta {
-    id: Option<String>,
-    provider: Option<String>,
-    label: Option<String>,
+    id: Option<Member<KeyId>>,
+    provider: Option<Member<Provider>>,
+    label: Option<Member<Label>>,
     #[serde(rename = "createdAt")]
-    created_at: Option<String>,
+    created_at: Option<Member<Timestamp>>,
 }
 
 fn parse(bytes: &[u8], id: &KeyId) -> std::result::Result<Envelope, &'static str> {
+    let (meta, salt, iv, ciphertext, tag) = parse_as(bytes, id)?;
+    Ok(Envelope {
+        meta,
+        salt,
+        iv,
+        ciphertext,
+        tag,
+    })
+}
+
+type Parts<C> = (KeyMeta, [u8; SALT], [u8; IV], C, [u8; TAG]);
+
+fn parse_as<C: Text>(bytes: &[u8], id: &KeyId) -> std::result::Result<Parts<C>, &'static str> {
     if bytes.len() > MAX_FILE {
         return Err("it is larger than 256 KiB");
     }
     let text = str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text")?;
-    let parsed: Parsed =
+    let parsed: Parsed<Member<C>> =
         json::from_str(text).map_err(|_| "it is not a JSON object of the expected shape")?;
     if parsed.v != Some(VERSION) {
         return Err("its version is not 1");
     }
-    if parsed.alg.as_deref() != Some(ALG) || parsed.kdf.as_deref() != Some(KDF) {
+    let (Some(Alg), Some(Kdf)) = (read(parsed.alg), read(parsed.kdf)) else {
         return Err("it does not use aes-256-gcm with scrypt");
-    }
+    };
     let meta = parsed.meta.ok_or("it has no meta")?;
-    if meta.id.as_deref() != Some(id.as_str()) {
-        return Err("its meta.id is not the file's name");
-    }
-    let ciphertext = decode(parsed.ciphertext).ok_or("its ciphertext is not base64")?;
-    if ciphertext.is_empty() || ciphertext.len() > MAX_VALUE {
-        return Err("its ciphertext does not have 1 byte to 64 KiB");
-    }
-    Ok(Envelope {
-        meta: KeyMeta {
-            id: id.clone(),
-            provider: Provider::parse(&meta.provider.unwrap_or_default())
-                .map_err(|_| "its meta.provider is not a provider name")?,
-            label: Label::parse(&meta.label.unwrap_or_default())
-                .map_err(|_| "its meta.label is not a label")?,
-            created_at: Timestamp::parse(&meta.created_at.unwrap_or_default())
-                .ok_or("its meta.createdAt is not a timestamp")?,
-        },
-        salt: decode_exactly(parsed.salt).ok_or("its salt is not 16 bytes of base64")?,
-        iv: decode_exactly(parsed.iv).ok_or("its iv is not 12 bytes of base64")?,
-        ciphertext,
-        tag: decode_exactly(parsed.tag).ok_or("its tag is not 16 bytes of base64")?,
-    })
+    let own = read(meta.id).filter(|given| given == id);
+    let meta = KeyMeta {
+        id: own.ok_or("its meta.id is not the file's name")?,
+        provider: read(meta.provider).ok_or("its meta.provider is not a provider name")?,
+        label: read(meta.label).ok_or("its meta.label is not a label")?,
+        created_at: read(meta.created_at).ok_or("its meta.createdAt is not a timestamp")?,
+    };
+    Ok((
+        meta,
+        read(parsed.salt).ok_or("its salt is not 16 bytes of base64")?,
+        read(parsed.iv).ok_or("its iv is not 12 bytes of base64")?,
+        read(parsed.ciphertext).ok_or("its ciphertext is not 1 byte to 64 KiB of base64")?,
+        read(parsed.tag).ok_or("its tag is not 16 bytes of base64")?,
+    ))
 }
 
-fn decode(text: Option<String>) -> Option<Vec<u8>> {
-    Base64::decode_vec(&text?).ok()
+/// A member that is made from the text where it stands, without a copy of the text; nothing, if that
+/// is not what it should be.
+struct Member<T>(Option<T>);
+
+fn read<T>(member: Option<Member<T>>) -> Option<T> {
+    member?.0
 }
 
-fn decode_exactly<const N: usize>(text: Option<String>) -> Option<[u8; N]> {
-    decode(text)?.try_into().ok()
+/// What a text may stand for.
+trait Text: Sized {
+    fn read(text: &str) -> Option<Self>;
+}
+
+make_place!(Place);
+
+impl<T: Text> Visitor for Place<Member<T>> {
+    fn string(&mut self, text: &str) -> miniserde::Result<()> {
+        self.out = Some(Member(T::read(text)));
+        Ok(())
+    }
+}
+
+impl<T: Text> Deserialize for Member<T> {
+    fn begin(out: &mut Option<Self>) -> &mut dyn Visitor {
+        Place::new(out)
+    }
+}
+
+struct Alg;
+
+impl Text for Alg {
+    fn read(text: &str) -> Option<Alg> {
+        (text == ALG).then_some(Alg)
+    }
+}
+
+struct Kdf;
+
+impl Text for Kdf {
+    fn read(text: &str) -> Option<Kdf> {
+        (text == KDF).then_some(Kdf)
+    }
+}
+
+impl<const N: usize> Text for [u8; N] {
+    fn read(text: &str) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        let count = Base64::decode(text, &mut bytes).ok()?.len();
+        (count == N).then_some(bytes)
+    }
+}
+
+/// A ciphertext that is kept.
+impl Text for Vec<u8> {
+    fn read(text: &str) -> Option<Vec<u8>> {
+        let bytes = Base64::decode_vec(text).ok()?;
+        (1..=MAX_VALUE).contains(&bytes.len()).then_some(bytes)
+    }
+}
+
+/// A ciphertext that would do.
+struct Checked;
+
+impl Text for Checked {
+    fn read(text: &str) -> Option<Checked> {
+        let mut decoder = Decoder::<Base64>::new(text.as_bytes()).ok()?;
+        let mut left = decoder.remaining_len();
+        if !(1..=MAX_VALUE).contains(&left) {
+            return None;
+        }
+        let mut chunk = [0; 192];
+        while left > 0 {
+            let count = left.min(chunk.len());
+            decoder.decode(&mut chunk[..count]).ok()?;
+            left -= count;
+        }
+        Some(Checked)
+    }
+}
+
+impl Text for KeyId {
+    fn read(text: &str) -> Option<KeyId> {
+        KeyId::parse(text).ok()
+    }
+}
+
+impl Text for Provider {
+    fn read(text: &str) -> Option<Provider> {
+        Provider::parse(text).ok()
+    }
+}
+
+impl Text for Label {
+    fn read(text: &str) -> Option<Label> {
+        Label::parse(text).ok()
+    }
+}
+
+impl Text for Timestamp {
+    fn read(text: &str) -> Option<Timestamp> {
+        Timestamp::parse(text)
+    }
 }
 
 fn corrupt(id: &KeyId, reason: &str) -> Error {
