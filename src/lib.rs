@@ -45,6 +45,8 @@ pub mod passphrase;
 
 pub mod store;
 
+pub mod index;
+
 pub mod pairing;
 
 pub mod rekey;

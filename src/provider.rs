@@ -23,9 +23,9 @@ pub fn by_name(name: &str) -> Option<&'static Known> {
 /// The provider whose programs read this variable.
 #[must_use]
 pub fn by_variable(variable: &str) -> Option<&'static Known> {
-    KNOWN.iter().find(|known| {
-        known.variable == variable || known.other_variables.contains(&variable)
-    })
+    KNOWN
+        .iter()
+        .find(|known| known.variable == variable || known.other_variables.contains(&variable))
 }
 
 /// The provider whose keys begin like this one. The longest prefix counts: those of others begin with
@@ -34,10 +34,18 @@ pub fn by_variable(variable: &str) -> Option<&'static Known> {
 pub fn by_key(key: &str) -> Option<&'static Known> {
     let longest = |known: &'static Known| {
         let fits = |prefix: &&&str| key.starts_with(**prefix);
-        known.prefixes.iter().filter(fits).map(|prefix| prefix.len()).max()
+        known
+            .prefixes
+            .iter()
+            .filter(fits)
+            .map(|prefix| prefix.len())
+            .max()
     };
-    let fits = KNOWN.iter().filter_map(|known| Some((longest(known)?, known)));
-    fits.max_by_key(|(length, _)| *length).map(|(_, known)| known)
+    let fits = KNOWN
+        .iter()
+        .filter_map(|known| Some((longest(known)?, known)));
+    fits.max_by_key(|(length, _)| *length)
+        .map(|(_, known)| known)
 }
 
 /// The variable for a key of this provider: its own, else the name in capitals with `_API_KEY` behind.

@@ -77,15 +77,15 @@ impl Store {
     pub fn list(&self) -> Result<Listing> {
         let (mut keys, mut unreadable) = (Vec::new(), Vec::new());
         if let Some(dir) = self.dir()? {
-            for (name, read) in envelopes(&dir)? {
-                match read {
-                    Ok(Some(envelope)) => keys.push(envelope.meta),
+            for name in names(&dir)? {
+                match read_as(&dir, &name, Envelope::peek) {
+                    Ok(Some(meta)) => keys.push(meta),
                     Ok(None) => {} // removed since the directory was read
                     Err(error) => unreadable.push(Unreadable { name, error }),
                 }
             }
         }
-        keys.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        oldest_first(&mut keys);
         Ok(Listing { keys, unreadable })
     }
 
@@ -363,22 +363,45 @@ impl Store {
 /// # Errors
 /// As [`Dir::names`].
 pub fn envelopes(dir: &Dir) -> Result<impl Iterator<Item = (String, Result<Option<Envelope>>)>> {
-    let names = dir
-        .names()?
-        .into_iter()
-        .filter(|name| name.ends_with(".json") && !name.starts_with('.'));
+    let names = names(dir)?.into_iter();
     Ok(names.map(|name| {
-        let read = match KeyId::from_file_name(&name) {
-            Some(id) => dir
-                .read(&name, envelope::MAX_FILE)
-                .and_then(|bytes| bytes.map(|bytes| Envelope::parse(&bytes, &id)).transpose()),
-            None => Err(Error::CorruptEnvelope {
-                file: shown(&name),
-                reason: "its name is not a key id".to_owned(),
-            }),
-        };
+        let read = read_as(dir, &name, Envelope::parse);
         (name, read)
     }))
+}
+
+/// The names of the files that are keys or are named like one.
+///
+/// # Errors
+/// As [`Dir::names`].
+pub fn names(dir: &Dir) -> Result<Vec<String>> {
+    let mut names = dir.names()?;
+    names.retain(|name| name.ends_with(".json") && !name.starts_with('.'));
+    Ok(names)
+}
+
+/// A key's file, read as `parse` does it; `None` if it has gone.
+///
+/// # Errors
+/// As [`Dir::read`] and [`Envelope::parse`].
+pub fn read_as<T>(
+    dir: &Dir,
+    name: &str,
+    parse: fn(&[u8], &KeyId) -> Result<T>,
+) -> Result<Option<T>> {
+    let Some(id) = KeyId::from_file_name(name) else {
+        return Err(Error::CorruptEnvelope {
+            file: shown(name),
+            reason: "its name is not a key id".to_owned(),
+        });
+    };
+    let bytes = dir.read(name, envelope::MAX_FILE)?;
+    bytes.map(|bytes| parse(&bytes, &id)).transpose()
+}
+
+/// The order of a listing.
+pub fn oldest_first(keys: &mut [KeyMeta]) {
+    keys.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
 }
 
 fn read_file(dir: &Dir, id: &KeyId) -> Result<Vec<u8>> {

@@ -15,13 +15,16 @@ use std::process::Command;
 /// A room imports only rooms of earlier lines; rooms of one line do not know each other.
 const ROOMS: &[&[&str]] = &[
     &["error", "memory", "secret", "time"],
-    &["archive", "bucket", "crew", "origin", "provider", "rng", "sheet"],
+    &[
+        "archive", "bucket", "crew", "origin", "provider", "rng", "sheet",
+    ],
     &["key"],
     &["fs"],
     &["envelope", "audit", "predecessor"],
     &["keychain", "staging"],
     &["passphrase"],
     &["store"],
+    &["index"],
     &["pairing"],
     &["rekey"],
     &["doctor"],

@@ -10,6 +10,7 @@ use local_keys::gateway::guard::Guard;
 use local_keys::gateway::precondition::{self, Scene};
 use local_keys::gateway::{Gateway, listen};
 use local_keys::host::{self, Environment};
+use local_keys::index::Index;
 use local_keys::keychain::{Keychain, Patience};
 use local_keys::origin::{Hosts, Origins};
 use local_keys::pairing::{self, Pairings, Recogniser};
@@ -64,6 +65,7 @@ fn gateway(
     let guard = Guard::new(hosts, origins, Recogniser::new(pairings));
     let api = Api {
         store: Store::at(environment.keys()?),
+        index: Index::default(),
         state,
         sources,
         keychain,

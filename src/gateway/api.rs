@@ -13,6 +13,7 @@ use crate::audit::{self, Kind};
 use crate::envelope::MetaView;
 use crate::error::{Error, Result};
 use crate::fs::Dir;
+use crate::index::Index;
 use crate::key::{KeyId, KeyMeta, Label, Provider};
 use crate::keychain::Keychain;
 use crate::passphrase::{self, Master, Sources};
@@ -26,6 +27,9 @@ use crate::time::Timestamp;
 pub struct Api {
     /// The keys.
     pub store: Store,
+    /// What is known of them from the last listing.
+    pub index: Index,
+
     /// `<root>/gateway`.
     pub state: PathBuf,
     /// Where the passphrase may come from; it is fetched for each request that needs it.
@@ -58,7 +62,11 @@ impl Api {
             Route::Health => quiet(self.health(now)),
             Route::Identity => quiet(self.identity().unwrap_or_else(|error| failed(&error))),
             Route::Page(file) => quiet(file.reply()),
-            Route::List(detail) => told(Kind::List, None, self.list(*detail).map_err(Fault::from)),
+            Route::List(detail) => told(
+                Kind::List,
+                None,
+                self.list(*detail, now).map_err(Fault::from),
+            ),
             Route::Add => self.add(body, now),
             Route::Update(id) => on_key(Kind::Update, id, |id| self.update(id, body)),
             Route::Remove(id) => on_key(Kind::Remove, id, |id| {
@@ -111,8 +119,10 @@ impl Api {
         }
     }
 
-    fn list(&self, detail: Detail) -> Result<Reply> {
-        let keys = self.store.list()?.keys;
+    fn list(&self, detail: Detail, now: Timestamp) -> Result<Reply> {
+        let seen = self.index.list(&self.store, now)?;
+        let keys = &seen.keys;
+
         let text = match detail {
             Detail::Meta => json::to_string(&KeysView {
                 keys: keys.iter().map(MetaView::of).collect(),

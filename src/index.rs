@@ -1,0 +1,100 @@
+//! A listing that is remembered: files that have not changed since are not read again, and no listing
+//! is ever older than the question.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::envelope::Envelope;
+use crate::error::Result;
+use crate::fs::{Dir, Look, Stamp};
+use crate::key::KeyMeta;
+use crate::store::{self, Store};
+use crate::time::Timestamp;
+
+/// What the last listing found.
+#[derive(Debug, Default)]
+pub struct Index(Mutex<Arc<Seen>>);
+
+/// A directory as it was.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The readable keys, oldest first.
+    pub keys: Vec<KeyMeta>,
+    directory: Option<Stamp>,
+    /// By name.
+    files: Vec<File>,
+}
+
+#[derive(Debug)]
+struct File {
+    name: String,
+    /// Of the version that was read; `None` if the next one could look the same.
+    stamp: Option<Stamp>,
+    meta: Option<KeyMeta>,
+}
+
+impl Index {
+    /// As [`Store::list`], but for what is not readable.
+    ///
+    /// # Errors
+    /// As [`Store::list`].
+    pub fn list(&self, store: &Store, now: Timestamp) -> Result<Arc<Seen>> {
+        let before = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some(dir) = store.dir()? else {
+            return Ok(Arc::default());
+        };
+        let directory = stamp(dir.look(".")?, now);
+        if directory.is_some() && directory == before.directory && before.is_unchanged(&dir, now) {
+            return Ok(before);
+        }
+        let seen = Arc::new(Seen::now(&dir, directory, &before, now)?);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&seen);
+        Ok(seen)
+    }
+}
+
+impl Seen {
+    fn is_unchanged(&self, dir: &Dir, now: Timestamp) -> bool {
+        let is_same = |file: &File| {
+            let look = dir.look(&file.name).unwrap_or_default();
+            file.stamp.is_some() && file.stamp == stamp(look, now)
+        };
+        self.files.iter().all(is_same)
+    }
+
+    /// `directory` was looked at before its names are read here, and each file before its content, so
+    /// that what changes in between looks changed the next time.
+    fn now(dir: &Dir, directory: Option<Stamp>, before: &Seen, now: Timestamp) -> Result<Seen> {
+        let mut names = store::names(dir)?;
+        names.sort_unstable();
+        let mut files = Vec::with_capacity(names.len());
+        for name in names {
+            let stamp = stamp(dir.look(&name).unwrap_or_default(), now);
+            let known = before.files.binary_search_by(|file| file.name.cmp(&name));
+            let known = known.ok().map(|at| &before.files[at]);
+            let meta = match known.filter(|file| file.stamp.is_some() && file.stamp == stamp) {
+                Some(file) => file.meta.clone(),
+                None => store::read_as(dir, &name, Envelope::peek).unwrap_or_default(),
+            };
+            files.push(File { name, stamp, meta });
+        }
+        let mut keys: Vec<KeyMeta> = files.iter().filter_map(|file| file.meta.clone()).collect();
+        store::oldest_first(&mut keys);
+        Ok(Seen {
+            keys,
+            directory,
+            files,
+        })
+    }
+}
+
+/// What tells this version from the next. A clock has ticks: what changed just now may change once
+/// more and look the same, so only what has been left alone for a while is trusted.
+/// (tests/index.rs)
+fn stamp(look: Option<Look>, now: Timestamp) -> Option<Stamp> {
+    let look = look?;
+    (look.changed?.after(SETTLED) < now).then_some(look.stamp)
+}
+
+/// The coarsest clock of a file system that anybody uses (FAT: 2 s), in seconds.
+const SETTLED: Duration = Duration::from_secs(2);
