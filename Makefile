@@ -55,7 +55,7 @@ static:
 
 # Figures with the commands that give them.
 bench: build
-	sh tests/tools.sh time:time hyperfine:hyperfine taskset:util-linux wrk:wrk curl:curl
+	sh tests/tools.sh time:time hyperfine:hyperfine taskset:util-linux wrk:wrk curl:curl node:nodejs
 	bash tests/bench/figures.sh $(LF)
 
 # The real keytar, built from its npm package, reads our keychain entries and we read its.

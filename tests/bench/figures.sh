@@ -54,6 +54,7 @@ until grep -q listening "$dir/log"; do sleep 0.05; done
 url=$(sed 's/listening on //' "$dir/log")
 status() { awk -v name="$1:" '$1 == name { print $2 " KiB" }' "/proc/$gateway/status"; }
 row "gateway, idle (VmRSS)" "$(status VmRSS)"
+curl -s -o /dev/null -H "Authorization: Bearer ${tokens[0]}" "$url/keys" # the first one unseals the pairings
 load() { wrk -t1 -d3s --latency "${@:2}" | awk -v name="$1" '/99%/ { p99 = $2 } /Requests\/sec/ { printf "%-44s %d requests/s, p99 %s\n", name, $2, p99 }'; }
 for connections in 1 16 64; do
     load "GET /healthz, $connections connections (wrk -t1)" -c $connections "$url/healthz"
@@ -61,11 +62,19 @@ for connections in 1 16 64; do
 done
 load "GET /healthz, a connection each" -c 16 -H "Connection: close" "$url/healthz"
 id=$(curl -s -H "Authorization: Bearer ${tokens[0]}" "$url/keys" | sed 's/.*"id":"\([^"]*\)".*/\1/')
-bare=$(cd "$root" && cargo bench --quiet --locked --bench derive 2>/dev/null)
+# By turns, so that both have the same machine: the medians of five rounds each.
+cd "$root"; cargo bench --quiet --locked --bench derive --no-run 2>/dev/null
+for round in 1 2 3 4 5; do
+    cargo bench --quiet --locked --bench derive 2>/dev/null >>"$dir/ours"
+    node "$root/tests/bench/openssl.mjs" >>"$dir/openssl"
+done; cd - >/dev/null
+median() { sort -n "$1" | sed -n 3p; }
+bare=$(median "$dir/ours") openssl=$(median "$dir/openssl")
 for token in "${tokens[@]:0:4}"; do for n in 1 2 3 4 5; do
     curl -s -o /dev/null -w '%{time_total}\n' -X POST -H "Authorization: Bearer $token" "$url/keys/$id/resolve"
 done; done | sort -n >"$dir/times"
 row "bare key derivation (cargo bench)" "$bare ms"
+row "the same by OpenSSL (Node's scryptSync)" "$openssl ms; ours takes $(awk -v a="$bare" -v b="$openssl" 'BEGIN { printf "%.2f", a / b }') of it"
 row "resolve over HTTP, p50 and p99 of 20" "$(awk '{ t[NR] = $1 * 1000 } END { printf "%.2f ms, %.2f ms", t[10], t[20] }' "$dir/times")"
 pids=()
 for token in "${tokens[@]:4:4}"; do for n in 1 2 3 4 5; do
