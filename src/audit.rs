@@ -1,5 +1,4 @@
-//! Append one line of JSON per event to `<keys>/audit.log`, and never stop the caller; read it for when
-//! each key was last used.
+//! Append one line of JSON per event to `<keys>/audit.log`, and never stop the caller.
 //!
 //! A line names keys, codes and places; never a value, a token or a raw URL (tests/secrecy.rs).
 
@@ -7,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use miniserde::{Deserialize, json};
+use miniserde::json;
 
 use crate::error::Result;
 use crate::fs::Dir;
@@ -54,44 +53,6 @@ pub enum Kind {
 /// What kept the line from being written; the caller says so and goes on.
 pub fn append(dir: &Dir, event: &Event<'_>, now: Timestamp) -> Result<()> {
     dir.append(FILE, &line(event, now), MAX_SIZE)
-}
-
-/// When each key's value was last given to somebody, as far as the log goes back. What is no line of
-/// the log, or no log, tells nothing and stops nobody.
-#[must_use]
-pub fn last_used(dir: &Dir) -> HashMap<KeyId, Timestamp> {
-    let mut used = HashMap::new();
-    // The newer generation first: one that becomes the older meanwhile is read twice, and not never.
-    for name in [FILE, OLDER] {
-        let Ok(Some(bytes)) = dir.read(name, MAX_READ) else {
-            continue;
-        };
-        for (id, at) in bytes.split(|byte| *byte == b'\n').filter_map(use_of_key) {
-            let newest = used.entry(id).or_insert(at);
-            *newest = at.max(*newest);
-        }
-    }
-    used
-}
-
-/// Of a line that tells that a key was used: which, and when.
-fn use_of_key(line: &[u8]) -> Option<(KeyId, Timestamp)> {
-    #[derive(Deserialize)]
-    struct Line {
-        ts: String,
-        kind: String,
-        #[serde(rename = "keyId")]
-        key: String,
-        ok: bool,
-    }
-    let text = std::str::from_utf8(line).ok()?;
-    // Parsing is what costs: lines about no key are most of a long log.
-    if !text.contains("\"keyId\"") {
-        return None;
-    }
-    let line: Line = json::from_str(text).ok()?;
-    let is_use = line.ok && USES.contains(&line.kind.as_str());
-    is_use.then_some((KeyId::parse(&line.key).ok()?, Timestamp::parse(&line.ts)?))
 }
 
 fn line(event: &Event<'_>, now: Timestamp) -> String {
@@ -181,10 +142,6 @@ pub const FILE: &str = "audit.log";
 pub const OLDER: &str = "audit.log.1";
 /// From this size on, in bytes, the log becomes the older generation.
 const MAX_SIZE: u64 = 5 * 1024 * 1024;
-/// Bytes of a generation that are read: it may be one line longer than the limit.
-const MAX_READ: usize = 6 * 1024 * 1024;
-/// The kinds of events that give a value away.
-const USES: [&str; 3] = ["resolve", "export", "run"];
 
 #[cfg(test)]
 mod tests {

@@ -170,6 +170,32 @@ impl MetaView<'_> {
     }
 }
 
+/// As [`MetaView`], and when the key was last used, for those who ask.
+#[derive(Serialize)]
+pub struct UsedView<'a> {
+    id: &'a str,
+    provider: &'a str,
+    label: &'a str,
+    #[serde(rename = "createdAt")]
+    created_at: String,
+    #[serde(rename = "lastUsedAt")]
+    last_used_at: Option<String>,
+}
+
+impl UsedView<'_> {
+    /// The view of one key.
+    #[must_use]
+    pub fn of(meta: &KeyMeta, last_used: Option<Timestamp>) -> UsedView<'_> {
+        UsedView {
+            id: meta.id.as_str(),
+            provider: meta.provider.as_str(),
+            label: meta.label.as_str(),
+            created_at: meta.created_at.to_string(),
+            last_used_at: last_used.as_ref().map(Timestamp::to_string),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Printed<'a> {
     v: u64,

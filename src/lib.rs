@@ -38,6 +38,7 @@ pub mod audit;
 pub mod envelope;
 pub mod predecessor;
 
+pub mod history;
 pub mod keychain;
 pub mod staging;
 

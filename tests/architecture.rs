@@ -21,7 +21,7 @@ const ROOMS: &[&[&str]] = &[
     &["key"],
     &["fs"],
     &["envelope", "audit", "predecessor"],
-    &["keychain", "staging"],
+    &["history", "keychain", "staging"],
     &["passphrase"],
     &["store"],
     &["index"],

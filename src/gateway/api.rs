@@ -1,7 +1,6 @@
 //! What a route does, once the guard has let a request in. Replies carry codes, never a path or what
 //! the system said.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 use miniserde::Serialize;
@@ -9,10 +8,11 @@ use miniserde::json::{self, Object, Value};
 
 use super::guard::{Detail, Route, failed};
 use super::http::Reply;
-use crate::audit::{self, Kind};
-use crate::envelope::MetaView;
+use crate::audit::Kind;
+use crate::envelope::{MetaView, UsedView};
 use crate::error::{Error, Result};
 use crate::fs::Dir;
+use crate::history;
 use crate::index::Index;
 use crate::key::{KeyId, KeyMeta, Label, Provider};
 use crate::keychain::Keychain;
@@ -128,10 +128,13 @@ impl Api {
                 keys: keys.iter().map(MetaView::of).collect(),
             }),
             Detail::LastUse => {
-                let used = self.store.dir()?.map(|dir| audit::last_used(&dir));
+                let used = self.store.dir()?.map(|dir| history::last_used(&dir));
                 let used = used.unwrap_or_default();
                 json::to_string(&UsedKeysView {
-                    keys: keys.iter().map(|key| UsedView::of(key, &used)).collect(),
+                    keys: keys
+                        .iter()
+                        .map(|key| UsedView::of(key, used.of(&key.id)))
+                        .collect(),
                 })
             }
         };
@@ -344,30 +347,6 @@ struct KeysView<'a> {
 #[derive(Serialize)]
 struct UsedKeysView<'a> {
     keys: Vec<UsedView<'a>>,
-}
-
-/// As [`MetaView`], and when the key was last used.
-#[derive(Serialize)]
-struct UsedView<'a> {
-    id: &'a str,
-    provider: &'a str,
-    label: &'a str,
-    #[serde(rename = "createdAt")]
-    created_at: String,
-    #[serde(rename = "lastUsedAt")]
-    last_used_at: Option<String>,
-}
-
-impl UsedView<'_> {
-    fn of<'a>(key: &'a KeyMeta, used: &HashMap<KeyId, Timestamp>) -> UsedView<'a> {
-        UsedView {
-            id: key.id.as_str(),
-            provider: key.provider.as_str(),
-            label: key.label.as_str(),
-            created_at: key.created_at.to_string(),
-            last_used_at: used.get(&key.id).map(Timestamp::to_string),
-        }
-    }
 }
 
 #[derive(Serialize)]
