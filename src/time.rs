@@ -43,6 +43,21 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(millis).min(LAST))
     }
 
+    /// This much earlier; 1970 at the earliest.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Timestamp {
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Timestamp(self.0.saturating_sub(millis))
+    }
+
+    /// To the minute, `YYYY-MM-DDTHH:MMZ`, for a person who looks down a column.
+    #[must_use]
+    pub fn minute(self) -> String {
+        let mut text = self.to_string();
+        text.replace_range(MINUTE.., "Z");
+        text
+    }
+
     /// Reads exactly the form that `Display` writes; `None` for every other spelling.
     #[must_use]
     pub fn parse(text: &str) -> Option<Timestamp> {
@@ -74,6 +89,16 @@ pub fn parse_span(text: &str) -> Option<Duration> {
         .then_some(span)
 }
 
+/// A moment as a person writes it, in UTC: a date, a date and a time, or what `Display` writes.
+#[must_use]
+pub fn parse_moment(text: &str) -> Option<Timestamp> {
+    let midnight = format!("{text}T00:00:00Z");
+    let read = |text| humantime::parse_rfc3339_weak(text).ok();
+    let time = read(text).or_else(|| read(&midnight))?;
+    let since = time.duration_since(UNIX_EPOCH).ok()?;
+    Some(Timestamp(u64::try_from(since.as_millis()).ok()?.min(LAST)))
+}
+
 /// A moment on the monotonic clock by which something must be done.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Instant);
@@ -93,6 +118,8 @@ impl Deadline {
     }
 }
 
+/// Characters of `YYYY-MM-DDTHH:MM`.
+const MINUTE: usize = 16;
 /// 9999-12-31T23:59:59.999Z, the last moment that four digits of a year can name.
 const LAST: u64 = 253_402_300_799_999;
 
@@ -131,6 +158,40 @@ mod tests {
         for text in ["", "0", "59s", "11y", "90", "-1d", "d", "1d;"] {
             assert_eq!(parse_span(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_moment_is_a_date_or_a_date_and_a_time() {
+        for (text, moment) in [
+            ("2026-11-20", "2026-11-20T00:00:00.000Z"),
+            ("2026-11-20 14:03:09", "2026-11-20T14:03:09.000Z"),
+            ("2026-11-20T14:03:09Z", "2026-11-20T14:03:09.000Z"),
+            ("2026-11-20T14:03:09.123Z", "2026-11-20T14:03:09.123Z"),
+        ] {
+            let read = parse_moment(text).map(|at| at.to_string());
+            assert_eq!(read.as_deref(), Some(moment));
+        }
+        for text in [
+            "",
+            "yesterday",
+            "2026-11",
+            "2026-13-01",
+            "14:03:09",
+            "1969-12-31",
+        ] {
+            assert_eq!(parse_moment(text), None, "{text}");
+        }
+        let at = Timestamp::parse("2026-11-20T14:03:09.123Z").unwrap();
+        assert_eq!(at.minute(), "2026-11-20T14:03Z");
+        assert_eq!(
+            at.before(Duration::from_secs(9))
+                .after(Duration::from_secs(9)),
+            at
+        );
+        assert_eq!(
+            at.before(Duration::MAX).to_string(),
+            "1970-01-01T00:00:00.000Z"
+        );
     }
 
     #[test]

@@ -136,7 +136,10 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
                 format,
             })
         }
-        "keys list" => args.no_operands().map(|()| Command::List { format }),
+        "keys list" => args.no_operands().map(|()| Command::List {
+            last_used: args.flag("--last-used"),
+            format,
+        }),
         "keys update" => {
             let (label, new_value) = (label(&mut args)?, args.flag("--rotate"));
             let change = match (label, new_value) {

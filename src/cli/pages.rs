@@ -104,8 +104,8 @@ pub(super) const PAGES: &[Page] = &[
     },
     Page {
         name: "keys list",
-        summary: "Shows every key's id, provider, creation time and label, oldest first; needs no passphrase.",
-        synopsis: "[--json]",
+        summary: "Shows every key's id, provider, creation time, last use and label, oldest first; needs no passphrase.",
+        synopsis: "[--json [--last-used]]",
         examples: &[
             ("lf keys list", "a table"),
             (
@@ -113,8 +113,14 @@ pub(super) const PAGES: &[Page] = &[
                 "an array of {id, provider, label, createdAt}",
             ),
         ],
-        flags: &[("--json", "for programs")],
-        notes: "Files that cannot be read are named on standard error and left out.",
+        flags: &[
+            ("--json", "for programs"),
+            (
+                "--last-used",
+                "with --json: and lastUsedAt, or null; the table has it anyway",
+            ),
+        ],
+        notes: "A key was used when its value was last given to somebody, as far as the audit log goes back; else -.\nFiles that cannot be read are named on standard error and left out.",
     },
     Page {
         name: "keys update",

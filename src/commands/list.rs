@@ -3,20 +3,35 @@
 use std::fmt::Write;
 
 use local_keys::audit::Kind;
-use local_keys::envelope::MetaView;
+use local_keys::envelope::{MetaView, UsedView};
 use local_keys::error::Result;
+use local_keys::history::{self, LastUsed};
 use local_keys::host;
+use local_keys::key::KeyMeta;
 use local_keys::secret::printable;
+use local_keys::time::Timestamp;
 
 use super::{Desk, Format};
 
-pub(super) fn run(desk: &Desk<'_>) -> Result<()> {
+pub(super) fn run(desk: &Desk<'_>, last_used: bool) -> Result<()> {
     let listed = desk.store.list();
     desk.audit(Kind::List, "keys list", None, listed.as_ref().err());
     let listing = listed?;
     desk.warn_unreadable(&listing.unreadable);
+    // The shape that programs know needs no look into the log.
+    let used = match desk.store.dir()? {
+        Some(dir) if last_used || desk.format == Format::Text => history::last_used(&dir),
+        Some(_) | None => LastUsed::default(),
+    };
+    let used = |key: &KeyMeta| used.of(&key.id);
     let mut text = String::new();
     match desk.format {
+        Format::Json if last_used => {
+            let view = |key| UsedView::of(key, used(key));
+            let views: Vec<UsedView<'_>> = listing.keys.iter().map(view).collect();
+            text = miniserde::json::to_string(&views);
+            text.push('\n');
+        }
         Format::Json => {
             let views: Vec<MetaView<'_>> = listing.keys.iter().map(MetaView::of).collect();
             text = miniserde::json::to_string(&views);
@@ -26,7 +41,7 @@ pub(super) fn run(desk: &Desk<'_>) -> Result<()> {
             host::complain("no keys yet; lf keys add --help shows how to add one\n");
         }
         Format::Text => {
-            let width = |column: fn(&local_keys::key::KeyMeta) -> &str, title: &str| {
+            let width = |column: fn(&KeyMeta) -> &str, title: &str| {
                 listing
                     .keys
                     .iter()
@@ -39,16 +54,17 @@ pub(super) fn run(desk: &Desk<'_>) -> Result<()> {
             );
             let _ = writeln!(
                 text,
-                "{:id$}  {:provider$}  {:24}  LABEL",
-                "ID", "PROVIDER", "CREATED"
+                "{:id$}  {:provider$}  {:24}  {:17}  LABEL",
+                "ID", "PROVIDER", "CREATED", "LAST USED"
             );
             for key in &listing.keys {
                 let _ = writeln!(
                     text,
-                    "{:id$}  {:provider$}  {:24}  {}",
+                    "{:id$}  {:provider$}  {:24}  {:17}  {}",
                     key.id,
                     key.provider,
                     key.created_at.to_string(),
+                    used(key).map_or_else(|| "-".to_owned(), Timestamp::minute),
                     printable(key.label.as_str())
                 );
             }

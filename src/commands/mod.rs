@@ -49,6 +49,7 @@ pub(crate) enum Command {
         format: Format,
     },
     List {
+        last_used: bool,
         format: Format,
     },
     Update {
@@ -123,7 +124,7 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
             label,
             format,
         } => add::run(&desk(format)?, provider, label),
-        Command::List { format } => list::run(&desk(format)?),
+        Command::List { last_used, format } => list::run(&desk(format)?, last_used),
         Command::Update { key, change } => update::run(&desk(Format::Text)?, &key, &change),
         Command::Rotate(what) => rotate::run(&desk(Format::Text)?, &what),
         Command::Remove { key, yes } => remove::run(&desk(Format::Text)?, &key, yes),

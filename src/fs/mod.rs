@@ -15,6 +15,7 @@ use crate::time::{Deadline, Timestamp};
 
 pub use self::named::{is_below, read_named, read_private, write_named};
 
+mod back;
 mod named;
 #[cfg(not(unix))]
 mod portable;
