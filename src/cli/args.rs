@@ -29,7 +29,7 @@ impl Args {
         if words.iter().any(|word| word == "--help" || word == "-h") {
             return Ok(None);
         }
-        refuse_secrets(&words)?;
+        refuse_secrets(page, &words)?;
         let mut given = Args {
             values: Vec::new(),
             flags: Vec::new(),
@@ -49,6 +49,9 @@ impl Args {
                     "{name} needs a value, and a flag follows it; write {name}=VALUE if the value begins with a dash"
                 );
                 return Err(Error::usage(sentence));
+            }
+            if SECRET_FLAGS.contains(&name) && looks_like_secret(&value) {
+                return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
             }
             given.values.push((name, value));
         }
@@ -145,12 +148,15 @@ fn left_over(page: &Page, word: &OsStr) -> Error {
     })
 }
 
-/// People try this, and then the secret is in the shell's history and in every process list.
-fn refuse_secrets(words: &[OsString]) -> Result<()> {
-    let names = words
+/// People try this, and then the secret is in the shell's history and in every process list. A page
+/// that has such a flag means a name by it.
+fn refuse_secrets(page: &Page, words: &[OsString]) -> Result<()> {
+    let mut names = words
         .iter()
         .filter_map(|word| word.to_str()?.split('=').next());
-    if names.into_iter().any(|name| SECRET_FLAGS.contains(&name)) {
+    let is_secret =
+        |name| SECRET_FLAGS.contains(&name) && !page.values().any(|known| known == name);
+    if names.any(is_secret) {
         return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
     }
     Ok(())

@@ -11,13 +11,14 @@ use local_keys::fs::Publish;
 use local_keys::key::{Label, Provider};
 use local_keys::pairing::{DEFAULT_NAME, Others};
 use local_keys::secret::{looks_like_secret, shown};
-use local_keys::time::parse_span;
+use local_keys::time::{Timestamp, parse_moment, parse_span};
 
 use self::args::{Args, ON_STDIN};
 use self::help::Page;
 use self::pages::PAGES;
 use crate::commands::{
     Change, Command, Existing, Format, InitOptions, PairOptions, Rekeying, Rotation, ServeOptions,
+    WhichEvents,
 };
 
 /// What to run, or how the command line is wrong; the hint then names the help that fits.
@@ -218,6 +219,15 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
             file: args.one_operand("FILE")?.into(),
         }),
         "keys adopt" => args.no_operands().map(|()| Command::Adopt),
+        "keys audit" => {
+            args.no_operands()?;
+            let which = WhichEvents {
+                key: args.value("--key"),
+                since: args.value("--since").map(|text| since(&text)).transpose()?,
+                tail: args.value("--tail").map(|text| count(&text)).transpose()?,
+            };
+            Ok(Command::Audit { which, format })
+        }
         "keys rekey" => {
             args.no_operands()?;
             let flags = ["--passphrase-stdin", "--finish", "--undo"].map(|name| args.flag(name));
@@ -286,6 +296,22 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
         )?))),
         name => Err(Error::usage(format!("lf {name} is not there yet"))),
     }
+}
+
+/// A moment, or how long ago it was.
+fn since(text: &str) -> Result<Timestamp> {
+    let ago = parse_span(text).map(|span| Timestamp::now().before(span));
+    ago.or_else(|| parse_moment(text)).ok_or_else(|| {
+        Error::usage(format!(
+            "\"{}\" is not a time such as 7d, 12h, 2026-11-20 or 2026-11-20T14:03:00Z",
+            shown(text)
+        ))
+    })
+}
+
+fn count(text: &str) -> Result<usize> {
+    let not_one = |_| Error::usage(format!("\"{}\" is not a number", shown(text)));
+    text.parse().map_err(not_one)
 }
 
 fn label(args: &mut Args) -> Result<Option<Label>> {
@@ -400,6 +426,13 @@ mod tests {
             "keys restore",
             "keys restore a --missing --force",
             "keys adopt x",
+            "keys audit x",
+            "keys audit --tail many",
+            "keys audit --tail",
+            "keys audit --tail=-1",
+            "keys audit --since yesterday",
+            "keys audit --key",
+            "keys audit --key a --key b",
             "gateway serve --keys-only --tailscale",
             "gateway unpair",
             "gateway unpair a --all",
@@ -434,6 +467,10 @@ mod tests {
             "keys rotate Prod --new-value sk-abcdefghijklmnop",
             "keys update Prod --rotate sk-abcdefghijklmnop",
             "keys add --provider openai --api-key x --api-key y",
+            "keys audit --key sk-abcdefghijklmnop",
+            "keys audit --key=sk-abcdefghijklmnop",
+            "keys audit --token x",
+            "keys list --key Prod",
         ] {
             let error = parsed(line).expect_err(line);
             assert_eq!(

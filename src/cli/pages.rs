@@ -273,6 +273,34 @@ pub(super) const PAGES: &[Page] = &[
         notes: "The files go only once the passphrase has opened keys and the keychain has given it back. Overwriting\ncannot reach what snapshots, journals and flash disks keep: lf keys rekey makes that worthless.",
     },
     Page {
+        name: "keys audit",
+        summary: "Shows who did what to which key and when, oldest first; needs no passphrase.",
+        synopsis: "[--key ID] [--since TIME] [--tail N] [--json]",
+        examples: &[
+            (
+                "lf keys audit --since 7d",
+                "the last week: time, kind, result, key, and where from",
+            ),
+            (
+                "lf keys audit --key Prod --tail 20",
+                "the last 20 events of one key",
+            ),
+        ],
+        flags: &[
+            (
+                "--key ID",
+                "of one key; of one that was removed, by its whole id",
+            ),
+            (
+                "--since TIME",
+                "not before: a span such as 7d or 12h, or a date, or a date and time (UTC)",
+            ),
+            ("--tail N", "the last N of them; all otherwise"),
+            ("--json", "an array of the log's lines as they are"),
+        ],
+        notes: "The log is audit.log beside the keys, and at 5 MiB it becomes audit.log.1, so it does not go back for\never. Lines that are no events are counted on standard error. Reading it is not an event.",
+    },
+    Page {
         name: "keys rekey",
         summary: "Re-encrypts every key, and the gateway's sealed tokens, under a new master passphrase.",
         synopsis: "[--passphrase-stdin | --finish | --undo]",

@@ -2,6 +2,7 @@
 
 mod add;
 mod adopt;
+mod audit;
 mod backup;
 mod doctor;
 mod export;
@@ -76,6 +77,10 @@ pub(crate) enum Command {
         existing: Existing,
     },
     Adopt,
+    Audit {
+        which: audit::Which,
+        format: Format,
+    },
     Serve(ServeOptions),
     Pair {
         options: PairOptions,
@@ -91,6 +96,7 @@ pub(crate) enum Command {
     },
 }
 
+pub(crate) use audit::Which as WhichEvents;
 pub(crate) use backup::Existing;
 pub(crate) use init::Options as InitOptions;
 pub(crate) use pair::Options as PairOptions;
@@ -136,6 +142,7 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
             backup::restore(&desk(Format::Text)?, &file, existing)
         }
         Command::Adopt => adopt::run(&desk(Format::Text)?),
+        Command::Audit { which, format } => audit::run(&desk(format)?, &which),
         Command::Rekey(what) => rekey::run(&desk(Format::Text)?, what),
         #[cfg(unix)]
         Command::Serve(options) => serve::run(environment, &options),

@@ -1,0 +1,126 @@
+//! `lf keys audit`: what the audit log tells, oldest first; needs no passphrase.
+
+use std::io::ErrorKind;
+
+use local_keys::error::{Error, Result};
+use local_keys::history::{Event, History};
+use local_keys::host;
+use local_keys::key::KeyId;
+use local_keys::secret::printable;
+use local_keys::time::Timestamp;
+
+use super::{Desk, Format};
+
+/// Which events; all of them where nothing is said.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Which {
+    pub(crate) key: Option<String>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) tail: Option<usize>,
+}
+
+pub(super) fn run(desk: &Desk<'_>, which: &Which) -> Result<()> {
+    let dir = desk.store.dir()?;
+    let history = dir.map(|dir| History::read(&dir)).transpose()?;
+    let history = history.unwrap_or_default();
+    let key = match &which.key {
+        Some(selector) => Some(meant(desk, &history, selector)?),
+        None => None,
+    };
+    let (mut events, mut damaged) = (Vec::new(), 0);
+    for line in history.lines() {
+        match Event::parse(line) {
+            None => damaged += 1,
+            Some(event) => {
+                let is_key = key
+                    .as_ref()
+                    .is_none_or(|key| event.key.as_deref() == Some(key.as_str()));
+                if is_key && which.since.is_none_or(|since| event.at >= since) {
+                    events.push((line, event));
+                }
+            }
+        }
+    }
+    if damaged > 0 {
+        let sentence = format!("{damaged} lines of the audit log are no events, and were left out");
+        let total = damaged + events.len();
+        desk.warn(
+            &sentence,
+            &Error::Incomplete {
+                failed: damaged,
+                total,
+            },
+        );
+    }
+    let first = which
+        .tail
+        .map_or(0, |tail| events.len().saturating_sub(tail));
+    let events = &events[first..];
+    let text = match desk.format {
+        // As they are: what a newer version adds to a line is for whoever reads it.
+        Format::Json => {
+            let lines: Vec<&str> = events.iter().map(|(line, _)| *line).collect();
+            format!("[{}]\n", lines.join(",\n"))
+        }
+        Format::Text if events.is_empty() => {
+            host::complain("the audit log has no such events\n");
+            return Ok(());
+        }
+        Format::Text => table(events),
+    };
+    match host::print(&text) {
+        // Whoever closed the pipe, such as head, has seen enough.
+        Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
+
+/// The key that is meant; also one that has been removed, by its whole id.
+fn meant(desk: &Desk<'_>, history: &History, selector: &str) -> Result<KeyId> {
+    desk.store.select(selector).or_else(|error| match error {
+        Error::KeyNotFound(_) => {
+            let id = KeyId::parse(selector).ok();
+            id.filter(|id| history.mentions(id.as_str())).ok_or(error)
+        }
+        error => Err(error),
+    })
+}
+
+fn table(events: &[(&str, Event)]) -> String {
+    let mut rows = vec![["TIME", "KIND", "RESULT", "KEY", "CONTEXT"].map(str::to_owned)];
+    rows.extend(events.iter().map(|(_, event)| row(event)));
+    let mut widths = [0; 4];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        for (width, cell) in widths.iter().zip(row) {
+            text.push_str(cell);
+            text.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count()));
+        }
+        text.push_str(&row[4]);
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
+
+fn row(event: &Event) -> [String; 5] {
+    let result = match (event.ok, &event.reason) {
+        (true, _) => "ok",
+        (false, Some(reason)) => reason,
+        (false, None) => "failed",
+    };
+    let mut context = String::new();
+    for (name, value) in &event.context {
+        let is_word = !value.contains([' ', '"']) && !value.is_empty();
+        let quote = if is_word { "" } else { "\"" };
+        let space = if context.is_empty() { "" } else { " " };
+        context.push_str(&format!("{space}{name}={quote}{value}{quote}"));
+    }
+    let key = event.key.as_deref().unwrap_or("-");
+    [&event.at.to_string(), &event.kind, result, key, &context].map(|cell| printable(cell))
+}
