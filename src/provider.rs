@@ -48,6 +48,16 @@ pub fn by_key(key: &str) -> Option<&'static Known> {
         .map(|(_, known)| known)
 }
 
+/// The provider whose keys begin like this one, if it is another than the one that is named. A name with
+/// the provider's in it, such as `openai-work`, means that one.
+#[must_use]
+pub fn contradicts(name: &str, key: &str) -> Option<&'static Known> {
+    let known = by_key(key)?;
+    let mut words = name.split(['-', '_']).chain([name]);
+    let is_meant = words.any(|word| by_name(word) == Some(known));
+    (!is_meant).then_some(known)
+}
+
 /// The variable for a key of this provider: its own, else the name in capitals with `_API_KEY` behind.
 #[must_use]
 pub fn variable(provider: &str) -> String {
@@ -112,6 +122,7 @@ const KNOWN: &[Known] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::looks_like_secret;
     use std::collections::HashSet;
 
     #[test]
@@ -125,8 +136,26 @@ mod tests {
             assert_eq!(by_name(known.names[0]), Some(known));
             assert_eq!(by_variable(known.variable), Some(known));
             for prefix in known.prefixes {
-                assert_eq!(by_key(&format!("{prefix}0123456789")), Some(known));
+                let key = format!("{prefix}0123456789abcdef");
+                assert_eq!(by_key(&key), Some(known));
+                assert!(looks_like_secret(&key), "{prefix}");
             }
+        }
+    }
+
+    #[test]
+    fn a_key_contradicts_the_name_of_another_provider_and_no_alias() {
+        let other = |name, key| contradicts(name, key).map(|known| known.names[0]);
+        assert_eq!(other("openai", "sk-ant-api03-x"), Some("anthropic"));
+        assert_eq!(other("mine", "sk-ant-api03-x"), Some("anthropic"));
+        for (name, key) in [
+            ("anthropic", "sk-ant-api03-x"),
+            ("claude", "sk-ant-api03-x"),
+            ("work_claude", "sk-ant-api03-x"),
+            ("hugging-face", "hf_x"),
+            ("openai", "sk-x"),
+        ] {
+            assert_eq!(other(name, key), None, "{name} {key}");
         }
     }
 

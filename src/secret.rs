@@ -41,6 +41,26 @@ impl Secret {
             }
         }
     }
+
+    /// Drops what a person copies along with a key: blanks around it, and one pair of quotes around
+    /// that. Says whether there was any; what is between them stays.
+    pub fn drop_wrapping(&mut self) -> bool {
+        let bare = blank_free(&self.0);
+        let unquoted = QUOTES
+            .iter()
+            .find_map(|(open, close)| bare.strip_prefix(*open)?.strip_suffix(*close));
+        let bare = unquoted.map_or(bare, blank_free);
+        let is_wrapped = bare.len() < self.0.len();
+        if is_wrapped {
+            *self = Secret::new(bare.to_owned());
+        }
+        is_wrapped
+    }
+}
+
+/// Without the blanks around it, the invisible ones of web pages included.
+fn blank_free(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{200B}' | '\u{FEFF}'))
 }
 
 impl fmt::Debug for Secret {
@@ -106,7 +126,15 @@ fn is_hidden(c: char) -> bool {
 
 const MAX_SHOWN: usize = 64;
 
-const PREFIXES: [&str; 16] = [
+const QUOTES: [(char, char); 5] = [
+    ('"', '"'),
+    ('\'', '\''),
+    ('`', '`'),
+    ('\u{201C}', '\u{201D}'),
+    ('\u{2018}', '\u{2019}'),
+];
+
+const PREFIXES: [&str; 21] = [
     "sk-",
     "sk_",
     "pk_",
@@ -123,6 +151,11 @@ const PREFIXES: [&str; 16] = [
     "AKIA",
     "fw_",
     "eyJ",
+    "csk-",
+    "jina_",
+    "nvapi-",
+    "tgp_v1_",
+    "tvly-",
 ];
 /// Those that mean a key in the middle of a word as well.
 const TELLING: [&str; 6] = [
@@ -160,6 +193,27 @@ mod tests {
             let mut secret = Secret::new(given.to_owned());
             secret.drop_trailing_newline();
             assert_eq!(secret.expose(), kept, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_pasted_around_a_key_goes_and_what_is_in_it_stays() {
+        for (pasted, key) in [
+            (" sk-a \t", "sk-a"),
+            ("\u{feff}sk-a\u{200b}\u{a0}", "sk-a"),
+            ("\"sk-a\"", "sk-a"),
+            (" ' sk-a ' ", "sk-a"),
+            ("\u{201c}sk-a\u{201d}", "sk-a"),
+            ("\"\"sk-a\"\"", "\"sk-a\""),
+            ("\"sk-a'", "\"sk-a'"),
+            ("\"", "\""),
+            ("sk a\"b", "sk a\"b"),
+            ("\" \"", ""),
+            ("", ""),
+        ] {
+            let mut secret = Secret::new(pasted.to_owned());
+            assert_eq!(secret.drop_wrapping(), pasted != key, "{pasted:?}");
+            assert_eq!(secret.expose(), key, "{pasted:?}");
         }
     }
 

@@ -36,6 +36,8 @@ fn add(desk: &Desk<'_>, provider: Provider, label: Option<Label>) -> Result<KeyM
     let master = desk.sealing_master()?;
     let value = desk.read_value(&format!("value of the {provider} key"))?;
     let label = label.unwrap_or_else(|| provider.as_label());
-    desk.store
-        .add((provider, label), &value, &master, Timestamp::now())
+    let named = (provider, label);
+    let key = desk.store.add(named, &value, &master, Timestamp::now())?;
+    desk.notice_provider(&key, &value);
+    Ok(key)
 }

@@ -42,7 +42,8 @@ pub(super) fn run(desk: &Desk<'_>, which: &Which) -> Result<()> {
         }
     }
     if damaged > 0 {
-        let sentence = format!("{damaged} lines of the audit log are no events, and were left out");
+        let sentence =
+            format!("lines of the audit log that are no events were left out: {damaged}");
         let total = damaged + events.len();
         desk.warn(
             &sentence,
@@ -117,9 +118,13 @@ fn row(event: &Event) -> [String; 5] {
     let mut context = String::new();
     for (name, value) in &event.context {
         let is_word = !value.contains([' ', '"']) && !value.is_empty();
-        let quote = if is_word { "" } else { "\"" };
+        let value = if is_word {
+            value.clone()
+        } else {
+            miniserde::json::to_string(value)
+        };
         let space = if context.is_empty() { "" } else { " " };
-        context.push_str(&format!("{space}{name}={quote}{value}{quote}"));
+        context.push_str(&format!("{space}{name}={value}"));
     }
     let key = event.key.as_deref().unwrap_or("-");
     [&event.at.to_string(), &event.kind, result, key, &context].map(|cell| printable(cell))

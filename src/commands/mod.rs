@@ -30,6 +30,7 @@ use local_keys::key::{KeyId, KeyMeta, Label, Provider};
 use local_keys::keychain::{Keychain, Patience};
 use local_keys::pairing;
 use local_keys::passphrase::{self, Master};
+use local_keys::provider;
 use local_keys::rekey::{self as rekeying, For, Realm, Settled};
 use local_keys::secret::Secret;
 use local_keys::sheet;
@@ -299,14 +300,32 @@ impl Desk<'_> {
     fn replace_value(&self, id: &KeyId, label: Option<&Label>) -> Result<KeyMeta> {
         let master = self.sealing_master()?;
         let value = self.read_value("new value of the key")?;
-        self.store.replace(id, &value, label, &master)
+        let key = self.store.replace(id, &value, label, &master)?;
+        self.notice_provider(&key, &value);
+        Ok(key)
     }
 
     /// A value from standard input, within the bounds of one.
     fn read_value(&self, what: &str) -> Result<Secret> {
-        let value = read_secret(what)?;
+        let mut value = read_secret(what)?;
+        // A program means every byte that it writes.
+        if host::input_is_terminal() && value.drop_wrapping() {
+            let sentence = "blanks or quotes around the value were left out; pass it through a pipe if they belong to it";
+            self.warn(sentence, &Error::InvalidKey);
+        }
         envelope::check_value(&value)?;
         Ok(value)
+    }
+
+    /// Says so when a key that has been stored begins like those of another provider.
+    fn notice_provider(&self, key: &KeyMeta, value: &Secret) {
+        if let Some(known) = provider::contradicts(key.provider.as_str(), value.expose()) {
+            let sentence = format!(
+                "this begins like a key of {}, and is stored as one of {}, as you say",
+                known.names[0], key.provider
+            );
+            self.warn(&sentence, &Error::InvalidProvider(String::new()));
+        }
     }
 
     /// Finds the one key that is meant, works on it, and writes down how that went.
