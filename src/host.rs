@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Result};
 use crate::keychain::Bus;
 use crate::passphrase::Sources;
+use crate::secret::Secret;
 
 /// Makes this process a poor source of secrets, before it has any: no core dumps, no tracing by the
 /// same user (Linux: `PR_SET_DUMPABLE`), and files that only their owner can read.
@@ -207,6 +208,16 @@ impl GatewayVariables {
 
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The secret in a variable that somebody names; `None` if it is unset or empty.
+///
+/// # Errors
+/// [`Error::InvalidKey`] if it is not UTF-8.
+pub fn secret_variable(name: &str) -> Result<Option<Secret>> {
+    let secret =
+        |value: OsString| Secret::from_bytes(value.into_encoded_bytes()).ok_or(Error::InvalidKey);
+    variable(name).map(secret).transpose()
 }
 
 /// Can a person type here, and see what we ask?

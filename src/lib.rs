@@ -25,6 +25,7 @@ pub mod time;
 pub mod archive;
 pub mod bucket;
 pub mod crew;
+pub mod dotenv;
 pub mod origin;
 pub mod provider;
 pub mod rng;

@@ -17,8 +17,8 @@ use self::args::{Args, ON_STDIN};
 use self::help::Page;
 use self::pages::PAGES;
 use crate::commands::{
-    Change, Command, Existing, Format, InitOptions, PairOptions, Rekeying, Rotation, ServeOptions,
-    WhichEvents,
+    Change, Command, Existing, Format, ImportSource, InitOptions, PairOptions, Rekeying, Rotation,
+    ServeOptions, WhichEvents,
 };
 
 /// What to run, or how the command line is wrong; the hint then names the help that fits.
@@ -219,6 +219,28 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
             file: args.one_operand("FILE")?.into(),
         }),
         "keys adopt" => args.no_operands().map(|()| Command::Adopt),
+        "keys import" => {
+            let source = match (args.value("--dotenv"), args.flag("--env")) {
+                (Some(file), false) => ImportSource::Dotenv {
+                    file: file.into(),
+                    names: names(&mut args)?,
+                },
+                (None, true) => match names(&mut args)? {
+                    names if names.is_empty() => return Err(Error::usage("the NAME is missing")),
+                    names => ImportSource::Environment(names),
+                },
+                (None, false) | (Some(_), true) => {
+                    return Err(Error::usage(
+                        "lf keys import needs --dotenv FILE or --env, and takes one of them",
+                    ));
+                }
+            };
+            Ok(Command::Import {
+                source,
+                yes: args.flag("--yes"),
+                format,
+            })
+        }
         "keys audit" => {
             args.no_operands()?;
             let which = WhichEvents {
@@ -296,6 +318,18 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
         )?))),
         name => Err(Error::usage(format!("lf {name} is not there yet"))),
     }
+}
+
+/// Names of variables, if any; not what they are set to.
+fn names(args: &mut Args) -> Result<Vec<String>> {
+    if !args.has_operands() {
+        return Ok(Vec::new());
+    }
+    let names = args.operands("NAME")?;
+    if names.iter().any(|name| name.contains('=')) {
+        return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
+    }
+    Ok(names)
 }
 
 /// A moment, or how long ago it was.
@@ -426,6 +460,11 @@ mod tests {
             "keys restore",
             "keys restore a --missing --force",
             "keys adopt x",
+            "keys import",
+            "keys import .env",
+            "keys import --env",
+            "keys import --dotenv",
+            "keys import --env --dotenv .env A",
             "keys audit x",
             "keys audit --tail many",
             "keys audit --tail",
@@ -470,6 +509,9 @@ mod tests {
             "keys audit --key sk-abcdefghijklmnop",
             "keys audit --key=sk-abcdefghijklmnop",
             "keys audit --token x",
+            "keys import --env OPENAI_API_KEY=abcdefgh",
+            "keys import --env sk-abcdefghijklmnop",
+            "keys import --dotenv .env OPENAI_API_KEY=abcdefgh",
             "keys list --key Prod",
         ] {
             let error = parsed(line).expect_err(line);

@@ -273,6 +273,34 @@ pub(super) const PAGES: &[Page] = &[
         notes: "The files go only once the passphrase has opened keys and the keychain has given it back. Overwriting\ncannot reach what snapshots, journals and flash disks keep: lf keys rekey makes that worthless.",
     },
     Page {
+        name: "keys import",
+        summary: "Stores the keys that are in a dotenv file, or in variables of the environment.",
+        synopsis: "--dotenv FILE [NAME...] | --env NAME... [--yes] [--json]",
+        examples: &[
+            (
+                "lf keys import --dotenv .env",
+                "shows which variables are keys, by name, and asks",
+            ),
+            (
+                "lf keys import --env OPENAI_API_KEY HF_TOKEN",
+                "takes these from lf's own environment",
+            ),
+        ],
+        flags: &[
+            (
+                "--dotenv FILE",
+                "those of its variables that are keys, or only the ones that are named",
+            ),
+            ("--env", "the variables that are named"),
+            ("--yes", "do not ask"),
+            (
+                "--json",
+                "print the new keys' metadata instead of NAME=ID lines",
+            ),
+        ],
+        notes: "A key is what has a known provider's variable or prefix, or a name that ends in _API_KEY or _API_TOKEN.\nThe variable's name becomes the label; a key that is there under the same provider and label is left\nalone, so the same again adds nothing twice. A line that cannot be read, or that means different things\nto different programs, is named by its number; the others are imported, and the exit code is 1.\nFILE stays as it is.",
+    },
+    Page {
         name: "keys audit",
         summary: "Shows who did what to which key and when, oldest first; needs no passphrase.",
         synopsis: "[--key ID] [--since TIME] [--tail N] [--json]",

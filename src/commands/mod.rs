@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod doctor;
 mod export;
+mod import;
 mod init;
 mod list;
 mod pair;
@@ -78,6 +79,11 @@ pub(crate) enum Command {
         existing: Existing,
     },
     Adopt,
+    Import {
+        source: ImportSource,
+        yes: bool,
+        format: Format,
+    },
     Audit {
         which: audit::Which,
         format: Format,
@@ -99,6 +105,7 @@ pub(crate) enum Command {
 
 pub(crate) use audit::Which as WhichEvents;
 pub(crate) use backup::Existing;
+pub(crate) use import::Source as ImportSource;
 pub(crate) use init::Options as InitOptions;
 pub(crate) use pair::Options as PairOptions;
 pub(crate) use rekey::What as Rekeying;
@@ -143,6 +150,11 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
             backup::restore(&desk(Format::Text)?, &file, existing)
         }
         Command::Adopt => adopt::run(&desk(Format::Text)?),
+        Command::Import {
+            source,
+            yes,
+            format,
+        } => import::run(&desk(format)?, &source, yes),
         Command::Audit { which, format } => audit::run(&desk(format)?, &which),
         Command::Rekey(what) => rekey::run(&desk(Format::Text)?, what),
         #[cfg(unix)]

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::rng;
 use crate::time::{Deadline, Timestamp};
 
-pub use self::named::{is_below, read_named, read_private, write_named};
+pub use self::named::{is_below, read_exposed, read_named, read_private, write_named};
 
 mod back;
 mod named;

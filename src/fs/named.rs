@@ -44,13 +44,22 @@ pub fn read_private(path: &Path, limit: usize) -> Result<Option<Vec<u8>>> {
 /// # Errors
 /// What the system says.
 pub fn read_named(path: &Path, limit: usize) -> Result<Vec<u8>> {
+    Ok(read_exposed(path, limit)?.0)
+}
+
+/// As [`read_named`], and whether users outside the file's owner and group can reach it.
+///
+/// # Errors
+/// What the system says.
+pub fn read_exposed(path: &Path, limit: usize) -> Result<(Vec<u8>, bool)> {
     let failed = |error| Error::from_io("read", path, error);
-    let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
+    let is_exposed = platform::others_can_reach(&file).map_err(failed)?;
+    let mut bytes = Vec::new();
     file.take(limit as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
-    Ok(bytes)
+    Ok((bytes, is_exposed))
 }
 
 /// Is this file, there or not, in this very directory?
