@@ -160,6 +160,52 @@ fn values_keep_every_byte_but_one_trailing_newline() {
 }
 
 #[test]
+fn a_pipe_is_taken_to_the_byte() {
+    let home = Home::new();
+    for given in [" sk-a ", "\"sk-a\"", "'sk-a'\t", "\u{feff}sk-a"] {
+        let added = home.lf("keys add --provider openai").input(given).ok();
+        assert!(!added.err.contains("left out"), "{added}");
+        assert_eq!(home.value(added.out.trim_end()), given);
+    }
+}
+
+#[test]
+fn a_key_that_begins_like_another_providers_is_stored_as_asked_and_noticed() {
+    let home = Home::new();
+    let key = "sk-ant-api03-hidden";
+    let added = home.lf("keys add --provider openai").input(key).ok();
+    assert!(
+        added.err.contains("warning")
+            && added.err.contains("anthropic")
+            && !added.err.contains("hidden"),
+        "{added}"
+    );
+    assert_eq!(home.value("openai"), key);
+    let json = home
+        .lf("keys add --provider mistral --json")
+        .input(key)
+        .ok();
+    let first = json.err.lines().next().unwrap();
+    let warning: json::Object = json::from_str(first).unwrap();
+    assert!(
+        warning.contains_key("warning") && first.contains("anthropic"),
+        "{json}"
+    );
+    for provider in ["anthropic", "claude", "claude-work"] {
+        let added = home.lf(&format!("keys add --provider {provider}"));
+        assert!(!added.input(key).ok().err.contains("warning"), "{provider}");
+    }
+    let replaced = home
+        .lf("keys update claude-work --rotate")
+        .input("gsk_hidden")
+        .ok();
+    assert!(
+        replaced.err.contains("groq") && !replaced.err.contains("hidden"),
+        "{replaced}"
+    );
+}
+
+#[test]
 fn values_out_of_bounds_are_refused_and_nothing_is_stored() {
     let home = Home::new();
     home.lf("keys add --provider openai").fails(2, "empty_key");

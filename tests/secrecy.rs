@@ -62,6 +62,17 @@ fn no_output_and_no_file_ever_has_a_value_or_a_passphrase() {
         ("sk-test-0123456789abcdefghij", VALUE),
         ("keys sk-test-0123456789abcdefghij", VALUE),
         ("keys list", VALUE),
+        ("keys audit --key sk-test-0123456789abcdefghij", VALUE),
+        (
+            "keys audit --key=Prod --since sk-test-0123456789abcdefghij",
+            VALUE,
+        ),
+        ("keys audit", VALUE),
+        ("keys import --env sk-test-0123456789abcdefghij", VALUE),
+        (
+            "keys import --env OPENAI_API_KEY=sk-test-0123456789abcdefghij",
+            VALUE,
+        ),
         ("keys rotate --all", VALUE),
         ("keys rotate Prod --new-value", VALUE),
         ("keys update Prod --rotate --label New", VALUE),

@@ -91,3 +91,37 @@ fn a_bracketed_paste_is_what_was_pasted() {
     assert_eq!(terminal.ends().0, Some(0));
     assert_eq!(home.value("Pasted"), "sk-pasted");
 }
+
+#[test]
+fn what_a_paste_brings_along_is_left_out_and_that_is_said() {
+    for (keys, value, is_said) in [
+        ("  sk-a \r", "sk-a", true),
+        ("\u{1b}[200~ \"sk-b\" \u{1b}[201~\r", "sk-b", true),
+        ("'sk c'\r", "sk c", true),
+        ("sk\"d\r", "sk\"d", false),
+    ] {
+        let (home, id) = Home::with_key();
+        for arguments in [
+            "keys add --provider openai --label Pasted",
+            "keys update Prod --rotate",
+            "keys rotate Prod --new-value",
+        ] {
+            let mut terminal = Terminal::start(&home.lf(arguments));
+            terminal.sees("not shown").types(keys);
+            let (status, screen) = terminal.ends();
+            assert_eq!(status, Some(0), "{screen}");
+            assert_eq!(screen.contains("left out"), is_said, "{screen}");
+            assert!(!screen.contains(value), "{screen}");
+        }
+        assert_eq!(home.value("Pasted"), value);
+        assert_eq!(home.value(&id), value);
+    }
+    let home = Home::new();
+    let mut terminal = Terminal::start(&home.lf("keys add --provider openai"));
+    terminal.sees("not shown").types("\" \"\r");
+    let (status, screen) = terminal.ends();
+    assert!(
+        status == Some(2) && screen.contains("empty_key"),
+        "{screen}"
+    );
+}

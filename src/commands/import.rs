@@ -206,10 +206,7 @@ impl Found {
             text.push_str(&format!("left alone: {reason}\n"));
         }
         if !self.others.is_empty() {
-            text.push_str(&format!(
-                "no keys that lf knows: {}\n",
-                self.others.join(", ")
-            ));
+            text.push_str(&format!("not taken for keys: {}\n", self.others.join(", ")));
         }
         text
     }

@@ -1,6 +1,7 @@
 //! Reads a file of lines from its end: what came last is what most ask for.
 
 use std::io::{Read, Seek, SeekFrom};
+use std::mem::swap;
 
 use super::{Dir, Purpose};
 use crate::error::Result;
@@ -27,16 +28,16 @@ impl Dir {
                 .take(end - start)
                 .read_to_end(&mut bytes)
                 .map_err(failed)?;
-            // The end of the line that the piece behind this one began with.
-            bytes.append(&mut begun);
             let newline = bytes.iter().position(|byte| *byte == b'\n');
+            // The end of a line whose start is in this piece, or before it.
+            bytes.append(&mut begun);
             match newline.filter(|_| start > first) {
                 Some(newline) => {
                     tell(&bytes[newline + 1..], hear);
                     bytes.truncate(newline);
-                    begun.append(&mut bytes);
+                    swap(&mut begun, &mut bytes);
                 }
-                None if start > first => begun.append(&mut bytes),
+                None if start > first => swap(&mut begun, &mut bytes),
                 None => tell(&bytes, hear),
             }
             end = start;

@@ -1,0 +1,280 @@
+//! Keys out of dotenv files and variables: which, under what names, and what stays where it was.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use miniserde::json::{self, Value};
+use support::pty::Terminal;
+use support::{Home, chmod};
+
+/// A dotenv file in the home, that nobody else can read.
+fn dotenv(home: &Home, text: &str) -> PathBuf {
+    let file = home.path().join(".env");
+    fs::write(&file, text).unwrap();
+    chmod(&file, 0o600);
+    file
+}
+
+fn import(home: &Home, flags: &str) -> support::Run {
+    home.lf(&format!(
+        "keys import --dotenv {}/.env {flags}",
+        home.path().display()
+    ))
+}
+
+/// What is stored, as `provider label`, by label.
+fn stored(home: &Home) -> Vec<String> {
+    let out = home.lf("keys list --json").ok().out;
+    let keys: Vec<json::Object> = json::from_str(&out).unwrap();
+    let text = |key: &json::Object, name: &str| match key.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    let shown = |key| format!("{} {}", text(key, "provider"), text(key, "label"));
+    let mut stored: Vec<String> = keys.iter().map(shown).collect();
+    stored.sort();
+    stored
+}
+
+const FILE: &str = "\u{feff}# ours\r\n\
+    export OPENAI_API_KEY=\"sk-proj-hidden1\\n\" # a comment\r\n\
+    GOOGLE_API_KEY='sk$hidden2'\n\
+    DATABASE_URL=postgres://${USER}@host/#x\n\
+    FOR_TESTS=hf_hidden3\n\
+    MY_OWN_API_TOKEN = hidden4\n\
+    GROQ_API_KEY=old\n\
+    GROQ_API_KEY=gsk_hidden5\n\
+    MISTRAL_API_KEY=\n";
+
+#[test]
+fn the_keys_of_a_dotenv_file_are_found_by_variable_prefix_and_name() {
+    let home = Home::new();
+    let file = dotenv(&home, FILE);
+    let imported = import(&home, "--yes").ok();
+    assert_eq!(
+        stored(&home),
+        [
+            "gemini GOOGLE_API_KEY",
+            "groq GROQ_API_KEY",
+            "huggingface FOR_TESTS",
+            "my_own MY_OWN_API_TOKEN",
+            "openai OPENAI_API_KEY",
+        ]
+    );
+    for (line, name, value) in [
+        (0, "OPENAI_API_KEY", "sk-proj-hidden1\n"),
+        (1, "GOOGLE_API_KEY", "sk$hidden2"),
+        (2, "FOR_TESTS", "hf_hidden3"),
+        (3, "MY_OWN_API_TOKEN", "hidden4"),
+        (4, "GROQ_API_KEY", "gsk_hidden5"),
+    ] {
+        let line = imported.out.lines().nth(line).unwrap();
+        let (label, id) = line.split_once('=').unwrap();
+        assert_eq!(label, name, "{imported}");
+        assert_eq!(home.value(id), value, "{name}");
+    }
+    for said in [
+        "DATABASE_URL",
+        "MISTRAL_API_KEY: it is empty",
+        "there twice",
+        "in the clear",
+    ] {
+        assert!(imported.err.contains(said), "no {said} in {imported}");
+    }
+    assert!(
+        !imported.err.contains("hidden") && !imported.err.contains("postgres"),
+        "{imported}"
+    );
+    assert_eq!(fs::read_to_string(file).unwrap(), FILE, "the file stays");
+    let adds = home.audit().matches(r#""kind":"add""#).count();
+    assert_eq!(adds, 5, "{}", home.audit());
+    assert!(home.audit().contains(r#""command":"keys import""#));
+}
+
+#[test]
+fn names_come_first_and_only_yes_is_yes() {
+    let home = Home::new();
+    dotenv(&home, FILE);
+    for (answer, status, count) in [("no\r", 2, 0), ("yes\r", 0, 5)] {
+        let mut terminal = Terminal::start(&import(&home, ""));
+        terminal
+            .sees("GROQ_API_KEY")
+            .sees("Import these 5 keys?")
+            .types(answer);
+        let (ended, screen) = terminal.ends();
+        assert_eq!(ended, Some(status), "{screen}");
+        assert!(!screen.contains("hidden"), "{screen}");
+        assert_eq!(stored(&home).len(), count);
+    }
+}
+
+#[test]
+fn without_a_terminal_and_without_yes_nothing_is_changed() {
+    let home = Home::new();
+    dotenv(&home, FILE);
+    let refused = import(&home, "").fails(2, "refused");
+    assert!(
+        refused.err.contains("OPENAI_API_KEY") && refused.err.contains("--yes"),
+        "{refused}"
+    );
+    assert!(!home.keys().exists());
+}
+
+#[test]
+fn the_same_again_adds_nothing_twice() {
+    let home = Home::new();
+    dotenv(&home, FILE);
+    import(&home, "--yes").ok();
+    let before = stored(&home);
+    let again = import(&home, "--yes").ok();
+    assert_eq!(again.out, "");
+    assert!(
+        again.err.contains("OPENAI_API_KEY: ") && again.err.contains("left alone"),
+        "{again}"
+    );
+    assert_eq!(stored(&home), before);
+    assert_eq!(import(&home, "--yes --json").ok().out, "[]\n");
+}
+
+#[test]
+fn a_bad_line_is_named_by_its_number_alone_and_the_others_are_imported() {
+    let home = Home::new();
+    dotenv(
+        &home,
+        "hunter2\nOPENAI_API_KEY=sk-good\nXAI_API_KEY=$hunter3\nMIIhunter4a==\nGROQ_API_KEY='hunter5\n",
+    );
+    let imported = import(&home, "--yes").fails(1, "incomplete");
+    assert_eq!(stored(&home), ["openai OPENAI_API_KEY"]);
+    for said in [
+        "line 1: ",
+        "line 3, XAI_API_KEY: ",
+        "line 4",
+        "line 5, GROQ_API_KEY: ",
+        "3 of 4",
+    ] {
+        assert!(imported.err.contains(said), "no {said} in {imported}");
+    }
+    assert!(!imported.err.contains("hunter"), "{imported}");
+}
+
+#[test]
+fn what_is_no_dotenv_file_is_refused_and_nothing_is_made() {
+    let home = Home::new();
+    import(&home, "--yes").fails(1, "io_error");
+    for bytes in [vec![b'A'; 256 * 1024 + 1], vec![b'A', b'=', 0xff]] {
+        fs::write(home.path().join(".env"), bytes).unwrap();
+        import(&home, "--yes").fails(2, "usage");
+    }
+    dotenv(&home, "PORT=80\nA_KEY_API_KEY=x\n");
+    import(&home, "--yes OPENAI_API_KEY").fails(2, "usage");
+    let refused = import(&home, "--yes A_KEY_API_KEY PORT").fails(2, "refused");
+    assert!(
+        refused.err.contains("PORT") && !refused.err.contains("80"),
+        "{refused}"
+    );
+    assert!(!home.keys().exists());
+    dotenv(&home, "PORT=80\n# OPENAI_API_KEY=x\n");
+    let none = import(&home, "").ok();
+    assert!(
+        none.err.contains("no keys to import") && none.out.is_empty(),
+        "{none}"
+    );
+    assert!(!home.keys().exists());
+}
+
+#[test]
+fn only_the_named_variables_of_a_file_are_taken() {
+    let home = Home::new();
+    dotenv(&home, &format!("{FILE}not a line\n"));
+    import(&home, "OPENAI_API_KEY --yes FOR_TESTS").ok();
+    assert_eq!(
+        stored(&home),
+        ["huggingface FOR_TESTS", "openai OPENAI_API_KEY"]
+    );
+    import(&home, "MISTRAL_API_KEY --yes").fails(1, "incomplete");
+}
+
+#[test]
+fn a_file_that_others_can_read_is_said_and_a_link_is_followed() {
+    let home = Home::new();
+    let real = dotenv(&home, "HF_TOKEN=hf_x\n");
+    assert!(!import(&home, "--yes").ok().err.contains("chmod"));
+    chmod(&real, 0o644);
+    let link = home.path().join("link");
+    symlink(&real, &link).unwrap();
+    let imported = home
+        .lf(&format!("keys import --yes --dotenv {}", link.display()))
+        .ok();
+    assert!(imported.err.contains("chmod 600"), "{imported}");
+}
+
+#[test]
+fn variables_are_taken_by_name_and_json_has_their_metadata() {
+    let home = Home::new();
+    let run = || {
+        home.lf("keys import --json --yes --env HF_TOKEN MY_OWN_API_KEY")
+            .env("HF_TOKEN", "hf_secret-one")
+    };
+    run().go();
+    assert!(
+        !home.keys().exists(),
+        "one of them is not set, so none is taken"
+    );
+    let imported = run().env("MY_OWN_API_KEY", "sk-ant-secret-two").ok();
+    let keys: Vec<json::Object> = json::from_str(&imported.out).unwrap();
+    assert_eq!(keys.len(), 2);
+    assert_eq!(
+        stored(&home),
+        ["anthropic MY_OWN_API_KEY", "huggingface HF_TOKEN"]
+    );
+    assert_eq!(home.value("HF_TOKEN"), "hf_secret-one");
+    assert_eq!(home.value("MY_OWN_API_KEY"), "sk-ant-secret-two");
+    home.lf("keys import --yes --env LENSERFIGHT_KEYS_PASSPHRASE")
+        .fails(2, "refused");
+    let other = home.lf("keys import --yes --env OPENAI_API_KEY");
+    let other = other.env("OPENAI_API_KEY", "sk-ant-secret-three").ok();
+    assert!(
+        other.err.contains("anthropic")
+            && other.err.contains("openai")
+            && !other.err.contains("secret"),
+        "{other}"
+    );
+}
+
+#[test]
+fn a_key_that_cannot_be_stored_does_not_keep_the_others_out() {
+    let home = Home::new();
+    dotenv(&home, "OPENAI_API_KEY=a\nGROQ_API_KEY=b\nXAI_API_KEY=c\n");
+    let imported = import(&home, "--yes")
+        .inject("renameat2:error=EIO:when=2")
+        .go();
+    assert_eq!(imported.status, Some(1), "{imported}");
+    assert_eq!(
+        (stored(&home).len(), imported.out.lines().count()),
+        (2, 2),
+        "{imported}"
+    );
+    import(&home, "--yes").ok();
+    assert_eq!(stored(&home).len(), 3, "the same again does the rest");
+    let log = home.audit();
+    let add = |ok: &str| {
+        log.lines()
+            .filter(|line| line.contains(r#""kind":"add""#) && line.contains(ok))
+            .count()
+    };
+    assert_eq!(
+        (add(r#""ok":true"#), add(r#""reason":"io_error""#)),
+        (3, 1),
+        "{log}"
+    );
+}
