@@ -127,5 +127,5 @@ fn row(event: &Event) -> [String; 5] {
         context.push_str(&format!("{space}{name}={value}"));
     }
     let key = event.key.as_deref().unwrap_or("-");
-    [&event.at.to_string(), &event.kind, result, key, &context].map(|cell| printable(cell))
+    [&event.at.to_string(), &event.kind, result, key, &context].map(printable)
 }

@@ -252,7 +252,7 @@ fn add(desk: &Desk<'_>, keys: &[Key]) -> Result<Vec<KeyMeta>> {
         added
     };
     let added = crew::each(keys, add, |done| {
-        desk.progress("importing", done, keys.len())
+        desk.progress("importing", done, keys.len());
     });
     for (key, failed) in keys.iter().zip(&added) {
         if let Err(error) = failed {
