@@ -298,7 +298,7 @@ pub(super) const PAGES: &[Page] = &[
                 "print the new keys' metadata instead of NAME=ID lines",
             ),
         ],
-        notes: "A key is what has a known provider's variable or prefix, or a name that ends in _API_KEY or _API_TOKEN.\nThe variable's name becomes the label; a key that is there under the same provider and label is left\nalone, so the same again adds nothing twice. A line that cannot be read, or that means different things\nto different programs, is named by its number; the others are imported, and the exit code is 1.\nFILE stays as it is.",
+        notes: "A key is what has a known provider's variable or prefix, or a name that ends in _API_KEY or\n_API_TOKEN. The variable's name becomes the label; a key that is there under the same provider and\nlabel is left alone, so the same again adds nothing twice. A line that cannot be read, or that means\ndifferent things to different programs, is named by its number; the others are imported, and the exit\ncode is 1. FILE stays as it is.",
     },
     Page {
         name: "keys audit",
