@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
+#[cfg(unix)]
+use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
@@ -21,21 +23,37 @@ use crate::secret::Secret;
 #[cfg(unix)]
 pub fn harden() {
     use rustix::process::{Resource, Rlimit};
-    let _ = rustix::process::setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    );
+    let core = rustix::process::getrlimit(Resource::Core);
+    // The maximum stays, because nobody could raise it again for a program that takes our place.
+    let none = Rlimit {
+        current: Some(0),
+        ..core
+    };
+    let _ = rustix::process::setrlimit(Resource::Core, none);
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     // A file that may not grow is an error to report, and no reason to die without a word.
     // (tests/disk.rs: `a_limit_on_file_sizes_is_an_error_and_loses_nothing`)
     let ignored = std::sync::Arc::default();
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, ignored);
-    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    let umask = rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    let _ = BEFORE.set((core, umask));
 }
+
+/// Gives back what [`harden`] has changed and `execve` would hand on; signal handlers and
+/// `PR_SET_DUMPABLE` end with the program that set them. (tests/run.rs:
+/// `the_program_finds_the_process_as_a_shell_would_hand_it_over`)
+#[cfg(unix)]
+pub fn soften() {
+    if let Some((core, umask)) = BEFORE.get() {
+        let _ = rustix::process::setrlimit(rustix::process::Resource::Core, *core);
+        rustix::process::umask(*umask);
+    }
+}
+
+/// The limit on core dumps and the umask that this process was started with.
+#[cfg(unix)]
+static BEFORE: OnceLock<(rustix::process::Rlimit, rustix::fs::Mode)> = OnceLock::new();
 
 /// Nothing of the kind exists here.
 #[cfg(not(unix))]
@@ -141,12 +159,11 @@ impl Environment {
             runtime_dir: path("LENSERFIGHT_RUNTIME_DIR"),
             keys_dir: path("LENSERFIGHT_KEYS_DIR"),
             passphrase: Sources {
-                variable: || variable("LENSERFIGHT_KEYS_PASSPHRASE"),
-                file: path("LENSERFIGHT_KEYS_PASSPHRASE_FILE"),
+                variable: || variable(PASSPHRASE_VARIABLES[0]),
+                file: path(PASSPHRASE_VARIABLES[1]),
                 credential: path("CREDENTIALS_DIRECTORY")
                     .map(|dir| dir.join("lenserfight-keys-passphrase")),
-                force: variable("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV")
-                    .is_some_and(|value| value == "1"),
+                force: variable(PASSPHRASE_VARIABLES[2]).is_some_and(|value| value == "1"),
             },
             bus: Bus {
                 address: variable("DBUS_SESSION_BUS_ADDRESS")
@@ -206,6 +223,19 @@ impl GatewayVariables {
     }
 }
 
+/// Is this variable set, and not empty?
+#[must_use]
+pub fn is_set(name: &str) -> bool {
+    variable(name).is_some()
+}
+
+/// Where programs are looked for; what the C libraries take where nobody has set it.
+#[cfg(unix)]
+#[must_use]
+pub fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
+}
+
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
@@ -219,6 +249,13 @@ pub fn secret_variable(name: &str) -> Result<Option<Secret>> {
         |value: OsString| Secret::from_bytes(value.into_encoded_bytes()).ok_or(Error::InvalidKey);
     variable(name).map(secret).transpose()
 }
+
+/// What holds the master passphrase, names the file that does, and prefers both to the keychain.
+pub const PASSPHRASE_VARIABLES: [&str; 3] = [
+    "LENSERFIGHT_KEYS_PASSPHRASE",
+    "LENSERFIGHT_KEYS_PASSPHRASE_FILE",
+    "LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV",
+];
 
 /// Can a person type here, and see what we ask?
 #[must_use]

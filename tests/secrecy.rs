@@ -199,8 +199,9 @@ fn the_process_hardens_itself_before_it_does_anything() {
         .find(|line| line.starts_with("Max core file size"))
         .unwrap();
     assert_eq!(
-        core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(),
-        ["0", "0"]
+        core.split_whitespace().nth(4),
+        Some("0"),
+        "{core}: the maximum is a program's that lf keys run starts"
     );
     child.kill().unwrap();
     child.wait().unwrap();
@@ -217,7 +218,7 @@ fn the_process_hardens_itself_before_it_does_anything() {
     assert!(
         at("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE") < ours
             && at("umask(") < ours
-            && at("RLIMIT_CORE, {rlim_cur=0, rlim_max=0}") < ours,
+            && at("RLIMIT_CORE, {rlim_cur=0, ") < ours,
         "{log}"
     );
 }
