@@ -41,6 +41,8 @@ pub enum Kind {
     Resolve,
     /// A key's value was written to standard output.
     Export,
+    /// A key's value was given to a program that `lf` started.
+    Run,
     /// A request was refused for its host, its origin or its token.
     AuthFailure,
     /// A paired browser asked for too many values at once.
@@ -85,6 +87,7 @@ impl Kind {
             Kind::Remove => "remove",
             Kind::Resolve => "resolve",
             Kind::Export => "export",
+            Kind::Run => "run",
             Kind::AuthFailure => "auth_failure",
             Kind::RateLimited => "rate_limited",
         }

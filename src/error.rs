@@ -130,6 +130,15 @@ pub enum Error {
     PairingNotFound(String),
     /// The system has no memory left for a key derivation.
     OutOfMemory,
+    /// A program that was to be run is not there; which, and what is missing.
+    CommandNotFound(String),
+    /// A program that was to be run is there, and cannot be.
+    CommandNotExecutable {
+        /// Which.
+        command: String,
+        /// What the system answered.
+        source: io::Error,
+    },
     /// The command was carried out, but standard output did not take its result.
     Output(io::Error),
 }
@@ -175,12 +184,15 @@ impl Error {
             Error::PreconditionFailed(_) => "precondition_failed",
             Error::PairingNotFound(_) => "pairing_not_found",
             Error::OutOfMemory => "out_of_memory",
+            Error::CommandNotFound(_) => "command_not_found",
+            Error::CommandNotExecutable { .. } => "command_not_executable",
             Error::Io { .. } | Error::Output(_) => "io_error",
         }
     }
 
     /// The exit status of a run that ends with this error: 1 failed, 2 usage, refused or aborted,
-    /// 3 a check or precondition failed, 5 a trust state forbids it.
+    /// 3 a check or precondition failed, 5 a trust state forbids it; 126 and 127 as in shells, where a
+    /// program that was to be run cannot be.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -202,6 +214,8 @@ impl Error {
             | Error::Aborted => 2,
             Error::ChecksFailed { .. } | Error::PreconditionFailed(_) => 3,
             Error::UnsafeBind(_) => 5,
+            Error::CommandNotExecutable { .. } => 126,
+            Error::CommandNotFound(_) => 127,
             Error::KeyNotFound(_)
             | Error::DuplicateKey(_)
             | Error::CorruptEnvelope { .. }
@@ -256,6 +270,8 @@ impl Error {
             | Error::Listen { .. }
             | Error::Permission { .. }
             | Error::SymlinkRefused(_)
+            | Error::CommandNotFound(_)
+            | Error::CommandNotExecutable { .. }
             | Error::Io { .. }
             | Error::Output(_) => 500,
         }
@@ -307,6 +323,8 @@ impl Error {
             | Error::OutOfMemory
             | Error::Permission { .. }
             | Error::SymlinkRefused(_)
+            | Error::CommandNotFound(_)
+            | Error::CommandNotExecutable { .. }
             | Error::Io { .. }
             | Error::Output(_) => return None,
         };
@@ -345,6 +363,7 @@ impl fmt::Display for Error {
             | Error::PassphraseInvalid(sentence)
             | Error::KeychainUnavailable(sentence)
             | Error::AlreadyConfigured(sentence)
+            | Error::CommandNotFound(sentence)
             | Error::Refused { sentence, .. } => f.write_str(sentence),
             Error::InvalidKeyId => f.write_str("a key id is 20 to 40 characters of A-Z a-z 0-9 _ -"),
             Error::InvalidProvider(name) => write!(
@@ -397,6 +416,7 @@ impl fmt::Display for Error {
                 f,
                 "the gateway in full mode listens on loopback addresses only, and {address} is none"
             ),
+            Error::CommandNotExecutable { command, source } => write!(f, "cannot run \"{command}\": {source}"),
             Error::PreconditionFailed(1) => f.write_str("a precondition failed, as named above"),
             Error::PreconditionFailed(count) => write!(f, "{count} preconditions failed, as named above"),
             Error::PairingNotFound(name) => write!(f, "no pairing has the name \"{name}\""),

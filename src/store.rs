@@ -217,6 +217,15 @@ impl Store {
         if was_there { Ok(()) } else { Err(missing(id)) }
     }
 
+    /// What is known of a key without a passphrase.
+    ///
+    /// # Errors
+    /// [`Error::KeyNotFound`], [`Error::CorruptEnvelope`].
+    pub fn meta(&self, id: &KeyId) -> Result<KeyMeta> {
+        let dir = self.dir()?.ok_or_else(|| missing(id))?;
+        Ok(Envelope::parse(&read_file(&dir, id)?, id)?.meta)
+    }
+
     /// Decrypts a key's value.
     ///
     /// # Errors
