@@ -59,3 +59,5 @@ pub mod doctor;
 pub mod gateway;
 
 pub mod host;
+
+pub mod program;

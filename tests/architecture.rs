@@ -30,6 +30,7 @@ const ROOMS: &[&[&str]] = &[
     &["doctor"],
     &["gateway"],
     &["host"],
+    &["program"],
     &["term"],
     &["commands"],
     &["cli"],
@@ -90,7 +91,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rustix::process", &["fs/unix.rs", "host.rs"]),
     ("termios", &["term.rs"]),
     ("unsafe ", &["memory.rs"]),
-    ("process::exit", &[]),
+    ("memfd_create", &["program.rs"]),
+    ("process::Command", &["program.rs"]),
+    ("process::exit", &["program.rs"]),
 ];
 
 /// Normal and build dependencies on Linux, ours not counted; the most that there may ever be is 55.
