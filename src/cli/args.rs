@@ -16,6 +16,7 @@ pub(super) struct Args {
     values: Vec<(&'static str, String)>,
     flags: Vec<&'static str>,
     operands: Vec<String>,
+    program: Vec<OsString>,
 }
 
 impl Args {
@@ -34,26 +35,33 @@ impl Args {
             values: Vec::new(),
             flags: Vec::new(),
             operands: Vec::new(),
+            program: Vec::new(),
         };
+        if page.takes_program() {
+            // Verbatim, whatever it is: what another program is told is not for lf to judge.
+            given.program = after.drain(..).skip(1).collect();
+            if given.program.is_empty() {
+                return Err(no_program(page));
+            }
+        }
         let (words, joined) = split_joined(page, words);
         let mut parser = Arguments::from_vec(words);
         for name in page.values() {
-            let value =
-                parser.opt_value_from_os_str(name, |value| Ok::<_, Error>(value.to_owned()));
-            let value = value.map_err(|_| Error::usage(format!("{name} needs a value")))?;
-            let Some(value) = value.map(text).transpose()? else {
-                continue;
-            };
-            if value.starts_with('-') && !joined.contains(&name) {
-                let sentence = format!(
-                    "{name} needs a value, and a flag follows it; write {name}=VALUE if the value begins with a dash"
-                );
-                return Err(Error::usage(sentence));
+            while let Some(value) = next_value(&mut parser, name)? {
+                if value.starts_with('-') && !joined.contains(&name) {
+                    let sentence = format!(
+                        "{name} needs a value, and a flag follows it; write {name}=VALUE if the value begins with a dash"
+                    );
+                    return Err(Error::usage(sentence));
+                }
+                if SECRET_FLAGS.contains(&name) && looks_like_secret(&value) {
+                    return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
+                }
+                given.values.push((name, value));
+                if !page.may_repeat(name) {
+                    break;
+                }
             }
-            if SECRET_FLAGS.contains(&name) && looks_like_secret(&value) {
-                return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
-            }
-            given.values.push((name, value));
         }
         for name in page.flags() {
             if parser.contains(name) {
@@ -79,6 +87,18 @@ impl Args {
     pub(super) fn value(&mut self, name: &str) -> Option<String> {
         let at = self.values.iter().position(|(given, _)| *given == name)?;
         Some(self.values.swap_remove(at).1)
+    }
+
+    /// Every value that was given under this name, in the order given.
+    pub(super) fn all(&self, name: &str) -> Vec<String> {
+        let given = self.values.iter().filter(|(given, _)| *given == name);
+        given.map(|(_, value)| value.clone()).collect()
+    }
+
+    /// The program to run, and its arguments.
+    pub(super) fn program(&mut self) -> (OsString, Vec<OsString>) {
+        let mut words = std::mem::take(&mut self.program).into_iter();
+        (words.next().unwrap_or_default(), words.collect())
     }
 
     pub(super) fn has_operands(&self) -> bool {
@@ -113,6 +133,12 @@ impl Args {
     }
 }
 
+fn next_value(parser: &mut Arguments, name: &'static str) -> Result<Option<String>> {
+    let value = parser.opt_value_from_os_str(name, |value| Ok::<_, Error>(value.to_owned()));
+    let value = value.map_err(|_| Error::usage(format!("{name} needs a value")))?;
+    value.map(text).transpose()
+}
+
 /// `--name=value` as two words, and the names that were so written.
 fn split_joined(page: &Page, words: Vec<OsString>) -> (Vec<OsString>, Vec<&'static str>) {
     let (mut split, mut names) = (Vec::new(), Vec::new());
@@ -131,6 +157,14 @@ fn split_joined(page: &Page, words: Vec<OsString>) -> (Vec<OsString>, Vec<&'stat
     (split, names)
 }
 
+fn no_program(page: &Page) -> Error {
+    let name = page.full_name();
+    Error::Usage {
+        sentence: format!("{name} needs a command, and -- before it"),
+        hint: Some(format!("{name} --key openai -- CMD")),
+    }
+}
+
 fn left_over(page: &Page, word: &OsStr) -> Error {
     let word = word.to_string_lossy();
     // Not what follows the equals sign: it may be anything.
@@ -140,6 +174,9 @@ fn left_over(page: &Page, word: &OsStr) -> Error {
     Error::usage(match (is_known, has_value || word == name) {
         (true, true) => format!("{name} is given more than once"),
         (true, false) => format!("{name} takes no value"),
+        (false, _) if page.takes_program() => {
+            format!("lf {} has no flag {}", page.name, shown(name))
+        }
         (false, _) => format!(
             "lf {} has no flag {}; an ID that begins with a dash goes after --",
             page.name,

@@ -14,7 +14,8 @@ pub(super) struct Page {
     pub(super) synopsis: &'static str,
     /// What to type, and what that does; the first thing that people look for.
     pub(super) examples: &'static [(&'static str, &'static str)],
-    /// Flags and values (those have a word behind them), and what they do.
+    /// Flags and values (those have a word behind them, and dots where they may be given several
+    /// times), and what they do.
     pub(super) flags: &'static [(&'static str, &'static str)],
     /// What else there is to know.
     pub(super) notes: &'static str,
@@ -40,6 +41,17 @@ impl Page {
         self.flags
             .iter()
             .filter_map(|(flag, _)| flag.split_once(' ').map(|(name, _)| name))
+    }
+
+    /// May this value be given several times?
+    pub(super) fn may_repeat(&self, name: &str) -> bool {
+        let is_it = |flag: &str| flag.split(' ').next() == Some(name) && flag.ends_with("...");
+        self.flags.iter().any(|(flag, _)| is_it(flag))
+    }
+
+    /// Is everything after `--` another program's?
+    pub(super) fn takes_program(&self) -> bool {
+        self.synopsis.contains(" -- ")
     }
 
     /// The names of flags that take none.

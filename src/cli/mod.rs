@@ -3,6 +3,7 @@
 mod args;
 mod help;
 mod pages;
+mod run;
 
 use std::ffi::OsString;
 
@@ -186,6 +187,7 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
                 hint: format!("lf keys export {} --i-understand", shown(&key)),
             })
         }
+        "keys run" => run::command(&mut args),
         "keys recovery export" => {
             args.no_operands()?;
             if args.flag("--i-understand") {
@@ -363,6 +365,7 @@ fn label(args: &mut Args) -> Result<Option<Label>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::RunOptions;
 
     fn parsed(line: &str) -> Result<Command> {
         parse(line.split_whitespace().map(OsString::from).collect())
@@ -451,6 +454,18 @@ mod tests {
             "keys rekey x",
             "keys rekey --undo --passphrase-stdin",
             "keys rekey --undo --finish",
+            "keys run --key x --env 1A=x -- true",
+            "keys run --key x --env A -- true",
+            "keys run --key x --env =x -- true",
+            "keys run --key x --env A= -- true",
+            "keys run --env LENSERFIGHT_KEYS_PASSPHRASE=x -- true",
+            "keys run --env LENSERFIGHT_KEYS_PASSPHRASE_FILE=x -- true",
+            "keys run --stdin x --stdin y -- true",
+            "keys run --key x --override --override -- true",
+            "keys run --key -- true",
+            "keys run --key x y -- true",
+            "keys run --key x --env -- true",
+            "keys run --kye x -- true",
             "keys recovery",
             "keys recovery print",
             "keys recovery export x",
@@ -513,6 +528,13 @@ mod tests {
             "keys import --env sk-abcdefghijklmnop",
             "keys import --dotenv .env OPENAI_API_KEY=abcdefgh",
             "keys list --key Prod",
+            "keys run --key sk-abcdefghijklmnop -- true",
+            "keys run --key=sk-abcdefghijklmnop -- true",
+            "keys run --key x --key sk-abcdefghijklmnop -- true",
+            "keys run --env OPENAI_API_KEY=sk-abcdefghijklmnop -- true",
+            "keys run --stdin sk-abcdefghijklmnop -- true",
+            "keys run --value x -- true",
+            "keys export --key x --i-understand",
         ] {
             let error = parsed(line).expect_err(line);
             assert_eq!(
@@ -524,6 +546,28 @@ mod tests {
                 !error.to_string().contains("abcdefgh") && !error.to_string().contains("correct"),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_the_programs_own() {
+        let line = "keys run --key a --env=B=b --key=-c --stdin d --override -- llm --key sk-abcdefghijklmnop -- --help";
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(
+            parsed(line).unwrap(),
+            Command::Run(RunOptions {
+                keys: vec!["a".into(), "-c".into()],
+                variables: vec![("B".into(), "b".into())],
+                input: Some("d".into()),
+                overrides: true,
+                program: "llm".into(),
+                arguments: words("--key sk-abcdefghijklmnop -- --help"),
+            })
+        );
+        for line in ["keys run --key a", "keys run --key a --", "keys run llm x"] {
+            let error = parsed(line).unwrap_err();
+            assert_eq!(error.code(), "usage", "{line}");
+            assert!(error.hint().unwrap().contains(" -- "), "{line}");
         }
     }
 

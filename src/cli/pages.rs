@@ -186,6 +186,38 @@ pub(super) const PAGES: &[Page] = &[
         notes: ID,
     },
     Page {
+        name: "keys run",
+        summary: "Runs a program with keys in its environment, or with one on its standard input.",
+        synopsis: "[--key ID]... [--env NAME=ID]... [--stdin ID] [--override] -- CMD [ARG]...",
+        examples: &[
+            (
+                "lf keys run --key openai -- llm 'hello'",
+                "llm finds the key in OPENAI_API_KEY; the shell never sees it",
+            ),
+            (
+                "lf keys run --key openai --env MY_TOKEN=Prod -- make release",
+                "two keys, one of them in a variable of your own",
+            ),
+            (
+                "lf keys run --stdin github -- gh auth login --with-token",
+                "the value alone, without a newline, for what reads it there",
+            ),
+        ],
+        flags: &[
+            (
+                "--key ID...",
+                "into the variable that the provider's programs read, else PROVIDER_API_KEY",
+            ),
+            ("--env NAME=ID...", "into this variable"),
+            ("--stdin ID", "onto standard input, in place of lf's own"),
+            (
+                "--override",
+                "also into variables that are set already and not empty",
+            ),
+        ],
+        notes: "ID is as in lf keys --help; one that begins with a dash is written --key=ID. CMD takes lf's place:\nsignals, terminal and exit code are its own. If it is not there the exit code is 127, if it cannot be\nrun 126; then, and if any key does not open, nothing has started. It gets the keys that are named and\nno other, and none of LENSERFIGHT_KEYS_PASSPHRASE, its _FILE and its _FORCE_ENV.",
+    },
+    Page {
         name: "keys backup",
         summary: "Writes all keys, encrypted as they are, into one file (plain tar); asks for no passphrase.",
         synopsis: "FILE [--force]",

@@ -14,6 +14,7 @@ mod recovery;
 mod rekey;
 mod remove;
 mod rotate;
+mod run;
 mod seat;
 #[cfg(unix)]
 mod serve;
@@ -67,6 +68,7 @@ pub(crate) enum Command {
     Export {
         key: String,
     },
+    Run(run::Options),
     Rekey(rekey::What),
     RecoveryExport,
     RecoveryImport,
@@ -110,6 +112,7 @@ pub(crate) use init::Options as InitOptions;
 pub(crate) use pair::Options as PairOptions;
 pub(crate) use rekey::What as Rekeying;
 pub(crate) use rotate::What as Rotation;
+pub(crate) use run::Options as RunOptions;
 pub(crate) use update::Change;
 
 /// The flags; the environment stands in for what is not given.
@@ -143,6 +146,7 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
         Command::Rotate(what) => rotate::run(&desk(Format::Text)?, &what),
         Command::Remove { key, yes } => remove::run(&desk(Format::Text)?, &key, yes),
         Command::Export { key } => export::run(&desk(Format::Text)?, &key),
+        Command::Run(options) => run::run(&desk(Format::Text)?, &options),
         Command::RecoveryExport => recovery::export(&desk(Format::Text)?),
         Command::RecoveryImport => recovery::import(&desk(Format::Text)?),
         Command::Backup { file, publish } => backup::backup(&desk(Format::Text)?, &file, publish),
@@ -358,11 +362,22 @@ impl Desk<'_> {
     /// Writes the event down, with the command that caused it. A log that cannot be written never
     /// stops the command, but is not passed over in silence either. Without a store there is none.
     fn audit(&self, kind: Kind, command: &str, key: Option<&KeyId>, failure: Option<&Error>) {
+        self.audit_with(kind, &[("command", command)], key, failure);
+    }
+
+    /// The same, with more to tell than the command.
+    fn audit_with(
+        &self,
+        kind: Kind,
+        context: &[(&str, &str)],
+        key: Option<&KeyId>,
+        failure: Option<&Error>,
+    ) {
         let event = Event {
             kind,
             key,
             reason: failure.map(Error::code),
-            context: &[("command", command)],
+            context,
         };
         match self.store.audit(&event, Timestamp::now()) {
             // Where the directory itself is at fault, the command has failed of the same.
