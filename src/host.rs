@@ -310,17 +310,27 @@ pub fn input() -> io::Result<File> {
         .into());
 }
 
+/// Standard output as a file of its own, unbuffered.
+///
+/// # Errors
+/// What the system says.
+pub fn output() -> io::Result<File> {
+    #[cfg(unix)]
+    return Ok(std::os::fd::AsFd::as_fd(&io::stdout())
+        .try_clone_to_owned()?
+        .into());
+    #[cfg(windows)]
+    return Ok(std::os::windows::io::AsHandle::as_handle(&io::stdout())
+        .try_clone_to_owned()?
+        .into());
+}
+
 /// Writes to standard output, all of it or an error, unbuffered.
 ///
 /// # Errors
 /// [`Error::Output`].
 pub fn print(text: &str) -> Result<()> {
-    #[cfg(unix)]
-    let output = std::os::fd::AsFd::as_fd(&io::stdout()).try_clone_to_owned();
-    #[cfg(windows)]
-    let output = std::os::windows::io::AsHandle::as_handle(&io::stdout()).try_clone_to_owned();
-    output
-        .map(File::from)
+    output()
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(Error::Output)
 }

@@ -45,6 +45,18 @@ pub(crate) fn confirm(question: &str) -> Result<()> {
     }
 }
 
+/// How many columns standard output has, if it is a terminal that says so.
+#[cfg(unix)]
+pub(crate) fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(host::output().ok()?).ok()?;
+    (size.ws_col > 0).then(|| size.ws_col.into())
+}
+
+#[cfg(not(unix))]
+pub(crate) fn columns() -> Option<usize> {
+    None
+}
+
 /// Reads a line key by key. The terminal's own line editing would stop at 4,095 bytes, and a Ctrl-C
 /// that kills us would leave it without echo.
 #[cfg(unix)]

@@ -1,17 +1,15 @@
 //! `lf keys list`: what is there, without a passphrase.
 
-use std::fmt::Write;
-
 use local_keys::audit::Kind;
 use local_keys::envelope::{MetaView, UsedView};
 use local_keys::error::Result;
 use local_keys::history::{self, LastUsed};
 use local_keys::host;
 use local_keys::key::KeyMeta;
-use local_keys::secret::printable;
 use local_keys::time::Timestamp;
 
-use super::{Desk, Format};
+use super::{Desk, Format, table};
+use crate::term;
 
 pub(super) fn run(desk: &Desk<'_>, last_used: bool) -> Result<()> {
     let listed = desk.store.list();
@@ -41,33 +39,18 @@ pub(super) fn run(desk: &Desk<'_>, last_used: bool) -> Result<()> {
             host::complain("no keys yet; lf keys add --help shows how to add one\n");
         }
         Format::Text => {
-            let width = |column: fn(&KeyMeta) -> &str, title: &str| {
-                listing
-                    .keys
-                    .iter()
-                    .map(|key| column(key).len())
-                    .fold(title.len(), usize::max)
-            };
-            let (id, provider) = (
-                width(|key| key.id.as_str(), "ID"),
-                width(|key| key.provider.as_str(), "PROVIDER"),
-            );
-            let _ = writeln!(
-                text,
-                "{:id$}  {:provider$}  {:24}  {:17}  LABEL",
-                "ID", "PROVIDER", "CREATED", "LAST USED"
-            );
-            for key in &listing.keys {
-                let _ = writeln!(
-                    text,
-                    "{:id$}  {:provider$}  {:24}  {:17}  {}",
-                    key.id,
-                    key.provider,
+            let row = |key: &KeyMeta| {
+                vec![
+                    key.id.to_string(),
+                    key.provider.to_string(),
                     key.created_at.to_string(),
                     used(key).map_or_else(|| "-".to_owned(), Timestamp::minute),
-                    printable(key.label.as_str())
-                );
-            }
+                    key.label.as_str().to_owned(),
+                ]
+            };
+            let rows: Vec<Vec<String>> = listing.keys.iter().map(row).collect();
+            let titles = ["ID", "PROVIDER", "CREATED", "LAST USED", "LABEL"];
+            text = table::text(&titles, &rows, term::columns());
         }
     }
     host::print(&text)

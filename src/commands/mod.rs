@@ -18,6 +18,7 @@ mod run;
 mod seat;
 #[cfg(unix)]
 mod serve;
+mod table;
 mod update;
 
 use std::path::PathBuf;

@@ -1,6 +1,5 @@
 //! `lf gateway pair`, `pairings` and `unpair`: who may talk to the gateway.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use local_keys::error::{Error, Result};
@@ -12,7 +11,8 @@ use local_keys::time::Timestamp;
 use miniserde::{Serialize, json};
 use zeroize::Zeroizing;
 
-use super::{Desk, Format};
+use super::{Desk, Format, table};
+use crate::term;
 
 /// A new pairing, or a new token for an old one.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,23 +62,20 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<()> {
             Ok(())
         }
         Format::Text => {
-            let mut text = format!(
-                "{:24}  {:24}  {:24}  NAME\n",
-                "CREATED", "EXPIRES", "LAST USED"
-            );
-            for view in &views {
-                let (created, expires) = (
-                    view.created_at.as_deref().unwrap_or("unknown"),
-                    view.expires_at.as_deref().unwrap_or("never"),
-                );
-                let used = view.last_used_at.as_deref().unwrap_or("-");
-                let _ = writeln!(
-                    text,
-                    "{created:24}  {expires:24}  {used:24}  {}",
-                    printable(&view.name)
-                );
-            }
-            host::print(&text)
+            let row = |view: &View| {
+                let or = |at: &Option<String>, otherwise: &str| {
+                    at.clone().unwrap_or(otherwise.to_owned())
+                };
+                vec![
+                    or(&view.created_at, "unknown"),
+                    or(&view.expires_at, "never"),
+                    or(&view.last_used_at, "-"),
+                    view.name.clone(),
+                ]
+            };
+            let rows: Vec<Vec<String>> = views.iter().map(row).collect();
+            let titles = ["CREATED", "EXPIRES", "LAST USED", "NAME"];
+            host::print(&table::text(&titles, &rows, term::columns()))
         }
     }
 }
