@@ -3,9 +3,13 @@
 //! The depths return these values and never print. Sentences name the thing that is wrong and
 //! never carry a secret (tests/secrecy.rs).
 
+mod facts;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+
+pub use facts::{Facts, KINDS};
 
 /// What went wrong. [`Error::code`] is stable; sentences may be reworded between releases.
 #[derive(Debug)]
