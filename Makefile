@@ -6,8 +6,10 @@ CROSS := aarch64-apple-darwin x86_64-apple-darwin x86_64-pc-windows-gnu x86_64-p
 CROSS_CHECK := $(CARGO) check --locked $(CROSS:%=--target %)
 DEBIAN_RUSTC := /usr/bin/rustc
 LF := target/release/lf
+SHARE = $(DESTDIR)$(PREFIX)/share
 TOOLS := dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring secret-tool:libsecret-tools \
-	strace:strace taskset:util-linux prlimit:util-linux unshare:util-linux setpriv:util-linux
+	strace:strace taskset:util-linux prlimit:util-linux unshare:util-linux setpriv:util-linux \
+	zsh:zsh fish:fish mandoc:mandoc
 WEB_TOOLS := chromium:chromium Xvfb:xvfb node:nodejs npm:npm openssl:openssl
 
 .PHONY: build demo test tools check cross-check static bench interop torture page install
@@ -81,3 +83,7 @@ page: build
 
 install: build
 	install -D -m 755 $(LF) $(DESTDIR)$(PREFIX)/bin/lf
+	$(LF) man > target/lf.1 && install -D -m 644 target/lf.1 $(SHARE)/man/man1/lf.1
+	$(LF) completions bash > target/lf.bash && install -D -m 644 target/lf.bash $(SHARE)/bash-completion/completions/lf
+	$(LF) completions zsh > target/lf.zsh && install -D -m 644 target/lf.zsh $(SHARE)/zsh/site-functions/_lf
+	$(LF) completions fish > target/lf.fish && install -D -m 644 target/lf.fish $(SHARE)/fish/vendor_completions.d/lf.fish

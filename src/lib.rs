@@ -30,6 +30,7 @@ pub mod origin;
 pub mod provider;
 pub mod rng;
 pub mod sheet;
+pub mod shell;
 pub mod width;
 
 pub mod key;

@@ -83,7 +83,8 @@ const fn known(
 
 // Prefixes that several providers share, such as a bare "sk-", are left out: they tell nothing.
 #[rustfmt::skip]
-const KNOWN: &[Known] = &[
+/// All of them.
+pub const KNOWN: &[Known] = &[
     known(&["openai"], "OPENAI_API_KEY", &["OPENAI_KEY"], &["sk-proj-", "sk-svcacct-", "sk-admin-"]),
     known(&["anthropic", "claude"], "ANTHROPIC_API_KEY", &["CLAUDE_API_KEY"], &["sk-ant-"]),
     known(&["gemini", "google"], "GEMINI_API_KEY", &["GOOGLE_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY"], &["AIza"]),

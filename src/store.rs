@@ -423,4 +423,4 @@ fn missing(id: &KeyId) -> Error {
 }
 
 /// Fewer characters of an id are too easily those of another.
-const MIN_PREFIX: usize = 4;
+pub const MIN_PREFIX: usize = 4;

@@ -10,6 +10,7 @@ use local_keys::secret::{looks_like_secret, shown};
 use pico_args::Arguments;
 
 use super::help::Page;
+use super::meant;
 
 /// What was given, nothing of it unknown.
 pub(super) struct Args {
@@ -171,6 +172,15 @@ fn left_over(page: &Page, word: &OsStr) -> Error {
     let name = word.split('=').next().unwrap_or_default();
     let is_known = page.values().chain(page.flags()).any(|known| known == name);
     let has_value = page.values().any(|known| known == name);
+    if !is_known && let Some(flag) = meant::word(name, &mut page.values().chain(page.flags())) {
+        return Error::Usage {
+            sentence: format!("lf {} has no flag {}", page.name, shown(name)),
+            hint: Some(format!(
+                "did you mean {flag}? If not: lf {} --help",
+                page.name
+            )),
+        };
+    }
     Error::usage(match (is_known, has_value || word == name) {
         (true, true) => format!("{name} is given more than once"),
         (true, false) => format!("{name} takes no value"),

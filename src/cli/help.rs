@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use local_keys::width;
+
 use super::pages::PAGES;
 
 /// One page; `""` is the program's, a page without a synopsis of its own flags names a group.
@@ -62,6 +64,23 @@ impl Page {
             .filter(|flag| !flag.contains(' '))
     }
 
+    /// The commands and groups right below a group.
+    pub(super) fn members(&self) -> impl Iterator<Item = &'static Page> {
+        PAGES.iter().filter(|page| self.has(page))
+    }
+
+    /// Is that page below this one, by one word?
+    pub(super) fn has(&self, page: &Page) -> bool {
+        let rest = match self.name {
+            "" => Some(page.name),
+            name => page
+                .name
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix(' ')),
+        };
+        !self.is_command() && rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(' '))
+    }
+
     #[cfg(test)]
     pub(super) fn example_arguments(&self) -> &'static str {
         let (line, _) = self.examples[0];
@@ -74,43 +93,55 @@ impl Page {
 pub(super) fn text(page: &Page) -> String {
     let mut text = String::new();
     for (line, what) in page.examples {
-        let _ = writeln!(text, "  {line}\n      {what}");
+        let _ = writeln!(text, "  {line}");
+        fold(&mut text, "      ", 6, what);
     }
-    let _ = writeln!(
-        text,
-        "\n{} {}\n  {}",
-        page.full_name(),
-        page.synopsis,
-        page.summary
-    );
-    let width = page
-        .flags
-        .iter()
-        .map(|(flag, _)| flag.len())
-        .max()
-        .unwrap_or(0);
-    for (flag, what) in page.flags {
-        let _ = writeln!(text, "  {flag:width$}  {what}");
-    }
-    let members: Vec<&Page> = PAGES
-        .iter()
-        .filter(|member| is_member(page, member))
+    let _ = writeln!(text, "\n{} {}", page.full_name(), page.synopsis);
+    fold(&mut text, "  ", 2, page.summary);
+    list(&mut text, "  ", page.flags);
+    let members: Vec<(&str, &str)> = page
+        .members()
+        .map(|member| (member.name, member.summary))
         .collect();
     if !members.is_empty() {
         text.push('\n');
     }
-    let width = members
-        .iter()
-        .map(|member| member.name.len())
-        .max()
-        .unwrap_or(0);
-    for member in members {
-        let _ = writeln!(text, "  lf {:width$}  {}", member.name, member.summary);
-    }
+    list(&mut text, "  lf ", &members);
     if !page.notes.is_empty() {
-        let _ = writeln!(text, "\n{}", page.notes);
+        text.push('\n');
+    }
+    for line in page.notes.lines() {
+        fold(&mut text, "", 0, line);
     }
     text
+}
+
+/// Names and what they are, in two columns.
+fn list(text: &mut String, begin: &str, rows: &[(&str, &str)]) {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, what) in rows {
+        let name = format!("{begin}{name:width$}  ");
+        fold(text, &name, name.len(), what);
+    }
+}
+
+/// Words in lines that fit a terminal: behind `first`, and then behind as many spaces as `indent` says.
+pub(super) fn fold(text: &mut String, first: &str, indent: usize, words: &str) {
+    text.push_str(first);
+    let mut used = first.len();
+    for (at, word) in words.split(' ').enumerate() {
+        let columns = width::of(word);
+        if at > 0 && used + 1 + columns > WIDTH {
+            let _ = write!(text, "\n{:indent$}", "");
+            used = indent;
+        } else if at > 0 {
+            text.push(' ');
+            used += 1;
+        }
+        text.push_str(word);
+        used += columns;
+    }
+    text.push('\n');
 }
 
 /// Name and version.
@@ -118,14 +149,5 @@ pub(super) fn version() -> String {
     concat!("lf ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
 }
 
-/// Is the second page below the first, by one word?
-fn is_member(group: &Page, page: &Page) -> bool {
-    let rest = match group.name {
-        "" => Some(page.name),
-        name => page
-            .name
-            .strip_prefix(name)
-            .and_then(|rest| rest.strip_prefix(' ')),
-    };
-    !group.is_command() && rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(' '))
-}
+/// Columns that no line of help is longer than, but for examples.
+const WIDTH: usize = 100;

@@ -1,9 +1,13 @@
 //! Argv in, a command out. Every bad combination is refused here, before any file is opened.
 
 mod args;
+mod complete;
 mod help;
+mod man;
+mod meant;
 mod pages;
 mod run;
+mod topic;
 
 use std::ffi::OsString;
 
@@ -24,6 +28,10 @@ use crate::commands::{
 
 /// What to run, or how the command line is wrong; the hint then names the help that fits.
 pub(crate) fn parse(mut argv: Vec<OsString>) -> Result<Command> {
+    // For the scripts of `lf completions` alone: on no page, and no reason to complain about anything.
+    if argv.first().is_some_and(|word| word == "complete") {
+        return Ok(Command::Complete(complete::question(&argv[1..])));
+    }
     let (page, words) = page_of(&argv);
     let rest = argv.split_off(words);
     let parsed = if page.is_command() {
@@ -69,12 +77,7 @@ fn group(page: &Page, rest: &[OsString]) -> Result<Command> {
     match word.as_deref() {
         Some("-h" | "--help") => Ok(Command::Print(help::text(page))),
         Some("-V" | "--version") if is_program => Ok(Command::Print(help::version())),
-        Some("help") if is_program => topic(&rest[1..]),
-        Some(word) => Err(Error::usage(format!(
-            "{} has no command \"{}\"",
-            page.full_name(),
-            shown(word)
-        ))),
+        Some(word) => Err(unknown(page, word, &rest[1..])),
         None => Err(Error::usage(format!(
             "{} needs a command",
             page.full_name()
@@ -82,11 +85,20 @@ fn group(page: &Page, rest: &[OsString]) -> Result<Command> {
     }
 }
 
-fn topic(words: &[OsString]) -> Result<Command> {
-    match page_of(words) {
-        (page, count) if count == words.len() => Ok(Command::Print(help::text(page))),
-        _ => Err(Error::usage("there is no help on that")),
-    }
+/// No such command; perhaps another was meant, with the words behind it.
+fn unknown(group: &Page, word: &str, rest: &[OsString]) -> Error {
+    let sentence = format!("{} has no command \"{}\"", group.full_name(), shown(word));
+    let hint = meant::command(group, word).map(|page| {
+        let mut words: Vec<OsString> = page.name.split(' ').map(Into::into).collect();
+        words.extend(rest.iter().cloned());
+        let (page, _) = page_of(&words);
+        format!(
+            "did you mean lf {}? If not: {} --help",
+            page.name,
+            group.full_name()
+        )
+    });
+    Error::Usage { sentence, hint }
 }
 
 /// In what form the error of this command line is to be written, whatever is wrong with it.
@@ -108,6 +120,9 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
         Format::Text
     };
     match page.name {
+        "help" => topic::text(&args.operands("TOPIC").unwrap_or_default()).map(Command::Print),
+        "man" => args.no_operands().map(|()| Command::Print(man::text())),
+        "completions" => complete::script(&args.one_operand("shell")?).map(Command::Print),
         "keys init" => {
             args.no_operands()?;
             let options = InitOptions {
@@ -381,6 +396,15 @@ mod tests {
             if page.is_command() {
                 let line = format!("{} {}", page.name, page.example_arguments());
                 assert!(parsed(&line).is_ok(), "{line}: {:?}", parsed(&line));
+            }
+        }
+    }
+
+    #[test]
+    fn no_help_is_wider_than_100_columns() {
+        for page in PAGES {
+            for line in help::text(page).lines() {
+                assert!(line.chars().count() <= 100, "{}: {line}", page.name);
             }
         }
     }

@@ -4,6 +4,7 @@ mod add;
 mod adopt;
 mod audit;
 mod backup;
+mod complete;
 mod doctor;
 mod export;
 mod import;
@@ -47,6 +48,7 @@ use crate::term;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Print(String),
+    Complete(Option<Question>),
     Init(init::Options),
     Add {
         provider: Provider,
@@ -109,6 +111,7 @@ pub(crate) enum Command {
 pub(crate) use audit::Which as WhichEvents;
 pub(crate) use backup::Existing;
 pub(crate) use import::Source as ImportSource;
+pub(crate) use complete::{Question, Shell, Wanted};
 pub(crate) use init::Options as InitOptions;
 pub(crate) use pair::Options as PairOptions;
 pub(crate) use rekey::What as Rekeying;
@@ -136,6 +139,12 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
     let desk = |format| Desk::new(environment, format);
     match command {
         Command::Print(text) => host::print(&text),
+        Command::Complete(question) => {
+            if let Some(question) = question {
+                complete::run(environment, &question);
+            }
+            Ok(())
+        }
         Command::Init(options) => init::run(&desk(Format::Text)?, &options),
         Command::Add {
             provider,

@@ -6,42 +6,40 @@ use local_keys::width;
 /// The table as text. No cell can drive a terminal, whatever it holds. Where the terminal is known to
 /// have too few columns, the last cell of a row is cut to fit; through a pipe nothing is.
 pub(super) fn text(titles: &[&str], rows: &[Vec<String>], columns: Option<usize>) -> String {
-    let titles = titles.iter().map(|title| (*title).to_owned()).collect();
-    let mut lines: Vec<Vec<String>> = vec![titles];
-    lines.extend(
-        rows.iter()
-            .map(|row| row.iter().map(|cell| printable(cell)).collect()),
-    );
-    let widths: Vec<usize> = (0..lines[0].len())
-        .map(|at| {
-            lines
-                .iter()
-                .map(|line| width::of(&line[at]))
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
-    let mut text = String::new();
-    for line in &lines {
-        let mut used = 0;
-        for (at, cell) in line.iter().enumerate() {
-            if at + 1 < line.len() {
-                text.push_str(cell);
-                let gap = widths[at] - width::of(cell) + GAP;
-                text.extend(std::iter::repeat_n(' ', gap));
-                used += widths[at] + GAP;
-            } else {
-                let room = columns.map(|columns| columns.saturating_sub(used));
-                // With hardly any room left the line breaks anyway, and then better with all of it.
-                match room.filter(|room| *room >= LEAST) {
-                    Some(room) => text.push_str(&width::cut(cell, room)),
-                    None => text.push_str(cell),
-                }
-            }
+    let titles: Vec<String> = titles.iter().map(|title| (*title).to_owned()).collect();
+    let mut widths = vec![0; titles.len()];
+    for row in rows.iter().chain([&titles]) {
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = width::of(&printable(cell)).max(*widest);
         }
-        text.push('\n');
+    }
+    let mut text = String::new();
+    line(&mut text, &titles, &widths, columns);
+    for row in rows {
+        line(&mut text, row, &widths, columns);
     }
     text
+}
+
+fn line(text: &mut String, cells: &[String], widths: &[usize], columns: Option<usize>) {
+    let mut left = columns;
+    for (at, cell) in cells.iter().enumerate() {
+        let cell = printable(cell);
+        if at + 1 == cells.len() {
+            // With hardly any room left the line breaks anyway, and then better with all of it.
+            match left.filter(|left| *left >= LEAST) {
+                Some(left) => text.push_str(&width::cut(&cell, left)),
+                None => text.push_str(&cell),
+            }
+        } else {
+            text.push_str(&cell);
+            for _ in width::of(&cell)..widths[at] + GAP {
+                text.push(' ');
+            }
+            left = left.map(|left| left.saturating_sub(widths[at] + GAP));
+        }
+    }
+    text.push('\n');
 }
 
 const GAP: usize = 2;

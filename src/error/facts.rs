@@ -160,7 +160,11 @@ mod tests {
             let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
             assert!(facts.code.chars().all(is_word), "{}", facts.code);
             let before = &KINDS[..at];
-            assert!(before.iter().all(|other| other.code != facts.code), "{}", facts.code);
+            assert!(
+                before.iter().all(|other| other.code != facts.code),
+                "{}",
+                facts.code
+            );
             assert!(facts.way_out.len() <= 60, "{}", facts.code);
             assert!(facts.more.ends_with('.'), "{}", facts.code);
         }

@@ -157,6 +157,18 @@ impl Pairings {
         Ok(pairings)
     }
 
+    /// The names in the book; asks no keychain.
+    ///
+    /// # Errors
+    /// As [`Pairings::list`].
+    pub fn names(&self) -> Result<Vec<Label>> {
+        let book = Dir::open(&self.dir)?
+            .map(|dir| self.read(&dir))
+            .transpose()?;
+        let pairings = book.flatten().into_iter().flatten();
+        Ok(pairings.map(|pairing| pairing.name).collect())
+    }
+
     /// Revokes the pairing of this name, or all; a running gateway hears of it before its next
     /// answer. Tells which there were, and what kept a dead token in the keychain, if something did.
     ///

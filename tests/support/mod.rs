@@ -74,13 +74,19 @@ impl Home {
     }
 
     pub fn words(&self, words: &[&str]) -> Run {
-        let mut run = Run {
-            program: vec![env!("CARGO_BIN_EXE_lf").into()],
+        let mut run = self.program(&[env!("CARGO_BIN_EXE_lf")]);
+        run.arguments = words.iter().map(Into::into).collect();
+        run
+    }
+
+    /// Another program in the same home.
+    pub fn program(&self, words: &[&str]) -> Run {
+        let run = Run {
+            program: words.iter().map(Into::into).collect(),
             arguments: Vec::new(),
             environment: Vec::new(),
             input: Vec::new(),
         };
-        run.arguments = words.iter().map(Into::into).collect();
         run.env("HOME", &self.path)
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
     }

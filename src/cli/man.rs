@@ -1,0 +1,141 @@
+//! The man page: all help pages and all errors as one, in the macros of man(7).
+
+use std::fmt::Write;
+
+use local_keys::error::KINDS;
+
+use super::help::Page;
+use super::pages::PAGES;
+
+/// `lf.1`. It has no date, so that a version has one man page.
+pub(super) fn text() -> String {
+    let program = &PAGES[0];
+    let mut text = format!(
+        ".TH LF 1 \"\" \"lf {}\" \"User Commands\"\n.SH NAME\nlf \\- {}\n.SH SYNOPSIS\n.B lf\n{}\n.SH DESCRIPTION\n",
+        escaped(env!("CARGO_PKG_VERSION")),
+        escaped(program.summary.trim_end_matches('.')),
+        escaped(program.synopsis),
+    );
+    lines(&mut text, program.notes);
+    list(&mut text, program.flags);
+    text.push_str(".SH EXAMPLES\n");
+    list(&mut text, program.examples);
+    text.push_str(".SH COMMANDS\n");
+    for page in &PAGES[1..] {
+        section(&mut text, page);
+    }
+    text.push_str(".SH ERRORS\nThe code stands behind lf: in a line of standard error.\n");
+    for facts in KINDS {
+        let what = format!("{}. {}", facts.way_out, facts.more);
+        list(&mut text, &[(facts.code, what.as_str())]);
+        let _ = writeln!(
+            text,
+            "Exit code {}, HTTP status {}.",
+            facts.exit, facts.http
+        );
+    }
+    text
+}
+
+fn section(text: &mut String, page: &Page) {
+    let name = escaped(&page.full_name());
+    let _ = writeln!(text, ".SS {name}\n\\fB{name}\\fR");
+    if !page.synopsis.is_empty() {
+        let _ = writeln!(text, "{}", escaped(page.synopsis));
+    }
+    text.push_str(".PP\n");
+    lines(text, page.summary);
+    list(text, page.flags);
+    if !page.notes.is_empty() {
+        text.push_str(".PP\n");
+        lines(text, page.notes);
+    }
+    // A group's examples are those of its commands.
+    if page.is_command() {
+        text.push_str(".PP\nExamples:\n");
+        list(text, page.examples);
+    }
+}
+
+/// Names or lines to type, and what they are.
+fn list(text: &mut String, rows: &[(&str, &str)]) {
+    for (name, what) in rows {
+        let _ = writeln!(text, ".TP\n\\fB{}\\fR", escaped(name));
+        lines(text, what);
+    }
+}
+
+/// Sentences. A line of them that begins with a capital letter stays one.
+fn lines(text: &mut String, sentences: &str) {
+    for (at, line) in sentences.lines().enumerate() {
+        if at > 0 && line.starts_with(|c: char| c.is_uppercase()) {
+            text.push_str(".br\n");
+        }
+        let _ = writeln!(text, "{}", escaped(line));
+    }
+}
+
+/// Text that roff takes for text, and that copies from the page as it was: plain quotes and dashes.
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    if text.starts_with(['.', '\'']) {
+        safe.push_str("\\&");
+    }
+    for c in text.chars() {
+        match c {
+            '\\' => safe.push_str("\\e"),
+            '-' => safe.push_str("\\-"),
+            '\'' => safe.push_str("\\(aq"),
+            '`' => safe.push_str("\\(ga"),
+            '^' => safe.push_str("\\(ha"),
+            '~' => safe.push_str("\\(ti"),
+            '"' => safe.push_str("\\(dq"),
+            _ if c.is_ascii() => safe.push(c),
+            _ => drop(write!(safe, "\\[u{:04X}]", u32::from(c))),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_text_is_a_macro_or_an_escape() {
+        for (text, safe) in [
+            ("--json", "\\-\\-json"),
+            (".TH", "\\&.TH"),
+            ("'x' `y`", "\\&\\(aqx\\(aq \\(gay\\(ga"),
+            ("a\\fB", "a\\efB"),
+            ("~/x \"$Y\"…", "\\(ti/x \\(dq$Y\\(dq\\[u2026]"),
+        ] {
+            assert_eq!(escaped(text), safe);
+        }
+    }
+
+    #[test]
+    fn the_man_page_has_every_page_flag_and_error() {
+        let man = text();
+        for page in PAGES {
+            assert!(
+                man.contains(&escaped(page.summary.trim_end_matches('.'))),
+                "{}",
+                page.name
+            );
+            for (flag, _) in page.flags {
+                assert!(
+                    man.contains(&format!("\\fB{}\\fR", escaped(flag))),
+                    "{flag}"
+                );
+            }
+        }
+        for facts in KINDS {
+            assert!(
+                man.contains(&format!("\\fB{}\\fR", facts.code)),
+                "{}",
+                facts.code
+            );
+        }
+    }
+}

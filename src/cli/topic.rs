@@ -1,0 +1,78 @@
+//! `lf help TOPIC`: a page, the table of all errors, or what to do about one.
+
+use std::fmt::Write;
+
+use local_keys::error::{Error, Facts, KINDS, Result};
+use local_keys::secret::shown;
+
+use super::help;
+use super::meant;
+use super::page_of;
+use super::pages::PAGES;
+
+/// The topic that has every error; no command has its name.
+pub(super) const ERRORS: &str = "errors";
+
+/// What there is to say about these words.
+pub(super) fn text(words: &[String]) -> Result<String> {
+    match page_of(&words.iter().map(Into::into).collect::<Vec<_>>()) {
+        (page, count) if count == words.len() => return Ok(help::text(page)),
+        _ => {}
+    }
+    let name = words.join(" ");
+    if name == ERRORS {
+        return Ok(table());
+    }
+    match KINDS.iter().find(|facts| facts.code == name) {
+        Some(facts) => Ok(one(facts)),
+        None => Err(no_help(&name)),
+    }
+}
+
+fn no_help(name: &str) -> Error {
+    let codes = KINDS.iter().map(|facts| facts.code);
+    let pages = PAGES.iter().map(|page| page.name);
+    let meant = meant::word(name, &mut codes.chain(pages).chain([ERRORS]));
+    let by_last_word = || meant::command(&PAGES[0], name).map(|page| page.name);
+    Error::Usage {
+        sentence: format!("there is no help on \"{}\"", shown(name)),
+        hint: meant
+            .or_else(by_last_word)
+            .map(|topic| format!("did you mean lf help {topic}? If not: lf --help")),
+    }
+}
+
+/// Every error in one line.
+fn table() -> String {
+    let width = KINDS
+        .iter()
+        .map(|facts| facts.code.len())
+        .max()
+        .unwrap_or(0);
+    let mut text = format!("{:width$}  EXIT  HTTP  WHAT TO DO\n", "CODE");
+    for facts in KINDS {
+        let Facts {
+            code,
+            exit,
+            http,
+            way_out,
+            ..
+        } = facts;
+        let _ = writeln!(text, "{code:width$}  {exit:4}  {http:4}  {way_out}");
+    }
+    text.push_str(
+        "\nlf help CODE says more. A failed command's line begins with lf: and its code.\n",
+    );
+    text
+}
+
+fn one(facts: &Facts) -> String {
+    let mut text = format!("{}: {}\n", facts.code, facts.way_out);
+    help::fold(&mut text, "  ", 2, facts.more);
+    let _ = writeln!(
+        text,
+        "  Exit code {}; over HTTP, status {}.",
+        facts.exit, facts.http
+    );
+    text
+}
