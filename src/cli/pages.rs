@@ -24,7 +24,7 @@ pub(super) const PAGES: &[Page] = &[
             ("--help", "this, or the help of a command"),
             ("--version", "name and version"),
         ],
-        notes: "Exit codes: 0 done, 1 failed, 2 usage, refused or aborted, 3 a check or precondition failed.\nResults go to standard output, everything else to standard error.",
+        notes: "Exit codes: 0 done, 1 failed, 2 usage, refused or aborted, 3 a check or precondition failed,\n5 a trust state forbids it. lf help errors lists every error.\nResults go to standard output, everything else to standard error.",
     },
     Page {
         name: "keys",
