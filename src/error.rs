@@ -154,44 +154,7 @@ impl Error {
     /// The code that scripts, audit lines and web clients see.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        match self {
-            Error::Usage { .. } => "usage",
-            Error::SecretInArgv(_) => "secret_in_argv",
-            Error::InvalidKeyId => "invalid_key_id",
-            Error::InvalidProvider(_) => "invalid_provider",
-            Error::InvalidLabel(_) => "invalid_label",
-            Error::InvalidKey => "invalid_key",
-            Error::EmptyKey => "empty_key",
-            Error::KeyTooLarge => "key_too_large",
-            Error::KeyNotFound(_) => "key_not_found",
-            Error::AmbiguousKey { .. } => "ambiguous_key",
-            Error::DuplicateKey(_) => "duplicate_key",
-            Error::CorruptEnvelope { .. } => "corrupt_envelope",
-            Error::DecryptionFailed(_) => "decryption_failed",
-            Error::PassphraseMissing => "passphrase_missing",
-            Error::PassphraseConflict => "passphrase_conflict",
-            Error::InvalidSheet(_) => "invalid_sheet",
-            Error::CorruptBackup { .. } => "corrupt_backup",
-            Error::RekeyPending => "rekey_pending",
-            Error::PassphraseInvalid(_) => "passphrase_invalid",
-            Error::KeychainUnavailable(_) => "keychain_unavailable",
-            Error::AlreadyConfigured(_) => "already_configured",
-            Error::Refused { .. } => "refused",
-            Error::Aborted => "aborted",
-            Error::Incomplete { .. } => "incomplete",
-            Error::ChecksFailed { .. } => "checks_failed",
-            Error::StoreBusy(_) => "store_busy",
-            Error::Permission { .. } => "permission_error",
-            Error::SymlinkRefused(_) => "symlink_refused",
-            Error::Listen { .. } => "cannot_listen",
-            Error::UnsafeBind(_) => "unsafe_bind",
-            Error::PreconditionFailed(_) => "precondition_failed",
-            Error::PairingNotFound(_) => "pairing_not_found",
-            Error::OutOfMemory => "out_of_memory",
-            Error::CommandNotFound(_) => "command_not_found",
-            Error::CommandNotExecutable { .. } => "command_not_executable",
-            Error::Io { .. } | Error::Output(_) => "io_error",
-        }
+        self.facts().code
     }
 
     /// The exit status of a run that ends with this error: 1 failed, 2 usage, refused or aborted,
@@ -199,86 +162,13 @@ impl Error {
     /// program that was to be run cannot be.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        match self {
-            Error::Usage { .. }
-            | Error::SecretInArgv(_)
-            | Error::InvalidKeyId
-            | Error::InvalidProvider(_)
-            | Error::InvalidLabel(_)
-            | Error::InvalidKey
-            | Error::EmptyKey
-            | Error::KeyTooLarge
-            | Error::AmbiguousKey { .. }
-            | Error::InvalidSheet(_)
-            | Error::PassphraseConflict
-            | Error::RekeyPending
-            | Error::PassphraseInvalid(_)
-            | Error::AlreadyConfigured(_)
-            | Error::Refused { .. }
-            | Error::Aborted => 2,
-            Error::ChecksFailed { .. } | Error::PreconditionFailed(_) => 3,
-            Error::UnsafeBind(_) => 5,
-            Error::CommandNotExecutable { .. } => 126,
-            Error::CommandNotFound(_) => 127,
-            Error::KeyNotFound(_)
-            | Error::DuplicateKey(_)
-            | Error::CorruptEnvelope { .. }
-            | Error::CorruptBackup { .. }
-            | Error::DecryptionFailed(_)
-            | Error::PassphraseMissing
-            | Error::KeychainUnavailable(_)
-            | Error::Incomplete { .. }
-            | Error::StoreBusy(_)
-            | Error::Permission { .. }
-            | Error::SymlinkRefused(_)
-            | Error::Listen { .. }
-            | Error::PairingNotFound(_)
-            | Error::OutOfMemory
-            | Error::Io { .. }
-            | Error::Output(_) => 1,
-        }
+        self.facts().exit
     }
 
     /// The HTTP status of an answer that this error makes (RFC 9110, section 15).
     #[must_use]
     pub fn http_status(&self) -> u16 {
-        match self {
-            Error::Usage { .. }
-            | Error::SecretInArgv(_)
-            | Error::InvalidKeyId
-            | Error::InvalidProvider(_)
-            | Error::InvalidLabel(_)
-            | Error::InvalidKey
-            | Error::InvalidSheet(_)
-            | Error::EmptyKey
-            | Error::KeyTooLarge => 400,
-            Error::KeyNotFound(_) | Error::PairingNotFound(_) => 404,
-            Error::AmbiguousKey { .. } | Error::DuplicateKey(_) => 409,
-            Error::CorruptEnvelope { .. }
-            | Error::CorruptBackup { .. }
-            | Error::DecryptionFailed(_) => 422,
-            Error::PassphraseMissing
-            | Error::PassphraseConflict
-            | Error::RekeyPending
-            | Error::PassphraseInvalid(_)
-            | Error::KeychainUnavailable(_)
-            | Error::OutOfMemory
-            | Error::StoreBusy(_) => 503,
-            Error::AlreadyConfigured(_)
-            | Error::Refused { .. }
-            | Error::Aborted
-            | Error::Incomplete { .. }
-            | Error::ChecksFailed { .. }
-            | Error::PreconditionFailed(_)
-            | Error::UnsafeBind(_)
-            | Error::Listen { .. }
-            | Error::Permission { .. }
-            | Error::SymlinkRefused(_)
-            | Error::CommandNotFound(_)
-            | Error::CommandNotExecutable { .. }
-            | Error::Io { .. }
-            | Error::Output(_) => 500,
-        }
+        self.facts().http
     }
 
     /// What to type next, where that is known.

@@ -171,14 +171,18 @@ mod tests {
     }
 
     #[test]
-    fn an_error_has_the_facts_of_its_code() {
-        for error in [Error::Aborted, Error::OutOfMemory, Error::usage("x")] {
-            let facts = error.facts();
+    fn the_list_has_what_an_error_has() {
+        for (error, code, exit, http) in [
+            (Error::Aborted, "aborted", 2, 500),
+            (Error::KeyNotFound(String::new()), "key_not_found", 1, 404),
+            (Error::UnsafeBind(String::new()), "unsafe_bind", 5, 500),
+        ] {
             assert_eq!(
-                (facts.code, facts.exit, facts.http),
-                (error.code(), error.exit_code(), error.http_status())
+                (error.code(), error.exit_code(), error.http_status()),
+                (code, exit, http)
             );
-            assert!(KINDS.iter().any(|row| row.code == facts.code));
+            let listed = KINDS.iter().find(|facts| facts.code == code).unwrap();
+            assert_eq!((listed.exit, listed.http), (exit, http), "{code}");
         }
     }
 }
