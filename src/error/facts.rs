@@ -25,6 +25,7 @@ macro_rules! table {
         impl Error {
             /// What is the same for all errors of this kind.
             #[must_use]
+            #[inline(never)] // or each caller has a table of its own
             pub fn facts(&self) -> &'static Facts {
                 match self {
                     $($error => &Facts { code: $code, exit: $exit, http: $http, way_out: $way_out, more: $more },)*
@@ -33,8 +34,8 @@ macro_rules! table {
         }
 
         /// Every kind of error.
-        pub const KINDS: &[Facts] = &[
-            $(Facts { code: $code, exit: $exit, http: $http, way_out: $way_out, more: $more },)*
+        pub static KINDS: &[&Facts] = &[
+            $(&Facts { code: $code, exit: $exit, http: $http, way_out: $way_out, more: $more },)*
         ];
     };
 }
