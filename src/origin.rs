@@ -81,7 +81,8 @@ fn is_built_in(origin: &str) -> bool {
 }
 
 /// Tailscale's addresses, 100.64.0.0/10 (RFC 6598).
-fn is_cgnat(address: Ipv4Addr) -> bool {
+#[must_use]
+pub fn is_cgnat(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
     first == 100 && second & 0xC0 == 64
 }

@@ -87,7 +87,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("File::create", &[]),
     ("OpenOptions", &["fs/portable.rs"]),
     ("fs::write(", &[]),
-    ("rustix::net", &["keychain/dbus.rs"]),
+    ("rustix::net", &["keychain/dbus.rs", "gateway/rtnetlink.rs"]),
     ("rustix::process", &["fs/unix.rs", "host.rs"]),
     ("termios", &["term.rs"]),
     ("unsafe ", &["memory.rs"]),

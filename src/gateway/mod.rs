@@ -4,8 +4,11 @@ pub mod api;
 pub mod connections;
 pub mod guard;
 pub mod http;
+pub mod interface;
 pub mod page;
 pub mod precondition;
+#[cfg(target_os = "linux")]
+mod rtnetlink;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
