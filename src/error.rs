@@ -128,6 +128,24 @@ pub enum Error {
     },
     /// A trust state forbids it: the gateway must not listen there.
     UnsafeBind(String),
+    /// A trust state forbids it: nobody has consented to what was asked for, or not to this; why.
+    ConsentMissing(String),
+    /// There is no live interface that a consent to Tailscale could cover.
+    NoTailnet,
+    /// The file that should record a consent does not.
+    CorruptConsent {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// No gateway answers there.
+    GatewayUnreachable {
+        /// Where, and who or what answers instead.
+        sentence: String,
+        /// What to type.
+        hint: &'static str,
+    },
     /// Preconditions of the gateway failed; each was named.
     PreconditionFailed(usize),
     /// No pairing has this name.
@@ -158,7 +176,7 @@ impl Error {
     }
 
     /// The exit status of a run that ends with this error: 1 failed, 2 usage, refused or aborted,
-    /// 3 a check or precondition failed, 5 a trust state forbids it; 126 and 127 as in shells, where a
+    /// 3 a check or precondition failed, 4 gateway not reachable, 5 a trust state forbids it; 126 and 127 as in shells, where a
     /// program that was to be run cannot be.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -194,9 +212,16 @@ impl Error {
             Error::KeychainUnavailable(_) => {
                 "unlock or start the keychain, or set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file that others cannot read"
             }
-            Error::Listen { .. } => {
-                "lf gateway serve --port N, with another port (0 picks a free one)"
+            Error::Listen { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
+                "give --bind an address of this machine"
             }
+            Error::Listen { .. } => {
+                "lf gateway status, if that may be a gateway; or lf gateway serve --port N, with another port (0 picks a free one)"
+            }
+            Error::ConsentMissing(_) => "lf gateway consent grant tailscale",
+            Error::NoTailnet => "tailscale up",
+            Error::CorruptConsent { .. } => "lf gateway consent revoke",
+            Error::GatewayUnreachable { hint, .. } => hint,
             Error::UnsafeBind(_) => "lf gateway serve --keys-only --bind ADDR",
             Error::PairingNotFound(_) => "lf gateway pairings",
             Error::Usage { hint, .. } => return hint.clone(),
@@ -308,8 +333,15 @@ impl fmt::Display for Error {
             Error::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Error::UnsafeBind(address) => write!(
                 f,
-                "the gateway in full mode listens on loopback addresses only, and {address} is none"
+                "the gateway in full mode listens on loopback addresses, and with --tailscale on those that a consent covers; {address} is neither"
             ),
+            Error::ConsentMissing(sentence) | Error::GatewayUnreachable { sentence, .. } => f.write_str(sentence),
+            Error::NoTailnet => f.write_str(
+                "no interface that is up has an address of Tailscale's range, 100.64.0.0/10, so there is nothing to consent to",
+            ),
+            Error::CorruptConsent { file, reason } => {
+                write!(f, "{} records no consent: {reason}", file.display())
+            }
             Error::CommandNotExecutable { command, source } => write!(f, "cannot run \"{command}\": {source}"),
             Error::PreconditionFailed(1) => f.write_str("a precondition failed, as named above"),
             Error::PreconditionFailed(count) => write!(f, "{count} preconditions failed, as named above"),

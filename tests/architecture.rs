@@ -16,7 +16,8 @@ use std::process::Command;
 const ROOMS: &[&[&str]] = &[
     &["error", "memory", "secret", "time"],
     &[
-        "archive", "bucket", "crew", "dotenv", "origin", "provider", "rng", "sheet", "shell", "width",
+        "archive", "bucket", "crew", "dotenv", "origin", "provider", "rng", "sheet", "shell",
+        "width",
     ],
     &["key"],
     &["fs"],

@@ -257,7 +257,11 @@ mod tests {
             }
         }
         assert!(offered("help ").contains(&"key_not_found"));
-        assert_eq!(offered("keys list --json "), ["--help"], "given once");
+        assert_eq!(
+            offered("keys doctor --json --fix "),
+            ["--help"],
+            "given once"
+        );
         assert_eq!(offered("completions "), ["bash", "zsh", "fish"]);
         for line in [
             "bogus ",

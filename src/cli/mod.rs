@@ -2,6 +2,7 @@
 
 mod args;
 mod complete;
+mod gateway_pages;
 mod help;
 mod man;
 mod meant;
@@ -22,8 +23,8 @@ use self::args::{Args, ON_STDIN};
 use self::help::Page;
 use self::pages::PAGES;
 use crate::commands::{
-    Change, Command, Existing, Format, ImportSource, InitOptions, PairOptions, Rekeying, Rotation,
-    ServeOptions, WhichEvents,
+    Change, Command, Consenting, Existing, Format, ImportSource, InitOptions, PairOptions,
+    Rekeying, Rotation, ServeOptions, WhichEvents,
 };
 
 /// What to run, or how the command line is wrong; the hint then names the help that fits.
@@ -289,17 +290,39 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
         }),
         "gateway serve" => {
             args.no_operands()?;
-            if args.flag("--keys-only") && args.flag("--tailscale") {
-                return Err(Error::usage(
-                    "--tailscale is about full mode; with --keys-only, --bind takes any address",
-                ));
+            Ok(Command::Serve(serve_options(&mut args)?))
+        }
+        "gateway status" => {
+            args.no_operands()?;
+            let options = serve_options(&mut args)?;
+            Ok(Command::Status { options, format })
+        }
+        "gateway doctor" => {
+            args.no_operands()?;
+            let options = serve_options(&mut args)?;
+            Ok(Command::GatewayDoctor { options, format })
+        }
+        "gateway consent show" => args.no_operands().map(|()| Command::Consent {
+            what: Consenting::Show,
+            format,
+        }),
+        "gateway consent grant" => {
+            tailscale(&args.one_operand("network (it is tailscale)")?)?;
+            let yes = args.flag("--yes");
+            let what = Consenting::Grant {
+                notes: notes(&mut args)?,
+                yes,
+            };
+            Ok(Command::Consent { what, format })
+        }
+        "gateway consent revoke" => {
+            if args.has_operands() {
+                tailscale(&args.one_operand("network")?)?;
             }
-            Ok(Command::Serve(ServeOptions {
-                keys_only: args.flag("--keys-only"),
-                tailscale: args.flag("--tailscale"),
-                bind: args.value("--bind"),
-                port: args.value("--port"),
-            }))
+            Ok(Command::Consent {
+                what: Consenting::Revoke,
+                format,
+            })
         }
         "gateway pair" => {
             args.no_operands()?;
@@ -363,6 +386,50 @@ fn since(text: &str) -> Result<Timestamp> {
 fn count(text: &str) -> Result<usize> {
     let not_one = |_| Error::usage(format!("\"{}\" is not a number", shown(text)));
     text.parse().map_err(not_one)
+}
+
+fn serve_options(args: &mut Args) -> Result<ServeOptions> {
+    let (keys_only, tailscale) = (args.flag("--keys-only"), args.flag("--tailscale"));
+    if keys_only && tailscale {
+        return Err(Error::usage(
+            "--tailscale is about full mode; with --keys-only, --bind takes any address",
+        ));
+    }
+    Ok(ServeOptions {
+        keys_only,
+        tailscale,
+        bind: args.value("--bind"),
+        port: args.value("--port"),
+    })
+}
+
+/// All that can be consented to.
+fn tailscale(network: &str) -> Result<()> {
+    match network {
+        "tailscale" => Ok(()),
+        _ => Err(Error::usage(format!(
+            "consent is to tailscale, and \"{}\" is something else",
+            shown(network)
+        ))),
+    }
+}
+
+/// A line to remember by, not in the way of the file or the screen that it goes to.
+fn notes(args: &mut Args) -> Result<Option<String>> {
+    let Some(notes) = args.value("--notes") else {
+        return Ok(None);
+    };
+    if looks_like_secret(&notes) {
+        return Err(Error::SecretInArgv(
+            "the note looks like a secret; a note is stored and shown in the clear".to_owned(),
+        ));
+    }
+    if notes.chars().count() > 200 || notes.chars().any(char::is_control) {
+        return Err(Error::usage(
+            "--notes takes at most 200 characters, and no control characters",
+        ));
+    }
+    Ok(Some(notes))
 }
 
 fn label(args: &mut Args) -> Result<Option<Label>> {
@@ -516,6 +583,18 @@ mod tests {
             "gateway unpair a --all",
             "gateway pair x",
             "gateway pair --expires never",
+            "gateway status x",
+            "gateway status --keys-only",
+            "gateway doctor x",
+            "gateway doctor --keys-only --tailscale",
+            "gateway consent",
+            "gateway consent give",
+            "gateway consent show x",
+            "gateway consent grant",
+            "gateway consent grant wireguard",
+            "gateway consent grant tailscale tailscale",
+            "gateway consent grant tailscale --notes",
+            "gateway consent revoke wireguard",
             "help nothing",
         ] {
             let error = parsed(line).expect_err(line);

@@ -1,5 +1,6 @@
 //! The help pages, one table: it also says which flags a command has.
 
+use super::gateway_pages::{CONSENT, CONSENT_GRANT, CONSENT_REVOKE, CONSENT_SHOW, DOCTOR, STATUS};
 use super::help::Page;
 
 const ID: &str = "ID is a key's id, or 4 or more of its first characters, or a label or provider that only one key\nhas. An ID that begins with a dash goes after --.";
@@ -24,7 +25,7 @@ pub(super) const PAGES: &[Page] = &[
             ("--help", "this, or the help of a command"),
             ("--version", "name and version"),
         ],
-        notes: "Exit codes: 0 done, 1 failed, 2 usage, refused or aborted, 3 a check or precondition failed,\n5 a trust state forbids it. lf help errors lists every error.\nResults go to standard output, everything else to standard error.",
+        notes: "Exit codes: 0 done, 1 failed, 2 usage, refused or aborted, 3 a check or precondition failed,\n4 gateway not reachable, 5 a trust state forbids it. lf help errors lists every error.\nResults go to standard output, everything else to standard error.",
     },
     Page {
         name: "keys",
@@ -456,10 +457,10 @@ pub(super) const PAGES: &[Page] = &[
             ("--port N", "the port; 38080 otherwise, 0 for a free one"),
             (
                 "--tailscale",
-                "full mode over Tailscale, if that was consented to",
+                "full mode over Tailscale: --bind takes an address that a consent covers",
             ),
         ],
-        notes: "Also from LF_GATEWAY_BIND, LF_GATEWAY_PORT, LF_GATEWAY_KEYS_ONLY=1, LF_GATEWAY_TAILSCALE=1.\nLF_GATEWAY_EXTRA_ORIGINS: more origins, regular expressions separated by commas.\nLF_GATEWAY_EXTRA_HOSTS: more names of this machine, on other than loopback addresses.",
+        notes: "Over Tailscale without --keys-only: lf gateway consent grant tailscale.\nAlso from LF_GATEWAY_BIND, LF_GATEWAY_PORT, LF_GATEWAY_KEYS_ONLY=1, LF_GATEWAY_TAILSCALE=1.\nLF_GATEWAY_EXTRA_ORIGINS: more origins, regular expressions separated by commas.\nLF_GATEWAY_EXTRA_HOSTS: more names of this machine, on other than loopback addresses.",
     },
     Page {
         name: "gateway pair",
@@ -503,6 +504,12 @@ pub(super) const PAGES: &[Page] = &[
         flags: &[("--all", "every pairing")],
         notes: "",
     },
+    STATUS,
+    DOCTOR,
+    CONSENT,
+    CONSENT_SHOW,
+    CONSENT_GRANT,
+    CONSENT_REVOKE,
     Page {
         name: "completions",
         summary: "Prints the script with which a shell completes commands, flags, keys and files.",

@@ -28,17 +28,22 @@ pub(super) fn run(desk: &Desk<'_>, fix: bool) -> Result<()> {
     let checks = doctor::examine(&patient, Timestamp::now(), |done, total| {
         desk.progress("decrypting", done, total);
     });
+    report(desk, &checks, &fixed)
+}
+
+/// Prints the checks; an error if one failed.
+pub(super) fn report(desk: &Desk<'_>, checks: &[Check], fixed: &[String]) -> Result<()> {
     let failed = checks
         .iter()
         .filter(|check| check.status == Status::Fail)
         .count();
     host::print(&match desk.format {
         Format::Text => text(
-            &checks,
-            &fixed,
+            checks,
+            fixed,
             desk.environment.colour && host::output_is_terminal(),
         ),
-        Format::Json => json(&checks, &fixed, failed == 0),
+        Format::Json => json(checks, fixed, failed == 0),
     })?;
     if failed == 0 {
         Ok(())

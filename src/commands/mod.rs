@@ -5,6 +5,8 @@ mod adopt;
 mod audit;
 mod backup;
 mod complete;
+#[cfg(unix)]
+mod consent;
 mod doctor;
 mod export;
 mod import;
@@ -19,6 +21,8 @@ mod run;
 mod seat;
 #[cfg(unix)]
 mod serve;
+#[cfg(unix)]
+mod status;
 mod table;
 mod update;
 
@@ -102,6 +106,18 @@ pub(crate) enum Command {
         format: Format,
     },
     Unpair(Option<Label>),
+    Consent {
+        what: Consenting,
+        format: Format,
+    },
+    Status {
+        options: ServeOptions,
+        format: Format,
+    },
+    GatewayDoctor {
+        options: ServeOptions,
+        format: Format,
+    },
     Doctor {
         fix: bool,
         format: Format,
@@ -126,6 +142,14 @@ pub(crate) struct ServeOptions {
     pub(crate) tailscale: bool,
     pub(crate) bind: Option<String>,
     pub(crate) port: Option<String>,
+}
+
+/// What to do about full mode over Tailscale.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Consenting {
+    Show,
+    Grant { notes: Option<String>, yes: bool },
+    Revoke,
 }
 
 /// How results, warnings and errors are written.
@@ -173,8 +197,17 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
         Command::Rekey(what) => rekey::run(&desk(Format::Text)?, what),
         #[cfg(unix)]
         Command::Serve(options) => serve::run(environment, &options),
+        #[cfg(unix)]
+        Command::Consent { what, format } => consent::run(&desk(format)?, what),
+        #[cfg(unix)]
+        Command::Status { options, format } => status::status(&desk(format)?, &options),
+        #[cfg(unix)]
+        Command::GatewayDoctor { options, format } => status::doctor(&desk(format)?, &options),
         #[cfg(not(unix))]
-        Command::Serve(_) => Err(Error::usage("the gateway runs on Unix only")),
+        Command::Serve(_)
+        | Command::Consent { .. }
+        | Command::Status { .. }
+        | Command::GatewayDoctor { .. } => Err(Error::usage("the gateway runs on Unix only")),
         Command::Pair { options, format } => pair::pair(&desk(format)?, &options),
         Command::Pairings { format } => pair::list(&desk(format)?),
         Command::Unpair(name) => pair::unpair(&desk(Format::Text)?, name.as_ref()),

@@ -6,13 +6,14 @@ use std::path::Path;
 use local_keys::doctor::{Check, Status};
 use local_keys::error::{Error, Result};
 use local_keys::gateway::api::Api;
+use local_keys::gateway::consent::Permit;
 use local_keys::gateway::guard::Guard;
 use local_keys::gateway::precondition::{self, Scene};
 use local_keys::gateway::{Gateway, listen};
 use local_keys::host::{self, Environment};
 use local_keys::index::Index;
 use local_keys::keychain::{Keychain, Patience};
-use local_keys::origin::{Hosts, Origins};
+use local_keys::origin::{Hosts, Origins, is_cgnat};
 use local_keys::pairing::{self, Pairings, Recogniser};
 use local_keys::secret::shown;
 use local_keys::store::Store;
@@ -27,19 +28,15 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     // Nobody sits at this terminal for every request: the keychain gets three seconds, and no more.
     let keychain = Keychain::new(environment.bus.clone(), Patience::SHORT);
     let root = environment.root()?;
-    let scene = Scene {
-        bind: address.ip(),
-        wants_tailscale: options.tailscale || variables.tailscale,
-        root: &root,
-        keychain: &keychain,
-        sources: &environment.passphrase,
-        has_service_role: variables.has_service_role,
-        has_session: variables.has_session,
-        is_paused: variables.is_paused,
-        is_killed: variables.is_killed,
+    let is_keys_only = options.keys_only || variables.keys_only;
+    let scene = scene(environment, options, address.ip(), &root, &keychain);
+    check(&scene, is_keys_only)?;
+    let permit = if is_keys_only || address.ip().is_loopback() {
+        None
+    } else {
+        Some(Permit::new(&pairing::dir(&root), address.ip())?)
     };
-    check(&scene, options.keys_only || variables.keys_only)?;
-    let gateway = gateway(environment, &root, keychain, hosts, origins)?;
+    let gateway = gateway(environment, &root, keychain, (hosts, origins), permit)?;
     if !matches!(Store::at(environment.keys()?).dir(), Ok(Some(_))) {
         host::complain("lf: note: there are no keys yet, and no audit log until there are\n");
     }
@@ -49,16 +46,37 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     let listener = listen(address)?;
     let address = listener.local_addr().unwrap_or(address);
     host::print(&format!("listening on http://{address}\n"))?;
-    gateway.serve(listener, &end);
-    Ok(())
+    gateway.serve(listener, &end)
+}
+
+/// What the preconditions look at.
+pub(super) fn scene<'a>(
+    environment: &'a Environment,
+    options: &ServeOptions,
+    bind: IpAddr,
+    root: &'a Path,
+    keychain: &'a Keychain,
+) -> Scene<'a> {
+    let variables = &environment.gateway;
+    Scene {
+        bind,
+        wants_tailscale: options.tailscale || variables.tailscale,
+        root,
+        keychain,
+        sources: &environment.passphrase,
+        has_service_role: variables.has_service_role,
+        has_session: variables.has_session,
+        is_paused: variables.is_paused,
+        is_killed: variables.is_killed,
+    }
 }
 
 fn gateway(
     environment: &Environment,
     root: &Path,
     keychain: Keychain,
-    hosts: Hosts,
-    origins: Origins,
+    (hosts, origins): (Hosts, Origins),
+    permit: Option<Permit>,
 ) -> Result<Gateway> {
     let (state, sources) = (pairing::dir(root), environment.passphrase.clone());
     let pairings = Pairings::at(state.clone(), sources.clone(), keychain.clone());
@@ -70,12 +88,13 @@ fn gateway(
         sources,
         keychain,
     };
-    Ok(Gateway::new(guard, api, |sentence| {
+    Ok(Gateway::new(guard, api, permit, |sentence| {
         host::complain(&format!("lf: warning: {sentence}\n"));
     }))
 }
 
-fn address(environment: &Environment, options: &ServeOptions) -> Result<SocketAddr> {
+/// Where to listen: as the flags say, or the environment, or as ever.
+pub(super) fn address(environment: &Environment, options: &ServeOptions) -> Result<SocketAddr> {
     let variables = &environment.gateway;
     let bind = match options.bind.as_deref().or(variables.bind.as_deref()) {
         None | Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -99,6 +118,19 @@ fn address(environment: &Environment, options: &ServeOptions) -> Result<SocketAd
         })?,
     };
     Ok(SocketAddr::new(bind, port))
+}
+
+/// The same, of a gateway that is to be asked.
+pub(super) fn known_address(
+    environment: &Environment,
+    options: &ServeOptions,
+) -> Result<SocketAddr> {
+    match address(environment, options)? {
+        address if address.port() == 0 => Err(Error::usage(
+            "port 0 stands for a free one; name the port of the gateway's line \"listening on\"",
+        )),
+        address => Ok(address),
+    }
 }
 
 fn check(scene: &Scene<'_>, is_keys_only: bool) -> Result<()> {
@@ -128,16 +160,33 @@ fn check(scene: &Scene<'_>, is_keys_only: bool) -> Result<()> {
             scene.bind
         ));
     }
-    if checks
-        .iter()
-        .filter(failed)
-        .any(|check| check.id == "bind_safe")
-    {
-        return Err(Error::UnsafeBind(scene.bind.to_string()));
+    if !is_keys_only && scene.wants_tailscale && scene.bind.is_loopback() {
+        host::complain(&format!(
+            "lf: note: nobody on the tailnet reaches {}; name an address of Tailscale's with --bind\n",
+            scene.bind
+        ));
     }
-    match checks.iter().filter(failed).count() {
-        0 => Ok(()),
-        count => Err(Error::PreconditionFailed(count)),
+    let failed: Vec<&str> = checks.iter().filter(failed).map(|check| check.id).collect();
+    match failed[..] {
+        [] => Ok(()),
+        // The trust state alone is in the way. What may be bound never is forbids it in any case.
+        ["tailscale_consent"] | ["bind_safe", "tailscale_consent"]
+            if may_be_covered(scene.bind) =>
+        {
+            Err(Error::ConsentMissing(
+                "full mode over Tailscale waits for a consent that fits, as named above".to_owned(),
+            ))
+        }
+        ["bind_safe", ..] => Err(Error::UnsafeBind(scene.bind.to_string())),
+        _ => Err(Error::PreconditionFailed(failed.len())),
+    }
+}
+
+/// Loopback, or an address that Tailscale may have given this machine.
+fn may_be_covered(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback() || is_cgnat(address),
+        IpAddr::V6(address) => address.is_loopback(),
     }
 }
 

@@ -164,7 +164,7 @@ fn quoted(path: &str) -> String {
     format!("'{}'", path.replace('\'', "'\\''"))
 }
 
-fn pass(id: &'static str, message: String) -> Check {
+pub(crate) fn pass(id: &'static str, message: String) -> Check {
     Check {
         id,
         status: Status::Pass,
@@ -173,7 +173,7 @@ fn pass(id: &'static str, message: String) -> Check {
     }
 }
 
-fn note(id: &'static str, message: String) -> Check {
+pub(crate) fn note(id: &'static str, message: String) -> Check {
     Check {
         id,
         status: Status::Note,
@@ -182,7 +182,7 @@ fn note(id: &'static str, message: String) -> Check {
     }
 }
 
-fn fail(id: &'static str, message: String, hint: &str) -> Check {
+pub(crate) fn fail(id: &'static str, message: String, hint: &str) -> Check {
     Check {
         id,
         status: Status::Fail,
@@ -191,7 +191,7 @@ fn fail(id: &'static str, message: String, hint: &str) -> Check {
     }
 }
 
-fn failed(id: &'static str, error: &Error) -> Check {
+pub(crate) fn failed(id: &'static str, error: &Error) -> Check {
     Check {
         id,
         status: Status::Fail,

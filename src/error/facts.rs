@@ -9,7 +9,7 @@ pub struct Facts {
     /// The code that scripts, audit lines and web clients see.
     pub code: &'static str,
     /// The exit status of a run that ends with it: 1 failed, 2 usage, refused or aborted, 3 a check or
-    /// precondition failed, 5 a trust state forbids it.
+    /// precondition failed, 4 gateway not reachable, 5 a trust state forbids it.
     pub exit: u8,
     /// The HTTP status of an answer that it makes (RFC 9110, section 15).
     pub http: u16,
@@ -130,7 +130,19 @@ table! {
         "The port is taken, mostly by another lf gateway serve, or the address is none of this machine.";
     Error::UnsafeBind(_) => "unsafe_bind", 5, 500,
         "lf gateway serve --keys-only --bind ADDR",
-        "In full mode the gateway listens on loopback addresses only.";
+        "In full mode the gateway listens on loopback addresses, and on the Tailscale address that lf gateway consent grant tailscale has recorded.";
+    Error::ConsentMissing(_) => "consent_missing", 5, 500,
+        "lf gateway consent grant tailscale",
+        "No consent is recorded, or it was given for an interface with another name or address; lf gateway consent show tells which.";
+    Error::NoTailnet => "no_tailnet", 5, 500,
+        "start Tailscale, then try again",
+        "Consent is given for an interface that is there: none has an address in 100.64.0.0/10 now.";
+    Error::CorruptConsent { .. } => "corrupt_consent", 1, 500,
+        "lf gateway consent revoke, then grant it again",
+        "The consent's file is not what lf wrote. It counts as none, and is not overwritten.";
+    Error::GatewayUnreachable { .. } => "gateway_unreachable", 4, 500,
+        "lf gateway serve",
+        "Nothing answers on the gateway's address, or something else than lf does; the message says which.";
     Error::PreconditionFailed(_) => "precondition_failed", 3, 500,
         "see to what was named, or serve with --keys-only",
         "Each precondition that failed was named. Local keys alone need none of the cloud's: lf gateway serve --keys-only.";

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::origin::is_cgnat;
 
 /// An IPv4 address, and the interface that has it. Written `name:address/prefix`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// The interface's name.
     pub name: String,
@@ -18,7 +18,7 @@ pub struct Interface {
     pub prefix: u8,
 }
 
-/// Those of 100.64.0.0/10 that are up, sorted. A provider's own CGNAT looks the same.
+/// Those of 100.64.0.0/10 that are up. A provider's own CGNAT looks the same.
 ///
 /// # Errors
 /// What the system says; on other systems than Linux, that it is not for them.
@@ -26,7 +26,6 @@ pub fn live() -> Result<Vec<Interface>> {
     let failed = |error| Error::from_io("list", "the network interfaces".as_ref(), error);
     let mut live = list().map_err(failed)?;
     live.retain(|interface| is_cgnat(interface.address));
-    live.sort();
     Ok(live)
 }
 

@@ -2,11 +2,14 @@
 
 pub mod api;
 pub mod connections;
+pub mod consent;
+pub mod diagnosis;
 pub mod guard;
 pub mod http;
 pub mod interface;
 pub mod page;
 pub mod precondition;
+pub mod probe;
 #[cfg(target_os = "linux")]
 mod rtnetlink;
 
@@ -21,6 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::api::{Answer, Api, Body};
 use self::connections::{Connections, PeerLimit, Serve};
+use self::consent::{Permit, Standing};
 use self::guard::{Denial, Guard, Verdict, with_cors};
 use self::http::{After, Connection, Failure, Reply, Request};
 use crate::audit::{Event, Flood, Kind};
@@ -32,6 +36,8 @@ use crate::time::{Deadline, Timestamp, monotonic};
 pub struct Gateway {
     guard: Guard,
     api: Api,
+    /// By what it listens beyond loopback, if it needs that.
+    permit: Option<Permit>,
     flood: Mutex<Flood>,
     /// Says something that a person should know.
     warn: fn(&str),
@@ -53,17 +59,21 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener> {
 impl Gateway {
     /// A gateway of these parts.
     #[must_use]
-    pub fn new(guard: Guard, api: Api, warn: fn(&str)) -> Gateway {
+    pub fn new(guard: Guard, api: Api, permit: Option<Permit>, warn: fn(&str)) -> Gateway {
         Gateway {
             guard,
             api,
+            permit,
             flood: Mutex::new(Flood::default()),
             warn,
         }
     }
 
     /// Serves until there is something to read on `end`; then finishes what has begun.
-    pub fn serve(self, listener: TcpListener, end: &UnixStream) {
+    ///
+    /// # Errors
+    /// [`Error::ConsentMissing`] if it ends because what permits it was withdrawn.
+    pub fn serve(self, listener: TcpListener, end: &UnixStream) -> Result<()> {
         let limit = match listener.local_addr() {
             Ok(address) if address.ip().is_loopback() => PeerLimit::None,
             _ => PeerLimit::Half,
@@ -73,7 +83,12 @@ impl Gateway {
         let serve: Serve =
             Arc::new(move |id, stream| of_gateway.converse(&of_connections, id, stream));
         let mut tick = Deadline::after(TICK);
+        let mut is_permitted = true;
         while !is_over(&listener, end, tick) {
+            is_permitted = gateway.standing() != Standing::Withdrawn;
+            if !is_permitted {
+                break;
+            }
             match listener.accept() {
                 Ok((stream, peer)) if stream.set_nonblocking(false).is_ok() => {
                     connections.admit(stream, canonical(peer.ip()), limit, &serve);
@@ -92,6 +107,18 @@ impl Gateway {
         drop(listener);
         connections.end(Deadline::after(FAREWELL));
         gateway.settle(None);
+        if is_permitted {
+            return Ok(());
+        }
+        let sentence = "the consent to Tailscale was withdrawn, so this gateway has ended";
+        Err(Error::ConsentMissing(sentence.to_owned()))
+    }
+
+    /// May it be reached as it is? Looked at for every request, as a token is.
+    /// (tests/consent.rs: `a_consent_that_is_withdrawn_ends_the_gateway`)
+    fn standing(&self) -> Standing {
+        let permit = self.permit.as_ref();
+        permit.map_or(Standing::Good, Permit::standing)
     }
 
     /// One connection, from its first request to its last.
@@ -141,6 +168,9 @@ impl Gateway {
         request: &Request,
         received: impl FnOnce(),
     ) -> (Reply, Rest) {
+        if self.standing() != Standing::Good {
+            return (Reply::error(403, "consent_missing"), Rest::Broken);
+        }
         let now = Timestamp::now();
         let verdict = connection.off_the_clock(|| self.guard.judge(request, now, monotonic()));
         let origin = verdict.origin.as_deref();

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use miniserde::json::{self, Object, Value};
 
-use crate::doctor::{Check, Status};
+use super::consent::{self, Permit};
+use crate::doctor::{Check, Status, failed};
 use crate::fs::Dir;
 use crate::keychain::Keychain;
+use crate::pairing;
 use crate::passphrase::{self, Sources};
 
 /// Everything that the preconditions look at.
@@ -36,12 +38,7 @@ pub struct Scene<'a> {
 #[must_use]
 pub fn of_full_mode(scene: &Scene<'_>) -> Vec<Check> {
     let mut checks = vec![
-        check(
-            "bind_safe",
-            scene.bind.is_loopback(),
-            "a loopback address",
-            "the address is not a loopback one, and no consent covers it",
-        ),
+        bind_safe(scene),
         no_service_role(scene),
         keychain_present(scene),
         keys_passphrase(scene),
@@ -71,14 +68,22 @@ pub fn of_full_mode(scene: &Scene<'_>) -> Vec<Check> {
         ),
     ];
     if scene.wants_tailscale {
-        checks.push(check(
-            "tailscale_consent",
-            false,
-            "",
-            "no consent is recorded that fits a live interface",
-        ));
+        checks.push(tailscale_consent(scene.root));
     }
     checks
+}
+
+/// Does a consent to Tailscale fit a live interface?
+#[must_use]
+pub fn tailscale_consent(root: &Path) -> Check {
+    match consent::covered(&pairing::dir(root)) {
+        Ok(covered) => {
+            let covered: Vec<String> = covered.iter().map(ToString::to_string).collect();
+            let message = format!("it covers {}", consent::listed(&covered));
+            check("tailscale_consent", true, &message, "")
+        }
+        Err(error) => failed("tailscale_consent", &error),
+    }
 }
 
 /// Those that matter for keys alone. The passphrase may still come: the guide starts the gateway
@@ -96,6 +101,21 @@ pub fn of_keys_only(scene: &Scene<'_>) -> Vec<Check> {
         }
     };
     vec![no_service_role(scene), later(keys_passphrase(scene))]
+}
+
+fn bind_safe(scene: &Scene<'_>) -> Check {
+    let bind = scene.bind;
+    if bind.is_loopback() {
+        return check("bind_safe", true, "a loopback address", "");
+    }
+    if !scene.wants_tailscale || bind.is_unspecified() {
+        let message = format!("{bind} is not a loopback address, and no consent covers it");
+        return check("bind_safe", false, "", &message);
+    }
+    match Permit::new(&pairing::dir(scene.root), bind) {
+        Ok(_) => check("bind_safe", true, "the consent to Tailscale covers it", ""),
+        Err(error) => failed("bind_safe", &error),
+    }
 }
 
 fn no_service_role(scene: &Scene<'_>) -> Check {
@@ -117,7 +137,7 @@ fn keychain_present(scene: &Scene<'_>) -> Check {
             "none, but the environment has a passphrase to seal under",
             "",
         ),
-        Err(error) => check("keychain_present", false, "", &error.to_string()),
+        Err(error) => failed("keychain_present", &error),
     }
 }
 
@@ -129,17 +149,13 @@ fn keys_passphrase(scene: &Scene<'_>) -> Check {
             &format!("from {}", master.origin()),
             "",
         ),
-        Err(error) => check("keys_passphrase", false, "", &error.to_string()),
+        Err(error) => failed("keys_passphrase", &error),
     }
 }
 
 fn has_identity(scene: &Scene<'_>) -> bool {
-    let Some(identity) = read_object(&scene.root.join("gateway"), "identity.json") else {
+    let Some(identity) = read_object(&pairing::dir(scene.root), IDENTITY) else {
         return false;
-    };
-    let is_text = |name: &str, wanted: Option<&str>| match identity.get(name) {
-        Some(Value::String(text)) => wanted.is_none_or(|wanted| text == wanted) && !text.is_empty(),
-        _ => false,
     };
     let has_key = || {
         matches!(
@@ -147,31 +163,54 @@ fn has_identity(scene: &Scene<'_>) -> bool {
             Ok(Some(_))
         )
     };
-    is_text("public_key", None) && is_text("signing_algo", Some("ed25519")) && has_key()
+    text(&identity, &["public_key"]).is_some()
+        && text(&identity, &["signing_algo"]).as_deref() == Some("ed25519")
+        && has_key()
+}
+
+/// Has anybody set full mode up?
+#[must_use]
+pub fn is_set_up(root: &Path) -> bool {
+    let state = Dir::open(&pairing::dir(root)).ok().flatten();
+    state.is_some_and(|state| !matches!(state.look(IDENTITY), Ok(None)))
 }
 
 /// A token in the configuration, or in its active profile.
 fn has_session(root: &Path) -> bool {
-    let Some(config) = read_object(root, "config.json") else {
-        return false;
-    };
-    let has_token = |object: &Object| {
-        let names = ["token", "access_token", "accessToken", "api_key", "apiKey"];
-        names
-            .into_iter()
-            .any(|name| matches!(object.get(name), Some(Value::String(text)) if !text.is_empty()))
-    };
-    let active = ["active_profile", "activeProfile", "profile"]
-        .into_iter()
-        .find_map(|name| match config.get(name) {
-            Some(Value::String(name)) => Some(name),
-            _ => None,
-        });
+    let names = ["token", "access_token", "accessToken", "api_key", "apiKey"];
+    configured(root, &names).is_some()
+}
+
+/// Whose gateway this is: as its identity says, or the configuration.
+#[must_use]
+pub fn lenser_id(root: &Path) -> Option<String> {
+    let names = ["lenser_id", "lenserId"];
+    let identity = read_object(&pairing::dir(root), IDENTITY);
+    let of_identity = identity.and_then(|identity| text(&identity, &names));
+    of_identity.or_else(|| configured(root, &names))
+}
+
+/// The first text of these names in the configuration, or else in its active profile.
+fn configured(root: &Path, names: &[&str]) -> Option<String> {
+    let config = read_object(root, "config.json")?;
+    let active = text(&config, &["active_profile", "activeProfile", "profile"]);
     let profile = match (config.get("profiles"), active) {
-        (Some(Value::Object(profiles)), Some(name)) => profiles.get(name),
+        (Some(Value::Object(profiles)), Some(name)) => profiles.get(&name),
         _ => None,
     };
-    has_token(&config) || matches!(profile, Some(Value::Object(profile)) if has_token(profile))
+    let of_profile = || match profile {
+        Some(Value::Object(profile)) => text(profile, names),
+        _ => None,
+    };
+    text(&config, names).or_else(of_profile)
+}
+
+/// The first of these members that is a text, and not an empty one.
+fn text(object: &Object, names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| match object.get(*name) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+        _ => None,
+    })
 }
 
 fn read_object(dir: &Path, name: &str) -> Option<Object> {
@@ -193,4 +232,5 @@ fn check(id: &'static str, holds: bool, good: &str, bad: &str) -> Check {
     }
 }
 
+const IDENTITY: &str = "identity.json";
 const MAX_FILE: usize = 256 * 1024;

@@ -4,6 +4,7 @@
 
 pub mod bus;
 pub mod gateway;
+pub mod net;
 pub mod pty;
 
 use std::ffi::OsString;
@@ -378,7 +379,8 @@ pub fn package_of(program: &std::ffi::OsStr) -> String {
         Some("dbus-daemon" | "dbus-send") => "dbus",
         Some("gnome-keyring-daemon") => "gnome-keyring",
         Some("secret-tool") => "libsecret-tools",
-        Some("setpriv" | "unshare" | "prlimit" | "taskset") => "util-linux",
+        Some("setpriv" | "unshare" | "nsenter" | "prlimit" | "taskset") => "util-linux",
+        Some("ip") => "iproute2",
         Some(other) => other,
         None => "it",
     };

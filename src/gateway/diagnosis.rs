@@ -1,0 +1,155 @@
+//! What stands in the way of the gateway that would be started now, and what is running already.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::precondition::{self, Scene};
+use super::probe::{self, Answer};
+use super::{consent, listen};
+use crate::doctor::{Check, Status, fail, failed, note, pass};
+use crate::origin::Origins;
+use crate::pairing::{self, Pairings};
+use crate::secret::printable;
+use crate::time::Timestamp;
+
+/// Everything that is looked at.
+pub struct Subject<'a> {
+    /// What the preconditions look at.
+    pub scene: Scene<'a>,
+    /// Where the gateway listens.
+    pub address: SocketAddr,
+    /// Is it for keys alone?
+    pub is_keys_only: bool,
+    /// Who may talk to it.
+    pub pairings: &'a Pairings,
+    /// `LF_GATEWAY_EXTRA_ORIGINS`
+    pub extra_origins: &'a str,
+}
+
+/// Runs every check; changes nothing.
+#[must_use]
+pub fn examine(subject: &Subject<'_>, now: Timestamp) -> Vec<Check> {
+    let mut checks = examine_preconditions(subject);
+    if !subject.scene.wants_tailscale || subject.is_keys_only {
+        checks.push(examine_consent(subject.scene.root));
+    }
+    if let Err(error) = Origins::with_extra(subject.extra_origins) {
+        checks.push(failed("extra_origins", &error));
+    }
+    checks.push(examine_bind(subject));
+    checks.push(examine_gateway(subject.address));
+    checks.extend(examine_pairings(subject.pairings, now));
+    checks
+}
+
+/// Those of the mode. What full mode alone needs is no failure where nobody has set that up.
+fn examine_preconditions(subject: &Subject<'_>) -> Vec<Check> {
+    let scene = &subject.scene;
+    let is_wanted = scene.wants_tailscale || precondition::is_set_up(scene.root);
+    let mut checks = precondition::of_full_mode(scene);
+    checks.retain(|check| !subject.is_keys_only || is_for_keys(check));
+    let soften = |check: Check| {
+        if is_wanted || is_for_keys(&check) {
+            check
+        } else {
+            noted(check)
+        }
+    };
+    checks.into_iter().map(soften).collect()
+}
+
+fn is_for_keys(check: &Check) -> bool {
+    FOR_KEYS.contains(&check.id)
+}
+
+/// Nobody asks for it now, so that one which does not hold is no failure.
+fn examine_consent(root: &Path) -> Check {
+    match consent::read(&pairing::dir(root)) {
+        Ok(None) => pass(CONSENT, "none, and none is asked for".to_owned()),
+        Ok(Some(_)) => noted(precondition::tailscale_consent(root)),
+        Err(error) => failed(CONSENT, &error),
+    }
+}
+
+fn noted(mut check: Check) -> Check {
+    if check.status == Status::Fail {
+        check.status = Status::Note;
+    }
+    check
+}
+
+fn examine_bind(subject: &Subject<'_>) -> Check {
+    let address = subject.address;
+    if address.ip().is_loopback() {
+        return pass("bind", format!("{address}, for this machine alone"));
+    }
+    note(
+        "bind",
+        format!(
+            "{address}, for other machines too; lf does not encrypt what goes there, Tailscale does"
+        ),
+    )
+}
+
+fn examine_gateway(address: SocketAddr) -> Check {
+    match probe::ask(probe::reachable(address)) {
+        Answer::Gateway { version, .. } if probe::is_ours(&version) => {
+            pass("gateway", format!("{version} answers on {address}"))
+        }
+        Answer::Gateway { version, .. } => note(
+            "gateway",
+            format!("{version} answers on {address}, and is not the version that asks; restart it"),
+        ),
+        Answer::Stranger(reason) => fail(
+            "gateway",
+            format!("something else listens on {address}: {reason}"),
+            "stop that, or: lf gateway serve --port N",
+        ),
+        Answer::Nobody(_) => match listen(address) {
+            Ok(_) => note("gateway", format!("none is running; {address} is free")),
+            Err(error) => failed("gateway", &error),
+        },
+    }
+}
+
+fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
+    let list = match pairings.list() {
+        Ok(list) if list.is_empty() => {
+            return vec![Check {
+                hint: Some("lf gateway pair --web".to_owned()),
+                ..note("pairings", "nothing is paired".to_owned())
+            }];
+        }
+        Ok(list) => list,
+        Err(error) => return vec![failed("pairings", &error)],
+    };
+    let mut checks = Vec::new();
+    for (pairing, _) in &list {
+        let Some(at) = pairing.expires_at.filter(|at| *at <= now.after(SOON)) else {
+            continue;
+        };
+        let name = printable(pairing.name.as_str());
+        let word = if at <= now { "expired" } else { "expires" };
+        checks.push(Check {
+            hint: Some(
+                "lf gateway pair --name NAME, for a new token; or lf gateway unpair NAME"
+                    .to_owned(),
+            ),
+            ..note("pairings", format!("\"{name}\" {word} at {at}"))
+        });
+    }
+    if checks.is_empty() {
+        let count = list.len();
+        checks.push(pass(
+            "pairings",
+            format!("{count}, and none ends within 7 days"),
+        ));
+    }
+    checks
+}
+
+const CONSENT: &str = "tailscale_consent";
+/// The preconditions that matter for keys alone.
+const FOR_KEYS: [&str; 3] = ["no_service_role", "keychain_present", "keys_passphrase"];
+const SOON: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -1,0 +1,341 @@
+//! Consent to Tailscale, and full mode by it, in a network namespace with an interface that looks like
+//! Tailscale's.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+
+use support::bus::Bus;
+use support::gateway::{Gateway, bearer, pair};
+use support::net::{Net, TAILNET};
+use support::pty::Terminal;
+use support::{Home, Run, mode};
+
+const FINGERPRINT: &str = "tailscale0:100.101.102.103/32";
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: 100.101.102.103\r\n\r\n";
+
+fn file(home: &Home) -> PathBuf {
+    home.path()
+        .join(".lenserfight/gateway/tailscale-consent.json")
+}
+
+fn grant(net: &Net, home: &Home) {
+    net.run(home.lf("gateway consent grant tailscale --yes"))
+        .ok();
+}
+
+/// A home and a bus with all that full mode needs beside consent.
+fn full_mode() -> (Home, Bus) {
+    let home = Home::new();
+    let bus = Bus::with_keyring(&home);
+    let root = home.path().join(".lenserfight");
+    fs::create_dir_all(root.join("gateway")).unwrap();
+    fs::write(
+        root.join("gateway/identity.json"),
+        r#"{"public_key":"abc","signing_algo":"ed25519","lenser_id":"lenser-1"}"#,
+    )
+    .unwrap();
+    bus.store(
+        &["service", "lenserfight-gateway", "account", "device:active"],
+        "private",
+    );
+    (home, bus)
+}
+
+fn serve(net: &Net, (home, bus): &(Home, Bus), arguments: &str) -> Run {
+    let run = home.lf(&format!("gateway serve --port 0 {arguments}"));
+    net.run(bus.on(run.env("LF_ACCESS_TOKEN", "x")))
+}
+
+#[test]
+fn a_consent_names_the_live_interfaces_and_can_be_taken_back() {
+    let (net, home) = (Net::with_tailscale(), Home::new());
+    net.ip("link add other0 type veth peer name peer1");
+    net.ip("addr add 100.127.0.1/10 dev other0");
+    net.ip("addr add 192.168.1.1/24 dev tailscale0");
+    let lf = |arguments: &str| net.run(home.lf(arguments));
+    let none = lf("gateway consent show").ok();
+    assert!(
+        none.out.is_empty() && none.err.contains("there is no consent"),
+        "{none}"
+    );
+    assert!(
+        lf("gateway consent revoke")
+            .ok()
+            .err
+            .contains("there is no consent")
+    );
+    assert!(!file(&home).exists());
+    let refused = lf("gateway consent grant tailscale").fails(2, "refused");
+    assert!(
+        refused.err.contains(FINGERPRINT) && !file(&home).exists(),
+        "{refused}"
+    );
+    let words = [
+        "gateway",
+        "consent",
+        "grant",
+        "tailscale",
+        "--yes",
+        "--notes",
+        "my \"tablet\"",
+    ];
+    let granted = net.run(home.words(&words)).ok();
+    assert!(
+        granted.out.contains(FINGERPRINT) && granted.out.contains(&format!("--bind {TAILNET}")),
+        "{granted}"
+    );
+    assert_eq!(
+        (mode(&file(&home)), mode(file(&home).parent().unwrap())),
+        (0o600, 0o700)
+    );
+    let text = fs::read_to_string(file(&home)).unwrap();
+    let rest = r#","granter_lenser_id":null,"fingerprints":["tailscale0:100.101.102.103/32"],"notes":"my \"tablet\""}"#;
+    assert!(
+        text.starts_with("{\"granted_at\":\"2") && text.ends_with(rest),
+        "{text}"
+    );
+    let shown = lf("gateway consent show").ok().out;
+    assert!(shown.contains(&format!("{FINGERPRINT}  (live)")), "{shown}");
+    assert_eq!(
+        lf("gateway consent show --json").ok().out,
+        format!("{{\"consent\":{text},\"holds\":true,\"live\":[\"{FINGERPRINT}\"]}}\n")
+    );
+    // The other one is not up; once it is, a new consent has both.
+    net.ip("link set peer1 up");
+    net.up("other0");
+    let granted = lf("gateway consent grant tailscale --yes").ok();
+    assert!(
+        granted.err.contains("other0 may be another network's"),
+        "{granted}"
+    );
+    assert!(granted.out.contains("other0:100.127.0.1/10") && granted.out.contains(FINGERPRINT));
+    assert!(
+        lf("gateway consent revoke tailscale")
+            .ok()
+            .out
+            .contains("revoked")
+    );
+    assert!(!file(&home).exists());
+}
+
+#[test]
+fn without_a_live_interface_of_its_range_there_is_nothing_to_consent_to() {
+    let (net, home) = (Net::new(), Home::new());
+    net.ip("link add tailscale0 type veth peer name peer0");
+    net.ip("addr add 100.128.0.1/10 dev tailscale0");
+    net.ip("link set peer0 up");
+    net.up("tailscale0");
+    let grant = || net.run(home.lf("gateway consent grant tailscale --yes"));
+    grant().fails(5, "no_tailnet");
+    net.ip("addr add 100.64.0.1/10 dev tailscale0");
+    net.ip("link set tailscale0 down");
+    grant().fails(5, "no_tailnet");
+    assert!(
+        !home.path().join(".lenserfight/gateway").exists(),
+        "and nothing is made"
+    );
+}
+
+#[test]
+fn a_person_is_asked_and_only_yes_is_yes() {
+    for (answer, status) in [("yes\r", 0), ("y\r", 2)] {
+        let (net, home) = (Net::with_tailscale(), Home::new());
+        let run = net.run(home.bare("gateway consent grant tailscale"));
+        let mut terminal = Terminal::start(&run);
+        terminal.sees(FINGERPRINT).sees("Type yes").types(answer);
+        let (ended, screen) = terminal.ends();
+        assert_eq!(ended, Some(status), "{screen}");
+        assert_eq!(file(&home).exists(), status == 0);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_consent_counts_as_none_and_is_not_overwritten() {
+    let (net, home) = (Net::with_tailscale(), Home::new());
+    let lf = |arguments: &str| net.run(home.lf(arguments));
+    grant(&net, &home);
+    let good = fs::read_to_string(file(&home)).unwrap();
+    let large = format!("{}{}", good, " ".repeat(64 * 1024));
+    for bad in ["", "{", "[]", "null", &good[..good.len() - 1], &large] {
+        fs::write(file(&home), bad).unwrap();
+        lf("gateway consent show").fails(1, "corrupt_consent");
+        let refused = lf("gateway consent grant tailscale --yes").fails(1, "corrupt_consent");
+        assert!(
+            refused.err.contains("hint: lf gateway consent revoke"),
+            "{refused}"
+        );
+        assert_eq!(fs::read_to_string(file(&home)).unwrap(), bad);
+        let checked = lf("gateway doctor").fails(3, "checks_failed");
+        assert!(checked.out.contains("FAIL  tailscale_consent"), "{checked}");
+    }
+    let refused = lf(&format!(
+        "gateway serve --port 0 --tailscale --bind {TAILNET}"
+    ));
+    refused.fails(5, "unsafe_bind");
+    lf("gateway consent revoke").ok();
+    grant(&net, &home);
+    fs::remove_file(file(&home)).unwrap();
+    std::os::unix::fs::symlink("elsewhere", file(&home)).unwrap();
+    for command in ["show", "grant tailscale --yes", "revoke"] {
+        lf(&format!("gateway consent {command}")).fails(1, "symlink_refused");
+    }
+}
+
+#[test]
+fn full_mode_listens_where_a_consent_says_and_nowhere_else() {
+    let (net, full) = (Net::with_tailscale(), full_mode());
+    let there = format!("--tailscale --bind {TAILNET}");
+    for arguments in [there.as_str(), "--tailscale"] {
+        let refused = serve(&net, &full, arguments).fails(5, "consent_missing");
+        assert!(
+            refused.err.contains("FAIL tailscale_consent")
+                && refused
+                    .err
+                    .contains("hint: lf gateway consent grant tailscale"),
+            "{refused}"
+        );
+    }
+    grant(&net, &full.0);
+    let text = fs::read_to_string(file(&full.0)).unwrap();
+    assert!(text.contains(r#""granter_lenser_id":"lenser-1""#), "{text}");
+    for arguments in [
+        &format!("--bind {TAILNET}"),
+        "--tailscale --bind 0.0.0.0",
+        "--tailscale --bind ::",
+        "--tailscale --bind ::ffff:100.101.102.103",
+        "--tailscale --bind 100.101.102.104",
+        "--tailscale --bind 192.168.1.1",
+    ] {
+        serve(&net, &full, arguments).fails(5, "unsafe_bind");
+    }
+    let token = pair(&full.0, "");
+    let gateway = Gateway::run(serve(&net, &full, &there));
+    let (url, keys) = (
+        format!("http://{}/healthz", gateway.address),
+        format!("http://{}/keys", gateway.address),
+    );
+    let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let machine = machine.trim().to_owned();
+    for (host, status) in [
+        (gateway.address.to_string(), "200"),
+        (TAILNET.to_owned(), "200"),
+        (machine, "200"),
+        ("laptop.local".to_owned(), "200"),
+        ("evil.example".to_owned(), "421"),
+    ] {
+        let (told, body) = net.get(&url, &format!("Host: {host}"));
+        assert_eq!(told, status, "{host}: {body}");
+    }
+    let authorization = format!("Authorization: {}", bearer(&token));
+    assert_eq!(net.get(&keys, &authorization).0, "200");
+    assert_eq!(net.get(&keys, "X: y").0, "401");
+    // Nowhere else: not on loopback either.
+    let port = gateway.address.port();
+    assert_eq!(
+        net.get(&format!("http://127.0.0.1:{port}/healthz"), "X: y")
+            .0,
+        "000"
+    );
+    let status = format!("gateway status --bind {TAILNET} --port {port}");
+    net.run(full.0.lf(&status)).ok();
+    assert_eq!(gateway.ends().status, Some(0));
+    // Without an address nothing is guessed; the other way to ask for it is the environment.
+    let gateway = Gateway::run(serve(&net, &full, "").env("LF_GATEWAY_TAILSCALE", "1"));
+    assert!(gateway.address.ip().is_loopback());
+    let told = gateway.ends().err;
+    assert!(
+        told.contains("nobody on the tailnet reaches 127.0.0.1"),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_interface_with_another_name_or_address_is_another_one() {
+    let (net, full) = (Net::with_tailscale(), full_mode());
+    grant(&net, &full.0);
+    let refused = |bind: &str| {
+        let arguments = format!("--tailscale --bind {bind}");
+        serve(&net, &full, &arguments).fails(5, "consent_missing");
+        let shown = net.run(full.0.lf("gateway consent show")).ok();
+        assert!(
+            shown.out.contains("(no such interface now)") && shown.err.contains("counts as none"),
+            "{shown}"
+        );
+        let json = net.run(full.0.lf("gateway consent show --json")).ok().out;
+        assert!(json.contains("\"holds\":false"), "{json}");
+    };
+    net.ip("addr del 100.101.102.103/32 dev tailscale0");
+    net.ip("addr add 100.101.102.104/32 dev tailscale0");
+    refused("100.101.102.104");
+    net.ip("addr del 100.101.102.104/32 dev tailscale0");
+    net.ip("addr add 100.101.102.103/10 dev tailscale0");
+    refused(TAILNET);
+    net.ip("addr del 100.101.102.103/10 dev tailscale0");
+    net.ip("link set tailscale0 down");
+    net.ip("link set tailscale0 name tailscale1");
+    net.up("tailscale1");
+    net.ip("addr add 100.101.102.103/32 dev tailscale1");
+    refused(TAILNET);
+    grant(&net, &full.0);
+    let gateway = Gateway::run(serve(&net, &full, &format!("--tailscale --bind {TAILNET}")));
+    assert_eq!(gateway.ends().status, Some(0));
+}
+
+#[test]
+fn a_consent_that_is_withdrawn_ends_the_gateway() {
+    let (net, full) = (Net::with_tailscale(), full_mode());
+    grant(&net, &full.0);
+    let gateway = Gateway::run(serve(&net, &full, &format!("--tailscale --bind {TAILNET}")));
+    let url = format!("http://{}/healthz", gateway.address);
+    let mut kept = net.connect(gateway.address);
+    kept.asks(HEALTH);
+    assert!(kept.hears("lf/").starts_with("HTTP/1.1 200"));
+    // A new consent to the same changes nothing.
+    grant(&net, &full.0);
+    assert_eq!(net.get(&url, "X: y").0, "200");
+    net.run(full.0.lf("gateway consent revoke")).ok();
+    kept.hears("}");
+    kept.asks(HEALTH);
+    let told = kept.hears("consent_missing");
+    assert!(told.is_empty() || told.contains(" 403 "), "{told}");
+    assert!(!told.contains(" 200 "), "{told}");
+    // The next who comes is not served, and it ends.
+    assert_ne!(net.get(&url, "X: y").0, "200");
+    let ended = gateway.wait();
+    assert_eq!(ended.status, Some(5), "{ended}");
+    assert!(
+        ended
+            .err
+            .contains("lf: consent_missing: the consent to Tailscale was withdrawn"),
+        "{ended}"
+    );
+}
+
+#[test]
+fn a_gateway_waits_for_its_interface_and_answers_nobody_meanwhile() {
+    let (net, full) = (Net::with_tailscale(), full_mode());
+    grant(&net, &full.0);
+    let gateway = Gateway::run(serve(&net, &full, &format!("--tailscale --bind {TAILNET}")));
+    let url = format!("http://{}/healthz", gateway.address);
+    assert_eq!(net.get(&url, "X: y").0, "200");
+    // The address stays, so that a request arrives; the interface is another one by its prefix.
+    net.ip("addr add 100.101.102.103/10 dev tailscale0");
+    net.ip("addr del 100.101.102.103/32 dev tailscale0");
+    let (status, body) = net.get(&url, "X: y");
+    assert_eq!(
+        (status.as_str(), body.as_str()),
+        ("403", r#"{"error":"consent_missing"}"#)
+    );
+    net.ip("addr add 100.101.102.103/32 dev tailscale0");
+    assert_eq!(net.get(&url, "X: y").0, "200");
+    assert_eq!(gateway.ends().status, Some(0));
+}
