@@ -25,8 +25,8 @@ use zeroize::Zeroizing;
 
 use crate::crew;
 use crate::error::{Error, Result};
+use crate::kernel::memory;
 use crate::key::{KeyId, KeyMeta, Label, Provider};
-use crate::memory;
 use crate::rng;
 use crate::secret::Secret;
 use crate::time::Timestamp;

@@ -18,7 +18,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod error;
-pub mod memory;
+pub mod kernel;
 pub mod secret;
 pub mod time;
 

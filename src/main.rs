@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use local_keys::error::Error;
 use local_keys::host::{self, Environment};
-use local_keys::memory::{self, Paged, Wiping};
+use local_keys::kernel::memory::{self, Paged, Wiping};
 use miniserde::{Serialize, json};
 
 use crate::commands::Format;

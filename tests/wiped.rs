@@ -13,8 +13,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use local_keys::envelope::{self, Envelope};
+use local_keys::kernel::memory::Wiping;
 use local_keys::key::{KeyId, KeyMeta, Label, Provider};
-use local_keys::memory::Wiping;
 use local_keys::secret::Secret;
 use local_keys::time::Timestamp;
 

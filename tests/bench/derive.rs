@@ -6,8 +6,8 @@ use std::alloc::System;
 use std::time::Instant;
 
 use local_keys::envelope;
+use local_keys::kernel::memory::{Paged, Wiping};
 use local_keys::key::{KeyId, KeyMeta, Label, Provider};
-use local_keys::memory::{Paged, Wiping};
 use local_keys::secret::Secret;
 use local_keys::time::Timestamp;
 

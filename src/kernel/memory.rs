@@ -1,6 +1,5 @@
 //! The allocator: it wipes every block when it is freed, whoever allocated it, and has scrypt's 32 MiB
-//! on huge pages, given back to the system after use. The one room with `unsafe`.
-#![allow(unsafe_code)]
+//! on huge pages, given back to the system after use.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
