@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError, mpsc};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 
 /// The results in the items' order. `done` hears on the calling thread how many are finished. Where
@@ -26,8 +26,7 @@ pub fn each<T: Sync, R: Send>(
 
 /// Does the jobs 0 to `count`. Not generic, because what is would be there once for every caller.
 fn share(count: usize, job: &(dyn Fn(usize) + Sync), done: &mut dyn FnMut(usize)) {
-    let hands = thread::available_parallelism().map_or(1, NonZero::get);
-    let hands = hands.min(count);
+    let hands = cores().min(count);
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
     let draw = || {
@@ -56,6 +55,14 @@ fn share(count: usize, job: &(dyn Fn(usize) + Sync), done: &mut dyn FnMut(usize)
     });
 }
 
+/// How many threads run at a time, as the system says it at first: the gateway's sandbox has no way to
+/// the files that hold a container's share.
+#[must_use]
+pub fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
+}
+
 /// A turn at a core, given back on drop.
 #[derive(Debug)]
 pub struct Turn(());
@@ -65,7 +72,7 @@ pub struct Turn(());
 /// the processor, with the memory of all of them.
 #[must_use]
 pub fn turn() -> Turn {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get) as u64;
+    let cores = cores() as u64;
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
     let ticket = turns.asked;
     turns.asked += 1;

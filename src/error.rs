@@ -150,6 +150,20 @@ pub enum Error {
     PreconditionFailed(usize),
     /// No pairing has this name.
     PairingNotFound(String),
+    /// Nothing here keeps services of a user.
+    NoServiceManager {
+        /// What was asked, and what came of it.
+        sentence: String,
+        /// What does the same without it.
+        hint: String,
+    },
+    /// The service manager did not do what it was asked.
+    ServiceFailed {
+        /// What was asked, and what it said.
+        sentence: String,
+        /// Where to look.
+        hint: String,
+    },
     /// The system has no memory left for a key derivation.
     OutOfMemory,
     /// A program that was to be run is not there; which, and what is missing.
@@ -225,7 +239,9 @@ impl Error {
             Error::UnsafeBind(_) => "lf gateway serve --keys-only --bind ADDR",
             Error::PairingNotFound(_) => "lf gateway pairings",
             Error::Usage { hint, .. } => return hint.clone(),
-            Error::Refused { hint, .. } => return Some(hint.clone()),
+            Error::Refused { hint, .. }
+            | Error::NoServiceManager { hint, .. }
+            | Error::ServiceFailed { hint, .. } => return Some(hint.clone()),
             Error::InvalidLabel(_)
             | Error::InvalidKey
             | Error::InvalidSheet(_)
@@ -283,6 +299,8 @@ impl fmt::Display for Error {
             | Error::KeychainUnavailable(sentence)
             | Error::AlreadyConfigured(sentence)
             | Error::CommandNotFound(sentence)
+            | Error::NoServiceManager { sentence, .. }
+            | Error::ServiceFailed { sentence, .. }
             | Error::Refused { sentence, .. } => f.write_str(sentence),
             Error::InvalidKeyId => f.write_str("a key id is 20 to 40 characters of A-Z a-z 0-9 _ -"),
             Error::InvalidProvider(name) => write!(

@@ -114,6 +114,7 @@ pub struct Environment {
     home: Option<PathBuf>,
     runtime_dir: Option<PathBuf>,
     keys_dir: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// Where the passphrase may come from.
     pub passphrase: Sources,
     /// The way to the keychain.
@@ -147,6 +148,10 @@ pub struct GatewayVariables {
     pub is_paused: bool,
     /// `LF_GATEWAY_GLOBAL_KILL_SWITCH` is 1.
     pub is_killed: bool,
+    /// `NOTIFY_SOCKET`: where a service manager waits for news.
+    pub notify: Option<OsString>,
+    /// `LISTEN_PID` and `LISTEN_FDS`: for whom a service manager opened sockets, and how many.
+    pub listen: Option<(String, String)>,
 }
 
 impl Environment {
@@ -158,6 +163,7 @@ impl Environment {
             home: path(if cfg!(windows) { "USERPROFILE" } else { "HOME" }),
             runtime_dir: path("LENSERFIGHT_RUNTIME_DIR"),
             keys_dir: path("LENSERFIGHT_KEYS_DIR"),
+            config: path("XDG_CONFIG_HOME").filter(|path| path.is_absolute()),
             passphrase: Sources {
                 variable: || variable(PASSPHRASE_VARIABLES[0]),
                 file: path(PASSPHRASE_VARIABLES[1]),
@@ -199,6 +205,51 @@ impl Environment {
     }
 }
 
+impl Environment {
+    /// Where programs of this user have their configuration: `$XDG_CONFIG_HOME`, else `~/.config`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] without a home.
+    pub fn config(&self) -> Result<PathBuf> {
+        match &self.config {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(self.home()?.join(".config")),
+        }
+    }
+
+    /// The user's home.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] without one.
+    pub fn home(&self) -> Result<PathBuf> {
+        let home = self.home.clone();
+        home.ok_or_else(|| Error::usage("HOME does not say where this user's files are"))
+    }
+
+    /// The variables that say where things are, as far as they are set, by absolute paths.
+    #[must_use]
+    pub fn places(&self) -> Vec<(&'static str, PathBuf)> {
+        let places = [
+            ("LENSERFIGHT_RUNTIME_DIR", &self.runtime_dir),
+            ("LENSERFIGHT_KEYS_DIR", &self.keys_dir),
+            ("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &self.passphrase.file),
+        ];
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let set = places
+            .into_iter()
+            .filter_map(|(name, path)| Some((name, path.as_ref()?)));
+        set.map(|(name, path)| (name, absolute(path))).collect()
+    }
+}
+
+/// The file that this program was started from.
+///
+/// # Errors
+/// What the system says.
+pub fn program() -> Result<PathBuf> {
+    env::current_exe().map_err(|error| Error::from_io("find", "this program".as_ref(), error))
+}
+
 impl GatewayVariables {
     fn read() -> GatewayVariables {
         let text = |name| variable(name).map(|value| value.to_string_lossy().into_owned());
@@ -219,6 +270,8 @@ impl GatewayVariables {
             has_session: sessions.into_iter().any(|name| variable(name).is_some()),
             is_paused: is_one("LF_GATEWAY_OWNER_PAUSED"),
             is_killed: is_one("LF_GATEWAY_GLOBAL_KILL_SWITCH"),
+            notify: variable("NOTIFY_SOCKET"),
+            listen: text("LISTEN_PID").zip(text("LISTEN_FDS")),
         }
     }
 }

@@ -60,6 +60,8 @@ pub mod doctor;
 #[cfg(unix)]
 pub mod gateway;
 
+pub mod service;
+
 pub mod host;
 
 pub mod program;

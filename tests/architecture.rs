@@ -29,7 +29,7 @@ const ROOMS: &[&[&str]] = &[
     &["pairing"],
     &["rekey"],
     &["doctor"],
-    &["gateway"],
+    &["gateway", "service"],
     &["host"],
     &["program"],
     &["term"],
@@ -88,12 +88,28 @@ const DOORS: &[(&str, &[&str])] = &[
     ("File::create", &[]),
     ("OpenOptions", &["fs/portable.rs"]),
     ("fs::write(", &[]),
-    ("rustix::net", &["keychain/dbus.rs", "gateway/rtnetlink.rs"]),
+    (
+        "rustix::net",
+        &[
+            "keychain/dbus.rs",
+            "gateway/rtnetlink.rs",
+            "kernel/inherit.rs",
+        ],
+    ),
     ("rustix::process", &["fs/unix.rs", "host.rs"]),
     ("termios", &["term.rs"]),
-    ("unsafe ", &["kernel/memory.rs"]),
+    (
+        "unsafe ",
+        &[
+            "kernel/memory.rs",
+            "kernel/landlock.rs",
+            "kernel/inherit.rs",
+        ],
+    ),
     ("memfd_create", &["program.rs"]),
-    ("process::Command", &["program.rs"]),
+    ("process::Command", &["program.rs", "service/manager.rs"]),
+    ("UnixDatagram", &["service/notify.rs"]),
+    ("libc::", &["kernel/landlock.rs"]),
     ("process::exit", &["program.rs"]),
 ];
 

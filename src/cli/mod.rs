@@ -17,14 +17,15 @@ use local_keys::fs::Publish;
 use local_keys::key::{Label, Provider};
 use local_keys::pairing::{DEFAULT_NAME, Others};
 use local_keys::secret::{looks_like_secret, shown};
+use local_keys::service::Start;
 use local_keys::time::{Timestamp, parse_moment, parse_span};
 
 use self::args::{Args, ON_STDIN};
 use self::help::Page;
 use self::pages::PAGES;
 use crate::commands::{
-    Change, Command, Consenting, Existing, Format, ImportSource, InitOptions, PairOptions,
-    Rekeying, Rotation, ServeOptions, WhichEvents,
+    Change, Command, Consenting, Existing, Format, ImportSource, InitOptions, InstallOptions,
+    PairOptions, Rekeying, Rotation, ServeOptions, WhichEvents,
 };
 
 /// What to run, or how the command line is wrong; the hint then names the help that fits.
@@ -324,6 +325,20 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
                 format,
             })
         }
+        "gateway install" => {
+            args.no_operands()?;
+            Ok(Command::Install(InstallOptions {
+                serve: serve_options(&mut args)?,
+                start: if args.flag("--socket") {
+                    Start::OnConnection
+                } else {
+                    Start::AtLogin
+                },
+                credential: args.value("--credential").map(Into::into),
+                print: args.flag("--print"),
+            }))
+        }
+        "gateway uninstall" => args.no_operands().map(|()| Command::Uninstall),
         "gateway pair" => {
             args.no_operands()?;
             let name = args
@@ -579,6 +594,9 @@ mod tests {
             "keys audit --key",
             "keys audit --key a --key b",
             "gateway serve --keys-only --tailscale",
+            "gateway install x",
+            "gateway install --keys-only --tailscale",
+            "gateway uninstall x",
             "gateway unpair",
             "gateway unpair a --all",
             "gateway pair x",

@@ -463,6 +463,49 @@ pub(super) const PAGES: &[Page] = &[
         notes: "Over Tailscale without --keys-only: lf gateway consent grant tailscale.\nAlso from LF_GATEWAY_BIND, LF_GATEWAY_PORT, LF_GATEWAY_KEYS_ONLY=1, LF_GATEWAY_TAILSCALE=1.\nLF_GATEWAY_EXTRA_ORIGINS: more origins, regular expressions separated by commas.\nLF_GATEWAY_EXTRA_HOSTS: more names of this machine, on other than loopback addresses.",
     },
     Page {
+        name: "gateway install",
+        summary: "Makes the gateway a service of yours, confined and restarted by systemd or launchd.",
+        synopsis: "[--print] [--socket] [--credential FILE] [--keys-only] [--bind ADDR] [--port N] [--tailscale]",
+        examples: &[
+            (
+                "lf gateway install --keys-only",
+                "serves on 127.0.0.1:38080 from now on, at every login; again, it is updated",
+            ),
+            (
+                "lf gateway install --keys-only --socket",
+                "nothing runs until the first connection, and after ten idle minutes",
+            ),
+            (
+                "lf gateway install --keys-only --print",
+                "shows the unit, and changes nothing",
+            ),
+        ],
+        flags: &[
+            ("--print", "only print what would be written"),
+            (
+                "--socket",
+                "systemd listens, and starts the gateway at the first connection",
+            ),
+            (
+                "--credential FILE",
+                "the passphrase, as an encrypted credential of systemd's (256 or later)",
+            ),
+            ("--keys-only", "as for lf gateway serve, and so the rest"),
+            ("--bind ADDR", "the address to listen on"),
+            ("--port N", "the port"),
+            ("--tailscale", "full mode over Tailscale"),
+        ],
+        notes: "The variables LENSERFIGHT_RUNTIME_DIR, LENSERFIGHT_KEYS_DIR, LENSERFIGHT_KEYS_PASSPHRASE_FILE and\nLF_GATEWAY_EXTRA_* go into the unit as they are now; the passphrase itself never does.\nOn a machine without a keychain, from boot on:\n  systemd-ask-password -n | systemd-creds encrypt --user --name=lenserfight-keys-passphrase - FILE\n  lf gateway install --keys-only --credential FILE && loginctl enable-linger",
+    },
+    Page {
+        name: "gateway uninstall",
+        summary: "Stops the service and removes it; keys and pairings stay.",
+        synopsis: "",
+        examples: &[("lf gateway uninstall", "and says when it has ended")],
+        flags: &[],
+        notes: "",
+    },
+    Page {
         name: "gateway pair",
         summary: "Makes a bearer token for a browser; the same name again replaces its token.",
         synopsis: "[--web] [--name NAME] [--expires SPAN] [--rotate] [--json]",

@@ -22,6 +22,8 @@ mod seat;
 #[cfg(unix)]
 mod serve;
 #[cfg(unix)]
+mod service;
+#[cfg(unix)]
 mod status;
 mod table;
 mod update;
@@ -41,6 +43,7 @@ use local_keys::passphrase::{self, Master};
 use local_keys::provider;
 use local_keys::rekey::{self as rekeying, For, Realm, Settled};
 use local_keys::secret::Secret;
+use local_keys::service::Start;
 use local_keys::sheet;
 use local_keys::staging;
 use local_keys::store::{Store, Unreadable};
@@ -98,6 +101,8 @@ pub(crate) enum Command {
         format: Format,
     },
     Serve(ServeOptions),
+    Install(InstallOptions),
+    Uninstall,
     Pair {
         options: PairOptions,
         format: Format,
@@ -152,6 +157,15 @@ pub(crate) enum Consenting {
     Revoke,
 }
 
+/// The service that is wanted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct InstallOptions {
+    pub(crate) serve: ServeOptions,
+    pub(crate) start: Start,
+    pub(crate) credential: Option<PathBuf>,
+    pub(crate) print: bool,
+}
+
 /// How results, warnings and errors are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -198,6 +212,10 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
         #[cfg(unix)]
         Command::Serve(options) => serve::run(environment, &options),
         #[cfg(unix)]
+        Command::Install(options) => service::install(environment, &options),
+        #[cfg(unix)]
+        Command::Uninstall => service::uninstall(environment),
+        #[cfg(unix)]
         Command::Consent { what, format } => consent::run(&desk(format)?, what),
         #[cfg(unix)]
         Command::Status { options, format } => status::status(&desk(format)?, &options),
@@ -205,6 +223,8 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
         Command::GatewayDoctor { options, format } => status::doctor(&desk(format)?, &options),
         #[cfg(not(unix))]
         Command::Serve(_)
+        | Command::Install(_)
+        | Command::Uninstall
         | Command::Consent { .. }
         | Command::Status { .. }
         | Command::GatewayDoctor { .. } => Err(Error::usage("the gateway runs on Unix only")),

@@ -1,7 +1,8 @@
 //! `lf gateway serve`: checks what must be so, listens, and serves until it is told to end.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::time::Duration;
 
 use local_keys::doctor::{Check, Status};
 use local_keys::error::{Error, Result};
@@ -9,20 +10,28 @@ use local_keys::gateway::api::Api;
 use local_keys::gateway::consent::Permit;
 use local_keys::gateway::guard::Guard;
 use local_keys::gateway::precondition::{self, Scene};
-use local_keys::gateway::{Gateway, listen};
-use local_keys::host::{self, Environment};
+use local_keys::gateway::sandbox::{self, Needs};
+use local_keys::gateway::{Gateway, Lifetime, listen};
+use local_keys::host::{self, Environment, GatewayVariables};
 use local_keys::index::Index;
+#[cfg(target_os = "linux")]
+use local_keys::kernel::inherit;
 use local_keys::keychain::{Keychain, Patience};
 use local_keys::origin::{Hosts, Origins, is_cgnat};
 use local_keys::pairing::{self, Pairings, Recogniser};
 use local_keys::secret::shown;
+use local_keys::service::notify::Manager;
 use local_keys::store::Store;
 
 use super::ServeOptions;
 
 pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<()> {
     let variables = &environment.gateway;
-    let address = address(environment, options)?;
+    let inherited = inherited(variables, options)?;
+    let address = match &inherited {
+        None => address(environment, options)?,
+        Some(listener) => local_address(listener)?,
+    };
     let origins = Origins::with_extra(&variables.extra_origins)?;
     let hosts = Hosts::new(address.ip(), &host::machine_name(), &variables.extra_hosts);
     // Nobody sits at this terminal for every request: the keychain gets three seconds, and no more.
@@ -43,10 +52,65 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     host::raise_file_limit();
     let end = host::on_end()
         .map_err(|error| Error::from_io("listen for", Path::new("signals"), error))?;
-    let listener = listen(address)?;
-    let address = listener.local_addr().unwrap_or(address);
+    let idle = inherited.is_some().then_some(IDLE);
+    let listener = inherited.map_or_else(|| listen(address), Ok)?;
+    let address = local_address(&listener)?;
+    let manager = Manager::at(variables.notify.as_deref());
+    let sandbox = sandbox::enter(&Needs {
+        root: &root,
+        keys: &environment.keys()?,
+        sources: &environment.passphrase,
+    });
+    host::complain(&format!("lf: sandbox: {sandbox}\n"));
     host::print(&format!("listening on http://{address}\n"))?;
-    gateway.serve(listener, &end)
+    manager.tell(&format!("READY=1\nSTATUS=listening on http://{address}"));
+    let lifetime = Lifetime {
+        end: &end,
+        idle,
+        on_ending: &|| manager.tell("STOPPING=1"),
+    };
+    gateway.serve(listener, &lifetime)
+}
+
+/// The socket that a service manager opened, if it opened one for this process.
+#[cfg(target_os = "linux")]
+fn inherited(variables: &GatewayVariables, options: &ServeOptions) -> Result<Option<TcpListener>> {
+    let Some((pid, count)) = &variables.listen else {
+        return Ok(None);
+    };
+    if *pid != std::process::id().to_string() || count == "0" {
+        return Ok(None);
+    }
+    if count != "1" {
+        let sentence = format!(
+            "LISTEN_FDS={} sockets were passed on; it takes one",
+            shown(count)
+        );
+        return Err(Error::usage(sentence));
+    }
+    if options.bind.is_some() || options.port.is_some() {
+        return Err(Error::usage(
+            "the service manager has opened the socket already; --bind and --port belong into its unit",
+        ));
+    }
+    let refused = |error| {
+        Error::usage(format!(
+            "LISTEN_FDS=1 promises a socket to listen on, but {error}"
+        ))
+    };
+    inherit::listener().map(Some).map_err(refused)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn inherited(_: &GatewayVariables, _: &ServeOptions) -> Result<Option<TcpListener>> {
+    Ok(None)
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr> {
+    listener.local_addr().map_err(|source| Error::Listen {
+        address: "that socket".to_owned(),
+        source,
+    })
 }
 
 /// What the preconditions look at.
@@ -191,3 +255,5 @@ fn may_be_covered(address: IpAddr) -> bool {
 }
 
 const PORT: u16 = 38080;
+/// Whoever opened the socket starts us again at the next connection.
+const IDLE: Duration = Duration::from_secs(600);

@@ -143,6 +143,12 @@ table! {
     Error::GatewayUnreachable { .. } => "gateway_unreachable", 4, 500,
         "lf gateway serve",
         "Nothing answers on the gateway's address, or something else than lf does; the message says which.";
+    Error::NoServiceManager { .. } => "no_service_manager", 1, 500,
+        "run the line of the hint yourself; nothing was written",
+        "Neither systemd nor launchd answers for this user: in a container, over su, or before the first login. The hint is the command that serves in the foreground.";
+    Error::ServiceFailed { .. } => "service_failed", 1, 500,
+        "the hint names where the service manager keeps its log",
+        "The service manager has the unit, and could not do what it was asked. What it said is in the message.";
     Error::PreconditionFailed(_) => "precondition_failed", 3, 500,
         "see to what was named, or serve with --keys-only",
         "Each precondition that failed was named. Local keys alone need none of the cloud's: lf gateway serve --keys-only.";

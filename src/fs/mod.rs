@@ -13,7 +13,11 @@ use crate::error::{Error, Result};
 use crate::rng;
 use crate::time::{Deadline, Timestamp};
 
-pub use self::named::{is_below, read_exposed, read_named, read_private, write_named};
+#[cfg(target_os = "linux")]
+pub use self::named::nearest;
+pub use self::named::{
+    is_below, open_named, parents, read_exposed, read_named, read_private, write_named,
+};
 
 mod back;
 mod named;

@@ -69,6 +69,18 @@ pub fn is_below(path: &Path, dir: &Path) -> bool {
     real(parent(path)).is_some_and(|parent| Some(parent) == real(dir))
 }
 
+/// A directory that the user names, wherever links lead; `None` if there is none.
+///
+/// # Errors
+/// What the system says.
+pub fn open_named(path: &Path) -> Result<Option<Dir>> {
+    match fs::canonicalize(path) {
+        Ok(real) => Dir::open(&real),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::from_io("open the directory", path, error)),
+    }
+}
+
 /// Writes a file so that it is there whole or not at all, as [`Dir::publish`] does, in a directory
 /// that need not be ours; 0600 where there are modes.
 ///
@@ -91,6 +103,34 @@ pub fn write_named(path: &Path, bytes: &[u8], publish: Publish) -> Result<()> {
             ErrorKind::NotFound.into(),
         )),
     }
+}
+
+/// A handle that only names a directory; the nearest one above it where it does not exist, or cannot be
+/// reached. With the path that it has.
+///
+/// # Errors
+/// What the system says of the last that was tried.
+#[cfg(target_os = "linux")]
+pub fn nearest(path: &Path) -> Result<(std::os::fd::OwnedFd, std::path::PathBuf)> {
+    let failed = |path: &Path, error| Error::from_io("open the directory", path, error);
+    let path = std::path::absolute(path).map_err(|error| failed(path, error))?;
+    let mut last = failed(&path, ErrorKind::NotFound.into());
+    for dir in path.ancestors() {
+        match platform::name_directory(dir) {
+            Ok(handle) => return Ok((handle, dir.to_owned())),
+            Err(error) => last = failed(dir, error),
+        }
+    }
+    Err(last)
+}
+
+/// The directories that a file is in: by its path, and where the links on the way lead.
+#[must_use]
+pub fn parents(path: &Path) -> Vec<std::path::PathBuf> {
+    let real = fs::canonicalize(path).ok();
+    let paths = [Some(path), real.as_deref()];
+    let parents = paths.into_iter().flatten().map(parent);
+    parents.map(Path::to_owned).collect()
 }
 
 fn parent(path: &Path) -> &Path {

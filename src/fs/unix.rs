@@ -149,6 +149,13 @@ impl Handle {
     }
 }
 
+/// A handle for naming it only; a link is followed.
+#[cfg(target_os = "linux")]
+pub(super) fn name_directory(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
 pub(super) fn make_directory(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::mkdir(path, Mode::RWXU)?)
 }

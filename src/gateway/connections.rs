@@ -127,6 +127,11 @@ impl Connections {
         !table.is_ending
     }
 
+    /// Is nobody connected?
+    pub fn is_empty(&self) -> bool {
+        self.table().open.is_empty()
+    }
+
     /// Is the gateway ending?
     pub fn is_ending(&self) -> bool {
         self.table().is_ending

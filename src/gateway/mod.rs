@@ -12,6 +12,7 @@ pub mod precondition;
 pub mod probe;
 #[cfg(target_os = "linux")]
 mod rtnetlink;
+pub mod sandbox;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -43,14 +44,22 @@ pub struct Gateway {
     warn: fn(&str),
 }
 
+/// How long a gateway serves.
+pub struct Lifetime<'a> {
+    /// Until there is something to read here.
+    pub end: &'a UnixStream,
+    /// Or until nobody has been connected for so long.
+    pub idle: Option<Duration>,
+    /// Hears that the end has begun.
+    pub on_ending: &'a dyn Fn(),
+}
+
 /// Takes an address; nobody is answered yet.
 ///
 /// # Errors
 /// [`Error::Listen`].
 pub fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address)
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-    listener.map_err(|source| Error::Listen {
+    TcpListener::bind(address).map_err(|source| Error::Listen {
         address: address.to_string(),
         source,
     })
@@ -69,11 +78,18 @@ impl Gateway {
         }
     }
 
-    /// Serves until there is something to read on `end`; then finishes what has begun.
+    /// Serves for its lifetime; then finishes what has begun.
     ///
     /// # Errors
-    /// [`Error::ConsentMissing`] if it ends because what permits it was withdrawn.
-    pub fn serve(self, listener: TcpListener, end: &UnixStream) -> Result<()> {
+    /// [`Error::Listen`] for a listener that cannot be watched; [`Error::ConsentMissing`] if it ends
+    /// because what permits it was withdrawn.
+    pub fn serve(self, listener: TcpListener, lifetime: &Lifetime<'_>) -> Result<()> {
+        listener
+            .set_nonblocking(true)
+            .map_err(|source| Error::Listen {
+                address: "that socket".to_owned(),
+                source,
+            })?;
         let limit = match listener.local_addr() {
             Ok(address) if address.ip().is_loopback() => PeerLimit::None,
             _ => PeerLimit::Half,
@@ -82,9 +98,10 @@ impl Gateway {
         let (of_gateway, of_connections) = (Arc::clone(&gateway), Arc::clone(&connections));
         let serve: Serve =
             Arc::new(move |id, stream| of_gateway.converse(&of_connections, id, stream));
-        let mut tick = Deadline::after(TICK);
+        let beat = lifetime.idle.unwrap_or(TICK).min(TICK);
+        let (mut tick, mut last) = (Deadline::after(beat), monotonic());
         let mut is_permitted = true;
-        while !is_over(&listener, end, tick) {
+        while !is_over(&listener, lifetime.end, tick) {
             is_permitted = gateway.standing() != Standing::Withdrawn;
             if !is_permitted {
                 break;
@@ -92,6 +109,7 @@ impl Gateway {
             match listener.accept() {
                 Ok((stream, peer)) if stream.set_nonblocking(false).is_ok() => {
                     connections.admit(stream, canonical(peer.ip()), limit, &serve);
+                    last = monotonic();
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
@@ -99,10 +117,18 @@ impl Gateway {
                 Err(_) => thread::sleep(BACK_OFF),
             }
             if tick.left().is_none() {
-                gateway.settle(Some(monotonic()));
-                tick = Deadline::after(TICK);
+                let now = monotonic();
+                gateway.settle(Some(now));
+                tick = Deadline::after(beat);
+                if !connections.is_empty() {
+                    last = now;
+                }
+                if lifetime.idle.is_some_and(|idle| now - last >= idle) {
+                    break;
+                }
             }
         }
+        (lifetime.on_ending)();
         // Who comes now is refused at once, and need not wait for the others.
         drop(listener);
         connections.end(Deadline::after(FAREWELL));

@@ -377,6 +377,7 @@ pub fn mode(path: &Path) -> u32 {
 pub fn package_of(program: &std::ffi::OsStr) -> String {
     let package = match program.to_str() {
         Some("dbus-daemon" | "dbus-send") => "dbus",
+        Some("systemd-analyze" | "systemctl") => "systemd",
         Some("gnome-keyring-daemon") => "gnome-keyring",
         Some("secret-tool") => "libsecret-tools",
         Some("setpriv" | "unshare" | "nsenter" | "prlimit" | "taskset") => "util-linux",

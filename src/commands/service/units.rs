@@ -1,0 +1,218 @@
+//! The units of a systemd user manager: written, started, stopped, removed.
+
+use std::path::Path;
+
+use local_keys::error::{Error, Result};
+use local_keys::fs::{self, Dir};
+use local_keys::gateway::listen;
+use local_keys::host::{self, Environment};
+use local_keys::secret::printable;
+use local_keys::service::manager::{Answer, ask};
+use local_keys::service::systemd::{
+    CREDENTIALS_SINCE, SERVICE, SOCKET, service_unit, socket_unit, walls,
+};
+use local_keys::service::{Service, Start, Walls};
+
+use super::{InstallOptions, look, note, prepare, publish, remove, shelf};
+
+pub(super) fn install(
+    environment: &Environment,
+    options: &InstallOptions,
+    mut service: Service,
+) -> Result<()> {
+    // No quoting helps: systemd takes no such name.
+    let is_barred = |c: char| c.is_control() || matches!(c, '"' | '\'' | '\\');
+    if service.program.contains(is_barred) {
+        return Err(Error::usage(format!(
+            "systemd runs nothing by a name with quotes, backslashes or control characters: {}",
+            printable(&service.program)
+        )));
+    }
+    if options.print {
+        return host::print(&match service.start {
+            Start::AtLogin => service_unit(&service),
+            Start::OnConnection => socket_unit(&service) + "\n" + &service_unit(&service),
+        });
+    }
+    let path = environment.config()?.join("systemd/user");
+    let old = installed(shelf(&path)?.as_ref())?;
+    let version = version(&service.foreground())?;
+    if let Some(file) = &service.credential {
+        check_credential(file, version)?;
+    }
+    if !old.iter().any(|unit| is_active(unit)) {
+        // Whoever has the port now would have it then, and systemd would only say that it failed.
+        drop(listen(service.address)?);
+    }
+    prepare(environment)?;
+    service.walls = probe(&service);
+    stop(&old);
+    let dir = match shelf(&path)? {
+        Some(dir) => dir,
+        None => Dir::create(&path)?,
+    };
+    publish(&dir, SERVICE, &service_unit(&service))?;
+    let first = match service.start {
+        Start::AtLogin => {
+            remove(&dir, SOCKET)?;
+            SERVICE
+        }
+        Start::OnConnection => {
+            publish(&dir, SOCKET, &socket_unit(&service))?;
+            SOCKET
+        }
+    };
+    told(&["daemon-reload"])?;
+    told(&["enable", "--now", first])?;
+    if !is_active(first) {
+        return Err(failed(first, "it is not active"));
+    }
+    explain_linger();
+    host::print(&format!(
+        "{first}: {} http://{}\nwritten to {}\n",
+        match service.start {
+            Start::AtLogin => "enabled, and serves on",
+            Start::OnConnection => "enabled, and starts the gateway at the first connection to",
+        },
+        service.address,
+        dir.path().display()
+    ))
+}
+
+pub(super) fn uninstall(environment: &Environment) -> Result<()> {
+    let path = environment.config()?.join("systemd/user");
+    let dir = shelf(&path)?;
+    let old = installed(dir.as_ref())?;
+    let Some(dir) = dir.filter(|_| !old.is_empty()) else {
+        return host::print("the gateway is not installed as a service; nothing to do\n");
+    };
+    version(&format!("rm {}", path.join(SERVICE).display()))?;
+    stop(&old);
+    for unit in &old {
+        remove(&dir, unit)?;
+    }
+    told(&["daemon-reload"])?;
+    for unit in old {
+        // What failed once would be listed for ever.
+        let _ = systemctl(&["reset-failed", unit]);
+        if is_active(unit) {
+            return Err(failed(unit, "it still runs"));
+        }
+        host::print(&format!("{unit}: stopped and removed\n"))?;
+    }
+    Ok(())
+}
+
+/// The units of ours that are there; the socket first, which would start the service again.
+fn installed(dir: Option<&Dir>) -> Result<Vec<&'static str>> {
+    let mut units = Vec::new();
+    for unit in [SOCKET, SERVICE] {
+        let removal = format!("systemctl --user disable --now {unit} && rm");
+        if look(dir, unit, &removal)? {
+            units.push(unit);
+        }
+    }
+    Ok(units)
+}
+
+fn stop(units: &[&str]) {
+    for unit in units {
+        // What is not loaded need not be stopped; whoever cares looks afterwards.
+        let _ = systemctl(&["disable", "--now", unit]);
+    }
+}
+
+/// The version of this user's manager.
+fn version(instead: &str) -> Result<u32> {
+    let absent = |sentence: String| Error::NoServiceManager {
+        sentence: format!("{sentence}; nothing was done"),
+        hint: instead.to_owned(),
+    };
+    let answer = systemctl(&["show", "--property=Version", "--value"])
+        .map_err(|error| absent(format!("there is no systemd here: systemctl: {error}")))?;
+    if !answer.is_done {
+        let said = answer.text.lines().next().unwrap_or("it does not answer");
+        return Err(absent(format!(
+            "systemd keeps no services for this user now: {said}"
+        )));
+    }
+    let digits = answer.text.split(|c: char| !c.is_ascii_digit());
+    Ok(digits
+        .into_iter()
+        .find_map(|number| number.parse().ok())
+        .unwrap_or(0))
+}
+
+fn check_credential(file: &str, version: u32) -> Result<()> {
+    if version < CREDENTIALS_SINCE {
+        return Err(Error::Refused {
+            sentence: format!(
+                "systemd {version} opens encrypted credentials for system services only; for those of a user it takes {CREDENTIALS_SINCE}"
+            ),
+            hint:
+                "LENSERFIGHT_KEYS_PASSPHRASE_FILE=FILE lf gateway install, where FILE has mode 0600"
+                    .to_owned(),
+        });
+    }
+    fs::read_named(Path::new(file), 0).map(drop)
+}
+
+/// Asks the manager to run this program behind the same walls: some systems give users no namespaces.
+fn probe(service: &Service) -> Walls {
+    let mut arguments = vec!["--user", "--quiet", "--wait", "--collect"];
+    for property in walls() {
+        arguments.extend(["-p", property]);
+    }
+    arguments.extend(["--", &service.program, "--version"]);
+    if ask("systemd-run", &arguments).is_ok_and(|answer| answer.is_done) {
+        return Walls::Namespaces;
+    }
+    note(
+        "this system gives users no namespaces, so the unit goes without ProtectSystem= and its like; Landlock and the system call filter remain",
+    );
+    Walls::NoNamespaces
+}
+
+/// A user manager ends with its user's last session, unless it lingers.
+fn explain_linger() {
+    let lingers = ask("loginctl", &["show-user", "--property=Linger", "--value"]);
+    if !lingers.is_ok_and(|answer| answer.text == "yes") {
+        note("it runs while you are logged in; from boot on with: loginctl enable-linger");
+    }
+}
+
+fn is_active(unit: &str) -> bool {
+    systemctl(&["is-active", unit]).is_ok_and(|answer| {
+        let state = answer.text.as_str();
+        matches!(
+            state,
+            "active" | "activating" | "reloading" | "deactivating"
+        )
+    })
+}
+
+fn told(arguments: &[&str]) -> Result<()> {
+    let unit = arguments.last().copied().unwrap_or_default();
+    match systemctl(arguments) {
+        Ok(answer) if answer.is_done => Ok(()),
+        Ok(answer) => Err(failed(unit, &answer.text)),
+        Err(error) => Err(failed(unit, &error.to_string())),
+    }
+}
+
+fn failed(unit: &str, said: &str) -> Error {
+    let said: Vec<&str> = said
+        .lines()
+        .filter(|line| !line.starts_with("See "))
+        .collect();
+    Error::ServiceFailed {
+        sentence: format!("{unit}: {}", said.join(" ")),
+        hint: format!("journalctl --user -u {SERVICE}"),
+    }
+}
+
+fn systemctl(arguments: &[&str]) -> std::io::Result<Answer> {
+    let mut all = vec!["--user", "--no-pager"];
+    all.extend(arguments);
+    ask("systemctl", &all)
+}

@@ -1,0 +1,150 @@
+//! The gateway gives up, before it hears anybody, what it will not need to answer.
+
+use std::path::Path;
+
+use crate::crew;
+use crate::passphrase::Sources;
+
+/// Where the gateway works: what it will read and write for as long as it runs.
+#[derive(Debug)]
+pub struct Needs<'a> {
+    /// The root, with the gateway's state, the configuration, and most often the keys.
+    pub root: &'a Path,
+    /// The keys.
+    pub keys: &'a Path,
+    /// Where the passphrase may come from; its file is read anew for every request.
+    pub sources: &'a Sources,
+}
+
+/// Confines this thread and those that it will start, as far as the system can, and says in one line
+/// what that came to. To be called once the gateway listens and before it starts a thread. The session
+/// bus stays in reach: Landlock leaves sockets by path alone unless it is asked not to.
+#[must_use]
+pub fn enter(needs: &Needs<'_>) -> String {
+    let _ = crew::cores();
+    platform::enter(needs)
+}
+
+#[cfg(target_os = "linux")]
+mod platform {
+    use std::io;
+    use std::path::PathBuf;
+
+    use super::Needs;
+    use crate::fs::{self, Dir};
+    use crate::kernel::landlock::{self, Access};
+
+    pub(super) fn enter(needs: &Needs<'_>) -> String {
+        // A rule needs a directory that is there. Ours is made before the user's home is opened up for it.
+        let _ = Dir::create(needs.root);
+        let (mut places, mut written, mut read) = (Vec::new(), Vec::new(), Vec::new());
+        for path in [needs.root, needs.keys] {
+            if let Ok((handle, path)) = fs::nearest(path) {
+                places.push((handle, Access::Write));
+                written.push(path);
+            }
+        }
+        let files = [&needs.sources.file, &needs.sources.credential];
+        for path in files
+            .into_iter()
+            .flatten()
+            .flat_map(|file| fs::parents(file))
+        {
+            if let Ok((handle, path)) = fs::nearest(&path) {
+                places.push((handle, Access::Read));
+                read.push(path);
+            }
+        }
+        match landlock::confine(&places) {
+            Ok(version) => sentence(version, &written, &read),
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                "none: this kernel has no Landlock, or one from before Linux 5.19".to_owned()
+            }
+            Err(error) => format!("none: the system does not allow it ({error})"),
+        }
+    }
+
+    fn sentence(version: u32, written: &[PathBuf], read: &[PathBuf]) -> String {
+        let mut sentence = format!("landlock {version}: files below {}", list(written));
+        let rest: Vec<PathBuf> = read
+            .iter()
+            .filter(|path| !written.iter().any(|place| path.starts_with(place)))
+            .cloned()
+            .collect();
+        if !rest.is_empty() {
+            sentence.push_str(", to read also below ");
+            sentence.push_str(&list(&rest));
+        }
+        sentence.push_str("; no programs");
+        if version >= landlock::TCP {
+            sentence.push_str(", no other TCP");
+        }
+        if version >= landlock::SIGNALS {
+            sentence.push_str(", no signals");
+        }
+        sentence
+    }
+
+    /// The paths, but for those that lie in one before.
+    fn list(paths: &[PathBuf]) -> String {
+        let mut list: Vec<String> = Vec::new();
+        for (at, path) in paths.iter().enumerate() {
+            if !paths[..at].iter().any(|before| path.starts_with(before)) {
+                list.push(path.display().to_string());
+            }
+        }
+        list.join(" and ")
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn the_sentence_says_what_this_version_does_and_names_a_place_once() {
+            let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
+            let (home, mount) = (paths(&["/h/.l", "/h/.l/keys"]), paths(&["/h/.l", "/mnt"]));
+            let table = [
+                (
+                    7,
+                    &home,
+                    "",
+                    "landlock 7: files below /h/.l; no programs, no other TCP, no signals",
+                ),
+                (
+                    4,
+                    &mount,
+                    "",
+                    "landlock 4: files below /h/.l and /mnt; no programs, no other TCP",
+                ),
+                (
+                    2,
+                    &home,
+                    "/run/c",
+                    "landlock 2: files below /h/.l, to read also below /run/c; no programs",
+                ),
+                (
+                    2,
+                    &home,
+                    "/h/.l/keys",
+                    "landlock 2: files below /h/.l; no programs",
+                ),
+            ];
+            for (version, written, read, expected) in table {
+                let read: Vec<PathBuf> = read
+                    .split(' ')
+                    .filter(|path| !path.is_empty())
+                    .map(PathBuf::from)
+                    .collect();
+                assert_eq!(sentence(version, written, &read), expected);
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod platform {
+    pub(super) fn enter(_: &super::Needs<'_>) -> String {
+        "none: it needs Landlock, which Linux has".to_owned()
+    }
+}

@@ -1,0 +1,224 @@
+//! Landlock (Linux): what this process may still reach, given up for good by itself.
+//!
+//! Source: the kernel's "Landlock: unprivileged access control" and `linux/landlock.h`. Each version of
+//! the interface knows more; what this one does not know is not asked for.
+
+#[cfg(target_os = "linux")]
+pub use self::linux::confine;
+
+/// What may be done below a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read its files.
+    Read,
+    /// That, and list it, write, make, move and remove files and directories.
+    Write,
+}
+
+/// The version from which on files may be moved between directories: what is older would break the
+/// completion of `rekey`.
+pub const OLDEST: u32 = 2;
+/// The version from which on TCP is governed.
+pub const TCP: u32 = 4;
+/// The version from which on signals are governed.
+pub const SIGNALS: u32 = 6;
+
+/// `struct landlock_ruleset_attr`: what is forbidden unless a rule allows it.
+#[repr(C)]
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+struct Ruleset {
+    files: u64,
+    tcp: u64,
+    scopes: u64,
+}
+
+/// All that this version can forbid and that the gateway can do without; of sockets by abstract name
+/// it cannot, because a session bus may have one.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+fn ruleset(version: u32) -> Ruleset {
+    Ruleset {
+        files: known(version),
+        tcp: if version >= TCP { BIND | CONNECT } else { 0 },
+        scopes: if version >= SIGNALS { SCOPE_SIGNAL } else { 0 },
+    }
+}
+
+/// What a rule of this access allows below its directory; never to run a program, to make anything but
+/// files and directories, or to talk to a device.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+fn allowed(access: Access, version: u32) -> u64 {
+    let files = READ_FILE | WRITE_FILE | MAKE_REG | REMOVE_FILE | REFER | TRUNCATE;
+    known(version)
+        & match access {
+            Access::Read => READ_FILE,
+            Access::Write => files | READ_DIR | MAKE_DIR | REMOVE_DIR,
+        }
+}
+
+/// The rights over files that this version knows; the list grows at its end.
+fn known(version: u32) -> u64 {
+    let count = match version {
+        0 => 0,
+        1 => 13,
+        2 => 14,
+        3 | 4 => 15,
+        _ => 16, // up to LANDLOCK_ACCESS_FS_IOCTL_DEV
+    };
+    (1 << count) - 1
+}
+
+const WRITE_FILE: u64 = 1 << 1;
+const READ_FILE: u64 = 1 << 2;
+const READ_DIR: u64 = 1 << 3;
+const REMOVE_DIR: u64 = 1 << 4;
+const REMOVE_FILE: u64 = 1 << 5;
+const MAKE_DIR: u64 = 1 << 7;
+const MAKE_REG: u64 = 1 << 8;
+const REFER: u64 = 1 << 13;
+const TRUNCATE: u64 = 1 << 14;
+const BIND: u64 = 1 << 0;
+const CONNECT: u64 = 1 << 1;
+const SCOPE_SIGNAL: u64 = 1 << 1;
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::io;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    use std::ptr;
+
+    use libc::{
+        SYS_landlock_add_rule, SYS_landlock_create_ruleset, SYS_landlock_restrict_self, c_long,
+    };
+
+    use super::{Access, OLDEST, Ruleset, allowed, ruleset};
+
+    /// `struct landlock_path_beneath_attr`
+    #[repr(C, packed)]
+    struct PathBeneath {
+        allowed: u64,
+        directory: i32,
+    }
+
+    /// Confines this thread, and every thread that it will start, to what lies below these
+    /// directories: no other file, no program, no TCP socket to be bound or connected, no signal to a
+    /// process outside, as far as this kernel's Landlock goes; the answer is its version. What is open
+    /// stays open. (tests/service.rs: `a_store_that_is_moved_out_of_the_sandbox_is_out_of_reach`)
+    ///
+    /// # Errors
+    /// What the system says: `Unsupported` if it has no Landlock, or too old a one.
+    pub fn confine(places: &[(OwnedFd, Access)]) -> io::Result<u32> {
+        // SAFETY: numbers only.
+        checked(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
+        let version = version()?;
+        if version < OLDEST {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let attributes = ruleset(version);
+        // SAFETY: the structure and its size; the kernel takes trailing zeros for fields it does not
+        // know.
+        let created = unsafe {
+            libc::syscall(
+                SYS_landlock_create_ruleset,
+                &raw const attributes,
+                size_of::<Ruleset>(),
+                0,
+            )
+        };
+        let rules = i32::try_from(checked(created)?).map_err(io::Error::other)?;
+        // SAFETY: the kernel has just made this descriptor for us.
+        let rules = unsafe { OwnedFd::from_raw_fd(rules) };
+        for (directory, access) in places {
+            let rule = PathBeneath {
+                allowed: allowed(*access, version),
+                directory: directory.as_raw_fd(),
+            };
+            // SAFETY: two open descriptors and the structure that goes with this kind of rule.
+            checked(unsafe {
+                libc::syscall(
+                    SYS_landlock_add_rule,
+                    rules.as_raw_fd(),
+                    PATH_BENEATH,
+                    &raw const rule,
+                    0,
+                )
+            })?;
+        }
+        // SAFETY: numbers only.
+        checked(unsafe { libc::syscall(SYS_landlock_restrict_self, rules.as_raw_fd(), 0) })?;
+        Ok(version)
+    }
+
+    fn version() -> io::Result<u32> {
+        // SAFETY: with this flag it takes no structure.
+        let version = unsafe {
+            libc::syscall(
+                SYS_landlock_create_ruleset,
+                ptr::null::<Ruleset>(),
+                0_usize,
+                VERSION,
+            )
+        };
+        match checked(version) {
+            Ok(version) => u32::try_from(version).map_err(io::Error::other),
+            // Not compiled in, or not switched on.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP)) => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn checked(answer: c_long) -> io::Result<c_long> {
+        if answer < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(answer)
+    }
+
+    /// `LANDLOCK_CREATE_RULESET_VERSION`
+    const VERSION: u32 = 1;
+    /// `LANDLOCK_RULE_PATH_BENEATH`
+    const PATH_BENEATH: i32 = 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXECUTE: u64 = 1 << 0;
+
+    #[test]
+    fn nothing_is_asked_of_a_version_that_it_does_not_know() {
+        let table = [
+            (2, 0x3fff, 0, 0),
+            (3, 0x7fff, 0, 0),
+            (4, 0x7fff, 3, 0),
+            (5, 0xffff, 3, 0),
+            (6, 0xffff, 3, 2),
+            (7, 0xffff, 3, 2),
+            (99, 0xffff, 3, 2),
+        ];
+        for (version, files, tcp, scopes) in table {
+            let expected = Ruleset { files, tcp, scopes };
+            assert_eq!(ruleset(version), expected, "version {version}");
+        }
+    }
+
+    #[test]
+    fn no_rule_lets_a_program_run_or_allows_what_is_not_handled() {
+        for version in 0..10 {
+            for access in [Access::Read, Access::Write] {
+                let allowed = allowed(access, version);
+                assert_eq!(allowed & EXECUTE, 0);
+                assert_eq!(allowed & !ruleset(version).files, 0, "version {version}");
+            }
+            let writes = WRITE_FILE | MAKE_REG | REMOVE_FILE;
+            assert_eq!(allowed(Access::Read, version) & writes, 0);
+            assert_eq!(
+                allowed(Access::Write, version) & writes,
+                writes & known(version)
+            );
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Tells a service manager how this process does (`sd_notify(3)`).
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
+
+/// Who started this process and waits for news; often nobody.
+#[derive(Debug)]
+pub struct Manager(Option<UnixDatagram>);
+
+impl Manager {
+    /// The one at this address: a path, or an abstract name behind an `@`. Connected to at once, because
+    /// a sandbox may come between.
+    #[must_use]
+    pub fn at(address: Option<&OsStr>) -> Manager {
+        let connect = |address| {
+            let socket = UnixDatagram::unbound().ok()?;
+            connect(&socket, address).ok()?;
+            // Never to wait for somebody who does not listen.
+            socket.set_nonblocking(true).ok()?;
+            Some(socket)
+        };
+        Manager(address.and_then(connect))
+    }
+
+    /// Tells it, if it is there; serving does not depend on that.
+    pub fn tell(&self, news: &str) {
+        if let Some(socket) = &self.0 {
+            let _ = socket.send(news.as_bytes());
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn connect(socket: &UnixDatagram, address: &OsStr) -> std::io::Result<()> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::SocketAddr;
+    match address.as_bytes().strip_prefix(b"@") {
+        Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?),
+        None => socket.connect(address),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn connect(socket: &UnixDatagram, address: &OsStr) -> std::io::Result<()> {
+    socket.connect(address)
+}

@@ -1,0 +1,796 @@
+//! The gateway under a service manager, and what it gives up before it serves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use local_keys::gateway::api::Api;
+use local_keys::gateway::guard::Guard;
+use local_keys::gateway::{Gateway as Served, Lifetime, listen};
+use local_keys::index::Index;
+use local_keys::keychain::{Bus, Keychain, Patience};
+use local_keys::origin::{Hosts, Origins};
+use local_keys::pairing::{Pairings, Recogniser};
+use local_keys::passphrase::Sources;
+use local_keys::store::Store;
+use support::gateway::{Gateway, bearer, pair};
+use support::{Home, Outcome, PASSPHRASE, VALUE, hand_over, package_of, until};
+
+/// `lf` with this as descriptor 3, as a service manager would start it.
+fn passed_on(home: &Home, socket: impl Into<OwnedFd>, arguments: &str) -> Child {
+    passed_on_many(home, socket, "1", arguments)
+}
+
+fn passed_on_many(home: &Home, socket: impl Into<OwnedFd>, count: &str, arguments: &str) -> Child {
+    let mut shell = Command::new("sh");
+    let line = "LISTEN_PID=$$ exec \"$@\" 3<&0 0</dev/null";
+    shell
+        .args(["-c", line, "sh", env!("CARGO_BIN_EXE_lf")])
+        .args(arguments.split_whitespace())
+        .env_clear()
+        .env("HOME", home.path())
+        .env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
+        .env("LISTEN_FDS", count)
+        .stdin(Stdio::from(socket.into()))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    shell.spawn().unwrap()
+}
+
+fn first_line(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    line
+}
+
+fn end(home: &Home, mut child: Child) -> Outcome {
+    let pid = rustix::process::Pid::from_child(&child);
+    if child.try_wait().unwrap().is_none() {
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+    home.lf("gateway serve").finish(child)
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[test]
+fn a_socket_that_the_service_manager_opened_is_served() {
+    let (home, _) = Home::with_key();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut child = passed_on(&home, listener, "gateway serve --keys-only");
+    assert_eq!(
+        first_line(&mut child),
+        format!("listening on http://{address}\n")
+    );
+    assert!(answers(address));
+    let ended = end(&home, child);
+    assert_eq!(ended.status, Some(0), "{ended}");
+}
+
+#[test]
+fn the_rules_for_addresses_hold_for_a_socket_that_was_passed_on() {
+    let home = Home::new();
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let child = passed_on(&home, listener, "gateway serve");
+    let refused = home.lf("").finish(child);
+    assert_eq!(refused.status, Some(5), "{refused}");
+    assert!(refused.err.contains("lf: unsafe_bind: "), "{refused}");
+}
+
+#[test]
+fn what_is_no_listening_socket_is_refused() {
+    let home = Home::new();
+    let file = fs::File::create(home.path().join("file")).unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let unix = std::os::unix::net::UnixListener::bind(home.path().join("socket")).unwrap();
+    let others: [OwnedFd; 4] = [file.into(), udp.into(), connected.into(), unix.into()];
+    let refused = |child| {
+        let refused = home.lf("").finish(child);
+        assert_eq!(refused.status, Some(2), "{refused}");
+        assert!(refused.err.contains("lf: usage: "), "{refused}");
+    };
+    for other in others {
+        refused(passed_on(&home, other, "gateway serve --keys-only"));
+    }
+    let socket = || listener.try_clone().unwrap();
+    refused(passed_on(
+        &home,
+        socket(),
+        "gateway serve --keys-only --port 1",
+    ));
+    refused(passed_on(
+        &home,
+        socket(),
+        "gateway serve --keys-only --bind ::1",
+    ));
+    // More than one: the environment says so, whatever there is.
+    refused(passed_on_many(
+        &home,
+        socket(),
+        "2",
+        "gateway serve --keys-only",
+    ));
+}
+
+#[test]
+fn a_socket_for_another_process_is_left_alone() {
+    let home = Home::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let theirs = listener.local_addr().unwrap();
+    let run = home
+        .lf("gateway serve --keys-only --port 0")
+        .env("LISTEN_PID", "1")
+        .env("LISTEN_FDS", "1");
+    let gateway = Gateway::run(run);
+    assert_ne!(gateway.address, theirs);
+    assert!(gateway.is_well());
+}
+
+#[test]
+fn the_service_manager_hears_of_the_beginning_and_of_the_end() {
+    let home = Home::new();
+    let path = home.path().join("notify");
+    let abstract_name = format!("lf-test-{}", std::process::id());
+    let by_name = UnixAddr::from_abstract_name(&abstract_name).unwrap();
+    let sockets = [
+        (
+            UnixDatagram::bind(&path).unwrap(),
+            path.to_str().unwrap().to_owned(),
+        ),
+        (
+            UnixDatagram::bind_addr(&by_name).unwrap(),
+            format!("@{abstract_name}"),
+        ),
+    ];
+    for (socket, address) in sockets {
+        socket
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let hears = || {
+            let mut news = [0; 256];
+            let count = socket.recv(&mut news).unwrap();
+            String::from_utf8_lossy(&news[..count]).into_owned()
+        };
+        let run = home.lf("gateway serve --keys-only --port 0");
+        let gateway = Gateway::run(run.env("NOTIFY_SOCKET", &address));
+        let news = hears();
+        assert!(
+            news.starts_with("READY=1\n") && news.contains(&gateway.address.to_string()),
+            "{news}"
+        );
+        let ended = gateway.ends();
+        assert_eq!(ended.status, Some(0), "{ended}");
+        assert_eq!(hears(), "STOPPING=1");
+    }
+}
+
+#[test]
+fn a_service_manager_that_is_not_there_stops_nothing() {
+    let home = Home::new();
+    for address in ["/nowhere", "@nobody-of-this-name", "vsock:2:1", "relative"] {
+        let run = home.lf("gateway serve --keys-only --port 0");
+        let gateway = Gateway::run(run.env("NOTIFY_SOCKET", address));
+        assert!(gateway.is_well());
+        assert_eq!(gateway.ends().status, Some(0));
+    }
+}
+
+#[test]
+fn a_gateway_that_a_socket_started_ends_when_nobody_is_connected_any_more() {
+    let home = Home::new();
+    let (sources, keychain) = (
+        Sources::default(),
+        Keychain::new(Bus::default(), Patience::SHORT),
+    );
+    let state = home.path().join("gateway");
+    let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let pairings = Pairings::at(state.clone(), sources.clone(), keychain.clone());
+    let guard = Guard::new(
+        Hosts::new(address.ip(), "box", ""),
+        Origins::with_extra("").unwrap(),
+        Recogniser::new(pairings),
+    );
+    let api = Api {
+        store: Store::at(home.keys()),
+        index: Index::default(),
+        state,
+        sources,
+        keychain,
+    };
+    let (stop, notify) = std::os::unix::net::UnixStream::pair().unwrap();
+    // Connected from before it begins: its time only runs once this is closed.
+    let client = std::net::TcpStream::connect(address).unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let served = std::thread::spawn(move || {
+        let lifetime = Lifetime {
+            end: &stop,
+            idle: Some(Duration::from_millis(200)),
+            on_ending: &|| sender.send(()).unwrap(),
+        };
+        Served::new(guard, api, None, |_| {}).serve(listener, &lifetime)
+    });
+    let too_early = receiver.recv_timeout(Duration::from_millis(700));
+    assert!(too_early.is_err(), "somebody was still connected");
+    drop(client);
+    receiver.recv_timeout(Duration::from_secs(10)).unwrap();
+    served.join().unwrap().unwrap();
+    drop(notify);
+}
+
+/// What the gateway says of its sandbox, and whether there is one.
+fn sandbox(outcome: &Outcome) -> (String, bool) {
+    let mut lines = outcome.err.lines();
+    let line = lines.find_map(|line| line.strip_prefix("lf: sandbox: "));
+    let line = line.unwrap_or_else(|| panic!("no word of a sandbox: {outcome}"));
+    (line.to_owned(), line.starts_with("landlock "))
+}
+
+fn is_landlock_on() -> bool {
+    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    match fs::read_to_string("/sys/kernel/security/lsm") {
+        Ok(list) => list.contains("landlock"),
+        Err(_) => symbols.contains("sys_landlock_create_ruleset"),
+    }
+}
+
+#[test]
+fn a_store_that_is_moved_out_of_the_sandbox_is_out_of_reach() {
+    let (home, _) = Home::with_key();
+    let token = pair(&home, "");
+    let (inside, outside) = (home.path().join("inside"), home.path().join("outside"));
+    fs::create_dir(&inside).unwrap();
+    fs::rename(home.keys(), inside.join("keys")).unwrap();
+    let link = home.path().join("link");
+    symlink(&inside, &link).unwrap();
+    let run = home
+        .lf("gateway serve --keys-only --port 0")
+        .env("LENSERFIGHT_KEYS_DIR", link.join("keys"));
+    let gateway = Gateway::run(run);
+    let status = fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    let list = || gateway.ask("GET /keys", &[("Authorization", &bearer(&token))], "");
+    assert_eq!(list().status, 200);
+    // What it opens by the same path is another directory now, which nobody named at its start.
+    fs::create_dir(&outside).unwrap();
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(inside.join("keys"))
+        .arg(&outside)
+        .status();
+    assert!(copied.unwrap().success());
+    let point = |to: &Path| {
+        fs::remove_file(&link).unwrap();
+        symlink(to, &link).unwrap();
+    };
+    point(&outside);
+    let away = list();
+    point(&inside);
+    assert_eq!(list().status, 200);
+    let ended = gateway.ends();
+    assert_eq!(ended.status, Some(0), "{ended}");
+    let (line, is_confined) = sandbox(&ended);
+    if is_confined {
+        assert_eq!(away.told(), (500, "permission_error"), "{line}");
+        assert!(
+            line.contains(&home.path().join("link/keys").display().to_string()),
+            "{line}"
+        );
+    } else {
+        assert!(line.starts_with("none: ") && !is_landlock_on(), "{line}");
+        assert_eq!(away.status, 200);
+    }
+}
+
+#[test]
+fn a_store_that_comes_or_is_replaced_while_the_gateway_runs_is_served() {
+    let home = Home::new();
+    let gateway = Gateway::start(&home);
+    let token = pair(&home, "");
+    let id = home.add("openai", "Prod", VALUE);
+    let authorization = bearer(&token);
+    let headers = [("Authorization", authorization.as_str())];
+    let resolve = || gateway.ask(&format!("POST /keys/{id}/resolve"), &headers, "");
+    assert_eq!(resolve().body, format!("{{\"key\":\"{VALUE}\"}}"));
+    let old = home.path().join(".lenserfight/old");
+    fs::rename(home.keys(), &old).unwrap();
+    assert_eq!(resolve().told(), (404, "key_not_found"));
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(&old)
+        .arg(home.keys())
+        .status();
+    assert!(copied.unwrap().success());
+    assert_eq!(resolve().status, 200);
+    let json = [headers[0], ("Content-Type", "application/json")];
+    let body = r#"{"provider":"openai","label":"New","rawKey":"sk-new"}"#;
+    assert_eq!(gateway.ask("POST /keys", &json, body).status, 201);
+    assert!(home.audit().contains("POST /keys"));
+}
+
+#[test]
+fn a_passphrase_file_that_is_replaced_is_read_in_the_sandbox_too() {
+    let (home, id) = Home::with_key();
+    let token = pair(&home, "");
+    // As Kubernetes has it: a link to a file in a directory that changes.
+    let dir = home.path().join("secret");
+    let version = |name: &str, text: &str| {
+        let path = dir.join(name);
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("passphrase"), text).unwrap();
+        support::chmod(&path.join("passphrase"), 0o600);
+        let _ = fs::remove_file(dir.join("..data"));
+        symlink(name, dir.join("..data")).unwrap();
+    };
+    version("..1", PASSPHRASE);
+    symlink("..data/passphrase", dir.join("passphrase")).unwrap();
+    let run = home
+        .bare("gateway serve --keys-only --port 0")
+        .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", dir.join("passphrase"));
+    let gateway = Gateway::run(run);
+    let authorization = bearer(&token);
+    let resolve = || {
+        let line = format!("POST /keys/{id}/resolve");
+        gateway
+            .ask(&line, &[("Authorization", &authorization)], "")
+            .status
+    };
+    assert_eq!(resolve(), 200);
+    version("..2", "another passphrase that opens nothing");
+    assert_ne!(resolve(), 200);
+    version("..3", PASSPHRASE);
+    assert_eq!(resolve(), 200);
+}
+
+/// The unit, or both, as `--print` shows them.
+fn printed(home: &Home, arguments: &str) -> Outcome {
+    home.lf(&format!("gateway install --print {arguments}"))
+        .ok()
+}
+
+#[test]
+fn printing_the_unit_needs_no_systemd_changes_nothing_and_has_no_secret() {
+    let home = Home::new();
+    let run = home.lf("gateway install --print --keys-only --socket --port 4711");
+    let unit = run.env("PATH", "/nowhere").ok();
+    for line in [
+        "ListenStream=127.0.0.1:4711",
+        "Type=notify",
+        "NoNewPrivileges=yes",
+    ] {
+        assert!(unit.out.lines().any(|it| it == line), "no {line}: {unit}");
+    }
+    assert!(!unit.out.contains(PASSPHRASE), "{unit}");
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_serve_would_refuse_is_not_installed() {
+    let home = Home::new();
+    for (arguments, status, code) in [
+        ("--port 0", 2, "usage"),
+        ("--port 70000", 2, "usage"),
+        ("--bind nowhere", 2, "usage"),
+        ("--bind 0.0.0.0", 5, "unsafe_bind"),
+    ] {
+        home.lf(&format!("gateway install --print {arguments}"))
+            .fails(status, code);
+    }
+    let twice = home.lf("gateway install --print --credential x");
+    twice
+        .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", "y")
+        .fails(2, "usage");
+    let pattern = home.lf("gateway install --print");
+    pattern
+        .env("LF_GATEWAY_EXTRA_ORIGINS", "(")
+        .fails(2, "usage");
+}
+
+#[test]
+fn systemd_finds_no_fault_with_the_units_whatever_the_paths() {
+    let home = Home::new();
+    let nasty = home.path().join("a b/100% $HOME \"x\" \\y");
+    fs::create_dir_all(nasty.join("units")).unwrap();
+    let refused = nasty.join("lf");
+    let program = home.path().join("a b/100% $HOME {;}/lf");
+    fs::create_dir(program.parent().unwrap()).unwrap();
+    for copy in [&refused, &program] {
+        fs::copy(env!("CARGO_BIN_EXE_lf"), copy).unwrap();
+    }
+    // Such a name systemd does not take for a program, however it is written.
+    let output = Command::new(refused)
+        .args(["gateway", "install", "--print"])
+        .output();
+    assert_eq!(output.unwrap().status.code(), Some(2));
+    for (arguments, units) in [
+        ("--keys-only", &["lf-gateway.service"][..]),
+        (
+            "--keys-only --socket",
+            &["lf-gateway.socket", "lf-gateway.service"],
+        ),
+        ("--credential /a%b", &["lf-gateway.service"]),
+    ] {
+        let mut command = Command::new(&program);
+        let output = command
+            .args(["gateway", "install", "--print"])
+            .args(arguments.split(' '))
+            .env_clear()
+            .env("HOME", home.path())
+            .env("LENSERFIGHT_RUNTIME_DIR", nasty.join("root"))
+            .env("LENSERFIGHT_KEYS_DIR", nasty.join("keys %h"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let texts: Vec<&str> = text.split("\n\n# made by").collect();
+        assert_eq!(texts.len(), units.len(), "{text}");
+        for (name, text) in units.iter().zip(&texts) {
+            let text = format!("# made by{}", text.trim_start_matches("# made by"));
+            fs::write(nasty.join("units").join(name), text).unwrap();
+        }
+        let verified = analyze(&home, "verify", &nasty.join("units").join(units[0]));
+        assert_eq!(
+            (verified.status, verified.err.as_str()),
+            (Some(0), ""),
+            "{verified}"
+        );
+        let scored = analyze(&home, "security", &nasty.join("units/lf-gateway.service"));
+        let level = scored.out.rsplit("lf-gateway.service: ").next().unwrap();
+        let level: f32 = level.split(' ').next().unwrap().parse().unwrap();
+        assert!(level < 3.0, "{scored}");
+        let _ = fs::remove_file(nasty.join("units/lf-gateway.socket"));
+    }
+}
+
+fn analyze(home: &Home, verb: &str, unit: &Path) -> Outcome {
+    let mut command = Command::new("systemd-analyze");
+    match verb {
+        "verify" => command.args(["--user", "--man=no", verb]),
+        _ => command.args(["--offline=yes", "--no-pager", verb]),
+    };
+    let child = command
+        .arg(unit)
+        .env_clear()
+        .env("HOME", home.path())
+        .env("XDG_RUNTIME_DIR", home.path())
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!(
+                "systemd-analyze: {error}; {}",
+                package_of("systemd-analyze".as_ref())
+            )
+        });
+    home.lf("").finish(child)
+}
+
+#[test]
+fn without_a_service_manager_nothing_is_written_and_the_line_to_run_is_named() {
+    let home = Home::new();
+    for path in ["/nowhere".into(), std::env::var_os("PATH").unwrap()] {
+        let run = home.lf("gateway install --keys-only --port 4712");
+        let refused = run.env("PATH", path).fails(1, "no_service_manager");
+        let line = "lf: hint: lf gateway serve --keys-only --bind 127.0.0.1 --port 4712\n";
+        assert!(refused.err.contains(line), "{refused}");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+    let nothing = home.lf("gateway uninstall").ok();
+    assert!(nothing.out.contains("nothing to do"), "{nothing}");
+}
+
+#[test]
+fn a_unit_that_is_not_ours_or_was_changed_is_left_alone() {
+    let home = Home::new();
+    let dir = home.path().join("config/systemd/user");
+    fs::create_dir_all(&dir).unwrap();
+    let unit = dir.join("lf-gateway.service");
+    let ours = printed(&home, "--keys-only").out;
+    for text in [
+        "[Service]\nExecStart=/bin/true\n".to_owned(),
+        format!("{ours}Nice=1\n"),
+    ] {
+        fs::write(&unit, &text).unwrap();
+        for command in ["gateway install --keys-only", "gateway uninstall"] {
+            let run = home
+                .lf(command)
+                .env("XDG_CONFIG_HOME", home.path().join("config"));
+            let refused = run.fails(2, "refused");
+            assert!(
+                refused
+                    .err
+                    .contains("systemctl --user disable --now lf-gateway.service && rm ")
+            );
+            assert_eq!(fs::read_to_string(&unit).unwrap(), text);
+        }
+    }
+    fs::remove_file(&unit).unwrap();
+    symlink("/dev/null", &unit).unwrap(); // as systemctl mask leaves it
+    let run = home.lf("gateway install --keys-only");
+    run.env("XDG_CONFIG_HOME", home.path().join("config"))
+        .fails(1, "symlink_refused");
+}
+
+/// A user manager of systemd's own, where this machine lets us have one.
+struct Manager {
+    child: Child,
+    home: Home,
+}
+
+impl Manager {
+    fn start() -> Option<Manager> {
+        let home = Home::new();
+        for dir in ["home", "run"] {
+            fs::create_dir(home.path().join(dir)).unwrap();
+        }
+        hand_over(home.path());
+        let mut unshare = Command::new("unshare");
+        let child = unshare
+            .args(["--mount", "sh", "tests/service/manager.sh"])
+            .arg(home.path())
+            .arg("65534")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut manager = Manager { child, home };
+        let start = Instant::now();
+        while !manager
+            .ask(&["is-active", "basic.target"])
+            .starts_with("active")
+        {
+            let is_over = manager.child.try_wait().unwrap().is_some();
+            if is_over || start.elapsed() > Duration::from_secs(20) {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(manager)
+    }
+
+    fn variables(&self) -> [(&'static str, PathBuf); 2] {
+        let room = self.home.path();
+        [
+            ("HOME", room.join("home")),
+            ("XDG_RUNTIME_DIR", room.join("run")),
+        ]
+    }
+
+    /// What `systemctl --user` says.
+    fn ask(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("setpriv");
+        let output = command
+            .args([
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                "systemctl",
+                "--user",
+            ])
+            .args(arguments)
+            .env_clear()
+            .envs(self.variables())
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn lf(&self, arguments: &str) -> support::Run {
+        let [(_, home), (_, run)] = self.variables();
+        let passphrase = self.home.path().join("home/passphrase");
+        self.home
+            .bare(arguments)
+            .env("HOME", home)
+            .env("XDG_RUNTIME_DIR", run)
+            .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", passphrase)
+            .unprivileged()
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let start = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if start.elapsed() > Duration::from_secs(10) {
+                let _ = self.child.kill();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // Control groups are removed from the inside.
+        let name = self.home.path().file_name().unwrap().to_owned();
+        for tree in [
+            "/sys/fs/cgroup",
+            "/sys/fs/cgroup/systemd",
+            "/sys/fs/cgroup/unified",
+        ] {
+            let mut find = Command::new("find");
+            find.arg(Path::new(tree).join(&name));
+            let _ = find
+                .args(["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+}
+
+fn answers(address: SocketAddr) -> bool {
+    use std::io::{Read, Write};
+    let Ok(mut stream) = std::net::TcpStream::connect(address) else {
+        return false;
+    };
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer.starts_with("HTTP/1.0 200 ")
+}
+
+#[test]
+fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
+    let Some(manager) = Manager::start() else {
+        // No namespaces or no control groups for us here: what the unit starts must still run as it says.
+        return the_line_of_the_unit_serves();
+    };
+    let passphrase = manager.home.path().join("home/passphrase");
+    fs::write(&passphrase, PASSPHRASE).unwrap();
+    support::chmod(&passphrase, 0o600);
+    hand_over(&passphrase);
+    let id = manager
+        .lf("keys add --provider openai --label Prod")
+        .input(VALUE)
+        .ok()
+        .out;
+    let token = manager.lf("gateway pair").ok().out;
+    let token = token.lines().next().unwrap().to_owned();
+    let (first, second) = (free_port(), free_port());
+    let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+
+    let installed = manager
+        .lf(&format!("gateway install --keys-only --port {first}"))
+        .ok();
+    assert!(
+        installed
+            .out
+            .contains(&format!("serves on http://{}", at(first))),
+        "{installed}"
+    );
+    assert!(answers(at(first)));
+    let pid = manager.ask(&[
+        "show",
+        "--property=MainPID",
+        "--value",
+        "lf-gateway.service",
+    ]);
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    for line in ["NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(status.contains(line), "{status}");
+    }
+
+    // In use by somebody else: said before anything is changed.
+    let taken = TcpListener::bind(at(second)).unwrap();
+    manager.lf("gateway uninstall").ok();
+    let run = manager.lf(&format!("gateway install --keys-only --port {second}"));
+    run.fails(1, "cannot_listen");
+    assert_eq!(
+        manager.ask(&["is-active", "lf-gateway.service"]),
+        "inactive"
+    );
+    drop(taken);
+
+    manager
+        .lf(&format!("gateway install --keys-only --port {first}"))
+        .ok();
+    manager
+        .lf(&format!("gateway install --keys-only --port {second}"))
+        .ok();
+    assert!(answers(at(second)) && !answers(at(first)));
+
+    let socket = format!("gateway install --keys-only --socket --port {second}");
+    manager.lf(&socket).ok();
+    assert_eq!(
+        manager.ask(&["is-active", "lf-gateway.service"]),
+        "inactive"
+    );
+    let gateway = Probe(at(second));
+    let resolved = gateway.resolve(id.trim_end(), &token);
+    assert!(
+        resolved.ends_with(&format!("{{\"key\":\"{VALUE}\"}}")),
+        "{resolved}"
+    );
+    assert_eq!(manager.ask(&["is-active", "lf-gateway.service"]), "active");
+
+    manager.lf("gateway uninstall").ok();
+    assert!(!answers(at(second)));
+    let left = fs::read_dir(manager.home.path().join("home/.config/systemd/user")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().path()).collect();
+    assert!(
+        left.iter().all(|path| path.extension().is_none()),
+        "{left:?}"
+    );
+
+    // It cannot start: said, and not tried for ever.
+    let refused = manager.lf(&format!("gateway install --port {first}"));
+    let refused = refused.fails(1, "service_failed");
+    assert!(
+        refused
+            .err
+            .contains("journalctl --user -u lf-gateway.service"),
+        "{refused}"
+    );
+    until("giving up", || {
+        manager.ask(&["is-active", "lf-gateway.service"]) == "failed"
+    });
+    let status = manager.ask(&[
+        "show",
+        "--property=ExecMainStatus,NRestarts",
+        "lf-gateway.service",
+    ]);
+    assert!(
+        status.contains("ExecMainStatus=3") && status.contains("NRestarts=0"),
+        "{status}"
+    );
+    manager.lf("gateway uninstall").ok();
+}
+
+fn the_line_of_the_unit_serves() {
+    let home = Home::new();
+    let port = free_port();
+    let unit = printed(&home, &format!("--keys-only --port {port}")).out;
+    let mut lines = unit.lines();
+    let line = lines
+        .find_map(|line| line.strip_prefix("ExecStart="))
+        .unwrap();
+    let words: Vec<&str> = line
+        .split('"')
+        .filter(|word| !word.trim().is_empty())
+        .collect();
+    assert_eq!(Path::new(words[0]), Path::new(env!("CARGO_BIN_EXE_lf")));
+    let gateway = Gateway::run(home.words(&words[1..]));
+    assert_eq!(gateway.address.port(), port);
+    assert!(gateway.is_well());
+}
+
+struct Probe(SocketAddr);
+
+impl Probe {
+    fn resolve(&self, id: &str, token: &str) -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(self.0).unwrap();
+        let request = format!(
+            "POST /keys/{id}/resolve HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    }
+}
