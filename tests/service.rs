@@ -10,8 +10,8 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::symlink;
@@ -46,6 +46,7 @@ fn passed_on_many(home: &Home, socket: impl Into<OwnedFd>, count: &str, argument
         .env_clear()
         .env("HOME", home.path())
         .env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
+        .env("LF_GATEWAY_EXTRA_ORIGINS", ORIGIN)
         .env("LISTEN_FDS", count)
         .stdin(Stdio::from(socket.into()))
         .stdout(Stdio::piped())
@@ -105,7 +106,7 @@ fn what_is_no_listening_socket_is_refused() {
     let file = fs::File::create(home.path().join("file")).unwrap();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let connected = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let connected = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let unix = std::os::unix::net::UnixListener::bind(home.path().join("socket")).unwrap();
     let others: [OwnedFd; 4] = [file.into(), udp.into(), connected.into(), unix.into()];
     let refused = |child| {
@@ -224,7 +225,7 @@ fn a_gateway_that_a_socket_started_ends_when_nobody_is_connected_any_more() {
     };
     let (stop, notify) = std::os::unix::net::UnixStream::pair().unwrap();
     // Connected from before it begins: its time only runs once this is closed.
-    let client = std::net::TcpStream::connect(address).unwrap();
+    let client = TcpStream::connect(address).unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();
     let served = std::thread::spawn(move || {
         let lifetime = Lifetime {
@@ -604,11 +605,15 @@ impl Manager {
     fn lf(&self, arguments: &str) -> support::Run {
         let [(_, home), (_, run)] = self.variables();
         let passphrase = self.home.path().join("home/passphrase");
+        // What quoting gets wrong could not be read or written there.
+        let root = self.home.path().join("home/a b 100%h $HOME \"x\" 'y' \\z");
         self.home
             .bare(arguments)
             .env("HOME", home)
             .env("XDG_RUNTIME_DIR", run)
             .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", passphrase)
+            .env("LENSERFIGHT_RUNTIME_DIR", root)
+            .env("LF_GATEWAY_EXTRA_ORIGINS", r"https://\d{2}\.example")
             .unprivileged()
     }
 }
@@ -643,16 +648,25 @@ impl Drop for Manager {
 }
 
 fn answers(address: SocketAddr) -> bool {
-    use std::io::{Read, Write};
-    let Ok(mut stream) = std::net::TcpStream::connect(address) else {
-        return false;
-    };
-    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    TcpStream::connect(address).is_ok()
+        && tell(address, "GET /healthz", "", "").starts_with("HTTP/1.0 200 ")
+}
+
+/// One request of a paired browser at an origin that only a pattern allows.
+fn tell(address: SocketAddr, line: &str, token: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    let request = format!(
+        "{line} HTTP/1.1\r\nHost: localhost\r\nOrigin: {ORIGIN}\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer);
-    answer.starts_with("HTTP/1.0 200 ")
+    answer
 }
+
+const ORIGIN: &str = "https://42.example";
 
 #[test]
 fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
@@ -720,12 +734,14 @@ fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
         manager.ask(&["is-active", "lf-gateway.service"]),
         "inactive"
     );
-    let gateway = Probe(at(second));
-    let resolved = gateway.resolve(id.trim_end(), &token);
-    assert!(
-        resolved.ends_with(&format!("{{\"key\":\"{VALUE}\"}}")),
-        "{resolved}"
-    );
+    let line = format!("POST /keys/{}/resolve", id.trim_end());
+    let resolved = tell(at(second), &line, &token, "");
+    let value = format!("{{\"key\":\"{VALUE}\"}}");
+    assert!(resolved.ends_with(&value), "{resolved}");
+    let body = r#"{"provider":"openai","label":"New","rawKey":"sk-new"}"#;
+    let added = tell(at(second), "POST /keys", &token, body);
+    assert!(added.starts_with("HTTP/1.0 201 "), "{added}");
+    assert!(added.contains(": https://42.example\r\n"), "{added}");
     assert_eq!(manager.ask(&["is-active", "lf-gateway.service"]), "active");
 
     manager.lf("gateway uninstall").ok();
@@ -777,20 +793,4 @@ fn the_line_of_the_unit_serves() {
     let gateway = Gateway::run(home.words(&words[1..]));
     assert_eq!(gateway.address.port(), port);
     assert!(gateway.is_well());
-}
-
-struct Probe(SocketAddr);
-
-impl Probe {
-    fn resolve(&self, id: &str, token: &str) -> String {
-        use std::io::{Read, Write};
-        let mut stream = std::net::TcpStream::connect(self.0).unwrap();
-        let request = format!(
-            "POST /keys/{id}/resolve HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        let _ = stream.read_to_string(&mut answer);
-        answer
-    }
 }

@@ -150,9 +150,16 @@ fn remove(dir: &Dir, name: &str) -> Result<()> {
     dir.remove(&lock, name).map(drop)
 }
 
+/// A path, as far as a line of a unit can hold it.
 fn text(path: &Path) -> Result<String> {
-    let text = path.to_str().map(str::to_owned);
-    text.ok_or_else(|| Error::usage(format!("{} is not UTF-8 text", path.display())))
+    let text = path.to_str();
+    let text = text.filter(|text| !text.contains(char::is_control));
+    text.map(str::to_owned).ok_or_else(|| {
+        let shown = printable(&path.to_string_lossy());
+        Error::usage(format!(
+            "{shown} has control characters, or is not UTF-8 text"
+        ))
+    })
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -63,7 +63,7 @@ pub(super) fn install(
         }
     };
     told(&["daemon-reload"])?;
-    told(&["enable", "--now", first])?;
+    told(&["--quiet", "enable", "--now", first])?;
     if !is_active(first) {
         return Err(failed(first, "it is not active"));
     }
@@ -118,7 +118,8 @@ fn installed(dir: Option<&Dir>) -> Result<Vec<&'static str>> {
 fn stop(units: &[&str]) {
     for unit in units {
         // What is not loaded need not be stopped; whoever cares looks afterwards.
-        let _ = systemctl(&["disable", "--now", unit]);
+        let _ = systemctl(&["stop", unit]);
+        let _ = systemctl(&["disable", unit]);
     }
 }
 
