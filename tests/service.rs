@@ -505,6 +505,21 @@ fn without_a_service_manager_nothing_is_written_and_the_line_to_run_is_named() {
 }
 
 #[test]
+fn the_tools_that_are_asked_do_not_get_the_passphrase() {
+    let home = Home::new();
+    let tool = home.path().join("systemctl");
+    fs::write(&tool, "#!/bin/sh\nexport -p >\"$HOME/seen\"\nexit 1\n").unwrap();
+    support::chmod(&tool, 0o755);
+    let run = home.lf("gateway install --keys-only");
+    run.env("PATH", home.path()).fails(1, "no_service_manager");
+    let seen = fs::read_to_string(home.path().join("seen")).unwrap();
+    assert!(
+        seen.contains("HOME=") && !seen.contains(PASSPHRASE),
+        "{seen}"
+    );
+}
+
+#[test]
 fn a_unit_that_is_not_ours_or_was_changed_is_left_alone() {
     let home = Home::new();
     let dir = home.path().join("config/systemd/user");

@@ -460,7 +460,7 @@ pub(super) const PAGES: &[Page] = &[
                 "full mode over Tailscale: --bind takes an address that a consent covers",
             ),
         ],
-        notes: "Over Tailscale without --keys-only: lf gateway consent grant tailscale.\nAlso from LF_GATEWAY_BIND, LF_GATEWAY_PORT, LF_GATEWAY_KEYS_ONLY=1, LF_GATEWAY_TAILSCALE=1.\nLF_GATEWAY_EXTRA_ORIGINS: more origins, regular expressions separated by commas.\nLF_GATEWAY_EXTRA_HOSTS: more names of this machine, on other than loopback addresses.",
+        notes: "Over Tailscale without --keys-only: lf gateway consent grant tailscale.\nAlso from LF_GATEWAY_BIND, LF_GATEWAY_PORT, LF_GATEWAY_KEYS_ONLY=1, LF_GATEWAY_TAILSCALE=1.\nLF_GATEWAY_EXTRA_ORIGINS: more origins, regular expressions separated by commas.\nLF_GATEWAY_EXTRA_HOSTS: more names of this machine, on other than loopback addresses.\nOn Linux it gives up every file but its own, and says so; what lies beside a passphrase file stays readable.",
     },
     Page {
         name: "gateway install",

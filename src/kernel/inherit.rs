@@ -6,8 +6,8 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::net::AddressFamily;
 use rustix::net::sockopt::{socket_acceptconn, socket_domain};
-use rustix::net::{AddressFamily, getsockname};
 
 /// The first socket that was passed on, if it is a TCP socket that listens; for the first caller only.
 /// To be called before this process listens anywhere itself.
@@ -26,7 +26,7 @@ pub fn listener() -> io::Result<TcpListener> {
         socket_domain(socket),
         Ok(AddressFamily::INET | AddressFamily::INET6)
     );
-    if !is_inet || !matches!(socket_acceptconn(socket), Ok(true)) || getsockname(socket).is_err() {
+    if !is_inet || !matches!(socket_acceptconn(socket), Ok(true)) {
         return Err(not_ours());
     }
     // Not for programs that this one might start.

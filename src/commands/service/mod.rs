@@ -106,10 +106,12 @@ fn prepare(environment: &Environment) -> Result<()> {
             "the service does not get LENSERFIGHT_KEYS_PASSPHRASE from here; it asks the keychain, or what LENSERFIGHT_KEYS_PASSPHRASE_FILE or --credential names",
         );
     }
-    if !matches!(Dir::open(&environment.keys()?), Ok(Some(_))) {
-        note(
-            "there are no keys yet; after lf keys init, install once more if LENSERFIGHT_KEYS_DIR is set",
-        );
+    let keys = environment.keys()?;
+    if !keys.starts_with(environment.root()?) && !matches!(Dir::open(&keys), Ok(Some(_))) {
+        note(&format!(
+            "{} does not exist yet; install once more after lf keys init, or the service cannot write there",
+            keys.display()
+        ));
     }
     Ok(())
 }

@@ -160,7 +160,9 @@ fn check_credential(file: &str, version: u32) -> Result<()> {
 
 /// Asks the manager to run this program behind the same walls: some systems give users no namespaces.
 fn probe(service: &Service) -> Walls {
-    let mut arguments = vec!["--user", "--quiet", "--wait", "--collect"];
+    // A oneshot's start is its whole run. To --wait for it would take a session bus, which not every
+    // user manager has.
+    let mut arguments = vec!["--user", "--quiet", "--collect", "-p", "Type=oneshot"];
     for property in walls() {
         arguments.extend(["-p", property]);
     }
