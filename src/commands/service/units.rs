@@ -93,8 +93,6 @@ pub(super) fn uninstall(environment: &Environment) -> Result<()> {
     }
     told(&["daemon-reload"])?;
     for unit in old {
-        // What failed once would be listed for ever.
-        let _ = systemctl(&["reset-failed", unit]);
         if is_active(unit) {
             return Err(failed(unit, "it still runs"));
         }
@@ -120,6 +118,8 @@ fn stop(units: &[&str]) {
         // What is not loaded need not be stopped; whoever cares looks afterwards.
         let _ = systemctl(&["stop", unit]);
         let _ = systemctl(&["disable", unit]);
+        // Starts that failed, or that somebody asked for in a row, would count against the next one.
+        let _ = systemctl(&["reset-failed", unit]);
     }
 }
 
