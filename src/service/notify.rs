@@ -1,7 +1,6 @@
 //! Tells a service manager how this process does (`sd_notify(3)`).
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
 
 /// Who started this process and waits for news; often nobody.
@@ -34,6 +33,7 @@ impl Manager {
 #[cfg(target_os = "linux")]
 fn connect(socket: &UnixDatagram, address: &OsStr) -> std::io::Result<()> {
     use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::net::SocketAddr;
     match address.as_bytes().strip_prefix(b"@") {
         Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?),
