@@ -204,12 +204,9 @@ fn told(arguments: &[&str]) -> Result<()> {
 }
 
 fn failed(unit: &str, said: &str) -> Error {
-    let said: Vec<&str> = said
-        .lines()
-        .filter(|line| !line.starts_with("See "))
-        .collect();
+    let said = said.lines().next().unwrap_or("it says nothing");
     Error::ServiceFailed {
-        sentence: format!("{unit}: {}", said.join(" ")),
+        sentence: format!("{unit}: {said}"),
         hint: format!("journalctl --user -u {SERVICE}"),
     }
 }
