@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Check, fail, failed, pass, place, quoted};
+use super::{Check, fail, failed, note, pass, place, quoted};
 use crate::audit;
 use crate::envelope::Envelope;
 use crate::fs::Dir;
@@ -23,7 +23,8 @@ fn examine_place(dir: &Dir) -> Check {
     const MOVE: &str = "move the directory to a local disk, and name it in LENSERFIGHT_KEYS_DIR";
     let path = dir.path().display();
     let is_network = |kind: &&str| NETWORK.contains(kind) || kind.starts_with("fuse.rclone");
-    if let Some(kind) = dir.file_system().as_deref().filter(is_network) {
+    let file_system = dir.file_system();
+    if let Some(kind) = file_system.as_deref().filter(is_network) {
         let message = format!(
             "{path} is on a network file system ({kind}), where locks may not hold and a sync may not last"
         );
@@ -36,7 +37,13 @@ fn examine_place(dir: &Dir) -> Check {
         );
         return fail("place", message, MOVE);
     }
-    pass("place", format!("{path} is on a local disk"))
+    match file_system {
+        Some(_) => pass("place", format!("{path} is on a local disk")),
+        None => note(
+            "place",
+            format!("the system does not say whether {path} is on a local disk"),
+        ),
+    }
 }
 
 /// The folder above that some program keeps in step with copies elsewhere, as far as names tell.

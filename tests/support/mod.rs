@@ -21,6 +21,15 @@ use std::time::{Duration, Instant};
 pub const PASSPHRASE: &str = "correct horse battery staple";
 pub const VALUE: &str = "sk-test-0123456789abcdefghij";
 
+/// The program under test: the one just built, or the one that `LF_BINARY` names, behind an emulator
+/// if that is needed (`make static-check`).
+pub fn lf() -> Vec<OsString> {
+    match std::env::var("LF_BINARY") {
+        Ok(words) => words.split_whitespace().map(Into::into).collect(),
+        Err(_) => vec![env!("CARGO_BIN_EXE_lf").into()],
+    }
+}
+
 /// A directory that is gone when the test has passed.
 pub struct Home {
     path: PathBuf,
@@ -75,7 +84,8 @@ impl Home {
     }
 
     pub fn words(&self, words: &[&str]) -> Run {
-        let mut run = self.program(&[env!("CARGO_BIN_EXE_lf")]);
+        let mut run = self.program(&[]);
+        run.program = lf();
         run.arguments = words.iter().map(Into::into).collect();
         run
     }

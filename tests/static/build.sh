@@ -1,0 +1,96 @@
+#!/bin/sh
+# Builds lf as one static file, the same bytes from any directory: build.sh TARGET
+# The standard library is rustup's for the target, or else built from its source.
+set -eu
+target=$1
+cargo=${CARGO:-cargo}
+tools=$(cd "$(dirname "$0")" && pwd -P)
+project=$(cd "$tools/../.." && pwd -P)
+cd "$project"
+
+fail() {
+    printf '%s\n' "$@" >&2
+    exit 1
+}
+
+case $target in
+x86_64-unknown-linux-musl) ZIG_TARGET=x86_64-linux-musl ;;
+aarch64-unknown-linux-musl) ZIG_TARGET=aarch64-linux-musl ;;
+armv7-unknown-linux-musleabihf) ZIG_TARGET=arm-linux-musleabihf ;;
+*) fail "TARGET is x86_64-unknown-linux-musl, aarch64-unknown-linux-musl or armv7-unknown-linux-musleabihf, not $target" ;;
+esac
+
+out=${CARGO_TARGET_DIR:-target}
+mkdir -p "$out/static/$target"
+out=$(cd "$out" && pwd -P) # the linker is called from somewhere else
+export CARGO_TARGET_DIR="$out" STATIC_ROOM="$out/static/$target"
+
+has_std() { ls "$("$1" --print target-libdir --target "$target" 2>/dev/null)"/libstd-*.rlib >/dev/null 2>&1; }
+has_source() { [ -e "$("$1" --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/std/Cargo.toml" ]; }
+
+RUSTC=${RUSTC:-rustc} from_source=
+if ! has_std "$RUSTC"; then
+    from_source=-Zbuild-std=std,panic_unwind
+    # Debian's source wants Debian's compiler: another version does not build it.
+    has_source "$RUSTC" || RUSTC=/usr/bin/rustc
+    has_source "$RUSTC" || fail "no standard library for $target; install it with: rustup target add $target" \
+        "or its source, on Debian: apt-get install --no-install-recommends rustc-web rust-web-src"
+    export RUSTC_BOOTSTRAP=1 # -Zbuild-std is not stable
+fi
+export RUSTC
+sysroot=$("$RUSTC" --print sysroot)
+
+# Who links. rustup brings all of a static program, and a linker for every processor: with that one the
+# bytes do not depend on what is installed here. A toolchain without it has cc link, for this processor.
+linker=
+if [ -z "$from_source" ]; then
+    host=$("$RUSTC" -vV | sed -n 's/^host: //p')
+    [ ! -e "$sysroot/lib/rustlib/$host/bin/rust-lld" ] || linker=rust-lld
+elif [ "$(uname -m)-$target" = x86_64-x86_64-unknown-linux-musl ]; then
+    sh tests/tools.sh gcc:gcc ar:binutils musl-gcc:musl-tools
+    linker=$tools/musl-gcc
+    sh "$tools/unwinder.sh" "$STATIC_ROOM"
+else
+    # 0.17 brings a libc that is partly its own, malloc included.
+    ZIG=${ZIG:-$(ls "$out"/zig/lib/python3*/site-packages/ziglang/zig 2>/dev/null)} || :
+    [ "$("$ZIG" version 2>/dev/null)" = 0.15.2 ] ||
+        fail "no zig 0.15.2, which links for $target; install it (on Debian, python3-venv first) with:" \
+            "  python3 -m venv '$out/zig'" "  '$out/zig/bin/pip' install ziglang==0.15.2" "or say where it is: ZIG=/path/to/zig"
+    export ZIG ZIG_TARGET ZIG_LOCAL_CACHE_DIR="$out/static/cache" ZIG_GLOBAL_CACHE_DIR="$out/static/cache"
+    linker=$tools/zig-gcc
+fi
+
+# The crates have to be here before their places can be given names.
+# shellcheck disable=SC2086 # one word or none
+"$cargo" fetch --locked --target "$target" $from_source ||
+    fail "the crates of Cargo.lock are not here and cannot be fetched; README.md says how to bring them: cargo vendor"
+
+# Places of panics get into the bytes. What differs between machines has a name here, and a crate the same one
+# whether it was fetched or vendored. Of several that fit, rustc takes the last.
+separator=$(printf '\037') # what Cargo wants between flags, so that there may be spaces in them
+flags=--remap-path-prefix=$project=/lf
+for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/ "$project/vendor/"; do
+    flags="$flags$separator--remap-path-prefix=${crates%/}=/crates"
+done
+flags="$flags$separator--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rust"
+if [ -n "$from_source" ]; then
+    # A library built here comes without libc and its startup files, which the linker's script adds.
+    flags="$flags$separator-Clink-self-contained=no"
+fi
+export CARGO_ENCODED_RUSTFLAGS="$flags"
+if [ -n "$linker" ]; then
+    export "CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')_LINKER=$linker"
+fi
+
+# shellcheck disable=SC2086
+"$cargo" build --release --locked --bin lf --target "$target" $from_source
+
+lf=$out/$target/release/lf
+sh tests/tools.sh readelf:binutils
+if readelf -lW "$lf" | grep -q INTERP || readelf -dW "$lf" | grep -q NEEDED; then
+    fail "$lf is not static"
+fi
+echo "$lf"
+echo "$(wc -c <"$lf") bytes, sha256 $(sha256sum "$lf" | cut -d ' ' -f 1)"
+"$RUSTC" --version
+"$cargo" --version
