@@ -13,7 +13,7 @@ TOOLS := dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring 
 	systemd-analyze:systemd systemctl:systemd
 WEB_TOOLS := chromium:chromium Xvfb:xvfb node:nodejs npm:npm openssl:openssl
 
-.PHONY: build demo test tools check cross-check static bench interop torture page install
+.PHONY: build demo test tools check cross-check static static-check audit bench interop torture page install
 
 build:
 	$(CARGO) build --release --locked
@@ -50,11 +50,20 @@ cross-check:
 		exit 1; \
 	fi
 
-# One static binary. Needs the target's standard library: rustup target add $(TARGET)
+# One static file, the same bytes from any directory, for x86_64-unknown-linux-musl, aarch64-unknown-linux-musl or
+# armv7-unknown-linux-musleabihf. With the standard library that rustup has for it, or else one built from its source.
 static:
-	@ls "$$(rustc --print target-libdir --target $(TARGET))"/libstd-*.rlib >/dev/null 2>&1 || \
-		{ echo "no standard library for $(TARGET); install it with: rustup target add $(TARGET)" >&2; exit 1; }
-	$(CARGO) build --release --locked --target $(TARGET)
+	@CARGO="$(CARGO)" sh tests/static/build.sh $(TARGET)
+
+# Does that file do everything where nothing else is? And what the tests of keys, keychain and gateway want?
+static-check: static
+	sh tests/tools.sh $(TOOLS)
+	CARGO="$(CARGO)" sh tests/static/check.sh $(TARGET)
+
+# Every crate of a release: how much there is to read, how often it says unsafe, what runs at build time, its licence.
+# Fails on a licence that nobody agreed to, two versions of one, a source other than crates.io, one crate too many.
+audit:
+	@$(CARGO) test --quiet --locked --offline --test architecture the_tenants -- --nocapture
 
 # Figures with the commands that give them.
 bench: build

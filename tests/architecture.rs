@@ -3,14 +3,17 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     missing_docs,
     unreachable_pub
 )]
 
+#[path = "architecture/tenants.rs"]
+mod tenants;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// A room imports only rooms of earlier lines; rooms of one line do not know each other.
 const ROOMS: &[&[&str]] = &[
@@ -253,55 +256,19 @@ fn every_file_says_its_job_and_stays_small() {
 
 #[test]
 fn the_tenants_are_few_and_each_says_why_it_is_here() {
-    let cargo = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO"));
-        let output = command
-            .args(arguments)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let tree = cargo(&[
-        "tree",
-        "--locked",
-        "--offline",
-        "--edges=normal,build",
-        "--target=x86_64-unknown-linux-musl",
-        "--prefix=none",
-        "--format={p}",
-    ]);
-    let crates: BTreeSet<&str> = tree
-        .lines()
-        .skip(1)
-        .map(|line| {
-            line.trim_end_matches(" (*)")
-                .trim_end_matches(" (proc-macro)")
-        })
-        .collect();
-    let names: BTreeSet<&str> = crates
-        .iter()
-        .filter_map(|line| line.split(' ').next())
-        .collect();
-    assert_eq!(
-        names.len(),
-        crates.len(),
-        "a crate in two versions: {crates:#?}"
-    );
-    assert!(
-        crates.len() <= MOST_CRATES,
-        "{} crates: {crates:#?}",
-        crates.len()
-    );
-    assert!(
-        crates.iter().all(|line| !line.contains("git+")),
-        "a crate from git"
-    );
+    let linux = tenants::graph("x86_64-unknown-linux-musl").unwrap();
+    println!("{}", tenants::register(&linux));
+    let mut faults = tenants::faults(&linux, MOST_CRATES);
+    for other in ["aarch64-apple-darwin", "x86_64-pc-windows-msvc"] {
+        let Ok(mut more) = tenants::graph(other) else {
+            println!("{other}: more crates, which cargo fetch --locked brings\n");
+            continue;
+        };
+        faults.extend(tenants::faults(&more, more.len()));
+        more.retain(|tenant| linux.iter().all(|known| known.name != tenant.name));
+        println!("{other}, beside these:\n{}", tenants::register(&more));
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
 
     let manifest =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();

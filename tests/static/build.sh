@@ -69,14 +69,15 @@ fi
 # whether it was fetched or vendored. Of several that fit, rustc takes the last.
 separator=$(printf '\037') # what Cargo wants between flags, so that there may be spaces in them
 flags=--remap-path-prefix=$project=/lf
+flag() { flags=$flags$separator$1; }
 for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/ "$project/vendor/"; do
-    flags="$flags$separator--remap-path-prefix=${crates%/}=/crates"
+    flag "--remap-path-prefix=${crates%/}=/crates"
 done
-flags="$flags$separator--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rust"
-if [ -n "$from_source" ]; then
-    # A library built here comes without libc and its startup files, which the linker's script adds.
-    flags="$flags$separator-Clink-self-contained=no"
-fi
+flag "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rust"
+# A library built here comes without libc and its startup files, which the linker's script adds.
+[ -z "$from_source" ] || flag -Clink-self-contained=no
+# 4 % off the file: one copy of functions that are the same, and relocations as a bit map.
+[ "$linker" != rust-lld ] || for argument in --icf=all -z pack-relative-relocs; do flag "-Clink-arg=$argument"; done
 export CARGO_ENCODED_RUSTFLAGS="$flags"
 if [ -n "$linker" ]; then
     export "CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')_LINKER=$linker"
