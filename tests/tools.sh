@@ -14,5 +14,5 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing$missing" >&2
     apt-get update -qq && exec apt-get install -y -qq --no-install-recommends $missing >/dev/null
 fi
-echo "the tests need programs that are not here; install them first: apt-get install$missing" >&2
+echo "this needs programs that are not here; install them first: apt-get install$missing" >&2
 exit 1

@@ -26,7 +26,7 @@ out=$(cd "$out" && pwd -P) # the linker is called from somewhere else
 export CARGO_TARGET_DIR="$out" STATIC_ROOM="$out/static/$target"
 
 has_std() { ls "$("$1" --print target-libdir --target "$target" 2>/dev/null)"/libstd-*.rlib >/dev/null 2>&1; }
-has_source() { [ -e "$("$1" --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/std/Cargo.toml" ]; }
+has_source() { root=$("$1" --print sysroot 2>/dev/null) && [ -e "$root/lib/rustlib/src/rust/library/std/Cargo.toml" ]; }
 
 RUSTC=${RUSTC:-rustc} from_source=
 if ! has_std "$RUSTC"; then
