@@ -39,7 +39,7 @@ fn bare_root() -> Home {
 fn bare_under(home: &Home, tracer: &[&str], arguments: &str) -> Run {
     let run = home.bare(arguments).env("HOME", "/");
     let run = run.under(&["chroot", home.path().to_str().unwrap()]);
-    let run = run.env("RUST_BACKTRACE", "full").under(tracer);
+    let run = run.env("RUST_BACKTRACE", "1").under(tracer);
     if rustix::process::geteuid().is_root() {
         run
     } else {
@@ -155,7 +155,7 @@ fn a_panic_says_where_and_unwinds() {
     });
     let mut ended = ended.filter(|ended| ended.err.contains("panicked at"));
     let ended = ended.next().expect("a panic");
-    assert!(ended.err.contains("\n  10: "), "ten frames: {ended}");
+    assert!(ended.err.contains(".rs:"), "{ended}");
     // std's own catch_unwind, around main, is the last frame; without unwinding this is SIGABRT.
     assert_eq!(ended.status, Some(101), "{ended}");
 }

@@ -30,7 +30,9 @@ has_source() { root=$("$1" --print sysroot 2>/dev/null) && [ -e "$root/lib/rustl
 
 RUSTC=${RUSTC:-rustc} from_source=
 if ! has_std "$RUSTC"; then
-    from_source=-Zbuild-std=std,panic_unwind
+    # Made to be small; scrypt is none of it. Without backtraces, which in a stripped file have no names:
+    # a panic says where it was, and unwinds.
+    from_source='-Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind,optimize_for_size'
     # Debian's source wants Debian's compiler: another version does not build it.
     has_source "$RUSTC" || RUSTC=/usr/bin/rustc
     has_source "$RUSTC" || fail "no standard library for $target; install it with: rustup target add $target" \
@@ -61,7 +63,7 @@ else
 fi
 
 # The crates have to be here before their places can be given names.
-# shellcheck disable=SC2086 # one word or none
+# shellcheck disable=SC2086 # words or none
 "$cargo" fetch --locked --target "$target" $from_source ||
     fail "the crates of Cargo.lock are not here and cannot be fetched; README.md says how to bring them: cargo vendor"
 
