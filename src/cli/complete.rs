@@ -222,7 +222,7 @@ const COMMAND: &str = "-- CMD";
 
 #[cfg(test)]
 mod tests {
-    use super::super::pages::PAGES;
+    use super::super::pages::pages;
     use super::*;
 
     /// What is asked where the line ends.
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn commands_flags_and_topics_come_from_the_pages() {
-        for page in PAGES.iter().filter(|page| !page.name.is_empty()) {
+        for page in pages().filter(|page| !page.name.is_empty()) {
             let (group, last) = page.name.rsplit_once(' ').unwrap_or(("", page.name));
             let line = format!("{group} ").trim_start().to_owned();
             assert!(offered(&line).contains(&last), "{line:?}");

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use local_keys::width;
 
-use super::pages::PAGES;
+use super::pages::pages;
 
 /// One page; `""` is the program's, a page without a synopsis of its own flags names a group.
 pub(super) struct Page {
@@ -66,7 +66,7 @@ impl Page {
 
     /// The commands and groups right below a group.
     pub(super) fn members(&self) -> impl Iterator<Item = &'static Page> {
-        PAGES.iter().filter(|page| self.has(page))
+        pages().filter(|page| self.has(page))
     }
 
     /// Is that page below this one, by one word?

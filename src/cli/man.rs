@@ -5,11 +5,11 @@ use std::fmt::Write;
 use local_keys::error::KINDS;
 
 use super::help::Page;
-use super::pages::PAGES;
+use super::pages::{PROGRAM, pages};
 
 /// `lf.1`. It has no date, so that a version has one man page.
 pub(super) fn text() -> String {
-    let program = &PAGES[0];
+    let program = &PROGRAM;
     let mut text = format!(
         ".TH LF 1 \"\" \"lf {}\" \"User Commands\"\n.SH NAME\nlf \\- {}\n.SH SYNOPSIS\n.B lf\n{}\n.SH DESCRIPTION\n",
         escaped(env!("CARGO_PKG_VERSION")),
@@ -21,7 +21,7 @@ pub(super) fn text() -> String {
     text.push_str(".SH EXAMPLES\n");
     list(&mut text, program.examples);
     text.push_str(".SH COMMANDS\n");
-    for page in &PAGES[1..] {
+    for page in pages().skip(1) {
         section(&mut text, page);
     }
     text.push_str(".SH ERRORS\nThe code stands behind lf: in a line of standard error.\n");
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn the_man_page_has_every_page_flag_and_error() {
         let man = text();
-        for page in PAGES {
+        for page in pages() {
             assert!(
                 man.contains(&escaped(page.summary.trim_end_matches('.'))),
                 "{}",

@@ -2,7 +2,7 @@
 //! ever shown, never what was typed.
 
 use super::help::Page;
-use super::pages::PAGES;
+use super::pages::pages;
 
 /// The command that was meant in this group: one of its own, or one of another group.
 pub(super) fn command(group: &Page, word: &str) -> Option<&'static Page> {
@@ -11,7 +11,7 @@ pub(super) fn command(group: &Page, word: &str) -> Option<&'static Page> {
         // Of two that are equally close, the group's own.
         distance(word, last).map(|far| 2 * far + usize::from(!group.has(page)))
     };
-    let near = PAGES.iter().filter_map(|page| Some((far(&page)?, page)));
+    let near = pages().filter_map(|page| Some((far(&page)?, page)));
     near.min_by_key(|(far, _)| *far).map(|(_, page)| page)
 }
 

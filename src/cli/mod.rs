@@ -2,7 +2,6 @@
 
 mod args;
 mod complete;
-mod gateway_pages;
 mod help;
 mod man;
 mod meant;
@@ -22,7 +21,7 @@ use local_keys::time::{Timestamp, parse_moment, parse_span};
 
 use self::args::{Args, ON_STDIN};
 use self::help::Page;
-use self::pages::PAGES;
+use self::pages::{PROGRAM, pages};
 use crate::commands::{
     Change, Command, Consenting, Existing, Format, ImportSource, InitOptions, InstallOptions,
     PairOptions, Rekeying, Rotation, ServeOptions, WhichEvents,
@@ -62,15 +61,14 @@ fn page_of(argv: &[OsString]) -> (&'static Page, usize) {
         .collect();
     let find = |count: usize| {
         let name = words.get(..count)?.join(" ");
-        PAGES
-            .iter()
+        pages()
             .find(|page| page.name == name)
             .map(|page| (page, count))
     };
     find(3)
         .or_else(|| find(2))
         .or_else(|| find(1))
-        .unwrap_or((&PAGES[0], 0))
+        .unwrap_or((&PROGRAM, 0))
 }
 
 fn group(page: &Page, rest: &[OsString]) -> Result<Command> {
@@ -470,7 +468,7 @@ mod tests {
 
     #[test]
     fn every_page_is_reachable_and_every_command_is_built() {
-        for page in PAGES {
+        for page in pages() {
             let Ok(Command::Print(text)) = parsed(&format!("{} --help", page.name)) else {
                 panic!("no help for {}", page.name)
             };
@@ -484,7 +482,7 @@ mod tests {
 
     #[test]
     fn no_help_is_wider_than_100_columns() {
-        for page in PAGES {
+        for page in pages() {
             for line in help::text(page).lines() {
                 assert!(line.chars().count() <= 100, "{}: {line}", page.name);
             }

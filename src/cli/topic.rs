@@ -8,7 +8,7 @@ use local_keys::secret::shown;
 use super::help;
 use super::meant;
 use super::page_of;
-use super::pages::PAGES;
+use super::pages::{PROGRAM, pages};
 
 /// The topic that has every error; no command has its name.
 pub(super) const ERRORS: &str = "errors";
@@ -31,9 +31,9 @@ pub(super) fn text(words: &[String]) -> Result<String> {
 
 fn no_help(name: &str) -> Error {
     let codes = KINDS.iter().map(|facts| facts.code);
-    let pages = PAGES.iter().map(|page| page.name);
+    let pages = pages().map(|page| page.name);
     let meant = meant::word(name, &mut codes.chain(pages).chain([ERRORS]));
-    let by_last_word = || meant::command(&PAGES[0], name).map(|page| page.name);
+    let by_last_word = || meant::command(&PROGRAM, name).map(|page| page.name);
     Error::Usage {
         sentence: format!("there is no help on \"{}\"", shown(name)),
         hint: meant

@@ -43,7 +43,7 @@ pub(super) fn run(desk: &Desk<'_>, last_used: bool) -> Result<()> {
                 vec![
                     key.id.to_string(),
                     key.provider.to_string(),
-                    key.created_at.to_string(),
+                    key.created_at.minute(),
                     used(key).map_or_else(|| "-".to_owned(), Timestamp::minute),
                     key.label.as_str().to_owned(),
                 ]

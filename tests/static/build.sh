@@ -76,6 +76,9 @@ for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/ "$project/vendor/"; 
     flag "--remap-path-prefix=${crates%/}=/crates"
 done
 flag "--remap-path-prefix=$sysroot/lib/rustlib/src/rust=/rust"
+# As in .cargo/config.toml, whose flags these replace.
+flag -Cllvm-args=-inline-threshold=20
+flag -Cllvm-args=-inlinehint-threshold=20
 # A library built here comes without libc and its startup files, which the linker's script adds.
 [ -z "$from_source" ] || flag -Clink-self-contained=no
 # 4 % off the file: one copy of functions that are the same, and relocations as a bit map.
