@@ -72,6 +72,16 @@ fn every_command_on_keys_works_with_nothing_but_the_program() {
     lf(&home, "keys rotate --all");
     let export = "keys export Web --i-understand";
     assert_eq!(lf(&home, export).out, format!("{VALUE}\n"));
+    let program: Vec<String> = support::lf()
+        .into_iter()
+        .map(|word| word.into_string().unwrap())
+        .collect();
+    let run = format!("keys run --key Web -- {} --version", program.join(" "));
+    assert!(lf(&home, &run).out.starts_with("lf "));
+    let import = with(&home, PASSPHRASE, "keys import --env GROQ_API_KEY --yes");
+    import.env("GROQ_API_KEY", VALUE).ok();
+    assert!(lf(&home, "keys audit --tail 1").out.contains("keys import"));
+    lf(&home, "keys remove GROQ_API_KEY --yes");
     lf(&home, "keys backup /keys.tar");
     lf(&home, "keys remove Web --yes");
     lf(&home, "keys restore /keys.tar");
@@ -110,9 +120,27 @@ fn the_gateway_serves_with_nothing_but_the_program() {
     assert!(ask("GET /keys?include=last_used", "").body.contains(id));
     assert!(gateway.ask("GET /", &[], "").body.contains("<html"));
     assert!(lf(&home, "gateway pairings").out.contains("web-pair"));
+    let port = gateway.address.port().to_string();
+    let status = lf(&home, &format!("gateway status --port {port}")).out;
+    assert!(status.contains(&port), "{status}");
+    let doctor = lf(&home, &format!("gateway doctor --keys-only --port {port}"));
+    assert!(doctor.out.contains("gateway"), "{doctor}");
     lf(&home, "gateway unpair --all");
     assert_eq!(ask("GET /keys", "").status, 401);
     assert_eq!(gateway.ends().status, Some(0));
+}
+
+#[test]
+fn what_needs_the_system_says_so_with_nothing_but_the_program() {
+    let home = bare_root();
+    lf(&home, "gateway consent show");
+    lf(&home, "gateway consent revoke");
+    with(&home, PASSPHRASE, "gateway consent grant tailscale --yes").fails(5, "no_tailnet");
+    with(&home, PASSPHRASE, "gateway install").fails(1, "io_error"); // /proc says which program it is
+    lf(&home, "gateway uninstall");
+    for topic in ["completions bash", "man", "help errors"] {
+        assert!(!lf(&home, topic).out.is_empty());
+    }
 }
 
 #[test]
@@ -162,7 +190,7 @@ fn a_panic_says_where_and_unwinds() {
 
 #[test]
 fn no_command_is_forgotten_here() {
-    for group in ["keys", "keys recovery", "gateway"] {
+    for group in ["", "keys", "keys recovery", "gateway", "gateway consent"] {
         let help = Home::new().bare(&format!("{group} --help")).ok().out;
         let name = |line: &str| {
             let (name, _) = line.strip_prefix("  lf ")?.split_once("  ")?;
