@@ -23,6 +23,7 @@ printf '%s' sk-demo-0123456789 | "$lf" keys add --provider openai --label Prod
 printf '%s' sk-ant-demo-0123456789 | "$lf" keys add --provider anthropic >/dev/null
 show keys list
 show keys rotate Prod
+show keys run --key Prod -- sh -c 'echo "this program has a key of ${#OPENAI_API_KEY} characters in OPENAI_API_KEY"'
 show keys export Prod --i-understand
 show keys doctor
 show keys backup "$HOME/keys.tar"

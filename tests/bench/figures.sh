@@ -51,7 +51,7 @@ tokens=(); for n in 1 2 3 4 5 6 7 8; do tokens+=("$("$lf" gateway pair --json --
 "$lf" gateway serve --keys-only --port 0 >"$dir/log" 2>&1 & gateway=$!
 trap 'kill $gateway 2>/dev/null || true; rm -rf "$dir"' EXIT
 until grep -q listening "$dir/log"; do sleep 0.05; done
-url=$(sed 's/listening on //' "$dir/log")
+url=$(sed -n 's/^listening on //p' "$dir/log")
 status() { awk -v name="$1:" '$1 == name { print $2 " KiB" }' "/proc/$gateway/status"; }
 row "gateway, idle (VmRSS)" "$(status VmRSS)"
 curl -s -o /dev/null -H "Authorization: Bearer ${tokens[0]}" "$url/keys" # the first one unseals the pairings
