@@ -37,11 +37,11 @@ cat "$HOME"/.lenserfight/keys/*.json
 echo
 echo "\$ lf gateway pair --web        # the token goes into the browser"
 token=$("$lf" gateway pair --json | sed 's/.*"token":"\([^"]*\)".*/\1/')
+echo "\$ lf gateway serve --keys-only --port 0"
 "$lf" gateway serve --keys-only --port 0 >"$HOME/gateway.log" &
 gateway=$!
-trap 'kill $gateway 2>/dev/null || true; rm -rf "$HOME"' EXIT
+trap 'kill $gateway 2>/dev/null || true; wait $gateway || true; rm -rf "$HOME"' EXIT
 until grep -q listening "$HOME/gateway.log"; do sleep 0.1; done
-echo "\$ lf gateway serve --keys-only --port 0"
 cat "$HOME/gateway.log"
 if command -v curl >/dev/null; then
     url=$(sed 's/listening on //' "$HOME/gateway.log")
