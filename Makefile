@@ -8,7 +8,7 @@ DEBIAN_RUSTC := /usr/bin/rustc
 LF := target/release/lf
 SHARE = $(DESTDIR)$(PREFIX)/share
 TOOLS := dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring secret-tool:libsecret-tools \
-	strace:strace taskset:util-linux prlimit:util-linux unshare:util-linux setpriv:util-linux \
+	strace:strace perl:perl taskset:util-linux prlimit:util-linux unshare:util-linux setpriv:util-linux \
 	zsh:zsh fish:fish mandoc:mandoc nsenter:util-linux ip:iproute2 curl:curl \
 	systemd-analyze:systemd systemctl:systemd
 WEB_TOOLS := chromium:chromium Xvfb:xvfb node:nodejs npm:npm openssl:openssl

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::envelope::Envelope;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::{Dir, Look, Stamp};
 use crate::key::KeyMeta;
 use crate::store::{self, Store};
@@ -72,10 +72,16 @@ impl Seen {
             let stamp = stamp(dir.look(&name).unwrap_or_default(), now);
             let known = before.files.binary_search_by(|file| file.name.cmp(&name));
             let known = known.ok().map(|at| &before.files[at]);
-            let meta = match known.filter(|file| file.stamp.is_some() && file.stamp == stamp) {
-                Some(file) => file.meta.clone(),
-                None => store::read_as(dir, &name, Envelope::peek).unwrap_or_default(),
-            };
+            let (meta, stamp) =
+                match known.filter(|file| file.stamp.is_some() && file.stamp == stamp) {
+                    Some(file) => (file.meta.clone(), stamp),
+                    None => match store::read_as(dir, &name, Envelope::peek) {
+                        Ok(meta) => (meta, stamp),
+                        Err(Error::CorruptEnvelope { .. }) => (None, stamp),
+                        // Out of descriptors, say: the same version may be read the next time.
+                        Err(_) => (None, None),
+                    },
+                };
             files.push(File { name, stamp, meta });
         }
         let mut keys: Vec<KeyMeta> = files.iter().filter_map(|file| file.meta.clone()).collect();

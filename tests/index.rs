@@ -114,6 +114,35 @@ fn every_kind_of_change_is_seen_at_once() {
     assert!(seen().is_empty(), "another one");
 }
 
+/// A lease keeps everybody else from opening a file, and changes nothing of what it looks like.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_could_not_be_read_for_a_moment_is_read_the_next_time() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let home = Home::new();
+    let (store, file) = store(&home);
+    let index = Index::default();
+    // 1024 is F_SETLEASE, 1 is F_WRLCK.
+    let lease = r#"$| = 1; $SIG{IO} = "IGNORE"; open(F, "+<", $ARGV[0]) and fcntl(F, 1024, 1) and print "held\n"; <STDIN>"#;
+    let mut holder = Command::new("perl")
+        .args(["-e", lease])
+        .arg(&file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut held = String::new();
+    let out = holder.stdout.take().unwrap();
+    BufReader::new(out).read_line(&mut held).unwrap();
+    assert_eq!(held, "held\n");
+    assert!(labels(&index, &store, later()).is_empty());
+    drop(holder.stdin.take());
+    assert!(holder.wait().unwrap().success());
+    assert_eq!(labels(&index, &store, later()), ["First"]);
+}
+
 #[test]
 fn a_listing_is_never_stale() {
     let home = Home::new();
