@@ -749,6 +749,19 @@ fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
     }
     assert!(answers(at(second)) && !answers(at(first)));
 
+    // Where the manager does not look: it has another unit of that name, and that one is not ours to claim.
+    let other = manager.home.path().join("home/other");
+    for command in [
+        format!("gateway install --keys-only --port {first}"),
+        "gateway uninstall".to_owned(),
+    ] {
+        let run = manager.lf(&command).env("XDG_CONFIG_HOME", &other);
+        let refused = run.fails(2, "refused");
+        assert!(refused.err.contains("systemd has lf-gateway.service from "));
+        assert!(!other.join("systemd/user/lf-gateway.service").exists());
+    }
+    assert!(answers(at(second)) && !answers(at(first)));
+
     let socket = format!("gateway install --keys-only --socket --port {second}");
     manager.lf(&socket).ok();
     assert_eq!(

@@ -63,6 +63,11 @@ pub(super) fn install(
         }
     };
     told(&["daemon-reload"])?;
+    if let Err(error) = is_from(first, &dir) {
+        remove(&dir, SOCKET)?;
+        remove(&dir, SERVICE)?;
+        return Err(error);
+    }
     told(&["--quiet", "enable", "--now", first])?;
     if !is_active(first) {
         return Err(failed(first, "it is not active"));
@@ -84,6 +89,9 @@ pub(super) fn uninstall(environment: &Environment) -> Result<()> {
     let dir = shelf(&path)?;
     let old = installed(dir.as_ref())?;
     let Some(dir) = dir.filter(|_| !old.is_empty()) else {
+        for unit in [SOCKET, SERVICE].into_iter().filter(|unit| is_active(unit)) {
+            return Err(elsewhere(unit, &path));
+        }
         return host::print("the gateway is not installed as a service; nothing to do\n");
     };
     version(&format!("rm {}", path.join(SERVICE).display()))?;
@@ -192,6 +200,35 @@ fn is_active(unit: &str) -> bool {
             "active" | "activating" | "reloading" | "deactivating"
         )
     })
+}
+
+/// The manager may look in other places than this environment names, and know another unit by that name.
+fn is_from(unit: &str, dir: &Dir) -> Result<()> {
+    let source = source(unit);
+    if !source.is_empty() && fs::is_below(Path::new(&source), dir.path()) {
+        return Ok(());
+    }
+    Err(elsewhere(unit, dir.path()))
+}
+
+fn elsewhere(unit: &str, dir: &Path) -> Error {
+    let source = match source(unit) {
+        source if source.is_empty() => "nowhere".to_owned(),
+        source => printable(&source),
+    };
+    let dir = printable(&dir.to_string_lossy());
+    Error::Refused {
+        sentence: format!(
+            "systemd has {unit} from {source}, and not from {dir}: HOME or XDG_CONFIG_HOME is another one there"
+        ),
+        hint: "systemctl --user show-environment".to_owned(),
+    }
+}
+
+/// The file that the manager has a unit from; empty if it knows none.
+fn source(unit: &str) -> String {
+    systemctl(&["show", "--property=FragmentPath", "--value", unit])
+        .map_or_else(|_| String::new(), |answer| answer.text)
 }
 
 fn told(arguments: &[&str]) -> Result<()> {
