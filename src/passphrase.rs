@@ -122,16 +122,26 @@ impl Master<'_> {
 /// [`Error::PassphraseConflict`], [`Error::PassphraseMissing`], [`Error::KeychainUnavailable`], and
 /// as [`from_environment`].
 pub fn find<'a>(sources: &Sources, keychain: &'a Keychain) -> Result<Master<'a>> {
-    let given = from_environment(sources)?;
-    let (secret, origin) = match given {
-        Some(given) if sources.force => given,
-        given => choose(from_keychain(keychain), given)?,
-    };
+    let (secret, origin) = find_among(sources, &mut || from_keychain(keychain))?;
     Ok(Master {
         secret,
         origin,
         keychain,
     })
+}
+
+/// As [`find`], for whoever may have asked the keychain already.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_among(
+    sources: &Sources,
+    ask: &mut dyn FnMut() -> Result<Option<Secret>>,
+) -> Result<(Secret, Origin)> {
+    match from_environment(sources)? {
+        Some(given) if sources.force => Ok(given),
+        given => choose(ask(), given),
+    }
 }
 
 /// The table above, but for its first row: what the keychain said against what the environment has.

@@ -709,3 +709,23 @@ fn many_readers_at_once_are_all_answered() {
         }
     });
 }
+
+#[test]
+fn a_keychain_that_hangs_is_waited_for_once_before_full_mode() {
+    let home = Home::new();
+    let bus = Bus::with_keyring(&home);
+    bus.on(home.bare("keys init")).ok();
+    bus.on(home.bare("gateway pair")).ok();
+    let identity = home.path().join(".lenserfight/gateway/identity.json");
+    fs::write(identity, r#"{"public_key":"abc","signing_algo":"ed25519"}"#).unwrap();
+    bus.freeze();
+    let run = bus.on(home.bare("gateway serve --port 0"));
+    let refused = in_time(run, 3, "precondition_failed");
+    for check in ["keychain_present", "keys_passphrase"] {
+        let line = format!("[precondition] FAIL {check}: ");
+        assert!(refused.err.contains(&line), "{refused}");
+    }
+    let run = bus.on(home.bare("gateway doctor --port 9"));
+    in_time(run, 3, "checks_failed");
+    bus.thaw();
+}

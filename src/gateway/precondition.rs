@@ -7,10 +7,12 @@ use miniserde::json::{self, Object, Value};
 
 use super::consent::{self, Permit};
 use crate::doctor::{Check, Status, failed};
+use crate::error::{Error, Result};
 use crate::fs::Dir;
 use crate::keychain::Keychain;
 use crate::pairing;
 use crate::passphrase::{self, Sources};
+use crate::secret::Secret;
 
 /// Everything that the preconditions look at.
 pub struct Scene<'a> {
@@ -37,14 +39,18 @@ pub struct Scene<'a> {
 /// Those of full mode.
 #[must_use]
 pub fn of_full_mode(scene: &Scene<'_>) -> Vec<Check> {
+    // Asked once: one that hangs takes three seconds each time.
+    // (tests/keychain.rs: `a_keychain_that_hangs_is_waited_for_once_before_full_mode`)
+    let kept = passphrase::from_keychain(scene.keychain);
+    let is_there = kept.is_ok();
     let mut checks = vec![
         bind_safe(scene),
         no_service_role(scene),
-        keychain_present(scene),
-        keys_passphrase(scene),
+        keychain_present(scene, kept.as_ref().err()),
+        keys_passphrase(scene, Some(kept)),
         check(
             "identity_present",
-            has_identity(scene),
+            is_there && has_identity(scene),
             "an identity and its key",
             "no ed25519 identity in <root>/gateway/identity.json with its key in the keychain",
         ),
@@ -100,7 +106,7 @@ pub fn of_keys_only(scene: &Scene<'_>) -> Vec<Check> {
             check
         }
     };
-    vec![no_service_role(scene), later(keys_passphrase(scene))]
+    vec![no_service_role(scene), later(keys_passphrase(scene, None))]
 }
 
 fn bind_safe(scene: &Scene<'_>) -> Check {
@@ -127,28 +133,28 @@ fn no_service_role(scene: &Scene<'_>) -> Check {
     )
 }
 
-fn keychain_present(scene: &Scene<'_>) -> Check {
+fn keychain_present(scene: &Scene<'_>, refusal: Option<&Error>) -> Check {
     let given = matches!(passphrase::from_environment(scene.sources), Ok(Some(_)));
-    match passphrase::from_keychain(scene.keychain) {
-        Ok(_) => check("keychain_present", true, "it answers", ""),
-        Err(_) if given => check(
+    match refusal {
+        None => check("keychain_present", true, "it answers", ""),
+        Some(_) if given => check(
             "keychain_present",
             true,
             "none, but the environment has a passphrase to seal under",
             "",
         ),
-        Err(error) => failed("keychain_present", &error),
+        Some(error) => failed("keychain_present", error),
     }
 }
 
-fn keys_passphrase(scene: &Scene<'_>) -> Check {
-    match passphrase::find(scene.sources, scene.keychain) {
-        Ok(master) => check(
-            "keys_passphrase",
-            true,
-            &format!("from {}", master.origin()),
-            "",
-        ),
+/// `kept` is what the keychain said, if it has been asked.
+fn keys_passphrase(scene: &Scene<'_>, mut kept: Option<Result<Option<Secret>>>) -> Check {
+    let mut ask = || {
+        let kept = kept.take();
+        kept.unwrap_or_else(|| passphrase::from_keychain(scene.keychain))
+    };
+    match passphrase::find_among(scene.sources, &mut ask) {
+        Ok((_, origin)) => check("keys_passphrase", true, &format!("from {origin}"), ""),
         Err(error) => failed("keys_passphrase", &error),
     }
 }
