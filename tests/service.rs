@@ -367,6 +367,32 @@ fn a_passphrase_file_that_is_replaced_is_read_in_the_sandbox_too() {
     assert_eq!(resolve(), 200);
 }
 
+#[test]
+fn a_passphrase_file_in_the_next_directory_of_many_is_read_in_the_sandbox_too() {
+    let (home, id) = Home::with_key();
+    let token = pair(&home, "");
+    // As agenix and sops-nix have it: a link to the newest of several directories.
+    let (all, link) = (home.path().join("secrets.d"), home.path().join("secrets"));
+    let version = |name: &str| {
+        let dir = all.join(name);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("passphrase"), PASSPHRASE).unwrap();
+        support::chmod(&dir.join("passphrase"), 0o600);
+        let _ = fs::remove_file(&link);
+        symlink(dir, &link).unwrap();
+    };
+    version("1");
+    let run = home
+        .bare("gateway serve --keys-only --port 0")
+        .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", link.join("passphrase"));
+    let gateway = Gateway::run(run);
+    version("2");
+    fs::remove_dir_all(all.join("1")).unwrap();
+    let line = format!("POST /keys/{id}/resolve");
+    let resolved = gateway.ask(&line, &[("Authorization", &bearer(&token))], "");
+    assert_eq!(resolved.body, format!("{{\"key\":\"{VALUE}\"}}"));
+}
+
 /// The unit, or both, as `--print` shows them.
 fn printed(home: &Home, arguments: &str) -> Outcome {
     home.lf(&format!("gateway install --print {arguments}"))

@@ -124,13 +124,19 @@ pub fn nearest(path: &Path) -> Result<(std::os::fd::OwnedFd, std::path::PathBuf)
     Err(last)
 }
 
-/// The directories that a file is in: by its path, and where the links on the way lead.
+/// The directories that a file is in: by its path, and where the links on the way lead. A link in place
+/// of its directory is there to be moved on, so the one that the next directory will be in counts too.
 #[must_use]
 pub fn parents(path: &Path) -> Vec<std::path::PathBuf> {
     let real = fs::canonicalize(path).ok();
-    let paths = [Some(path), real.as_deref()];
-    let parents = paths.into_iter().flatten().map(parent);
-    parents.map(Path::to_owned).collect()
+    let dir = parent(path);
+    let link = fs::symlink_metadata(dir).is_ok_and(|stat| stat.is_symlink());
+    let led = fs::canonicalize(dir).ok().filter(|_| link);
+    // Never all there is, because /var/run leads to /run.
+    let above = led.as_deref().and_then(Path::parent);
+    let above = above.filter(|above| above.parent().is_some());
+    let parents = [Some(dir), real.as_deref().map(parent), above];
+    parents.into_iter().flatten().map(Path::to_owned).collect()
 }
 
 fn parent(path: &Path) -> &Path {
