@@ -2,11 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Duration;
 
 use miniserde::json::{self, Object, Value};
 
 use super::api::daemon_version;
+use crate::fs;
 use crate::time::{Deadline, Timestamp};
 
 /// What came of it.
@@ -34,6 +36,10 @@ pub fn ask(address: SocketAddr) -> Answer {
         Err(error) if is_late(&error) => return Answer::Stranger(LATE),
         Err(error) => return Answer::Nobody(error),
     };
+    // Whoever had the port first can answer as a gateway does, and wait for a token.
+    if is_of_another_user(address) {
+        return Answer::Stranger(ANOTHER_USER);
+    }
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let asked = stream
         .set_write_timeout(Some(PATIENCE))
@@ -73,6 +79,42 @@ pub fn reachable(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
+}
+
+/// Does the socket that listens there belong to another user? Root's is a service manager's. `false`
+/// where nobody can tell.
+fn is_of_another_user(address: SocketAddr) -> bool {
+    let (own, root) = (fs::own_user(), 0);
+    let table = |name: &str| fs::read_named(Path::new(name), MAX_TABLE).unwrap_or_default();
+    let owner = match address.ip() {
+        IpAddr::V4(ip) => {
+            let owner = owner(&table("/proc/net/tcp"), &ip.octets(), address.port());
+            // What listens for IPv6 may hear IPv4 too.
+            let mapped = || ip.to_ipv6_mapped().octets();
+            owner.or_else(|| self::owner(&table("/proc/net/tcp6"), &mapped(), address.port()))
+        }
+        IpAddr::V6(ip) => owner(&table("/proc/net/tcp6"), &ip.octets(), address.port()),
+    };
+    owner.is_some_and(|owner| owner != own && owner != root)
+}
+
+/// The user id of the socket that listens at this address, or at all, by a table of Linux's
+/// (proc_pid_net(5)): addresses are words in the machine's own byte order, and 0A is LISTEN.
+fn owner(table: &[u8], ip: &[u8], port: u16) -> Option<u32> {
+    let mut exact = String::new();
+    for word in ip.chunks_exact(4) {
+        let word = u32::from_ne_bytes(word.try_into().ok()?);
+        exact.push_str(&format!("{word:08X}"));
+    }
+    let (any, port) = ("0".repeat(exact.len()), format!("{port:04X}"));
+    let table = String::from_utf8_lossy(table);
+    let owner = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let (ip, at) = fields.next()?.split_once(':')?;
+        let is_it = at == port && (ip == exact || ip == any) && fields.nth(1)? == "0A";
+        fields.nth(3).filter(|_| is_it)?.parse().ok()
+    };
+    table.lines().find_map(owner)
 }
 
 /// The body of an answer, as far as it has come.
@@ -157,6 +199,9 @@ const MAX_VERSION: usize = 64;
 const STATUSES: [&[u8; STATUS_LENGTH]; 2] = [b"HTTP/1.1 ", b"HTTP/1.0 "];
 const STATUS_LENGTH: usize = 9;
 const NAME: &str = "lf/";
+/// Bytes; a socket takes some 150.
+const MAX_TABLE: usize = 1024 * 1024;
+const ANOTHER_USER: &str = "it belongs to another user of this machine";
 const LATE: &str = "it does not answer within 2 seconds";
 const NO_HTTP: &str = "it does not answer as HTTP does";
 const OTHER: &str = "what it answers to GET /healthz is not lf's";
@@ -204,6 +249,23 @@ mod tests {
         let broken = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n\xFF";
         assert_eq!(body(broken), Body::None(OTHER));
         assert_eq!(body(b"HTTP/1.1 \xFF\r\n\r\n"), Body::None(NO_HTTP));
+    }
+
+    #[test]
+    fn the_table_of_sockets_says_whose_the_listener_is() {
+        let local = format!("{:08X}", u32::from_ne_bytes([127, 0, 0, 1]));
+        let table = format!(
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+             0: {local}:94C0 00000000:0000 01 00000000:00000000 00:00000000 00000000  1001 0 5 1\n   \
+             1: {local}:94C0 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1002 0 6 1\n   \
+             2: 00000000:94C1 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1003 0 7 1\n   \
+             3: 0200000A:94C2 00000000:0000 0A\n"
+        );
+        let of = |port| owner(table.as_bytes(), &[127, 0, 0, 1], port);
+        assert_eq!(
+            [of(0x94C0), of(0x94C1), of(0x94C2), of(1)],
+            [Some(1002), Some(1003), None, None]
+        );
     }
 
     #[test]
