@@ -335,6 +335,16 @@ fn a_gateway_waits_for_its_interface_and_answers_nobody_meanwhile() {
         (status.as_str(), body.as_str()),
         ("403", r#"{"error":"consent_missing"}"#)
     );
+    let at = format!("--bind {TAILNET} --port {}", gateway.address.port());
+    let asked = net.run(full.0.lf(&format!("gateway status {at}")));
+    let waits = asked.fails(5, "consent_missing");
+    assert!(waits.err.contains("answers nobody"), "{waits}");
+    let asked = net.run(full.0.lf(&format!("gateway doctor {at}")));
+    let report = asked.fails(3, "checks_failed");
+    assert!(
+        report.out.contains("FAIL  gateway: one listens on "),
+        "{report}"
+    );
     net.ip("addr add 100.101.102.103/32 dev tailscale0");
     assert_eq!(net.get(&url, "X: y").0, "200");
     assert_eq!(gateway.ends().status, Some(0));

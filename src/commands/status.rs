@@ -14,6 +14,11 @@ pub(super) fn status(desk: &Desk<'_>, options: &ServeOptions) -> Result<()> {
     let address = serve::known_address(desk.environment, options)?;
     let (version, time) = match probe::ask(probe::reachable(address)) {
         Answer::Gateway { version, time } => (version, time),
+        Answer::Waiting => {
+            return Err(Error::ConsentMissing(format!(
+                "a gateway listens on {address} and answers nobody: its interface is not as consented to"
+            )));
+        }
         Answer::Stranger(reason) => {
             return Err(Error::GatewayUnreachable {
                 sentence: format!("something else listens on {address}: {reason}"),

@@ -101,6 +101,13 @@ fn examine_gateway(address: SocketAddr) -> Check {
             "gateway",
             format!("{version} answers on {address}, and is not the version that asks; restart it"),
         ),
+        Answer::Waiting => fail(
+            "gateway",
+            format!(
+                "one listens on {address} and answers nobody: its interface is not as consented to"
+            ),
+            "lf gateway consent show",
+        ),
         Answer::Stranger(reason) => fail(
             "gateway",
             format!("something else listens on {address}: {reason}"),

@@ -21,6 +21,8 @@ pub enum Answer {
         /// Its clock.
         time: Timestamp,
     },
+    /// A gateway that answers nobody, because its interface is not as consented to.
+    Waiting,
     /// Somebody else, or nobody who answers; how that shows.
     Stranger(&'static str),
     /// Nobody; what the system says.
@@ -137,7 +139,8 @@ fn body(bytes: &[u8]) -> Body<'_> {
     let Ok(head) = std::str::from_utf8(&bytes[..end]) else {
         return Body::None(NO_HTTP);
     };
-    if !head[STATUS_LENGTH..].starts_with("200 ") {
+    let status = head[STATUS_LENGTH..].get(..4);
+    if !matches!(status, Some("200 " | "403 ")) {
         return Body::None("it answers GET /healthz with an error");
     }
     let mut lengths = head.split("\r\n").skip(1).filter_map(|line| {
@@ -175,6 +178,7 @@ fn judge(body: &str) -> Answer {
             version: version.to_owned(),
             time,
         },
+        None if text("error") == WAITING => Answer::Waiting,
         _ => Answer::Stranger(OTHER),
     }
 }
@@ -199,6 +203,7 @@ const MAX_VERSION: usize = 64;
 const STATUSES: [&[u8; STATUS_LENGTH]; 2] = [b"HTTP/1.1 ", b"HTTP/1.0 "];
 const STATUS_LENGTH: usize = 9;
 const NAME: &str = "lf/";
+const WAITING: &str = "consent_missing";
 /// Bytes; a socket takes some 150.
 const MAX_TABLE: usize = 1024 * 1024;
 const ANOTHER_USER: &str = "it belongs to another user of this machine";
@@ -271,6 +276,8 @@ mod tests {
     #[test]
     fn only_our_own_health_is_a_gateways() {
         assert!(matches!(judge(HEALTH), Answer::Gateway { .. }));
+        let waiting = r#"{"error":"consent_missing"}"#;
+        assert!(matches!(judge(waiting), Answer::Waiting));
         for (from, to) in [
             ("\"ok\"", "\"ill\""),
             ("lf/", "gateway/"),
