@@ -764,6 +764,11 @@ fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
     manager
         .lf(&format!("gateway install --keys-only --port {first}"))
         .ok();
+    let taken = TcpListener::bind(at(second)).unwrap();
+    let run = manager.lf(&format!("gateway install --keys-only --port {second}"));
+    run.fails(1, "cannot_listen");
+    assert!(answers(at(first)), "what was there before goes on");
+    drop(taken);
     manager
         .lf(&format!("gateway install --keys-only --port {second}"))
         .ok();

@@ -78,6 +78,17 @@ pub fn socket_unit(service: &Service) -> String {
     signed(&text)
 }
 
+/// What stands in one of the units of a service that listens at this address.
+#[must_use]
+pub fn listening(service: &Service) -> [String; 2] {
+    let address = service.address;
+    let (ip, port) = (address.ip(), address.port());
+    [
+        format!("\nListenStream={address}\n"),
+        format!(" \"--bind\" \"{ip}\" \"--port\" \"{port}\"\n"),
+    ]
+}
+
 fn head(unit: &str, what: &str) -> String {
     format!(
         "# {MARK}\n# Changes of your own: systemctl --user edit {unit}\n[Unit]\nDescription=lf gateway: {what}\n"
@@ -198,6 +209,7 @@ mod tests {
             "\"a\\x0aExecStart=/bin/sh\\x7fä\""
         );
         assert_eq!(maker(&text), Maker::Lf);
+        assert!(text.contains(&listening(&service())[1]));
     }
 
     #[test]
@@ -220,6 +232,7 @@ mod tests {
             &socket_unit(&service),
             &["ListenStream=[::1]:8080", "WantedBy=sockets.target"],
         );
+        assert!(socket_unit(&service).contains(&listening(&service)[0]));
         let text = service_unit(&Service {
             mode: Mode::Full,
             ..service

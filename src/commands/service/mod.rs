@@ -124,11 +124,11 @@ fn shelf(path: &Path) -> Result<Option<Dir>> {
 /// Is a file of ours there? One that is not ours, or not as we wrote it, is in the way.
 fn look(dir: Option<&Dir>, name: &str, removal: &str) -> Result<bool> {
     let Some(dir) = dir else { return Ok(false) };
-    let Some(bytes) = dir.read(name, MAX)? else {
+    let Some(text) = read(dir, name)? else {
         return Ok(false);
     };
     let path = dir.path().join(name);
-    let sentence = match maker(&String::from_utf8_lossy(&bytes)) {
+    let sentence = match maker(&text) {
         Maker::Lf => return Ok(true),
         Maker::Edited => format!(
             "{} was changed since lf wrote it; nothing was done",
@@ -140,6 +140,11 @@ fn look(dir: Option<&Dir>, name: &str, removal: &str) -> Result<bool> {
         sentence,
         hint: format!("{removal} {}", printable(&path.to_string_lossy())),
     })
+}
+
+fn read(dir: &Dir, name: &str) -> Result<Option<String>> {
+    let bytes = dir.read(name, MAX)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn publish(dir: &Dir, name: &str, text: &str) -> Result<()> {

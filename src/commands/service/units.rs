@@ -9,11 +9,11 @@ use local_keys::host::{self, Environment};
 use local_keys::secret::printable;
 use local_keys::service::manager::{Answer, ask};
 use local_keys::service::systemd::{
-    CREDENTIALS_SINCE, SERVICE, SOCKET, service_unit, socket_unit, walls,
+    CREDENTIALS_SINCE, SERVICE, SOCKET, listening, service_unit, socket_unit, walls,
 };
 use local_keys::service::{Service, Start, Walls};
 
-use super::{InstallOptions, look, note, prepare, publish, remove, shelf};
+use super::{InstallOptions, look, note, prepare, publish, read, remove, shelf};
 
 pub(super) fn install(
     environment: &Environment,
@@ -35,19 +35,21 @@ pub(super) fn install(
         });
     }
     let path = environment.config()?.join("systemd/user");
-    let old = installed(shelf(&path)?.as_ref())?;
+    let shelved = shelf(&path)?;
+    let old = installed(shelved.as_ref())?;
     let version = version(&service.foreground())?;
     if let Some(file) = &service.credential {
         check_credential(file, version)?;
     }
-    if !old.iter().any(|unit| is_active(unit)) {
+    let has_it = |unit: &&str| is_active(unit) && names(shelved.as_ref(), unit, &service);
+    if !old.iter().any(has_it) {
         // Whoever has the port now would have it then, and systemd would only say that it failed.
         drop(listen(service.address)?);
     }
     prepare(environment)?;
     service.walls = probe(&service);
     stop(&old);
-    let dir = match shelf(&path)? {
+    let dir = match shelved {
         Some(dir) => dir,
         None => Dir::create(&path)?,
     };
@@ -119,6 +121,13 @@ fn installed(dir: Option<&Dir>) -> Result<Vec<&'static str>> {
         }
     }
     Ok(units)
+}
+
+/// Does this unit listen where the service is to?
+fn names(dir: Option<&Dir>, unit: &str, service: &Service) -> bool {
+    let text = dir.and_then(|dir| read(dir, unit).ok().flatten());
+    let text = text.unwrap_or_default();
+    listening(service).iter().any(|line| text.contains(line))
 }
 
 fn stop(units: &[&str]) {
