@@ -89,6 +89,7 @@ mod linux {
 
     use libc::{
         SYS_landlock_add_rule, SYS_landlock_create_ruleset, SYS_landlock_restrict_self, c_long,
+        c_ulong,
     };
 
     use super::{Access, OLDEST, Ruleset, allowed, ruleset};
@@ -108,8 +109,10 @@ mod linux {
     /// # Errors
     /// What the system says: `Unsupported` if it has no Landlock, or too old a one.
     pub fn confine(places: &[(OwnedFd, Access)]) -> io::Result<u32> {
-        // SAFETY: numbers only.
-        checked(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }.into())?;
+        let (yes, unused): (c_ulong, c_ulong) = (1, 0);
+        // SAFETY: numbers only, as wide as the system reads them: it refuses what is not zero there.
+        let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, unused, unused, unused) };
+        checked(set.into())?;
         let version = version()?;
         if version < OLDEST {
             return Err(io::ErrorKind::Unsupported.into());
