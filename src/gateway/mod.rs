@@ -17,6 +17,7 @@ pub mod sandbox;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct Gateway {
     /// By what it listens beyond loopback, if it needs that.
     permit: Option<Permit>,
     flood: Mutex<Flood>,
+    /// Has it been said that something is out of reach?
+    has_wondered: AtomicBool,
     /// Says something that a person should know.
     warn: fn(&str),
 }
@@ -74,6 +77,7 @@ impl Gateway {
             api,
             permit,
             flood: Mutex::new(Flood::default()),
+            has_wondered: AtomicBool::new(false),
             warn,
         }
     }
@@ -168,6 +172,7 @@ impl Gateway {
                 Rest::Unread => request.can_be_skipped(),
                 Rest::Broken => false,
             };
+            self.wonder(&reply);
             // What is ambiguous ends the connection; so does the end of the gateway.
             let is_ambiguous = body == Rest::Unread && reply.status == 400;
             if !is_kept || is_ambiguous || connections.is_ending() {
@@ -228,6 +233,17 @@ impl Gateway {
             self.log(kind, key.as_ref(), reason, &context(&verdict));
         }
         (with_cors(reply, origin), Rest::Read)
+    }
+
+    /// The sandbox is made for the directories of the start. Whoever puts others in their place hears
+    /// once why nothing is answered any more.
+    fn wonder(&self, reply: &Reply) {
+        let is_barred = reply.status == 500 && reply.body == BARRED;
+        if is_barred && !self.has_wondered.swap(true, Ordering::Relaxed) {
+            (self.warn)(
+                "the system keeps a file from this gateway (permission_error); if a directory was moved or made anew since its start, restart it",
+            );
+        }
     }
 
     fn log_denial(&self, request: &Request, verdict: &Verdict, denial: &Denial) {
@@ -345,6 +361,8 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 /// A request has ten seconds, its answer too, and a key derivation may wait for its turn.
 const FAREWELL: Duration = Duration::from_secs(25);
 const MAX_ORIGIN: usize = 100;
+/// The answer for [`Error::Permission`].
+const BARRED: &str = r#"{"error":"permission_error"}"#;
 
 #[cfg(test)]
 mod tests {

@@ -53,7 +53,7 @@ pub(super) const PAGES: &[Page] = &[
     },
     Page {
         name: "gateway status",
-        summary: "Is a gateway running? Its address, version, clock and pairings; exit code 4 if none is.",
+        summary: "Is a gateway running? Its address, version, clock and pairings; exit code 4 if none is, 5 if it waits for a consent.",
         synopsis: "[--bind ADDR] [--port N] [--json]",
         examples: &[
             ("lf gateway status", "asks on 127.0.0.1:38080"),
