@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::{socket_acceptconn, socket_domain};
 
@@ -19,12 +19,9 @@ pub fn listener() -> io::Result<TcpListener> {
     if TAKEN.swap(true, Ordering::SeqCst) {
         return Err(not_ours());
     }
-    // SAFETY: a question about a number, which fails if there is no such descriptor.
-    if unsafe { libc::fcntl(FIRST, libc::F_GETFD) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: it is open, and nobody here closes what was there before.
+    // SAFETY: borrowed for questions only, which fail if there is no such descriptor.
     let socket = unsafe { BorrowedFd::borrow_raw(FIRST) };
+    fcntl_getfd(socket)?;
     let is_inet = matches!(
         socket_domain(socket),
         Ok(AddressFamily::INET | AddressFamily::INET6)

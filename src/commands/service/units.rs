@@ -91,7 +91,7 @@ pub(super) fn uninstall(environment: &Environment) -> Result<()> {
     let dir = shelf(&path)?;
     let old = installed(dir.as_ref())?;
     let Some(dir) = dir.filter(|_| !old.is_empty()) else {
-        for unit in [SOCKET, SERVICE].into_iter().filter(|unit| is_active(unit)) {
+        if let Some(unit) = [SOCKET, SERVICE].into_iter().find(|unit| is_active(unit)) {
             return Err(elsewhere(unit, &path));
         }
         return host::print("the gateway is not installed as a service; nothing to do\n");
