@@ -121,8 +121,8 @@ pub(crate) enum Command {
 
 pub(crate) use audit::Which as WhichEvents;
 pub(crate) use backup::Existing;
-pub(crate) use import::Source as ImportSource;
 pub(crate) use complete::{Question, Shell, Wanted};
+pub(crate) use import::Source as ImportSource;
 pub(crate) use init::Options as InitOptions;
 pub(crate) use pair::Options as PairOptions;
 pub(crate) use rekey::What as Rekeying;
