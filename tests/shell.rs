@@ -115,6 +115,19 @@ fn completes_in(name: &str) {
         ("keys add --provider=gem\t", "keys|add|--provider=gemini"),
         ("keys add --prov\tgem\t", "keys|add|--provider|gemini"),
         ("keys list --js\t", "keys|list|--json"),
+        ("keys run --key My\\ P\t", "keys|run|--key|My Prod"),
+        (
+            "keys run --stdin My\\ P\t -- printen\t",
+            "keys|run|--stdin|My Prod|--|printenv",
+        ),
+        (
+            "keys run --stdin x -- cat /etc/hostn\t",
+            "keys|run|--stdin|x|--|cat|/etc/hostname",
+        ),
+        (
+            "keys run --env OPENAI_API_KEY=tea\t",
+            "keys|run|--env|OPENAI_API_KEY=team:prod@home=1",
+        ),
         ("keys backup /etc/hostn\t", "keys|backup|/etc/hostname"),
         ("help passphrase_conf\t", "help|passphrase_conflict"),
     ] {

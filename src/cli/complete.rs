@@ -92,13 +92,13 @@ fn answer(question: &mut Question, before: &[String]) {
         .filter(|_| !is_cut)
         .and_then(|word| value_of(page, word))
     {
-        question.wanted = wanted(flag);
+        question.wanted = wanted(page, flag);
         return;
     }
     if let Some((name, value)) = question.word.split_once('=').filter(|_| !is_cut)
         && let Some(flag) = value_of(page, name)
     {
-        question.wanted = wanted(flag);
+        question.wanted = wanted(page, flag);
         question.before = format!("{name}=");
         question.word = value.to_owned();
         return;
@@ -113,18 +113,18 @@ fn answer(question: &mut Question, before: &[String]) {
             let words = places.iter().filter(|_| operands == 0);
             question.known.extend(words.map(|(word, _)| (*word, "")));
         }
-        Some(place) => question.wanted = wanted(("", place)),
+        Some(place) => question.wanted = wanted(page, ("", place)),
         None => offer_flags(question, page, rest),
     }
 }
 
 /// What an operand or the value of a flag is, by the word that stands for it on the page.
-fn wanted((flag, place): (&str, &str)) -> Wanted {
+fn wanted(page: &Page, (flag, place): (&str, &str)) -> Wanted {
     match (flag, place) {
         ("--provider", _) => Wanted::Providers,
         (_, "ID") => Wanted::Keys,
         (_, "NAME=ID") => Wanted::Variables,
-        (_, "NAME") => Wanted::Pairings,
+        (_, "NAME") if page.name.starts_with("gateway ") => Wanted::Pairings,
         (_, "FILE" | "DIR" | "PATH") => Wanted::Files,
         _ => Wanted::Nothing,
     }
@@ -136,7 +136,8 @@ fn value_of(page: &Page, name: &str) -> Option<(&'static str, &'static str)> {
         .flags
         .iter()
         .filter_map(|(flag, _)| flag.split_once(' '));
-    values.find(|(flag, _)| *flag == name)
+    let (flag, place) = values.find(|(flag, _)| *flag == name)?;
+    Some((flag, place.trim_end_matches("...")))
 }
 
 /// How many operands there are, and whether `--` has been among the words.
@@ -299,6 +300,15 @@ mod tests {
             ("keys restore --force ", Wanted::Files),
             ("gateway unpair ", Wanted::Pairings),
             ("gateway pair --name ", Wanted::Pairings),
+            ("keys run --key ", Wanted::Keys),
+            ("keys run --key a --key ", Wanted::Keys),
+            ("keys run --key=", Wanted::Keys),
+            ("keys run --env ", Wanted::Variables),
+            ("keys run --stdin ", Wanted::Keys),
+            ("keys run --key a -- ", Wanted::Command(6)),
+            ("keys audit --key ", Wanted::Keys),
+            ("keys import --dotenv ", Wanted::Files),
+            ("keys import --env ", Wanted::Nothing),
         ] {
             assert_eq!(asked("zsh", line).wanted, wanted, "{line}");
         }
@@ -311,22 +321,10 @@ mod tests {
 
     #[test]
     fn a_command_behind_two_dashes_is_another_programs() {
-        const PAGE: Page = Page {
-            name: "keys run",
-            summary: "",
-            synopsis: "[--key ID]… [--env NAME=ID]… -- CMD ARGS…",
-            examples: &[],
-            flags: &[("--key ID", ""), ("--env NAME=ID", "")],
-            notes: "",
-        };
-        assert!(places(&PAGE).is_empty());
-        assert_eq!(
-            value_of(&PAGE, "--env").map(wanted),
-            Some(Wanted::Variables)
-        );
-        assert_eq!(value_of(&PAGE, "--key").map(wanted), Some(Wanted::Keys));
+        let page = pages().find(|page| page.name == "keys run").unwrap();
+        assert!(places(page).is_empty());
         let words = ["--key", "a", "--", "b", "-c"].map(String::from);
-        assert_eq!(operands(&PAGE, &words), (2, true));
+        assert_eq!(operands(page, &words), (2, true));
     }
 
     #[test]
