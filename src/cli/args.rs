@@ -167,7 +167,9 @@ fn no_program(page: &Page) -> Error {
 }
 
 fn left_over(page: &Page, word: &OsStr) -> Error {
-    let word = word.to_string_lossy();
+    let Some(word) = word.to_str() else {
+        return Error::usage(NOT_TEXT);
+    };
     // Not what follows the equals sign: it may be anything.
     let name = word.split('=').next().unwrap_or_default();
     let is_known = page.values().chain(page.flags()).any(|known| known == name);
@@ -218,9 +220,10 @@ fn operand(word: OsString) -> Result<String> {
 }
 
 fn text(word: OsString) -> Result<String> {
-    word.into_string()
-        .map_err(|_| Error::usage("an argument is not UTF-8 text"))
+    word.into_string().map_err(|_| Error::usage(NOT_TEXT))
 }
+
+const NOT_TEXT: &str = "an argument is not UTF-8 text";
 
 pub(super) const ON_STDIN: &str = "no secret is taken from the command line, where the shell records it and every local process can read it; pass it on standard input";
 const SECRET_FLAGS: [&str; 9] = [

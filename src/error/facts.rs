@@ -103,10 +103,10 @@ table! {
         "The keychain did not answer, was locked, or refused. Where there is none, set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file that others cannot read.";
     Error::AlreadyConfigured(_) => "already_configured", 2, 500,
         "nothing needs to be done; --force replaces what is there",
-        "There is a master passphrase already. lf keys rekey gives all keys a new one; lf keys init --force puts another into the keychain, if it opens what is here.";
+        "There is a master passphrase already. lf keys rekey gives all keys a new one; lf keys init --force puts another into the keychain, and asks first if keys would not open with it.";
     Error::Refused { .. } => "refused", 2, 500,
         "read the hint: it is the command that says so on purpose",
-        "A dangerous step was not confirmed, or would cost keys. Nothing was changed.";
+        "A dangerous step was not confirmed, or something would be lost or replaced. Nothing was changed.";
     Error::Aborted => "aborted", 2, 500,
         "type yes when asked, or --yes in scripts",
         "The question was not answered with yes, or Ctrl-C was typed. Nothing was changed.";
@@ -160,7 +160,7 @@ table! {
         "Every key derivation takes 32 MiB for a moment. Look at ulimit -v and at the container's limit.";
     Error::CommandNotFound(_) => "command_not_found", 127, 500,
         "check the program's name and your PATH",
-        "There is no such program, or what its first line names is missing. No key was decrypted for it, unless it vanished in between.";
+        "There is no such program, and no key was decrypted for it; or it is a script, and what its first line names is missing.";
     Error::CommandNotExecutable { .. } => "command_not_executable", 126, 500,
         "ls -l the file that is named; chmod +x makes it a program",
         "The file is there and the system does not run it: it is no program, a directory, or may not be executed.";

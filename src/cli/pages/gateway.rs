@@ -86,7 +86,7 @@ pub(super) const PAGES: &[Page] = &[
             ("--tailscale", "as for lf gateway serve: a consent must fit"),
             ("--json", "for programs"),
         ],
-        notes: "Nothing is changed. What full mode alone needs is a note, and no failure, until there is an identity in\n<root>/gateway/identity.json. That no gateway runs is a note too.",
+        notes: "Nothing is changed. What full mode alone needs is a note, and no failure, until there is an identity in <root>/gateway/identity.json. That no gateway runs is a note too.",
     },
     Page {
         name: "gateway pair",
@@ -216,7 +216,7 @@ pub(super) const PAGES: &[Page] = &[
             ),
             ("--yes", "do not ask"),
         ],
-        notes: "It covers the interfaces that are up now, by name, address and prefix, and takes the place of an older\nconsent. Linux only.",
+        notes: "It covers the interfaces that are up now, by name, address and prefix, and takes the place of an older consent. Linux only.",
     },
     Page {
         name: "gateway consent revoke",

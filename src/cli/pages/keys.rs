@@ -50,7 +50,7 @@ pub(super) const PAGES: &[Page] = &[
                 "take the passphrase from standard input",
             ),
         ],
-        notes: "With a passphrase in the environment, and without --force, the keychain is not changed: only the\ndirectory is made. A new passphrase has 16 or more characters.",
+        notes: "With a passphrase in the environment, and without --force, the keychain is not changed: only the directory is made. A new passphrase has 16 or more characters.",
     },
     Page {
         name: "keys add",
@@ -77,7 +77,7 @@ pub(super) const PAGES: &[Page] = &[
             ),
             ("--json", "print the new key's metadata instead of its id"),
         ],
-        notes: "The new id is all that is printed. A value is UTF-8 text of 1 to 65,536 bytes. At a terminal, blanks and\nquotes around it are left out, and that is said; from a pipe every byte counts. A value that begins like\na key of another provider is stored as you say, with a warning.",
+        notes: "The new id is all that is printed. A value is UTF-8 text of 1 to 65,536 bytes. At a terminal, blanks and quotes around it are left out, and that is said; from a pipe every byte counts. A value that begins like a key of another provider is stored as you say, with a warning.",
     },
     Page {
         name: "keys list",
@@ -97,7 +97,7 @@ pub(super) const PAGES: &[Page] = &[
                 "with --json: and lastUsedAt, or null; the table has it anyway",
             ),
         ],
-        notes: "A key was used when its value was last given to somebody, as far as the audit log goes back; else -.\nFiles that cannot be read are named on standard error and left out.",
+        notes: "A key was used when its value was last given to somebody, as far as the audit log goes back; else -. Files that cannot be read are named on standard error and left out.",
     },
     Page {
         name: "keys update",
@@ -192,7 +192,7 @@ pub(super) const PAGES: &[Page] = &[
                 "also into variables that are set already and not empty",
             ),
         ],
-        notes: "ID is as in lf keys --help; one that begins with a dash is written --key=ID. CMD takes lf's place:\nsignals, terminal and exit code are its own. If it is not there the exit code is 127, if it cannot be\nrun 126; then, and if any key does not open, nothing has started. It gets the keys that are named and\nno other, and none of LENSERFIGHT_KEYS_PASSPHRASE, its _FILE and its _FORCE_ENV.",
+        notes: "ID is as in lf keys --help; one that begins with a dash is written --key=ID. CMD takes lf's place: signals, terminal and exit code are its own. If it is not there the exit code is 127, if it cannot be run 126; then, and if any key does not open, nothing has started. It gets the keys that are named and no other, and none of LENSERFIGHT_KEYS_PASSPHRASE, its _FILE and its _FORCE_ENV.",
     },
     Page {
         name: "keys backup",
@@ -279,7 +279,7 @@ pub(super) const PAGES: &[Page] = &[
             "its master passphrase, and the token of its paired browser",
         )],
         flags: &[],
-        notes: "The files go only once the passphrase has opened keys and the keychain has given it back. Overwriting\ncannot reach what snapshots, journals and flash disks keep: lf keys rekey makes that worthless.",
+        notes: "The files go only once the passphrase has opened keys and the keychain has given it back. Overwriting cannot reach what snapshots, journals and flash disks keep: lf keys rekey makes that worthless.",
     },
     Page {
         name: "keys import",
@@ -307,7 +307,7 @@ pub(super) const PAGES: &[Page] = &[
                 "print the new keys' metadata instead of NAME=ID lines",
             ),
         ],
-        notes: "A key is what has a known provider's variable or prefix, or a name that ends in _API_KEY or\n_API_TOKEN. The variable's name becomes the label; a key that is there under the same provider and\nlabel is left alone, so the same again adds nothing twice. A line that cannot be read, or that means\ndifferent things to different programs, is named by its number; the others are imported, and the exit\ncode is 1. FILE stays as it is.",
+        notes: "A key is what has a known provider's variable or prefix, or a name that ends in _API_KEY or _API_TOKEN. The variable's name becomes the label; a key that is there under the same provider and label is left alone, so the same again adds nothing twice. A line that cannot be read, or that means different things to different programs, is named by its number; the others are imported, and the exit code is 1. FILE stays as it is.",
     },
     Page {
         name: "keys audit",
@@ -335,7 +335,7 @@ pub(super) const PAGES: &[Page] = &[
             ("--tail N", "the last N of them; all otherwise"),
             ("--json", "an array of the log's lines as they are"),
         ],
-        notes: "The log is audit.log beside the keys, and at 5 MiB it becomes audit.log.1, so it does not go back for\never. Lines that are no events are counted on standard error. Reading it is not an event.",
+        notes: "The log is audit.log beside the keys, and at 5 MiB it becomes audit.log.1, so it does not go back for ever. Lines that are no events are counted on standard error. Reading it is not an event.",
     },
     Page {
         name: "keys rekey",
@@ -365,7 +365,7 @@ pub(super) const PAGES: &[Page] = &[
                 "drop a change that still waits for its passphrase to be configured",
             ),
         ],
-        notes: "It may be killed at any moment: every key opens with the passphrase that is configured then, and the\nnext command that needs it finishes or undoes the change, and says so. With a passphrase from the\nenvironment, everything waits under the new one until you have set it there.",
+        notes: "It may be killed at any moment: every key opens with the passphrase that is configured then, and the next command that needs it finishes or undoes the change, and says so. With a passphrase from the environment, everything waits under the new one until you have set it there.",
     },
     Page {
         name: "keys doctor",
@@ -392,4 +392,4 @@ pub(super) const PAGES: &[Page] = &[
     },
 ];
 
-const ID: &str = "ID is a key's id, or 4 or more of its first characters, or a label or provider that only one key\nhas. An ID that begins with a dash goes after --.";
+const ID: &str = "ID is a key's id, or 4 or more of its first characters, or a label or provider that only one key has. An ID that begins with a dash goes after --.";
