@@ -99,6 +99,10 @@ fn bare(text: &str) -> Result<(Secret, &str), &'static str> {
         }
         None => line.trim(),
     };
+    // A lone CR is the end of the line to some, and then what follows is another variable's value.
+    if value.contains(|c: char| c.is_control() && c != '\t') {
+        return Err("a control character in it means different things to different programs");
+    }
     for (at, _) in value.match_indices('$') {
         refuse_reference(&value[at + 1..])?;
     }
@@ -208,6 +212,8 @@ mod tests {
             ("A=$B", "1 A!"),
             ("A=b${B}", "1 A!"),
             ("A=\"$(cat b)\"", "1 A!"),
+            ("A=b\rC=d", "1 A!"),
+            ("A=b\0", "1 A!"),
         ] {
             assert_eq!(
                 read(&format!("{text}\nB=c\n")),
