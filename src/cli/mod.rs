@@ -629,6 +629,18 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn what_is_not_text_is_said_to_be_none() {
+        use std::os::unix::ffi::OsStringExt;
+        for last in [&b"--key=\xff"[..], b"--\xff", b"\xff"] {
+            let mut argv: Vec<OsString> = ["keys", "audit"].map(Into::into).into();
+            argv.push(OsString::from_vec(last.to_vec()));
+            let error = parse(argv).unwrap_err();
+            assert!(error.to_string().contains("not UTF-8"), "{error}");
+        }
+    }
+
     #[test]
     fn secrets_in_argv_are_refused_and_not_repeated() {
         for line in [
