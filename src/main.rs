@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use local_keys::error::Error;
 use local_keys::host::{self, Environment};
 use local_keys::kernel::memory::{self, Paged, Wiping};
+use local_keys::secret::printable;
 use miniserde::{Serialize, json};
 
 use crate::commands::Format;
@@ -35,9 +36,12 @@ fn main() -> ExitCode {
 fn report(error: &Error, format: Format) -> String {
     let (code, message, hint) = (error.code(), error.to_string(), error.hint());
     match format {
+        // A path in it is named as somebody else pleased.
         Format::Text => {
-            let hint = hint.map_or_else(String::new, |hint| format!("lf: hint: {hint}\n"));
-            format!("lf: {code}: {message}\n{hint}")
+            let hint = hint.map_or_else(String::new, |hint| {
+                format!("lf: hint: {}\n", printable(&hint))
+            });
+            format!("lf: {code}: {}\n{hint}", printable(&message))
         }
         Format::Json => {
             json::to_string(&Report {

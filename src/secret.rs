@@ -118,10 +118,11 @@ pub fn printable(text: &str) -> String {
     safe
 }
 
-/// Characters that move a terminal's cursor or reorder what a person reads.
+/// Characters that move a terminal's cursor or reorder what a person reads, or that nobody sees.
 fn is_hidden(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+        || matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}')
+        || matches!(c, '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
 const MAX_SHOWN: usize = 64;
@@ -249,6 +250,10 @@ mod tests {
         assert_eq!(
             shown("a\u{1b}[2Jb\nc\u{202e}d"),
             "a\\u{1b}[2Jb\\u{a}c\\u{202e}d"
+        );
+        assert_eq!(
+            printable("a\u{61c}b\u{ad}c\u{e0041}"),
+            "a\\u{61c}b\\u{ad}c\\u{e0041}"
         );
         assert_eq!(
             shown(&"ü".repeat(65)).chars().count(),

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use miniserde::json::{self, Value};
 use support::pty::Terminal;
-use support::{Home, chmod};
+use support::{Home, PASSPHRASE, chmod};
 
 /// A dotenv file in the home, that nobody else can read.
 fn dotenv(home: &Home, text: &str) -> PathBuf {
@@ -165,6 +165,42 @@ fn a_bad_line_is_named_by_its_number_alone_and_the_others_are_imported() {
         assert!(imported.err.contains(said), "no {said} in {imported}");
     }
     assert!(!imported.err.contains("hunter"), "{imported}");
+}
+
+#[test]
+fn a_line_that_a_lone_carriage_return_ends_brings_no_other_value_along() {
+    let home = Home::new();
+    dotenv(&home, "OPENAI_API_KEY=sk-one\rGROQ_API_KEY=gsk_hidden\n");
+    let imported = import(&home, "--yes").fails(1, "incomplete");
+    assert!(
+        imported.err.contains("line 1, OPENAI_API_KEY"),
+        "{imported}"
+    );
+    assert!(!imported.err.contains("hidden"), "{imported}");
+    assert!(!home.keys().exists());
+}
+
+#[test]
+fn the_name_of_a_file_cannot_drive_a_terminal() {
+    let home = Home::new();
+    let name = "a\u{1b}[2J\nlf: ok\u{202e}";
+    let import = |name: &str| home.words(&["keys", "import", "--yes", "--dotenv", name]);
+    let missing = import(name).fails(1, "io_error");
+    let file = home.path().join(name);
+    fs::write(&file, "OPENAI_API_KEY=$x\nGROQ_API_KEY=gsk_x\n").unwrap();
+    chmod(&file, 0o644);
+    let imported = import(file.to_str().unwrap())
+        .env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
+        .fails(1, "incomplete");
+    for outcome in [missing, imported] {
+        let err = &outcome.err;
+        assert!(!err.contains(['\u{1b}', '\u{202e}']), "{outcome}");
+        assert!(
+            !err.lines().any(|line| line.starts_with("lf: ok")),
+            "{outcome}"
+        );
+        assert!(err.contains("\\u{1b}[2J\\u{a}lf: ok"), "{outcome}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use local_keys::pairing;
 use local_keys::passphrase::{self, Master};
 use local_keys::provider;
 use local_keys::rekey::{self as rekeying, For, Realm, Settled};
-use local_keys::secret::Secret;
+use local_keys::secret::{Secret, printable};
 use local_keys::sheet;
 use local_keys::staging;
 use local_keys::store::{Store, Unreadable};
@@ -253,7 +253,7 @@ impl Desk<'_> {
 
     pub(super) fn warn(&self, sentence: &str, error: &Error) {
         host::complain(&match self.format {
-            Format::Text => format!("lf: warning: {sentence}\n"),
+            Format::Text => format!("lf: warning: {}\n", printable(sentence)),
             Format::Json => {
                 let message = miniserde::json::to_string(sentence);
                 format!(

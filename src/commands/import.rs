@@ -11,7 +11,7 @@ use local_keys::fs;
 use local_keys::host;
 use local_keys::key::{KeyMeta, Label, Provider};
 use local_keys::provider;
-use local_keys::secret::{Secret, shown};
+use local_keys::secret::{Secret, printable, shown};
 use local_keys::time::Timestamp;
 
 use super::{Desk, Format, confirm};
@@ -68,7 +68,10 @@ pub(super) fn run(desk: &Desk<'_>, source: &Source, yes: bool) -> Result<()> {
     let added = match found.keys.len() {
         0 => Vec::new(),
         count => {
-            let question = format!("Import these {count} keys?");
+            let question = match count {
+                1 => "Import this key?".to_owned(),
+                _ => format!("Import these {count} keys?"),
+            };
             confirm(
                 &question,
                 yes,
@@ -276,7 +279,7 @@ fn report(desk: &Desk<'_>, source: &Source, added: &[KeyMeta]) -> Result<()> {
             let line = |key: &KeyMeta| format!("{}={}\n", key.label.as_str(), key.id);
             host::print(&added.iter().map(line).collect::<String>())?;
             if let Source::Dotenv { file, .. } = source {
-                let file = file.display();
+                let file = printable(&file.to_string_lossy());
                 host::complain(&format!(
                     "lf: hint: they are still in the clear in {file}; take them out there\n"
                 ));
