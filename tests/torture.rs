@@ -245,6 +245,19 @@ const SCENARIOS: &[Scenario] = &[
         ..ADD
     },
     Scenario {
+        name: "import",
+        prepare: |stage| {
+            two_keys(stage);
+            fs::write(stage.home.path().join(".env"), "GROQ_API_KEY=gsk_new\n").unwrap();
+            None
+        },
+        arguments: "keys import --yes --dotenv HOME/.env",
+        input: "",
+        adds: Some(("GROQ_API_KEY", "gsk_new")),
+        again: Some("nothing"),
+        ..ADD
+    },
+    Scenario {
         name: "update --label",
         arguments: "keys update --label Uno -- ONE",
         becomes: |key| {
