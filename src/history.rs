@@ -102,7 +102,7 @@ pub fn last_used(dir: &Dir) -> LastUsed {
     for name in [FILE, OLDER] {
         // Parsing is what costs. The last line that tells of a key comes first from this end, and all
         // before it need no more than a look.
-        let _ = dir.read_back(name, MAX_READ as u64, &mut |line| used.hear(line));
+        let _ = dir.read_back(name, MAX_READ, &mut |line| used.hear(line));
     }
     used
 }
@@ -191,7 +191,7 @@ struct Line {
 
 /// One generation as text; what is not UTF-8 in it spoils only its line.
 fn generation(dir: &Dir, name: &str) -> Result<String> {
-    let bytes = dir.read(name, MAX_READ)?.unwrap_or_default();
+    let bytes = dir.read_end(name, MAX_READ)?;
     Ok(String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
@@ -200,8 +200,9 @@ fn generation(dir: &Dir, name: &str) -> Result<String> {
 const USES: [&str; 3] = ["resolve", "export", "run"];
 /// Characters of a timestamp.
 const TS: usize = 24;
-/// Bytes of a generation that are read: it may be one line longer than its limit.
-const MAX_READ: usize = 6 * 1024 * 1024;
+/// Bytes of a generation that are read, from its end: it may be one line longer than its limit, or have
+/// been written by something that has none.
+const MAX_READ: u64 = 6 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

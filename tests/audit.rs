@@ -423,6 +423,18 @@ fn what_the_log_says_cannot_drive_a_terminal_and_json_keeps_it() {
 }
 
 #[test]
+fn of_a_log_that_something_else_let_grow_audit_shows_the_end() {
+    let (home, id) = Home::with_key();
+    let early = (used(1, "resolve", &id, "true") + "\n").repeat(80_000);
+    let late = used(59, "export", &id, "true");
+    assert!(early.len() > 7 * 1024 * 1024);
+    fs::write(home.keys().join("audit.log.1"), early + &late + "\n").unwrap();
+    fs::remove_file(home.keys().join("audit.log")).unwrap();
+    let read = home.bare("keys audit --tail 1 --json").ok();
+    assert_eq!(read.out, format!("[{late}]\n"));
+}
+
+#[test]
 fn audit_of_no_log_is_empty_and_a_closed_pipe_is_no_failure() {
     let home = Home::new();
     let none = home.bare("keys audit").ok();

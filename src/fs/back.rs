@@ -7,6 +7,20 @@ use super::{Dir, Purpose};
 use crate::error::Result;
 
 impl Dir {
+    /// The last `limit` bytes of a regular file, or all of it; nothing where there is none.
+    ///
+    /// # Errors
+    /// As [`Dir::read`].
+    pub fn read_end(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if let Some((mut file, size)) = self.open_file(name, Purpose::Read)? {
+            let read = file.seek(SeekFrom::Start(size.saturating_sub(limit)));
+            read.and_then(|_| file.take(limit).read_to_end(&mut bytes))
+                .map_err(|error| self.failed("read", name, error))?;
+        }
+        Ok(bytes)
+    }
+
     /// Gives the lines in the last `limit` bytes of a regular file to `hear`, the last one first. It
     /// is read piece by piece: memory for all of it would cost more than reading it. Bytes that are
     /// not UTF-8 become U+FFFD. No file has no lines.
