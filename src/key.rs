@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 use crate::rng;
-use crate::secret::{printable, shown};
+use crate::secret::{looks_like_secret, printable, shown};
 use crate::time::Timestamp;
 
 /// 20 to 40 characters of `A-Z a-z 0-9 _ -`. Safe as a file name: it has no dot and no slash.
@@ -28,15 +28,15 @@ impl KeyId {
         }
     }
 
-    /// A new id: 24 random bytes in base64url. One that begins with `-` is drawn again, because
-    /// on a command line it would look like a flag.
+    /// A new id: 24 random bytes in base64url. One that a command line would not take, for a flag or
+    /// for a secret, is drawn again.
     ///
     /// # Errors
     /// As [`rng::bytes`].
     pub fn mint() -> Result<KeyId> {
         loop {
             let id = rng::token::<24>()?;
-            if !id.starts_with('-') {
+            if is_fit(&id) {
                 return Ok(KeyId(id));
             }
         }
@@ -135,6 +135,11 @@ pub struct KeyMeta {
     pub created_at: Timestamp,
 }
 
+/// One in 30,000 begins as the keys of a provider do.
+fn is_fit(id: &str) -> bool {
+    !id.starts_with('-') && !looks_like_secret(id)
+}
+
 impl fmt::Display for KeyMeta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -197,6 +202,19 @@ mod tests {
             assert_eq!(id.as_str().len(), 32);
             assert!(!id.as_str().starts_with('-'));
             assert_eq!(KeyId::from_file_name(&id.file_name()), Some(id));
+        }
+    }
+
+    #[test]
+    fn an_id_that_looks_like_a_flag_or_a_secret_is_drawn_again() {
+        let rest = "mhcH5ez4kSwWRlDoszXPnp95sOZ6-";
+        for (begin, fits) in [
+            ("mRS", true),
+            ("-RS", false),
+            ("sk-", false),
+            ("hf_", false),
+        ] {
+            assert_eq!(is_fit(&format!("{begin}{rest}")), fits, "{begin}");
         }
     }
 
