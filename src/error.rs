@@ -315,7 +315,9 @@ impl fmt::Display for Error {
                 write!(f, "no key has the id, id prefix, label or provider \"{selector}\"")
             }
             Error::AmbiguousKey { selector, candidates } => {
-                write!(f, "\"{selector}\" fits {} keys: {}", candidates.len(), candidates.join("; "))
+                let named = &candidates[..candidates.len().min(NAMED)];
+                let more = if named.len() < candidates.len() { "; …" } else { "" };
+                write!(f, "\"{selector}\" fits {} keys: {}{more}", candidates.len(), named.join("; "))
             }
             Error::DuplicateKey(id) => write!(f, "a key with the id {id} exists already"),
             Error::CorruptEnvelope { file, reason } => write!(f, "{file} is not a usable envelope: {reason}"),
@@ -370,3 +372,27 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Keys that one sentence names.
+const NAMED: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_names_no_more_keys_than_a_person_reads() {
+        let fits = |count| {
+            let candidates = vec!["one".to_owned(); count];
+            let selector = "x".to_owned();
+            let error = Error::AmbiguousKey {
+                selector,
+                candidates,
+            };
+            error.to_string()
+        };
+        assert_eq!(fits(2), "\"x\" fits 2 keys: one; one");
+        assert!(!fits(NAMED).contains('…') && fits(10_000).ends_with("one; …"));
+        assert!(fits(10_000).len() < 200);
+    }
+}
