@@ -62,6 +62,19 @@ fn labels_cannot_drive_the_terminal() {
 }
 
 #[test]
+fn progress_leaves_nothing_behind_on_a_terminal_that_knows_no_sequences() {
+    let (home, _) = Home::with_key();
+    home.add("openai", "Two", "v");
+    let rotated = Terminal::start(&home.lf("keys rotate --all").env("TERM", "dumb"));
+    let (status, screen) = rotated.ends();
+    assert_eq!(status, Some(0), "{screen}");
+    assert!(
+        screen.contains("1/2") && !screen.contains('\u{1b}'),
+        "{screen}"
+    );
+}
+
+#[test]
 fn an_editing_key_never_becomes_part_of_a_value() {
     for keys in [
         "sk-abc\u{1b}[D\u{1b}[Dxy\r",

@@ -267,12 +267,12 @@ impl Desk<'_> {
     /// A line that says what is going on, for a person who is watching.
     pub(super) fn progress(&self, doing: &str, done: usize, total: usize) {
         if host::errors_are_terminal() && self.format == Format::Text {
-            let end = if done == total {
-                "\r\x1b[K".to_owned()
-            } else {
-                format!("\r{doing} {done}/{total}")
-            };
-            host::complain(&end);
+            let mut line = format!("\r{doing} {done}/{total}");
+            if done == total {
+                // Blanks, because not every terminal knows a sequence that clears a line.
+                line = format!("\r{:1$}\r", "", line.len());
+            }
+            host::complain(&line);
         }
     }
 }
