@@ -215,7 +215,9 @@ fn what_is_no_dotenv_file_is_refused_and_nothing_is_made() {
     import(&home, "--yes OPENAI_API_KEY").fails(2, "usage");
     let refused = import(&home, "--yes A_KEY_API_KEY PORT").fails(2, "refused");
     assert!(
-        refused.err.contains("PORT") && !refused.err.contains("80"),
+        refused.err.contains("--label PORT\n")
+            && !refused.err.contains('$')
+            && !refused.err.contains("80"),
         "{refused}"
     );
     assert!(!home.keys().exists());

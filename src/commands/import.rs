@@ -157,7 +157,8 @@ impl Found {
         let name_shown = shown(name);
         let provider = provider_of(name, value.expose()).ok_or_else(|| Error::Refused {
             sentence: format!("{name_shown} does not say whose key it is; nothing was changed"),
-            hint: format!("printf '%s' \"${name_shown}\" | lf keys add --provider PROVIDER --label {name_shown}"),
+            // It asks for the value: what a file sets is no variable of the shell's.
+            hint: format!("lf keys add --provider PROVIDER --label {name_shown}"),
         })?;
         let label = Label::parse(name);
         let label = label.and_then(|label| envelope::check_value(&value).map(|()| label));
