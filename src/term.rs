@@ -7,14 +7,20 @@ use local_keys::host;
 use local_keys::secret::Secret;
 use zeroize::Zeroizing;
 
+/// What may come right behind the line that is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// The next answer, typed ahead.
+    Answers,
+    /// Nothing: of several lines that were pasted, the shell would show, run and record the others.
+    Nothing,
+}
+
 /// Asks for a secret of at most `limit` bytes; what is typed or pasted is not shown.
-pub(crate) fn ask_secret(what: &str, limit: usize) -> Result<Secret> {
-    let mut typed = read_unseen(&format!("{what} (not shown, end with Enter): "), limit)?;
-    for mark in PASTE_MARKS {
-        while let Some(at) = typed.windows(mark.len()).position(|window| window == mark) {
-            typed.drain(at..at + mark.len());
-        }
-    }
+pub(crate) fn ask_secret(what: &str, limit: usize, behind: Behind) -> Result<Secret> {
+    let prompt = format!("{what} (not shown, end with Enter): ");
+    let mut typed = read_unseen(&prompt, limit, behind)?;
+    drop_marks(&mut typed);
     // An arrow key would become part of a value that nobody sees.
     if typed
         .iter()
@@ -26,6 +32,14 @@ pub(crate) fn ask_secret(what: &str, limit: usize) -> Result<Secret> {
         });
     }
     Secret::from_bytes(std::mem::take(&mut *typed)).ok_or(Error::InvalidKey)
+}
+
+fn drop_marks(typed: &mut Vec<u8>) {
+    for mark in PASTE_MARKS {
+        while let Some(at) = typed.windows(mark.len()).position(|window| window == mark) {
+            typed.drain(at..at + mark.len());
+        }
+    }
 }
 
 /// Asks a question; only a typed `yes` is one.
@@ -60,7 +74,7 @@ pub(crate) fn columns() -> Option<usize> {
 /// Reads a line key by key. The terminal's own line editing would stop at 4,095 bytes, and a Ctrl-C
 /// that kills us would leave it without echo.
 #[cfg(unix)]
-fn read_unseen(prompt: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+fn read_unseen(prompt: &str, limit: usize, behind: Behind) -> Result<Zeroizing<Vec<u8>>> {
     use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 
     let mut input = host::input().map_err(unreadable)?;
@@ -73,15 +87,27 @@ fn read_unseen(prompt: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
     tcsetattr(&input, OptionalActions::Now, &unseen).map_err(|errno| unreadable(errno.into()))?;
     // Only now: whoever waits for the prompt before typing must not be seen either.
     host::complain(prompt);
-    let typed = read_keys(&mut input, limit);
+    let mut typed = read_keys(&mut input, limit);
     host::complain("\n");
+    if behind == Behind::Nothing && typed.is_ok() {
+        // Reads what is there, until nothing has come for a tenth of a second.
+        unseen.special_codes[SpecialCodeIndex::VMIN] = 0;
+        unseen.special_codes[SpecialCodeIndex::VTIME] = 1;
+        let mut rest = Zeroizing::new(Vec::new());
+        let set = tcsetattr(&input, OptionalActions::Now, &unseen);
+        let read = (&input).take(MAX_PASTE).read_to_end(&mut rest);
+        drop_marks(&mut rest);
+        if set.is_ok() && read.is_ok() && !rest.trim_ascii().is_empty() {
+            typed = Err(several_lines());
+        }
+    }
     let restored = tcsetattr(&input, OptionalActions::Now, &before);
     restored.map_err(|errno| unreadable(errno.into()))?;
     typed
 }
 
 #[cfg(not(unix))]
-fn read_unseen(_: &str, _: usize) -> Result<Zeroizing<Vec<u8>>> {
+fn read_unseen(_: &str, _: usize, _: Behind) -> Result<Zeroizing<Vec<u8>>> {
     Err(Error::usage(
         "this terminal cannot hide what is typed; pass the value through a pipe",
     ))
@@ -117,12 +143,23 @@ fn read_keys(input: &mut impl Read, limit: usize) -> Result<Zeroizing<Vec<u8>>> 
     }
 }
 
+#[cfg(unix)]
+fn several_lines() -> Error {
+    Error::Refused {
+        sentence: "several lines were pasted, and only the first would have been the value; nothing was stored".to_owned(),
+        hint: "the first line alone, or all of them through a pipe".to_owned(),
+    }
+}
+
 fn unreadable(error: io::Error) -> Error {
     Error::from_io("read", "the terminal".as_ref(), error)
 }
 
 /// What a terminal puts around a paste, if it was asked to.
 const PASTE_MARKS: [&[u8]; 2] = [b"\x1b[200~", b"\x1b[201~"];
+/// Bytes behind a line that are taken out of the way of the shell.
+#[cfg(unix)]
+const MAX_PASTE: u64 = 1024 * 1024;
 const INTERRUPT: u8 = 0x03;
 const END_OF_INPUT: u8 = 0x04;
 const BACKSPACE: u8 = 0x08;

@@ -106,6 +106,34 @@ fn a_bracketed_paste_is_what_was_pasted() {
 }
 
 #[test]
+fn several_lines_are_no_value_and_none_of_them_reaches_the_shell() {
+    for arguments in ["keys add --provider openai", "keys update Prod --rotate"] {
+        let (home, id) = Home::with_key();
+        let (names, before) = (home.names(), home.value(&id));
+        let run = home
+            .lf(arguments)
+            .under(&["sh", "-c", "\"$0\" \"$@\"; cat"]);
+        let mut terminal = Terminal::start(&run);
+        terminal
+            .sees("not shown")
+            .types("sk-one\rsk-hidden\rsk-hidden too\r")
+            .sees("several lines")
+            .types("\u{4}");
+        let (_, screen) = terminal.ends();
+        assert!(screen.contains("lf: refused: "), "{screen}");
+        assert!(!screen.contains("hidden"), "{screen}");
+        assert_eq!((home.names(), home.value(&id)), (names, before));
+    }
+    let home = Home::new();
+    let mut terminal = Terminal::start(&home.lf("keys add --provider openai --label Pasted"));
+    terminal
+        .sees("not shown")
+        .types("\u{1b}[200~sk-one\r\r\u{1b}[201~\r");
+    assert_eq!(terminal.ends().0, Some(0));
+    assert_eq!(home.value("Pasted"), "sk-one");
+}
+
+#[test]
 fn what_a_paste_brings_along_is_left_out_and_that_is_said() {
     for (keys, value, is_said) in [
         ("  sk-a \r", "sk-a", true),

@@ -20,7 +20,7 @@ use local_keys::store::{Store, Unreadable};
 use local_keys::time::Timestamp;
 
 use super::Format;
-use crate::term;
+use crate::term::{self, Behind};
 
 /// What every command has at hand.
 pub(super) struct Desk<'a> {
@@ -173,7 +173,7 @@ impl Desk<'_> {
 
     /// A value from standard input, within the bounds of one.
     pub(super) fn read_value(&self, what: &str) -> Result<Secret> {
-        let mut value = read_secret(what)?;
+        let mut value = read_line(what, Behind::Nothing)?;
         // A program means every byte that it writes.
         if host::input_is_terminal() && value.drop_wrapping() {
             let sentence = "blanks or quotes around the value were left out; pass it through a pipe if they belong to it";
@@ -280,8 +280,12 @@ impl Desk<'_> {
 /// A secret from standard input: unseen from a terminal; from a pipe to its end, without one
 /// trailing newline.
 pub(super) fn read_secret(what: &str) -> Result<Secret> {
+    read_line(what, Behind::Answers)
+}
+
+fn read_line(what: &str, behind: Behind) -> Result<Secret> {
     if host::input_is_terminal() {
-        return term::ask_secret(what, envelope::MAX_VALUE);
+        return term::ask_secret(what, envelope::MAX_VALUE, behind);
     }
     let mut secret = read_input(envelope::MAX_VALUE + "\r\n".len())?;
     secret.drop_trailing_newline();

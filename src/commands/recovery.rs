@@ -11,7 +11,7 @@ use local_keys::time::Timestamp;
 
 use super::seat::{Seen, Warn, seat, try_on};
 use super::{Desk, read_input};
-use crate::term;
+use crate::term::{self, Behind};
 
 pub(super) fn export(desk: &Desk<'_>) -> Result<()> {
     let sheet = print(desk);
@@ -96,7 +96,8 @@ fn ask() -> Result<Secret> {
     let mut reader = sheet::Reader::default();
     let mut mistakes = 0;
     loop {
-        let line = term::ask_secret(&format!("line {} of the sheet", reader.next()), MAX_LINE)?;
+        let what = format!("line {} of the sheet", reader.next());
+        let line = term::ask_secret(&what, MAX_LINE, Behind::Answers)?;
         match reader.line(line.expose()) {
             Ok(()) => {}
             Err(error) if mistakes == MOST_MISTAKES => return Err(error),

@@ -77,7 +77,7 @@ pub(super) const PAGES: &[Page] = &[
             ),
             ("--json", "print the new key's metadata instead of its id"),
         ],
-        notes: "The new id is all that is printed. A value is UTF-8 text of 1 to 65,536 bytes. At a terminal, blanks and quotes around it are left out, and that is said; from a pipe every byte counts. A value that begins like a key of another provider is stored as you say, with a warning.",
+        notes: "The new id is all that is printed. A value is UTF-8 text of 1 to 65,536 bytes. At a terminal it is one line, and blanks and quotes around it are left out, which is said; from a pipe every byte counts. A value that begins like a key of another provider is stored as you say, with a warning.",
     },
     Page {
         name: "keys list",
