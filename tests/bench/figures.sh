@@ -28,6 +28,8 @@ fill() {
 
 row "crates (cargo tree -e normal,build)" "$(cargo tree --locked -e normal,build --target x86_64-unknown-linux-musl --prefix none --format '{p}' | sed 's/ (.*//' | sort -u | tail -n +1 | grep -vc '^local_keys')"
 row "release binary (stat -c %s)" "$(stat -c %s "$lf") bytes"
+static=${CARGO_TARGET_DIR:-target}/x86_64-unknown-linux-musl/release/lf
+[ ! -e "$static" ] || row "static binary (make static)" "$(stat -c %s "$static") bytes"
 start=$(date +%s.%N)
 (cd "$root" && cargo build --release --locked --quiet --target-dir "$dir/target")
 row "clean release build ($(nproc) cores)" "$(date +%s.%N | awk -v start="$start" '{ printf "%.1f s", $1 - start }')"
