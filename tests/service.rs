@@ -427,6 +427,8 @@ fn what_serve_would_refuse_is_not_installed() {
         ("--port 70000", 2, "usage"),
         ("--bind nowhere", 2, "usage"),
         ("--bind 0.0.0.0", 5, "unsafe_bind"),
+        // It would take the next line of the unit for its rest.
+        ("--credential x\\", 2, "usage"),
     ] {
         home.lf(&format!("gateway install --print {arguments}"))
             .fails(status, code);

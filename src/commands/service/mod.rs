@@ -160,11 +160,12 @@ fn remove(dir: &Dir, name: &str) -> Result<()> {
 /// A path, as far as a line of a unit can hold it.
 fn text(path: &Path) -> Result<String> {
     let text = path.to_str();
-    let text = text.filter(|text| !text.contains(char::is_control));
+    // A backslash at the end of a line takes the next one for its rest.
+    let text = text.filter(|text| !text.contains(char::is_control) && !text.ends_with('\\'));
     text.map(str::to_owned).ok_or_else(|| {
         let shown = printable(&path.to_string_lossy());
         Error::usage(format!(
-            "{shown} has control characters, or is not UTF-8 text"
+            "{shown} has control characters, ends with a backslash, or is not UTF-8 text"
         ))
     })
 }
