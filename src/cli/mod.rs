@@ -2,7 +2,9 @@
 
 mod args;
 mod complete;
+mod gateway;
 mod help;
+mod keys;
 mod man;
 mod meant;
 mod pages;
@@ -12,20 +14,12 @@ mod topic;
 use std::ffi::OsString;
 
 use local_keys::error::{Error, Result};
-use local_keys::fs::Publish;
-use local_keys::key::{Label, Provider};
-use local_keys::pairing::{DEFAULT_NAME, Others};
-use local_keys::secret::{looks_like_secret, shown};
-use local_keys::service::Start;
-use local_keys::time::{Timestamp, parse_moment, parse_span};
+use local_keys::secret::shown;
 
-use self::args::{Args, ON_STDIN};
+use self::args::Args;
 use self::help::Page;
 use self::pages::{PROGRAM, pages};
-use crate::commands::{
-    Change, Command, Consenting, Existing, Format, ImportSource, InitOptions, InstallOptions,
-    PairOptions, Rekeying, Rotation, ServeOptions, WhichEvents,
-};
+use crate::commands::{Command, Format};
 
 /// What to run, or how the command line is wrong; the hint then names the help that fits.
 pub(crate) fn parse(mut argv: Vec<OsString>) -> Result<Command> {
@@ -123,343 +117,15 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
         "help" => topic::text(&args.operands("TOPIC").unwrap_or_default()).map(Command::Print),
         "man" => args.no_operands().map(|()| Command::Print(man::text())),
         "completions" => complete::script(&args.one_operand("shell")?).map(Command::Print),
-        "keys init" => {
-            args.no_operands()?;
-            let options = InitOptions {
-                force: args.flag("--force"),
-                yes: args.flag("--yes"),
-                passphrase_stdin: args.flag("--passphrase-stdin"),
-            };
-            if options.yes && !options.force {
-                return Err(Error::usage(
-                    "--yes confirms what --force would do; it does nothing without it",
-                ));
-            }
-            Ok(Command::Init(options))
-        }
-        "keys add" => {
-            if args.has_operands() {
-                return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
-            }
-            let provider = args
-                .value("--provider")
-                .ok_or_else(|| Error::usage("lf keys add needs --provider"))?;
-            if looks_like_secret(&provider) {
-                return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
-            }
-            Ok(Command::Add {
-                provider: Provider::parse(&provider)?,
-                label: label(&mut args)?,
-                format,
-            })
-        }
-        "keys list" => args.no_operands().map(|()| Command::List {
-            last_used: args.flag("--last-used"),
-            format,
-        }),
-        "keys update" => {
-            let (label, new_value) = (label(&mut args)?, args.flag("--rotate"));
-            let change = match (label, new_value) {
-                (Some(label), false) => Change::Label(label),
-                (label, true) => Change::Value(label),
-                (None, false) => {
-                    return Err(Error::usage(
-                        "lf keys update needs --label, --rotate, or both",
-                    ));
-                }
-            };
-            Ok(Command::Update {
-                key: args.one_operand("ID")?,
-                change,
-            })
-        }
-        "keys rotate" => {
-            let (all, new_value) = (args.flag("--all"), args.flag("--new-value"));
-            let what = match (all, new_value) {
-                (true, true) => {
-                    return Err(Error::usage(
-                        "--new-value gives one key a new value; it cannot go with --all",
-                    ));
-                }
-                (true, false) => args.no_operands().map(|()| Rotation::All)?,
-                (false, true) => Rotation::NewValue(args.one_operand("ID")?),
-                (false, false) => Rotation::Some(args.operands("ID")?),
-            };
-            Ok(Command::Rotate(what))
-        }
-        "keys remove" => Ok(Command::Remove {
-            yes: args.flag("--yes"),
-            key: args.one_operand("ID")?,
-        }),
-        "keys export" => {
-            let key = args.one_operand("ID")?;
-            if args.flag("--i-understand") {
-                return Ok(Command::Export { key });
-            }
-            let sentence = "this writes the key's value to standard output in the clear; say --i-understand if that is what you want".to_owned();
-            Err(Error::Refused {
-                sentence,
-                hint: format!("lf keys export {} --i-understand", shown(&key)),
-            })
-        }
-        "keys run" => run::command(&mut args),
-        "keys recovery export" => {
-            args.no_operands()?;
-            if args.flag("--i-understand") {
-                return Ok(Command::RecoveryExport);
-            }
-            Err(Error::Refused {
-                sentence: "this writes the master passphrase to standard output in the clear; say --i-understand if that is what you want".to_owned(),
-                hint: "lf keys recovery export --i-understand | lpr".to_owned(),
-            })
-        }
-        "keys recovery import" => args.no_operands().map(|()| Command::RecoveryImport),
-        "keys backup" => Ok(Command::Backup {
-            publish: if args.flag("--force") {
-                Publish::Replacement
-            } else {
-                Publish::New
-            },
-            file: args.one_operand("FILE")?.into(),
-        }),
-        "keys restore" => Ok(Command::Restore {
-            existing: match (args.flag("--missing"), args.flag("--force")) {
-                (false, false) => Existing::Refuse,
-                (true, false) => Existing::Keep,
-                (false, true) => Existing::Overwrite,
-                (true, true) => {
-                    return Err(Error::usage(
-                        "--missing leaves the keys that are here, --force overwrites them; one of them",
-                    ));
-                }
-            },
-            file: args.one_operand("FILE")?.into(),
-        }),
-        "keys adopt" => args.no_operands().map(|()| Command::Adopt),
-        "keys import" => {
-            let source = match (args.value("--dotenv"), args.flag("--env")) {
-                (Some(file), false) => ImportSource::Dotenv {
-                    file: file.into(),
-                    names: names(&mut args)?,
-                },
-                (None, true) => match names(&mut args)? {
-                    names if names.is_empty() => return Err(Error::usage("the NAME is missing")),
-                    names => ImportSource::Environment(names),
-                },
-                (None, false) | (Some(_), true) => {
-                    return Err(Error::usage(
-                        "lf keys import needs --dotenv FILE or --env, and takes one of them",
-                    ));
-                }
-            };
-            Ok(Command::Import {
-                source,
-                yes: args.flag("--yes"),
-                format,
-            })
-        }
-        "keys audit" => {
-            args.no_operands()?;
-            let which = WhichEvents {
-                key: args.value("--key"),
-                since: args.value("--since").map(|text| since(&text)).transpose()?,
-                tail: args.value("--tail").map(|text| count(&text)).transpose()?,
-            };
-            Ok(Command::Audit { which, format })
-        }
-        "keys rekey" => {
-            args.no_operands()?;
-            let flags = ["--passphrase-stdin", "--finish", "--undo"].map(|name| args.flag(name));
-            let what = match flags {
-                [false, false, false] => Rekeying::Random,
-                [true, false, false] => Rekeying::FromInput,
-                [false, true, false] => Rekeying::Finish,
-                [false, false, true] => Rekeying::Undo,
-                _ => {
-                    return Err(Error::usage(
-                        "--passphrase-stdin begins a change, --finish and --undo end one; one of them at a time",
-                    ));
-                }
-            };
-            Ok(Command::Rekey(what))
-        }
-        "keys doctor" => args.no_operands().map(|()| Command::Doctor {
-            fix: args.flag("--fix"),
-            format,
-        }),
-        "gateway serve" => {
-            args.no_operands()?;
-            Ok(Command::Serve(serve_options(&mut args)?))
-        }
-        "gateway status" => {
-            args.no_operands()?;
-            let options = serve_options(&mut args)?;
-            Ok(Command::Status { options, format })
-        }
-        "gateway doctor" => {
-            args.no_operands()?;
-            let options = serve_options(&mut args)?;
-            Ok(Command::GatewayDoctor { options, format })
-        }
-        "gateway consent show" => args.no_operands().map(|()| Command::Consent {
-            what: Consenting::Show,
-            format,
-        }),
-        "gateway consent grant" => {
-            tailscale(&args.one_operand("network (it is tailscale)")?)?;
-            let yes = args.flag("--yes");
-            let what = Consenting::Grant {
-                notes: notes(&mut args)?,
-                yes,
-            };
-            Ok(Command::Consent { what, format })
-        }
-        "gateway consent revoke" => {
-            if args.has_operands() {
-                tailscale(&args.one_operand("network")?)?;
-            }
-            Ok(Command::Consent {
-                what: Consenting::Revoke,
-                format,
-            })
-        }
-        "gateway install" => {
-            args.no_operands()?;
-            Ok(Command::Install(InstallOptions {
-                serve: serve_options(&mut args)?,
-                start: if args.flag("--socket") {
-                    Start::OnConnection
-                } else {
-                    Start::AtLogin
-                },
-                credential: args.value("--credential").map(Into::into),
-                print: args.flag("--print"),
-            }))
-        }
-        "gateway uninstall" => args.no_operands().map(|()| Command::Uninstall),
-        "gateway pair" => {
-            args.no_operands()?;
-            let name = args
-                .value("--name")
-                .unwrap_or_else(|| DEFAULT_NAME.to_owned());
-            let expires = args.value("--expires").map(|span| {
-                let not_a_span = || {
-                    Error::usage(format!(
-                        "\"{}\" is not a time such as 90d or 12h, from a minute to ten years",
-                        shown(&span)
-                    ))
-                };
-                parse_span(&span).ok_or_else(not_a_span)
-            });
-            let options = PairOptions {
-                name: Label::parse(&name)?,
-                expires: expires.transpose()?,
-                others: if args.flag("--rotate") {
-                    Others::Revoke
-                } else {
-                    Others::Keep
-                },
-            };
-            Ok(Command::Pair { options, format })
-        }
-        "gateway pairings" => args.no_operands().map(|()| Command::Pairings { format }),
-        "gateway unpair" if args.flag("--all") => {
-            args.no_operands().map(|()| Command::Unpair(None))
-        }
-        "gateway unpair" => Ok(Command::Unpair(Some(Label::parse(
-            &args.one_operand("NAME")?,
-        )?))),
-        name => Err(Error::usage(format!("lf {name} is not there yet"))),
+        name if name.starts_with("keys ") => keys::command(name, &mut args, format),
+        name => gateway::command(name, &mut args, format),
     }
-}
-
-/// Names of variables, if any; not what they are set to.
-fn names(args: &mut Args) -> Result<Vec<String>> {
-    if !args.has_operands() {
-        return Ok(Vec::new());
-    }
-    let names = args.operands("NAME")?;
-    if names.iter().any(|name| name.contains('=')) {
-        return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
-    }
-    Ok(names)
-}
-
-/// A moment, or how long ago it was.
-fn since(text: &str) -> Result<Timestamp> {
-    let ago = parse_span(text).map(|span| Timestamp::now().before(span));
-    ago.or_else(|| parse_moment(text)).ok_or_else(|| {
-        Error::usage(format!(
-            "\"{}\" is not a time such as 7d, 12h, 2026-11-20 or 2026-11-20T14:03:00Z",
-            shown(text)
-        ))
-    })
-}
-
-fn count(text: &str) -> Result<usize> {
-    let not_one = |_| Error::usage(format!("\"{}\" is not a number", shown(text)));
-    text.parse().map_err(not_one)
-}
-
-fn serve_options(args: &mut Args) -> Result<ServeOptions> {
-    let (keys_only, tailscale) = (args.flag("--keys-only"), args.flag("--tailscale"));
-    if keys_only && tailscale {
-        return Err(Error::usage(
-            "--tailscale is about full mode; with --keys-only, --bind takes any address",
-        ));
-    }
-    Ok(ServeOptions {
-        keys_only,
-        tailscale,
-        bind: args.value("--bind"),
-        port: args.value("--port"),
-    })
-}
-
-/// All that can be consented to.
-fn tailscale(network: &str) -> Result<()> {
-    match network {
-        "tailscale" => Ok(()),
-        _ => Err(Error::usage(format!(
-            "consent is to tailscale, and \"{}\" is something else",
-            shown(network)
-        ))),
-    }
-}
-
-/// A line to remember by, not in the way of the file or the screen that it goes to.
-fn notes(args: &mut Args) -> Result<Option<String>> {
-    let Some(notes) = args.value("--notes") else {
-        return Ok(None);
-    };
-    if looks_like_secret(&notes) {
-        return Err(Error::SecretInArgv(
-            "the note looks like a secret; a note is stored and shown in the clear".to_owned(),
-        ));
-    }
-    if notes.chars().count() > 200 || notes.chars().any(char::is_control) {
-        return Err(Error::usage(
-            "--notes takes at most 200 characters, and no control characters",
-        ));
-    }
-    Ok(Some(notes))
-}
-
-fn label(args: &mut Args) -> Result<Option<Label>> {
-    let Some(text) = args.value("--label") else {
-        return Ok(None);
-    };
-    if looks_like_secret(&text) {
-        return Err(Error::SecretInArgv(
-            "the label looks like a secret; a label is stored and shown in the clear".to_owned(),
-        ));
-    }
-    Label::parse(&text).map(Some)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::Rotation;
     use crate::commands::RunOptions;
 
     fn parsed(line: &str) -> Result<Command> {
