@@ -223,7 +223,7 @@ impl Store {
     /// [`Error::KeyNotFound`], [`Error::CorruptEnvelope`].
     pub fn meta(&self, id: &KeyId) -> Result<KeyMeta> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
-        Ok(Envelope::parse(&read_file(&dir, id)?, id)?.meta)
+        read_as(&dir, &id.file_name(), Envelope::peek)?.ok_or_else(|| missing(id))
     }
 
     /// Decrypts a key's value.
@@ -247,12 +247,15 @@ impl Store {
             if staging::ready(&dir)?.is_some() {
                 return Err(Error::RekeyPending); // some may be under one passphrase, some under the other
             }
-            for (name, read) in envelopes(&dir)? {
+            for name in names(&dir)? {
                 let Some(id) = KeyId::from_file_name(&name) else {
                     continue; // not a key, whatever it is
                 };
-                match read.and_then(|envelope| envelope.map(|_| read_file(&dir, &id)).transpose()) {
+                let whole =
+                    |bytes: &[u8], id: &KeyId| Envelope::peek(bytes, id).map(|_| bytes.to_vec());
+                match read_as(&dir, &name, whole) {
                     Ok(Some(bytes)) => copies.push(Copy { id, bytes }),
+
                     Ok(None) => {}
                     Err(error) => unreadable.push(Unreadable { name, error }),
                 }
