@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::precondition::{self, Scene};
 use super::probe::{self, Answer};
 use super::{consent, listen};
-use crate::doctor::{Check, Status, fail, failed, note, pass};
+use crate::doctor::{Check, fail, failed, note, pass};
 use crate::origin::Origins;
 use crate::pairing::{self, Pairings};
 use crate::secret::printable;
@@ -53,7 +53,7 @@ fn examine_preconditions(subject: &Subject<'_>) -> Vec<Check> {
         if is_wanted || is_for_keys(&check) {
             check
         } else {
-            noted(check)
+            precondition::noted(check)
         }
     };
     checks.into_iter().map(soften).collect()
@@ -67,16 +67,9 @@ fn is_for_keys(check: &Check) -> bool {
 fn examine_consent(root: &Path) -> Check {
     match consent::read(&pairing::dir(root)) {
         Ok(None) => pass(CONSENT, "none, and none is asked for".to_owned()),
-        Ok(Some(_)) => noted(precondition::tailscale_consent(root)),
+        Ok(Some(_)) => precondition::noted(precondition::tailscale_consent(root)),
         Err(error) => failed(CONSENT, &error),
     }
-}
-
-fn noted(mut check: Check) -> Check {
-    if check.status == Status::Fail {
-        check.status = Status::Note;
-    }
-    check
 }
 
 fn examine_bind(subject: &Subject<'_>) -> Check {

@@ -96,17 +96,15 @@ pub fn tailscale_consent(root: &Path) -> Check {
 /// before `lf keys init`.
 #[must_use]
 pub fn of_keys_only(scene: &Scene<'_>) -> Vec<Check> {
-    let later = |check: Check| {
-        if check.status == Status::Fail {
-            Check {
-                status: Status::Note,
-                ..check
-            }
-        } else {
-            check
-        }
-    };
-    vec![no_service_role(scene), later(keys_passphrase(scene, None))]
+    vec![no_service_role(scene), noted(keys_passphrase(scene, None))]
+}
+
+/// The same, but that what does not hold is no failure.
+pub(super) fn noted(mut check: Check) -> Check {
+    if check.status == Status::Fail {
+        check.status = Status::Note;
+    }
+    check
 }
 
 fn bind_safe(scene: &Scene<'_>) -> Check {
