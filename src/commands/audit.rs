@@ -6,10 +6,9 @@ use local_keys::error::{Error, Result};
 use local_keys::history::{Event, History};
 use local_keys::host;
 use local_keys::key::KeyId;
-use local_keys::secret::printable;
 use local_keys::time::Timestamp;
 
-use super::{Desk, Format};
+use super::{Desk, Format, table};
 
 /// Which events; all of them where nothing is said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,7 +66,11 @@ pub(super) fn run(desk: &Desk<'_>, which: &Which) -> Result<()> {
             host::complain("the audit log has no such events\n");
             return Ok(());
         }
-        Format::Text => table(events),
+        Format::Text => {
+            let rows: Vec<Vec<String>> = events.iter().map(|(_, event)| row(event)).collect();
+            // The context is not cut: it may be what somebody is looking for.
+            table::text(&["TIME", "KIND", "RESULT", "KEY", "CONTEXT"], &rows, None)
+        }
     };
     match host::print(&text) {
         // Whoever closed the pipe, such as head, has seen enough.
@@ -87,29 +90,7 @@ fn meant(desk: &Desk<'_>, history: &History, selector: &str) -> Result<KeyId> {
     })
 }
 
-fn table(events: &[(&str, Event)]) -> String {
-    let mut rows = vec![["TIME", "KIND", "RESULT", "KEY", "CONTEXT"].map(str::to_owned)];
-    rows.extend(events.iter().map(|(_, event)| row(event)));
-    let mut widths = [0; 4];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut text = String::new();
-    for row in &rows {
-        for (width, cell) in widths.iter().zip(row) {
-            text.push_str(cell);
-            text.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count()));
-        }
-        text.push_str(&row[4]);
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
-    text
-}
-
-fn row(event: &Event) -> [String; 5] {
+fn row(event: &Event) -> Vec<String> {
     let result = match (event.ok, &event.reason) {
         (true, _) => "ok",
         (false, Some(reason)) => reason,
@@ -127,5 +108,8 @@ fn row(event: &Event) -> [String; 5] {
         context.push_str(&format!("{space}{name}={value}"));
     }
     let key = event.key.as_deref().unwrap_or("-");
-    [&event.at.to_string(), &event.kind, result, key, &context].map(printable)
+    let at = event.at.to_string();
+    [&at, &event.kind, result, key, &context]
+        .map(str::to_owned)
+        .into()
 }

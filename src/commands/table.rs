@@ -23,8 +23,11 @@ pub(super) fn text(titles: &[&str], rows: &[Vec<String>], columns: Option<usize>
 
 fn line(text: &mut String, cells: &[String], widths: &[usize], columns: Option<usize>) {
     let mut left = columns;
+    // Nothing stands behind the blanks before a last cell that is empty.
+    let is_empty = cells.last().is_some_and(String::is_empty);
     for (at, cell) in cells.iter().enumerate() {
         let cell = printable(cell);
+
         if at + 1 == cells.len() {
             // With hardly any room left the line breaks anyway, and then better with all of it.
             match left.filter(|left| *left >= LEAST) {
@@ -38,6 +41,9 @@ fn line(text: &mut String, cells: &[String], widths: &[usize], columns: Option<u
             }
             left = left.map(|left| left.saturating_sub(widths[at] + GAP));
         }
+    }
+    if is_empty {
+        text.truncate(text.trim_end_matches(' ').len());
     }
     text.push('\n');
 }
