@@ -203,9 +203,7 @@ impl Environment {
             None => Ok(self.root()?.join("keys")),
         }
     }
-}
 
-impl Environment {
     /// Where programs of this user have their configuration: `$XDG_CONFIG_HOME`, else `~/.config`.
     ///
     /// # Errors
@@ -232,7 +230,7 @@ impl Environment {
         let places = [
             ("LENSERFIGHT_RUNTIME_DIR", &self.runtime_dir),
             ("LENSERFIGHT_KEYS_DIR", &self.keys_dir),
-            ("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &self.passphrase.file),
+            (PASSPHRASE_VARIABLES[1], &self.passphrase.file),
         ];
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let set = places

@@ -5,6 +5,7 @@ use std::time::Duration;
 use local_keys::error::{Error, Result};
 use local_keys::host;
 use local_keys::key::Label;
+use local_keys::keychain::Keychain;
 use local_keys::pairing::{self, Others, Pairing, Pairings};
 use local_keys::secret::printable;
 use local_keys::time::Timestamp;
@@ -102,12 +103,14 @@ pub(super) fn unpair(desk: &Desk<'_>, name: Option<&Label>) -> Result<()> {
 }
 
 pub(super) fn pairings(desk: &Desk<'_>) -> Result<Pairings> {
+    pairings_in(desk, desk.keychain.clone())
+}
+
+/// The same, by a keychain of other patience.
+pub(super) fn pairings_in(desk: &Desk<'_>, keychain: Keychain) -> Result<Pairings> {
     let dir = pairing::dir(&desk.environment.root()?);
-    Ok(Pairings::at(
-        dir,
-        desk.environment.passphrase.clone(),
-        desk.keychain.clone(),
-    ))
+    let sources = desk.environment.passphrase.clone();
+    Ok(Pairings::at(dir, sources, keychain))
 }
 
 #[derive(Serialize)]

@@ -5,9 +5,10 @@ use local_keys::gateway::diagnosis::{self, Subject};
 use local_keys::gateway::probe::{self, Answer};
 use local_keys::host;
 use local_keys::keychain::{Keychain, Patience};
-use local_keys::pairing::{self, Pairings};
+
 use local_keys::time::Timestamp;
 
+use super::pair::pairings_in;
 use super::{Desk, Format, ServeOptions, doctor, serve};
 
 pub(super) fn status(desk: &Desk<'_>, options: &ServeOptions) -> Result<()> {
@@ -32,7 +33,7 @@ pub(super) fn status(desk: &Desk<'_>, options: &ServeOptions) -> Result<()> {
             });
         }
     };
-    let pairings = pairings(desk, keychain(desk))?.list()?.len();
+    let pairings = pairings_in(desk, keychain(desk))?.list()?.len();
     host::print(&match desk.format {
         Format::Json => format!(
             "{{\"address\":\"http://{address}\",\"daemon_version\":\"{version}\",\"time\":\"{time}\",\"pairings\":{pairings}}}\n"
@@ -51,7 +52,7 @@ pub(super) fn doctor(desk: &Desk<'_>, options: &ServeOptions) -> Result<()> {
         scene: serve::scene(desk.environment, options, address.ip(), &root, &keychain),
         address,
         is_keys_only: options.keys_only || variables.keys_only,
-        pairings: &pairings(desk, keychain.clone())?,
+        pairings: &pairings_in(desk, keychain.clone())?,
         extra_origins: &variables.extra_origins,
     };
     doctor::report(desk, &diagnosis::examine(&subject, Timestamp::now()), &[])
@@ -60,10 +61,4 @@ pub(super) fn doctor(desk: &Desk<'_>, options: &ServeOptions) -> Result<()> {
 /// As patient as the gateway's.
 fn keychain(desk: &Desk<'_>) -> Keychain {
     Keychain::new(desk.environment.bus.clone(), Patience::SHORT)
-}
-
-fn pairings(desk: &Desk<'_>, keychain: Keychain) -> Result<Pairings> {
-    let dir = pairing::dir(&desk.environment.root()?);
-    let sources = desk.environment.passphrase.clone();
-    Ok(Pairings::at(dir, sources, keychain))
 }
