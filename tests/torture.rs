@@ -481,16 +481,21 @@ fn sweep(scenario: &Scenario, stage: &mut Stage) -> (usize, Vec<String>) {
         Extent::Fast
     };
     let (start, memory) = (Instant::now(), Memory::default());
-    stage.revive();
-    let template = stage.prepare(scenario);
-    let points = strace::points(&trace(scenario, stage, &template, &memory), extent);
+    let traced = steadily(stage, |stage| {
+        let template = stage.prepare(scenario);
+        let calls = trace(scenario, stage, &template, &memory);
+        (template, calls)
+    });
+    let (template, calls) = match traced {
+        Ok(traced) => traced,
+        Err(what) => return (0, vec![format!("{}: {what}", scenario.name)]),
+    };
+    let points = strace::points(&calls, extent);
     let mut lost = Vec::new();
     for point in &points {
-        let mut tried = attempt(scenario, stage, &template, &memory, point);
-        // What a keyring that ended has to do with it is not lf's affair.
-        if tried.is_err() && stage.revive() {
-            tried = attempt(scenario, stage, &template, &memory, point);
-        }
+        let tried = steadily(stage, |stage| {
+            hit(scenario, stage, &template, &memory, point);
+        });
         if let Err(what) = tried {
             lost.push(format!("{}: {point}: {what}", scenario.name));
         }
@@ -508,19 +513,21 @@ fn sweep(scenario: &Scenario, stage: &mut Stage) -> (usize, Vec<String>) {
     (points.len(), lost)
 }
 
-/// One point; the words of the assertion that failed, if one did.
-fn attempt(
-    scenario: &Scenario,
-    stage: &Stage,
-    template: &Template,
-    memory: &Memory,
-    point: &Point,
-) -> Result<(), String> {
-    let tried = AssertUnwindSafe(|| hit(scenario, stage, template, memory, point));
-    catch_unwind(tried).map_err(|panic| match panic.downcast::<String>() {
-        Ok(what) => *what,
-        Err(_) => "an assertion".to_owned(),
-    })
+/// Does this, and once more if the keyring ended meanwhile, which is not lf's affair; the words of
+/// the assertion that failed, if one did.
+fn steadily<T>(stage: &mut Stage, act: impl Fn(&Stage) -> T) -> Result<T, String> {
+    let attempt = |stage: &Stage| {
+        let tried = catch_unwind(AssertUnwindSafe(|| act(stage)));
+        tried.map_err(|panic| match panic.downcast::<String>() {
+            Ok(what) => *what,
+            Err(_) => "an assertion".to_owned(),
+        })
+    };
+    let tried = attempt(stage);
+    if tried.is_err() && stage.revive() {
+        return attempt(stage);
+    }
+    tried
 }
 
 /// The calls of a run that nothing happens to, and of another that would be killed if it made more.
