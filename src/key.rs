@@ -135,6 +135,27 @@ pub struct KeyMeta {
     pub created_at: Timestamp,
 }
 
+impl KeyMeta {
+    /// Of a new key, by a new id.
+    ///
+    /// # Errors
+    /// As [`KeyId::mint`].
+    pub fn mint((provider, label): (Provider, Label), now: Timestamp) -> Result<KeyMeta> {
+        Ok(KeyMeta {
+            id: KeyId::mint()?,
+            provider,
+            label,
+            created_at: now,
+        })
+    }
+
+    /// Whether a person would take it for this one.
+    #[must_use]
+    pub fn is_named(&self, provider: &Provider, label: &Label) -> bool {
+        self.provider == *provider && self.label == *label
+    }
+}
+
 /// One in 30,000 begins as the keys of a provider do.
 fn is_fit(id: &str) -> bool {
     !id.starts_with('-') && !looks_like_secret(id)

@@ -137,29 +137,57 @@ impl Store {
     /// As [`envelope::seal`] and [`Dir::publish`].
     pub fn add(
         &self,
-        (provider, label): (Provider, Label),
+        named: (Provider, Label),
         value: &Secret,
         master: &Master<'_>,
         now: Timestamp,
     ) -> Result<KeyMeta> {
-        let meta = KeyMeta {
-            id: KeyId::mint()?,
-            provider,
-            label,
-            created_at: now,
-        };
+        let meta = KeyMeta::mint(named, now)?;
+        self.insert(meta.clone(), value, master, || Ok(true))?;
+        Ok(meta)
+    }
+
+    /// As [`Store::add`]; `None` if a key with this provider and label has been stored by anybody.
+    ///
+    /// # Errors
+    /// As [`Store::add`] and [`Store::list`].
+    pub fn add_missing(
+        &self,
+        named: (Provider, Label),
+        value: &Secret,
+        master: &Master<'_>,
+        now: Timestamp,
+    ) -> Result<Option<KeyMeta>> {
+        let meta = KeyMeta::mint(named, now)?;
+        let is_twin = |key: &KeyMeta| key.is_named(&meta.provider, &meta.label);
+        let is_missing = || Ok(!self.list()?.keys.iter().any(is_twin));
+        let is_stored = self.insert(meta.clone(), value, master, is_missing)?;
+        Ok(is_stored.then_some(meta))
+    }
+
+    /// Stores a new key if it is wanted, which is asked under the lock; whether it was.
+    fn insert(
+        &self,
+        meta: KeyMeta,
+        value: &Secret,
+        master: &Master<'_>,
+        is_wanted: impl FnOnce() -> Result<bool>,
+    ) -> Result<bool> {
         let mut envelope = envelope::seal(master.secret(), value, meta)?;
         let dir = Dir::create(&self.path)?;
         let lock = dir.lock()?;
         if staging::ready(&dir)?.is_some() {
             return Err(Error::RekeyPending);
         }
+        if !is_wanted()? {
+            return Ok(false);
+        }
         if let Some(passphrase) = master.replaced()? {
             envelope = envelope::seal(&passphrase, value, envelope.meta)?;
         }
         let file = envelope.meta.id.file_name();
         dir.publish(&lock, &file, envelope.print().as_bytes(), Publish::New)?;
-        Ok(envelope.meta)
+        Ok(true)
     }
 
     /// Gives a key a new label; its encryption stays as it is, and no passphrase is needed.

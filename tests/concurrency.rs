@@ -45,6 +45,21 @@ fn keys_added_at_once_are_all_there() {
 }
 
 #[test]
+fn a_file_that_is_imported_twice_at_once_is_stored_once() {
+    let home = Home::new();
+    let file = home.path().join(".env");
+    let lines = (0..8).map(|n| format!("N{n}_API_KEY=value-{n}\n"));
+    std::fs::write(&file, lines.collect::<String>()).unwrap();
+    let arguments = format!("keys import --yes --dotenv {}", file.display());
+    let stored: usize = thread::scope(|scope| {
+        let import = || home.lf(&arguments).ok().out.lines().count();
+        let both = [scope.spawn(import), scope.spawn(import)];
+        both.map(|one| one.join().unwrap()).iter().sum()
+    });
+    assert_eq!((stored, home.names().len()), (8, 8));
+}
+
+#[test]
 fn a_new_label_and_a_new_value_at_once_both_arrive() {
     let (home, id) = Home::with_key();
     for round in 0..6 {

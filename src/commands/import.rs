@@ -65,8 +65,8 @@ pub(super) fn run(desk: &Desk<'_>, source: &Source, yes: bool) -> Result<()> {
         host::complain(&found.listing());
     }
     let total = found.keys.len() + found.bad.len();
-    let added = match found.keys.len() {
-        0 => Vec::new(),
+    let (added, failed) = match found.keys.len() {
+        0 => (Vec::new(), 0),
         count => {
             let question = match count {
                 1 => "Import this key?".to_owned(),
@@ -81,7 +81,7 @@ pub(super) fn run(desk: &Desk<'_>, source: &Source, yes: bool) -> Result<()> {
         }
     };
     report(desk, source, &added)?;
-    match total - added.len() {
+    match failed + found.bad.len() {
         0 => Ok(()),
         failed => Err(Error::Incomplete { failed, total }),
     }
@@ -185,8 +185,7 @@ impl Found {
     fn leave_what_is_there(&mut self, there: &[KeyMeta]) {
         let left = &mut self.left;
         self.keys.retain(|key| {
-            let is_same = |other: &&KeyMeta| other.provider == key.provider && other.label == key.label;
-            let same = there.iter().find(is_same);
+            let same = there.iter().find(|other| other.is_named(&key.provider, &key.label));
             left.extend(same.map(|same| {
                 let label = key.label.as_str();
                 format!("{label}: {} has this provider and label; lf keys update --rotate gives it a new value", same.id)
@@ -237,7 +236,8 @@ fn place(name: &str, number: usize) -> String {
 }
 
 /// Each for itself, as `rotate` does: one that fails is named, and does not keep the others out.
-fn add(desk: &Desk<'_>, keys: &[Key]) -> Result<Vec<KeyMeta>> {
+/// What was added, and how many were not that should have been.
+fn add(desk: &Desk<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
     let master = desk.sealing_master();
     if let Err(error) = &master {
         desk.audit(Kind::Add, COMMAND, None, Some(error));
@@ -245,28 +245,36 @@ fn add(desk: &Desk<'_>, keys: &[Key]) -> Result<Vec<KeyMeta>> {
     let master = master?;
     let add = |key: &Key| {
         let named = (key.provider.clone(), key.label.clone());
-        let added = desk.store.add(named, &key.value, &master, Timestamp::now());
+        // Two may import the same file at once.
+        let added = desk
+            .store
+            .add_missing(named, &key.value, &master, Timestamp::now());
         // At once, because the next one may be the last that we live to do.
-        desk.audit(
-            Kind::Add,
-            COMMAND,
-            added.as_ref().ok().map(|key| &key.id),
-            added.as_ref().err(),
-        );
+        match &added {
+            Ok(None) => {}
+            Ok(Some(key)) => desk.audit(Kind::Add, COMMAND, Some(&key.id), None),
+            Err(error) => desk.audit(Kind::Add, COMMAND, None, Some(error)),
+        }
         added
     };
-    let added = crew::each(keys, add, |done| {
+    let results = crew::each(keys, add, |done| {
         desk.progress("importing", done, keys.len());
     });
-    for (key, failed) in keys.iter().zip(&added) {
-        if let Err(error) = failed {
-            desk.warn(
-                &format!("{}: {}: {error}", key.label.as_str(), error.code()),
-                error,
-            );
+    let (mut added, mut failed) = (Vec::new(), 0);
+    for (key, result) in keys.iter().zip(results) {
+        let label = key.label.as_str();
+        match result {
+            Ok(Some(meta)) => added.push(meta),
+            Ok(None) => host::complain(&format!(
+                "left alone: {label}: somebody else stored it meanwhile\n"
+            )),
+            Err(error) => {
+                failed += 1;
+                desk.warn(&format!("{label}: {}: {error}", error.code()), &error);
+            }
         }
     }
-    Ok(added.into_iter().flatten().collect())
+    Ok((added, failed))
 }
 
 fn report(desk: &Desk<'_>, source: &Source, added: &[KeyMeta]) -> Result<()> {
