@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::path::PathBuf;
 #[cfg(unix)]
 use std::sync::OnceLock;
@@ -384,6 +384,18 @@ pub fn print(text: &str) -> Result<()> {
     output()
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(Error::Output)
+}
+
+/// As [`print`], for what is only there to be looked at: whoever closed the pipe, such as `head`, has
+/// seen enough.
+///
+/// # Errors
+/// As [`print`].
+pub fn show(text: &str) -> Result<()> {
+    match print(text) {
+        Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
 }
 
 /// Writes to standard error; when that fails there is nobody left to tell.

@@ -435,7 +435,7 @@ fn of_a_log_that_something_else_let_grow_audit_shows_the_end() {
 }
 
 #[test]
-fn audit_of_no_log_is_empty_and_a_closed_pipe_is_no_failure() {
+fn audit_of_no_log_is_empty() {
     let home = Home::new();
     let none = home.bare("keys audit").ok();
     assert!(
@@ -444,18 +444,7 @@ fn audit_of_no_log_is_empty_and_a_closed_pipe_is_no_failure() {
     );
     assert_eq!(home.bare("keys audit --json").ok().out, "[]\n");
     assert!(!home.keys().exists());
-    let (home, id) = Home::with_key();
-    fs::write(
-        home.keys().join("audit.log"),
-        (used(1, "resolve", &id, "true") + "\n").repeat(4000),
-    )
-    .unwrap();
-    let closed = ["sh", "-c", "\"$0\" \"$@\" | head -n 1"];
-    let read = home.bare("keys audit").under(&closed).ok();
-    assert!(
-        read.out.starts_with("TIME") && read.err.is_empty(),
-        "{read}"
-    );
+    let (home, _) = Home::with_key();
     fs::remove_file(home.keys().join("audit.log")).unwrap();
     symlink("/dev/null", home.keys().join("audit.log")).unwrap();
     home.bare("keys audit").fails(1, "symlink_refused");

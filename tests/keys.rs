@@ -660,20 +660,36 @@ fn a_result_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_an_error() {
-    let (home, _) = Home::with_key();
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let listed = home.lf("keys list");
-    let child = listed
-        .command()
-        .stdout(writer)
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let outcome = listed.finish(child);
-    assert_eq!(outcome.status, Some(1), "{outcome}");
-    assert!(outcome.err.starts_with("lf: io_error: "), "{outcome}");
+fn a_pipe_that_nobody_reads_is_an_error_unless_it_was_only_to_be_looked_at() {
+    let (home, id) = Home::with_key();
+    let unread = |arguments: &str| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let run = home.lf(arguments);
+        let mut command = run.command();
+        command.stdout(writer).stderr(std::process::Stdio::piped());
+        run.finish(command.spawn().unwrap())
+    };
+    let exported = unread(&format!("keys export {id} --i-understand"));
+    assert_eq!(exported.status, Some(1), "{exported}");
+    assert!(exported.err.contains("\nlf: io_error: "), "{exported}");
+    for looked_at in [
+        "keys list",
+        "keys list --json",
+        "keys audit",
+        "keys doctor",
+        "gateway pairings --json",
+        "help keys",
+        "man",
+        "completions bash",
+    ] {
+        let outcome = unread(looked_at);
+        assert_eq!(
+            (outcome.status, outcome.err.as_str()),
+            (Some(0), ""),
+            "{looked_at}"
+        );
+    }
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! `lf keys audit`: what the audit log tells, oldest first; needs no passphrase.
 
-use std::io::ErrorKind;
-
 use local_keys::error::{Error, Result};
 use local_keys::history::{Event, History};
 use local_keys::host;
@@ -72,11 +70,7 @@ pub(super) fn run(desk: &Desk<'_>, which: &Which) -> Result<()> {
             table::text(&["TIME", "KIND", "RESULT", "KEY", "CONTEXT"], &rows, None)
         }
     };
-    match host::print(&text) {
-        // Whoever closed the pipe, such as head, has seen enough.
-        Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
-    }
+    host::show(&text)
 }
 
 /// The key that is meant; also one that has been removed, by its whole id.

@@ -37,7 +37,7 @@ pub(super) fn report(desk: &Desk<'_>, checks: &[Check], fixed: &[String]) -> Res
         .iter()
         .filter(|check| check.status == Status::Fail)
         .count();
-    host::print(&match desk.format {
+    host::show(&match desk.format {
         Format::Text => text(
             checks,
             fixed,

@@ -53,5 +53,5 @@ pub(super) fn run(desk: &Desk<'_>, last_used: bool) -> Result<()> {
             text = table::text(&titles, &rows, term::columns());
         }
     }
-    host::print(&text)
+    host::show(&text)
 }

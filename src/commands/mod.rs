@@ -166,7 +166,7 @@ pub(crate) enum Format {
 pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
     let desk = |format| Desk::new(environment, format);
     match command {
-        Command::Print(text) => host::print(&text),
+        Command::Print(text) => host::show(&text),
         Command::Complete(question) => {
             if let Some(question) = question {
                 complete::run(environment, &question);

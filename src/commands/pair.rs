@@ -57,7 +57,7 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<()> {
     let list = pairings(desk)?.list()?;
     let views: Vec<View> = list.iter().map(View::of).collect();
     match desk.format {
-        Format::Json => host::print(&(json::to_string(&views) + "\n")),
+        Format::Json => host::show(&(json::to_string(&views) + "\n")),
         Format::Text if views.is_empty() => {
             host::complain("nothing is paired; lf gateway pair makes a token\n");
             Ok(())
@@ -76,7 +76,7 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<()> {
             };
             let rows: Vec<Vec<String>> = views.iter().map(row).collect();
             let titles = ["CREATED", "EXPIRES", "LAST USED", "NAME"];
-            host::print(&table::text(&titles, &rows, term::columns()))
+            host::show(&table::text(&titles, &rows, term::columns()))
         }
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn status(desk: &Desk<'_>, options: &ServeOptions) -> Result<()> {
         }
     };
     let pairings = pairings_in(desk, keychain(desk))?.list()?.len();
-    host::print(&match desk.format {
+    host::show(&match desk.format {
         Format::Json => format!(
             "{{\"address\":\"http://{address}\",\"daemon_version\":\"{version}\",\"time\":\"{time}\",\"pairings\":{pairings}}}\n"
         ),
