@@ -4,12 +4,13 @@
 //! never carry a secret (tests/secrecy.rs).
 
 mod facts;
+pub mod refusal;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use facts::{Facts, KINDS};
+pub use facts::{Facts, kinds};
 
 /// What went wrong. [`Error::code`] is stable; sentences may be reworded between releases.
 #[derive(Debug)]

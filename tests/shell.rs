@@ -271,12 +271,15 @@ fn every_error_is_explained_and_what_is_close_to_a_topic_is_named() {
     let home = Home::new();
     let table = home.bare("help errors").ok().out;
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(
-        table
-            .lines()
-            .any(|line| words(line).starts_with("key_not_found 1 404 lf keys list")),
-        "{table}"
-    );
+    for row in [
+        "key_not_found 1 404 lf keys list",
+        "rate_limited - 429 wait as many seconds",
+    ] {
+        assert!(
+            table.lines().any(|line| words(line).starts_with(row)),
+            "{row}: {table}"
+        );
+    }
     assert!(
         table.lines().all(|line| line.chars().count() <= 100),
         "{table}"
@@ -286,7 +289,7 @@ fn every_error_is_explained_and_what_is_close_to_a_topic_is_named() {
         one.contains("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1"),
         "{one}"
     );
-    assert!(one.contains("Exit code 2; over HTTP, status 503."), "{one}");
+    assert!(one.contains("Exit code 2, HTTP status 503."), "{one}");
     let close = home.bare("help pasphrase_conflict").fails(2, "usage");
     assert!(
         close

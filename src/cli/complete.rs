@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use local_keys::error::{Error, KINDS, Result};
+use local_keys::error::{Error, Result, kinds};
 use local_keys::shell::unquote;
 
 use super::help::Page;
@@ -211,7 +211,7 @@ fn offer_topics(question: &mut Question, words: &[String]) {
     offer_members(question, page);
     if words.is_empty() {
         question.known.push((topic::ERRORS, "every error code"));
-        for facts in KINDS {
+        for facts in kinds() {
             question.known.push((facts.code, facts.way_out));
         }
     }

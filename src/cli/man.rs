@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use local_keys::error::KINDS;
+use local_keys::error::kinds;
 
 use super::help::Page;
 use super::pages::{PROGRAM, pages};
@@ -25,14 +25,10 @@ pub(super) fn text() -> String {
         section(&mut text, page);
     }
     text.push_str(".SH ERRORS\nThe code stands behind lf: in a line of standard error.\n");
-    for facts in KINDS {
+    for facts in kinds() {
         let what = format!("{}. {}", facts.way_out, facts.more);
         list(&mut text, &[(facts.code, what.as_str())]);
-        let _ = writeln!(
-            text,
-            "Exit code {}, HTTP status {}.",
-            facts.exit, facts.http
-        );
+        let _ = writeln!(text, "{}", facts.statuses());
     }
     text
 }
@@ -130,7 +126,7 @@ mod tests {
                 );
             }
         }
-        for facts in KINDS {
+        for facts in kinds() {
             assert!(
                 man.contains(&format!("\\fB{}\\fR", facts.code)),
                 "{}",

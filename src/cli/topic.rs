@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use local_keys::error::{Error, Facts, KINDS, Result};
+use local_keys::error::{Error, Facts, Result, kinds};
 use local_keys::secret::shown;
 
 use super::help;
@@ -23,14 +23,14 @@ pub(super) fn text(words: &[String]) -> Result<String> {
     if name == ERRORS {
         return Ok(table());
     }
-    match KINDS.iter().find(|facts| facts.code == name) {
+    match kinds().find(|facts| facts.code == name) {
         Some(facts) => Ok(one(facts)),
         None => Err(no_help(&name)),
     }
 }
 
 fn no_help(name: &str) -> Error {
-    let codes = KINDS.iter().map(|facts| facts.code);
+    let codes = kinds().map(|facts| facts.code);
     let pages = pages().map(|page| page.name);
     let meant = meant::word(name, &mut codes.chain(pages).chain([ERRORS]));
     let by_last_word = || meant::command(&PROGRAM, name).map(|page| page.name);
@@ -44,13 +44,22 @@ fn no_help(name: &str) -> Error {
 
 /// Every error in one line.
 fn table() -> String {
-    let width = KINDS
-        .iter()
-        .map(|facts| facts.code.len())
-        .max()
-        .unwrap_or(0);
-    let mut text = format!("{:width$}  EXIT  HTTP  WHAT TO DO\n", "CODE");
-    for facts in KINDS {
+    let (answers, errors): (Vec<_>, Vec<_>) = kinds().partition(|facts| facts.exit == 0);
+    let mut text = String::new();
+    rows(&mut text, &errors);
+    text.push_str("\nThe gateway also answers, without any command that ends so:\n\n");
+    rows(&mut text, &answers);
+    text.push_str(
+        "\nlf help CODE says more. A failed command's line begins with lf: and its code.\n",
+    );
+    text
+}
+
+fn rows(text: &mut String, kinds: &[&Facts]) {
+    let width = kinds.iter().map(|facts| facts.code.len()).max();
+    let width = width.unwrap_or(0);
+    let _ = writeln!(text, "{:width$}  EXIT  HTTP  WHAT TO DO", "CODE");
+    for facts in kinds {
         let Facts {
             code,
             exit,
@@ -58,21 +67,17 @@ fn table() -> String {
             way_out,
             ..
         } = facts;
-        let _ = writeln!(text, "{code:width$}  {exit:4}  {http:4}  {way_out}");
+        let exit = match exit {
+            0 => "-".to_owned(),
+            _ => exit.to_string(),
+        };
+        let _ = writeln!(text, "{code:width$}  {exit:>4}  {http:4}  {way_out}");
     }
-    text.push_str(
-        "\nlf help CODE says more. A failed command's line begins with lf: and its code.\n",
-    );
-    text
 }
 
 fn one(facts: &Facts) -> String {
     let mut text = format!("{}: {}\n", facts.code, facts.way_out);
     help::fold(&mut text, "  ", 2, facts.more);
-    let _ = writeln!(
-        text,
-        "  Exit code {}; over HTTP, status {}.",
-        facts.exit, facts.http
-    );
+    let _ = writeln!(text, "  {}", facts.statuses());
     text
 }

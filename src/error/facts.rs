@@ -2,6 +2,7 @@
 //! table, from which `lf help errors` is printed too.
 
 use super::Error;
+use super::refusal::REFUSALS;
 
 /// What is known of an error without knowing where it happened.
 #[derive(Debug)]
@@ -9,7 +10,8 @@ pub struct Facts {
     /// The code that scripts, audit lines and web clients see.
     pub code: &'static str,
     /// The exit status of a run that ends with it: 1 failed, 2 usage, refused or aborted, 3 a check or
-    /// precondition failed, 4 gateway not reachable, 5 a trust state forbids it.
+    /// precondition failed, 4 gateway not reachable, 5 a trust state forbids it; 0 where no run ends
+    /// with it, because only the gateway answers so.
     pub exit: u8,
     /// The HTTP status of an answer that it makes (RFC 9110, section 15).
     pub http: u16,
@@ -33,8 +35,7 @@ macro_rules! table {
             }
         }
 
-        /// Every kind of error.
-        pub static KINDS: &[&Facts] = &[
+        static KINDS: &[&Facts] = &[
             $(&Facts { code: $code, exit: $exit, http: $http, way_out: $way_out, more: $more },)*
         ];
     };
@@ -131,7 +132,7 @@ table! {
     Error::UnsafeBind(_) => "unsafe_bind", 5, 500,
         "lf gateway serve --keys-only --bind ADDR",
         "In full mode the gateway listens on loopback addresses, and on the Tailscale address that lf gateway consent grant tailscale has recorded.";
-    Error::ConsentMissing(_) => "consent_missing", 5, 500,
+    Error::ConsentMissing(_) => "consent_missing", 5, 403,
         "lf gateway consent grant tailscale",
         "No consent is recorded, or it was given for an interface with another name or address; lf gateway consent show tells which.";
     Error::NoTailnet => "no_tailnet", 5, 500,
@@ -169,18 +170,40 @@ table! {
         "A file that was to be replaced is as it was: files are published whole or not at all. Where the message says done, only the printing failed.";
 }
 
+impl Facts {
+    /// Both statuses, as a sentence.
+    #[must_use]
+    pub fn statuses(&self) -> String {
+        let Facts { exit, http, .. } = self;
+        match exit {
+            0 => format!("HTTP status {http}; no command ends with it."),
+            _ => format!("Exit code {exit}, HTTP status {http}."),
+        }
+    }
+}
+
+impl From<Error> for &'static Facts {
+    fn from(error: Error) -> &'static Facts {
+        error.facts()
+    }
+}
+
+/// Every kind of error, and then what only the gateway answers.
+pub fn kinds() -> impl Iterator<Item = &'static Facts> {
+    KINDS.iter().chain(REFUSALS).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_code_is_one_word_that_is_there_once_and_its_way_out_fits_a_line() {
-        for (at, facts) in KINDS.iter().enumerate() {
+        for (at, facts) in kinds().enumerate() {
             let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
             assert!(facts.code.chars().all(is_word), "{}", facts.code);
-            let before = &KINDS[..at];
             assert!(
-                before.iter().all(|other| other.code != facts.code),
+                kinds().take(at).all(|other| other.code != facts.code),
                 "{}",
                 facts.code
             );
@@ -200,7 +223,7 @@ mod tests {
                 (error.code(), error.exit_code(), error.http_status()),
                 (code, exit, http)
             );
-            let listed = KINDS.iter().find(|facts| facts.code == code).unwrap();
+            let listed = kinds().find(|facts| facts.code == code).unwrap();
             assert_eq!((listed.exit, listed.http), (exit, http), "{code}");
         }
     }

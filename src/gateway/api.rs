@@ -10,7 +10,7 @@ use super::guard::{Detail, Route, failed};
 use super::http::Reply;
 use crate::audit::Kind;
 use crate::envelope::{MetaView, UsedView};
-use crate::error::{Error, Result};
+use crate::error::{Facts, Result, refusal};
 use crate::fs::Dir;
 use crate::history;
 use crate::index::Index;
@@ -95,7 +95,7 @@ impl Api {
     }
 
     fn identity(&self) -> Result<Reply> {
-        let missing = || Ok(Reply::error(404, "identity_missing"));
+        let missing = || Ok(Reply::error(&refusal::IDENTITY_MISSING));
         let Some(dir) = Dir::open(&self.state)? else {
             return missing();
         };
@@ -150,7 +150,7 @@ impl Api {
                     members.take("rawKey")?,
                 );
                 let (Some(provider), Some(label), Some(value)) = (provider, label, value) else {
-                    return Err(Fault::InvalidBody);
+                    return Err(&refusal::INVALID_BODY);
                 };
                 let (provider, label) = (
                     Provider::parse(provider.expose())?,
@@ -172,7 +172,7 @@ impl Api {
             .map(|label| Label::parse(label.expose()))
             .transpose()?;
         let key = match (label, members.take("rawKey")?) {
-            (None, None) => return Err(Fault::InvalidBody),
+            (None, None) => return Err(&refusal::INVALID_BODY),
             (Some(label), None) => self.store.relabel(id, &label)?,
             (label, Some(value)) => {
                 crate::envelope::check_value(&value)?;
@@ -212,51 +212,17 @@ pub fn daemon_version() -> &'static str {
     concat!("lf/", env!("CARGO_PKG_VERSION"))
 }
 
-/// Why a request came to nothing.
-enum Fault {
-    /// An error with an answer of its own.
-    Ours(Error),
-    /// 415
-    MediaType,
-    /// 400: not JSON at all
-    InvalidJson,
-    /// 400: not the members that belong there
-    InvalidBody,
-}
-
-impl From<Error> for Fault {
-    fn from(error: Error) -> Fault {
-        Fault::Ours(error)
-    }
-}
-
-impl Fault {
-    fn code(&self) -> &'static str {
-        match self {
-            Fault::Ours(error) => error.code(),
-            Fault::MediaType => "unsupported_media_type",
-            Fault::InvalidJson => "invalid_json",
-            Fault::InvalidBody => "invalid_body",
-        }
-    }
-
-    fn reply(&self) -> Reply {
-        match self {
-            Fault::Ours(error) => failed(error),
-            Fault::MediaType => Reply::error(415, self.code()),
-            Fault::InvalidJson | Fault::InvalidBody => Reply::error(400, self.code()),
-        }
-    }
-}
+/// What is known of why a request came to nothing.
+type Fault = &'static Facts;
 
 fn quiet(reply: Reply) -> Answer {
     Answer { reply, event: None }
 }
 
 fn told(kind: Kind, id: Option<KeyId>, done: std::result::Result<Reply, Fault>) -> Answer {
-    let reason = done.as_ref().err().map(Fault::code);
+    let reason = done.as_ref().err().map(|fault| fault.code);
     Answer {
-        reply: done.unwrap_or_else(|fault| fault.reply()),
+        reply: done.unwrap_or_else(Reply::error),
         event: Some((kind, id, reason)),
     }
 }
@@ -294,17 +260,17 @@ impl Members {
             .and_then(|value| value.split(';').next())
             .unwrap_or_default();
         if !media_type.trim().eq_ignore_ascii_case("application/json") {
-            return Err(Fault::MediaType);
+            return Err(&refusal::UNSUPPORTED_MEDIA_TYPE);
         }
-        let text = std::str::from_utf8(body.bytes).map_err(|_| Fault::InvalidJson)?;
+        let text = std::str::from_utf8(body.bytes).map_err(|_| &refusal::INVALID_JSON)?;
         match json::from_str(text) {
             Ok(Value::Object(members))
                 if members.keys().all(|name| known.contains(&name.as_str())) =>
             {
                 Ok(Members(members))
             }
-            Ok(_) => Err(Fault::InvalidBody),
-            Err(_) => Err(Fault::InvalidJson),
+            Ok(_) => Err(&refusal::INVALID_BODY),
+            Err(_) => Err(&refusal::INVALID_JSON),
         }
     }
 
@@ -313,7 +279,7 @@ impl Members {
         match self.0.remove(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(Secret::new(text))),
-            Some(_) => Err(Fault::InvalidBody),
+            Some(_) => Err(&refusal::INVALID_BODY),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::http::{Reply, Request};
 use super::page::{File, Reach};
 use crate::audit::Kind;
 use crate::bucket::Bucket;
-use crate::error::Error;
+use crate::error::{Error, Facts, refusal};
 use crate::origin::{HostError, Hosts, Origins};
 use crate::pairing::Recogniser;
 use crate::time::Timestamp;
@@ -111,7 +111,7 @@ impl Guard {
         clock: Instant,
         verdict: &mut Verdict,
     ) -> Result<Route, Denial> {
-        let bad = |_| silent(Reply::error(400, "bad_request"));
+        let bad = |_| silent(&refusal::BAD_REQUEST);
         let (host, origin) = (
             request.header("host").map_err(bad)?,
             request.header("origin").map_err(bad)?,
@@ -120,32 +120,23 @@ impl Guard {
         self.hosts
             .check(host.unwrap_or_default())
             .map_err(|error| match error {
-                HostError::Malformed => silent(Reply::error(400, "bad_request")),
-                HostError::Foreign => logged(
-                    Reply::error(421, "misdirected_request"),
-                    "misdirected_request",
-                ),
+                HostError::Malformed => silent(&refusal::BAD_REQUEST),
+                HostError::Foreign => logged(&refusal::MISDIRECTED_REQUEST),
             })?;
         if let Some(origin) = origin {
             if !self.origins.allow(origin) {
-                return Err(logged(
-                    Reply::error(403, "forbidden_origin"),
-                    "forbidden_origin",
-                ));
+                return Err(logged(&refusal::FORBIDDEN_ORIGIN));
             }
             verdict.origin = Some(origin.to_owned());
         }
         if request.method == Method::Options {
-            return Err(silent(preflight(request)));
+            return Err(answered(preflight(request)));
         }
         let is_keys = request.path == "/keys" || request.path.starts_with("/keys/");
         // A page that cannot read the answer, or a navigation, has no business with keys.
         let mode = request.header("sec-fetch-mode").map_err(bad)?;
         if is_keys && matches!(mode, Some("no-cors" | "navigate")) {
-            return Err(logged(
-                Reply::error(403, "forbidden_fetch_mode"),
-                "forbidden_fetch_mode",
-            ));
+            return Err(logged(&refusal::FORBIDDEN_FETCH_MODE));
         }
         let (name, route) = self.find(request)?;
         verdict.route = name;
@@ -168,30 +159,29 @@ impl Guard {
                     _ => Err(wrong_method("GET, OPTIONS")),
                 }
             }
-            Some(_) => Err(silent(Reply::error(404, "not_found"))),
+            Some(_) => Err(silent(&refusal::NOT_FOUND)),
             None => find(request),
         }
     }
 
     fn recognise(&self, authorization: Option<&str>, now: Timestamp) -> Result<String, Denial> {
-        let unauthorised = |code| {
-            logged(
-                Reply::error(401, code).with("WWW-Authenticate", "Bearer"),
-                code,
-            )
+        let unauthorised = |facts| {
+            let Denial { reply, event } = logged(facts);
+            let reply = reply.with("WWW-Authenticate", "Bearer");
+            Denial { reply, event }
         };
         let token = match authorization.map(|value| value.split_once(' ').unwrap_or((value, ""))) {
-            None => return Err(unauthorised("missing_token")),
+            None => return Err(unauthorised(&refusal::MISSING_TOKEN)),
             // The scheme's case does not matter (RFC 9110, section 11.1).
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
                 token.trim_matches(' ')
             }
-            Some(_) => return Err(unauthorised("bad_token")),
+            Some(_) => return Err(unauthorised(&refusal::BAD_TOKEN)),
         };
         match self.recogniser.recognise(token, now) {
             Ok(Some(pairing)) => Ok(pairing),
-            Ok(None) => Err(unauthorised("bad_token")),
-            Err(error) => Err(silent(failed(&error))),
+            Ok(None) => Err(unauthorised(&refusal::BAD_TOKEN)),
+            Err(error) => Err(silent(error.facts())),
         }
     }
 
@@ -205,10 +195,10 @@ impl Guard {
             .take(clock);
         taken.map_err(|wait| {
             let seconds = wait.as_millis().div_ceil(1000);
-            let reply = Reply::error(429, "rate_limited").with("Retry-After", seconds.to_string());
+            let facts = &refusal::RATE_LIMITED;
             Denial {
-                reply,
-                event: Some((Kind::RateLimited, "rate_limited")),
+                reply: Reply::error(facts).with("Retry-After", seconds.to_string()),
+                event: Some((Kind::RateLimited, facts.code)),
             }
         })
     }
@@ -222,7 +212,7 @@ impl Guard {
 /// The answer for an error of ours: its code, and nothing of its sentence.
 #[must_use]
 pub fn failed(error: &Error) -> Reply {
-    Reply::error(error.http_status(), error.code())
+    Reply::error(error.facts())
 }
 
 /// Adds the CORS headers (Fetch standard, section 3.3): for an origin of ours, on errors too, and
@@ -254,7 +244,7 @@ fn preflight(request: &Request) -> Reply {
 fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
     let segments: Vec<&str> = request.path.split('/').skip(1).collect();
     match (segments.as_slice(), &request.method) {
-        (segments, _) if segments.contains(&"") => Err(silent(Reply::error(404, "not_found"))),
+        (segments, _) if segments.contains(&"") => Err(silent(&refusal::NOT_FOUND)),
         (["healthz"], Method::Get) => Ok(("GET /healthz", Route::Health)),
         (["healthz"], _) => Err(wrong_method("GET, OPTIONS")),
         (["identity"], Method::Get) => Ok(("GET /identity", Route::Identity)),
@@ -272,7 +262,7 @@ fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
             Ok(("POST /keys/:id/rotate", Route::Rotate((*id).to_owned())))
         }
         (["keys", _, "resolve" | "rotate"], _) => Err(wrong_method("POST, OPTIONS")),
-        _ => Err(silent(Reply::error(404, "not_found"))),
+        _ => Err(silent(&refusal::NOT_FOUND)),
     }
 }
 
@@ -286,16 +276,20 @@ fn detail(query: &str) -> Detail {
 }
 
 fn wrong_method(allow: &'static str) -> Denial {
-    silent(Reply::error(405, "method_not_allowed").with("Allow", allow))
+    answered(Reply::error(&refusal::METHOD_NOT_ALLOWED).with("Allow", allow))
 }
 
-fn silent(reply: Reply) -> Denial {
+fn answered(reply: Reply) -> Denial {
     Denial { reply, event: None }
 }
 
-fn logged(reply: Reply, reason: &'static str) -> Denial {
+fn silent(facts: &Facts) -> Denial {
+    answered(Reply::error(facts))
+}
+
+fn logged(facts: &'static Facts) -> Denial {
     Denial {
-        reply,
-        event: Some((Kind::AuthFailure, reason)),
+        reply: Reply::error(facts),
+        event: Some((Kind::AuthFailure, facts.code)),
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tiny_http::{HTTPVersion, Header, Method, Response, StatusCode};
 use zeroize::Zeroizing;
 
+use crate::error::{Facts, refusal};
 use crate::time::Deadline;
 
 /// A request's head; its body is still on the wire.
@@ -108,8 +109,8 @@ impl Reply {
 
     /// `{"error":"<code>"}`.
     #[must_use]
-    pub fn error(status: u16, code: &str) -> Reply {
-        Reply::json(status, format!("{{\"error\":\"{code}\"}}"))
+    pub fn error(facts: &Facts) -> Reply {
+        Reply::json(facts.http, format!("{{\"error\":\"{}\"}}", facts.code))
     }
 
     /// The same with one more header. Values must be ours, or checked to be visible ASCII: bytes of
@@ -177,20 +178,20 @@ impl<'a> Connection<'a> {
         let mut scanned = 0;
         loop {
             let end = scan(&self.received, scanned)
-                .map_err(|()| Failure::Refused(Reply::error(400, "bad_request")))?;
+                .map_err(|()| Failure::Refused(Reply::error(&refusal::BAD_REQUEST)))?;
             if let Some(end) = end {
                 let request = parse(&self.received[..end]).map_err(Failure::Refused);
                 self.received.drain(..end);
                 return request;
             }
             if self.received.len() >= MAX_HEAD {
-                return Err(Failure::Refused(Reply::error(431, "headers_too_large")));
+                return Err(Failure::Refused(Reply::error(&refusal::HEADERS_TOO_LARGE)));
             }
             scanned = self.received.len().saturating_sub(3);
             match self.receive() {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    return Err(Failure::Refused(Reply::error(408, "request_timeout")));
+                    return Err(Failure::Refused(Reply::error(&refusal::REQUEST_TIMEOUT)));
                 }
                 Err(_) => return Err(Failure::Gone),
             }
@@ -213,7 +214,7 @@ impl<'a> Connection<'a> {
     /// [`Failure::Refused`] with 413, before a byte of it is read, or 408.
     pub fn body(&mut self, request: &Request) -> Result<Zeroizing<Vec<u8>>, Failure> {
         if request.content_length > MAX_BODY {
-            return Err(Failure::Refused(Reply::error(413, "body_too_large")));
+            return Err(Failure::Refused(Reply::error(&refusal::BODY_TOO_LARGE)));
         }
         let length = usize::try_from(request.content_length).map_err(|_| Failure::Gone)?;
         if request.expects_continue && self.received.is_empty() && length > 0 {
@@ -230,7 +231,7 @@ impl<'a> Connection<'a> {
                 Ok(0) => return Err(Failure::Gone),
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    return Err(Failure::Refused(Reply::error(408, "request_timeout")));
+                    return Err(Failure::Refused(Reply::error(&refusal::REQUEST_TIMEOUT)));
                 }
                 Err(_) => return Err(Failure::Gone),
             }
@@ -339,14 +340,14 @@ fn scan(bytes: &[u8], from: usize) -> Result<Option<usize>, ()> {
 
 /// Reads a head, ended by an empty line; [`scan`] has looked at every byte.
 fn parse(head: &[u8]) -> Result<Request, Reply> {
-    let bad = || Reply::error(400, "bad_request");
+    let bad = || Reply::error(&refusal::BAD_REQUEST);
     let text = std::str::from_utf8(head).map_err(|_| bad())?;
     let mut lines = text.trim_end_matches("\r\n").split("\r\n");
     let (method, (path, query), is_1_1) = parse_request_line(lines.next().unwrap_or_default())?;
     let mut headers = Vec::new();
     for line in lines {
         if headers.len() == MAX_HEADERS {
-            return Err(Reply::error(431, "headers_too_large"));
+            return Err(Reply::error(&refusal::HEADERS_TOO_LARGE));
         }
         // A line that begins with a blank would continue the one before (obs-fold): its name is none.
         let (name, value) = line.split_once(':').ok_or_else(bad)?;
@@ -372,7 +373,7 @@ fn parse(head: &[u8]) -> Result<Request, Reply> {
         .iter()
         .any(|(name, _)| name == "transfer-encoding")
     {
-        return Err(Reply::error(501, "transfer_encoding_not_supported"));
+        return Err(Reply::error(&refusal::TRANSFER_ENCODING_NOT_SUPPORTED));
     }
     if let Some(length) = request.header("content-length").map_err(|_| bad())? {
         if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -386,7 +387,7 @@ fn parse(head: &[u8]) -> Result<Request, Reply> {
         Some(expected) if expected.eq_ignore_ascii_case("100-continue") => {
             request.expects_continue = is_1_1;
         }
-        Some(_) => return Err(Reply::error(417, "expectation_failed")),
+        Some(_) => return Err(Reply::error(&refusal::EXPECTATION_FAILED)),
     }
     let closes = |value: &str| {
         value
@@ -405,7 +406,7 @@ fn parse(head: &[u8]) -> Result<Request, Reply> {
 
 /// Method, path and query, and whether the version is 1.1 (and not 1.0).
 fn parse_request_line(line: &str) -> Result<(Method, (String, String), bool), Reply> {
-    let bad = || Reply::error(400, "bad_request");
+    let bad = || Reply::error(&refusal::BAD_REQUEST);
     let mut parts = line.split(' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -416,7 +417,7 @@ fn parse_request_line(line: &str) -> Result<(Method, (String, String), bool), Re
         "HTTP/1.1" => true,
         "HTTP/1.0" => false,
         _ if version.starts_with("HTTP/") => {
-            return Err(Reply::error(505, "http_version_not_supported"));
+            return Err(Reply::error(&refusal::HTTP_VERSION_NOT_SUPPORTED));
         }
         _ => return Err(bad()),
     };

@@ -30,7 +30,7 @@ use self::consent::{Permit, Standing};
 use self::guard::{Denial, Guard, Verdict, with_cors};
 use self::http::{After, Connection, Failure, Reply, Request};
 use crate::audit::{Event, Flood, Kind};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, refusal};
 use crate::key::KeyId;
 use crate::time::{Deadline, Timestamp, monotonic};
 
@@ -200,7 +200,10 @@ impl Gateway {
         received: impl FnOnce(),
     ) -> (Reply, Rest) {
         if self.standing() != Standing::Good {
-            return (Reply::error(403, "consent_missing"), Rest::Broken);
+            return (
+                Reply::error(Error::ConsentMissing(String::new()).facts()),
+                Rest::Broken,
+            );
         }
         let now = Timestamp::now();
         let verdict = connection.off_the_clock(|| self.guard.judge(request, now, monotonic()));
@@ -218,7 +221,7 @@ impl Gateway {
                 bytes
             }
             Err(Failure::Refused(reply)) => return (with_cors(reply, origin), Rest::Broken),
-            Err(Failure::Gone) => return (Reply::error(400, "bad_request"), Rest::Broken),
+            Err(Failure::Gone) => return (Reply::error(&refusal::BAD_REQUEST), Rest::Broken),
         };
         let content_type = request.header("content-type").ok().flatten();
         let Answer { reply, event } = self.api.answer(
@@ -316,7 +319,7 @@ enum Rest {
 /// A panic costs the request that caused it an answer, and nobody else anything.
 fn survive(work: impl FnOnce() -> (Reply, Rest)) -> (Reply, Rest) {
     catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| (Reply::error(500, "internal_error"), Rest::Broken))
+        .unwrap_or_else(|_| (Reply::error(&refusal::INTERNAL_ERROR), Rest::Broken))
 }
 
 fn context(verdict: &Verdict) -> Vec<(&str, &str)> {
