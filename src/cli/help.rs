@@ -96,7 +96,13 @@ pub(super) fn text(page: &Page) -> String {
         let _ = writeln!(text, "  {line}");
         fold(&mut text, "      ", 6, what);
     }
-    let _ = writeln!(text, "\n{} {}", page.full_name(), page.synopsis);
+    text.push('\n');
+    fold(
+        &mut text,
+        &format!("{} ", page.full_name()),
+        6,
+        page.synopsis,
+    );
     fold(&mut text, "  ", 2, page.summary);
     list(&mut text, "  ", page.flags);
     let members: Vec<(&str, &str)> = page
@@ -149,5 +155,5 @@ pub(super) fn version() -> String {
     concat!("lf ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
 }
 
-/// Columns that no line of help is longer than, but for examples.
-const WIDTH: usize = 100;
+/// Columns that no line of help is longer than: those of a terminal that nobody has widened.
+const WIDTH: usize = 80;

@@ -138,7 +138,8 @@ mod tests {
             let Ok(Command::Print(text)) = parsed(&format!("{} --help", page.name)) else {
                 panic!("no help for {}", page.name)
             };
-            assert!(text.contains(page.synopsis), "{}", page.name);
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(words.contains(page.synopsis), "{}", page.name);
             if page.is_command() {
                 let line = format!("{} {}", page.name, page.example_arguments());
                 assert!(parsed(&line).is_ok(), "{line}: {:?}", parsed(&line));
@@ -147,14 +148,14 @@ mod tests {
     }
 
     #[test]
-    fn no_help_is_wider_than_100_columns() {
+    fn no_help_is_wider_than_a_terminal() {
         for page in pages() {
             for line in help::text(page).lines() {
-                assert!(line.chars().count() <= 100, "{}: {line}", page.name);
+                assert!(line.chars().count() <= 80, "{}: {line}", page.name);
             }
             // Else it is broken twice: where it is written, and where it is folded.
             let mut but_the_last = page.notes.lines().rev().skip(1);
-            assert!(but_the_last.all(|line| line.len() <= 100), "{}", page.name);
+            assert!(but_the_last.all(|line| line.len() <= 80), "{}", page.name);
         }
     }
 

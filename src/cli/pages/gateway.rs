@@ -49,7 +49,7 @@ pub(super) const PAGES: &[Page] = &[
                 "full mode over Tailscale: --bind takes an address that a consent covers",
             ),
         ],
-        notes: "Over Tailscale without --keys-only: lf gateway consent grant tailscale.\nAlso from LF_GATEWAY_BIND, LF_GATEWAY_PORT, LF_GATEWAY_KEYS_ONLY=1, LF_GATEWAY_TAILSCALE=1.\nLF_GATEWAY_EXTRA_ORIGINS: more origins, regular expressions separated by commas.\nLF_GATEWAY_EXTRA_HOSTS: more names of this machine, on other than loopback addresses.\nOn Linux it gives up every file but its own, and says so; what lies beside a passphrase file stays readable.",
+        notes: "Over Tailscale without --keys-only: lf gateway consent grant tailscale.\nAlso from LF_GATEWAY_BIND, LF_GATEWAY_PORT, LF_GATEWAY_KEYS_ONLY=1\nand LF_GATEWAY_TAILSCALE=1.\nLF_GATEWAY_EXTRA_ORIGINS: more origins, regular expressions separated by commas.\nLF_GATEWAY_EXTRA_HOSTS: more names of this machine, but not on loopback.\nOn Linux it gives up every file but its own, and says so; what lies beside a passphrase file stays readable.",
     },
     Page {
         name: "gateway status",
@@ -163,7 +163,7 @@ pub(super) const PAGES: &[Page] = &[
             ("--port N", "the port"),
             ("--tailscale", "full mode over Tailscale"),
         ],
-        notes: "The variables LENSERFIGHT_RUNTIME_DIR, LENSERFIGHT_KEYS_DIR, LENSERFIGHT_KEYS_PASSPHRASE_FILE and\nLF_GATEWAY_EXTRA_* go into the unit as they are now; the passphrase itself never does.\nOn a machine without a keychain, from boot on:\n  systemd-ask-password -n | systemd-creds encrypt --user --name=lenserfight-keys-passphrase - FILE\n  lf gateway install --keys-only --credential FILE && loginctl enable-linger",
+        notes: "The variables LENSERFIGHT_RUNTIME_DIR, LENSERFIGHT_KEYS_DIR,\nLENSERFIGHT_KEYS_PASSPHRASE_FILE and LF_GATEWAY_EXTRA_* go into the unit\nas they are now; the passphrase itself never does.\nOn a machine without a keychain, from boot on:\n  systemd-ask-password -n | systemd-creds encrypt --user \\\n    --name=lenserfight-keys-passphrase - FILE\n  lf gateway install --keys-only --credential FILE && loginctl enable-linger",
     },
     Page {
         name: "gateway uninstall",

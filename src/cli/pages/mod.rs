@@ -31,5 +31,5 @@ pub(super) static PROGRAM: Page = Page {
         ("--help", "this, or the help of a command"),
         ("--version", "name and version"),
     ],
-    notes: "Exit codes: 0 done, 1 failed, 2 usage, refused or aborted, 3 a check or precondition failed,\n4 gateway not reachable, 5 a trust state forbids it. lf help errors lists every error.\nResults go to standard output, everything else to standard error.",
+    notes: "Exit codes: 0 done, 1 failed, 2 usage, refused or aborted,\n3 a check or precondition failed, 4 gateway not reachable,\n5 a trust state forbids it. lf help errors lists every error.\nResults go to standard output, everything else to standard error.",
 };
