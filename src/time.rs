@@ -58,6 +58,14 @@ impl Timestamp {
         text
     }
 
+    /// To the day, `YYYY-MM-DD`, where there is no room for more.
+    #[must_use]
+    pub fn day(self) -> String {
+        let mut text = self.to_string();
+        text.truncate(DAY);
+        text
+    }
+
     /// Reads exactly the form that `Display` writes; `None` for every other spelling.
     #[must_use]
     pub fn parse(text: &str) -> Option<Timestamp> {
@@ -118,6 +126,8 @@ impl Deadline {
     }
 }
 
+/// Characters of `YYYY-MM-DD`.
+const DAY: usize = 10;
 /// Characters of `YYYY-MM-DDTHH:MM`.
 const MINUTE: usize = 16;
 /// 9999-12-31T23:59:59.999Z, the last moment that four digits of a year can name.
@@ -183,6 +193,7 @@ mod tests {
         }
         let at = Timestamp::parse("2026-11-20T14:03:09.123Z").unwrap();
         assert_eq!(at.minute(), "2026-11-20T14:03Z");
+        assert_eq!(at.day(), "2026-11-20");
         assert_eq!(
             at.before(Duration::from_secs(9))
                 .after(Duration::from_secs(9)),

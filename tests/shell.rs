@@ -354,6 +354,9 @@ fn a_table_aligns_wide_characters_and_is_cut_on_a_narrow_terminal_only() {
     );
     assert!(narrow("200").contains(&format!("{label}\r\n")));
     assert!(narrow("94").contains("  Short\r\n"));
+    home.lf("keys export Short --i-understand").ok();
+    let usual = narrow("80");
+    assert!(usual.contains("  日本語のと…\r\n"), "{usual}");
     let pairings = Home::new();
     for name in ["日本", "tab"] {
         let run = pairings.words(&["gateway", "pair", "--name", name]);

@@ -39,19 +39,29 @@ pub(super) fn run(desk: &Desk<'_>, last_used: bool) -> Result<()> {
             host::complain("no keys yet; lf keys add --help shows how to add one\n");
         }
         Format::Text => {
+            let columns = term::columns();
+            let is_narrow = columns.is_some_and(|columns| columns < ROOMY);
+            let time = if is_narrow {
+                Timestamp::day
+            } else {
+                Timestamp::minute
+            };
             let row = |key: &KeyMeta| {
                 vec![
                     key.id.to_string(),
                     key.provider.to_string(),
-                    key.created_at.minute(),
-                    used(key).map_or_else(|| "-".to_owned(), Timestamp::minute),
+                    time(key.created_at),
+                    used(key).map_or_else(|| "-".to_owned(), time),
                     key.label.as_str().to_owned(),
                 ]
             };
             let rows: Vec<Vec<String>> = listing.keys.iter().map(row).collect();
             let titles = ["ID", "PROVIDER", "CREATED", "LAST USED", "LABEL"];
-            text = table::text(&titles, &rows, term::columns());
+            text = table::text(&titles, &rows, columns);
         }
     }
     host::show(&text)
 }
+
+/// Columns from which on a time of day leaves room for a label.
+const ROOMY: usize = 94;
