@@ -307,6 +307,12 @@ fn unreadable_files_are_named_and_skipped() {
                 .is_ok_and(|object| object.contains_key("warning"))),
         "{listed}"
     );
+    home.bare("keys remove openai --yes").ok();
+    let listed = home.bare("keys list").ok();
+    assert!(
+        listed.out.is_empty() && !listed.err.contains("no keys yet"),
+        "{listed}"
+    );
 }
 
 #[test]

@@ -36,7 +36,9 @@ pub(super) fn run(desk: &Desk<'_>, last_used: bool) -> Result<()> {
             text.push('\n');
         }
         Format::Text if listing.keys.is_empty() => {
-            host::complain("no keys yet; lf keys add --help shows how to add one\n");
+            if listing.unreadable.is_empty() {
+                host::complain("no keys yet; lf keys add --help shows how to add one\n");
+            }
         }
         Format::Text => {
             let columns = term::columns();
