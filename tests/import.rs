@@ -127,6 +127,12 @@ fn without_a_terminal_and_without_yes_nothing_is_changed() {
         refused.err.contains("OPENAI_API_KEY") && refused.err.contains("--yes"),
         "{refused}"
     );
+    let refused = import(&home, "--json").go();
+    let error = json::from_str::<json::Object>(&refused.err);
+    assert!(
+        error.is_ok_and(|error| error.contains_key("error")),
+        "{refused}"
+    );
     assert!(!home.keys().exists());
 }
 

@@ -61,7 +61,8 @@ pub(super) fn run(desk: &Desk<'_>, source: &Source, yes: bool) -> Result<()> {
             desk.warn(&sentence, &Error::InvalidProvider(String::new()));
         }
     }
-    if desk.format == Format::Text || !yes {
+    // Programs that asked for JSON get nothing else, unless it is a person who has to be asked.
+    if desk.format == Format::Text || (!yes && host::has_person()) {
         host::complain(&found.listing());
     }
     let total = found.keys.len() + found.bad.len();
