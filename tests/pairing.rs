@@ -47,6 +47,9 @@ fn pair_prints_a_token_and_the_three_steps() {
             && !listed.out.contains(token),
         "{listed}"
     );
+    // Three times to the minute leave 23 of 80 columns to the name.
+    let times = 2 * "2026-11-20T14:03Z  ".len() + "LAST USED  ".len();
+    assert_eq!(listed.out.find("NAME"), Some(times), "{listed}");
     home.lf("gateway pair --expires yesterday")
         .fails(2, "usage");
     home.lf("gateway pair --expires 1s").fails(2, "usage");

@@ -55,26 +55,28 @@ pub(super) fn pair(desk: &Desk<'_>, options: &Options) -> Result<()> {
 
 pub(super) fn list(desk: &Desk<'_>) -> Result<()> {
     let list = pairings(desk)?.list()?;
-    let views: Vec<View> = list.iter().map(View::of).collect();
     match desk.format {
-        Format::Json => host::show(&(json::to_string(&views) + "\n")),
-        Format::Text if views.is_empty() => {
+        Format::Json => {
+            let views: Vec<View> = list.iter().map(View::of).collect();
+            host::show(&(json::to_string(&views) + "\n"))
+        }
+        Format::Text if list.is_empty() => {
             host::complain("nothing is paired; lf gateway pair makes a token\n");
             Ok(())
         }
         Format::Text => {
-            let row = |view: &View| {
-                let or = |at: &Option<String>, otherwise: &str| {
-                    at.clone().unwrap_or(otherwise.to_owned())
+            let row = |(pairing, used): &(Pairing, Option<Timestamp>)| {
+                let or = |at: Option<Timestamp>, otherwise: &str| {
+                    at.map_or_else(|| otherwise.to_owned(), Timestamp::minute)
                 };
                 vec![
-                    or(&view.created_at, "unknown"),
-                    or(&view.expires_at, "never"),
-                    or(&view.last_used_at, "-"),
-                    view.name.clone(),
+                    or(pairing.created_at, "unknown"),
+                    or(pairing.expires_at, "never"),
+                    or(*used, "-"),
+                    pairing.name.as_str().to_owned(),
                 ]
             };
-            let rows: Vec<Vec<String>> = views.iter().map(row).collect();
+            let rows: Vec<Vec<String>> = list.iter().map(row).collect();
             let titles = ["CREATED", "EXPIRES", "LAST USED", "NAME"];
             host::show(&table::text(&titles, &rows, term::columns()))
         }
