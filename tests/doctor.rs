@@ -249,6 +249,17 @@ fn fix_goes_on_past_what_it_cannot_change() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_opened_is_a_finding_for_fix_too() {
+    let (home, _) = Home::with_key();
+    let elsewhere = home.path().join("elsewhere");
+    fs::rename(home.keys(), &elsewhere).unwrap();
+    symlink(&elsewhere, home.keys()).unwrap();
+    fails(&home, "keys_directory", "symbolic link");
+    let fixed = home.lf("keys doctor --fix").fails(3, "checks_failed");
+    assert!(fixed.out.contains("FAIL  keys_directory"), "{fixed}");
+}
+
+#[test]
 fn a_store_that_cannot_be_written_is_a_finding() {
     let (home, id) = Home::with_key();
     support::hand_over(home.path());

@@ -13,7 +13,7 @@ use super::{Desk, Format};
 pub(super) fn run(desk: &Desk<'_>, fix: bool) -> Result<()> {
     let root = desk.root();
     let fixed = if fix {
-        let (done, failed) = doctor::fix(&desk.store, root.as_deref())?;
+        let (done, failed) = doctor::fix(&desk.store, root.as_deref());
         failed
             .iter()
             .for_each(|error| desk.warn(&error.to_string(), error));

@@ -107,13 +107,24 @@ pub fn examine(
 
 /// Takes loose permissions away and removes temporary files that a killed process left behind;
 /// nothing else. Tells what it did, a sentence each, and what it could not do.
-///
-/// # Errors
-/// What keeps it from looking at all.
-pub fn fix(store: &Store, root: Option<&Path>) -> Result<(Vec<String>, Vec<Error>)> {
+#[must_use]
+pub fn fix(store: &Store, root: Option<&Path>) -> (Vec<String>, Vec<Error>) {
     let (mut done, mut failed) = (Vec::new(), Vec::new());
+    if let Err(error) = fix_all(store, root, &mut done, &mut failed) {
+        failed.push(error);
+    }
+    (done, failed)
+}
+
+/// An error is what kept it from looking any further.
+fn fix_all(
+    store: &Store,
+    root: Option<&Path>,
+    done: &mut Vec<String>,
+    failed: &mut Vec<Error>,
+) -> Result<()> {
     let Some(dir) = store.dir()? else {
-        return Ok((done, failed));
+        return Ok(());
     };
     let root = root.and_then(|root| Dir::open(root).ok().flatten());
     for (dir, name, mode) in files::loose(&dir, root.as_ref())? {
@@ -143,7 +154,7 @@ pub fn fix(store: &Store, root: Option<&Path>) -> Result<(Vec<String>, Vec<Error
             }
         }
     }
-    Ok((done, failed))
+    Ok(())
 }
 
 /// The gateway's own directory, if it is there.
