@@ -31,7 +31,11 @@ fn findings(home: &Home, check: &str) -> Vec<(String, String)> {
         Value::Object(check) => check,
         other => panic!("{other:?}"),
     });
-    let is_well = !checks.clone().any(|check| text(check, "status") == "fail");
+    let mut failed = checks
+        .clone()
+        .filter(|check| text(check, "status") == "fail");
+    let is_well = failed.clone().next().is_none();
+    assert!(failed.all(|check| !text(check, "hint").is_empty()));
     assert!(
         matches!(report.get("ok"), Some(Value::Bool(ok)) if *ok == is_well),
         "{outcome}"

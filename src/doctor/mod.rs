@@ -207,7 +207,9 @@ pub(crate) fn failed(id: &'static str, error: &Error) -> Check {
         id,
         status: Status::Fail,
         message: error.to_string(),
-        hint: error.hint(),
+        hint: error
+            .hint()
+            .or_else(|| Some(error.facts().way_out.to_owned())),
     }
 }
 
