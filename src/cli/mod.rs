@@ -319,6 +319,7 @@ mod tests {
             "keys add --provider sk-proj-abcdefgh0123456789",
             "keys init --passphrase correct",
             "keys add --provider openai --label sk-abcdefghijklmnop",
+            "keys update Prod --label 0123456789abcdefgh0123456789ABCD",
             "keys rotate Prod --new-value sk-abcdefghijklmnop",
             "keys update Prod --rotate sk-abcdefghijklmnop",
             "keys add --provider openai --api-key x --api-key y",
