@@ -11,7 +11,8 @@ pub(super) fn command(group: &Page, word: &str) -> Option<&'static Page> {
         // Of two that are equally close, the group's own.
         distance(word, last).map(|far| 2 * far + usize::from(!group.has(page)))
     };
-    let near = pages().filter_map(|page| Some((far(&page)?, page)));
+    // The program's own page has no name.
+    let near = pages().skip(1).filter_map(|page| Some((far(&page)?, page)));
     near.min_by_key(|(far, _)| *far).map(|(_, page)| page)
 }
 
@@ -49,6 +50,11 @@ fn is_within(slips: usize, a: &[u8], b: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_meant_by_nothing() {
+        assert!(pages().all(|page| command(page, "").is_none()));
+    }
 
     #[test]
     fn slips_of_the_finger_are_counted() {
