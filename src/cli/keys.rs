@@ -4,6 +4,7 @@ use local_keys::error::{Error, Result};
 use local_keys::fs::Publish;
 use local_keys::key::{Label, Provider};
 use local_keys::secret::{looks_like_secret, shown};
+use local_keys::shell::{Quote, quote};
 use local_keys::time::{Timestamp, parse_moment, parse_span};
 
 use super::args::{Args, ON_STDIN};
@@ -136,7 +137,10 @@ fn export(args: &mut Args) -> Result<Command> {
     let sentence = "this writes the key's value to standard output in the clear; say --i-understand if that is what you want".to_owned();
     Err(Error::Refused {
         sentence,
-        hint: format!("lf keys export {} --i-understand", shown(&key)),
+        hint: format!(
+            "lf keys export --i-understand -- {}",
+            quote(&shown(&key), Quote::None)
+        ),
     })
 }
 

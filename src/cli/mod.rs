@@ -309,6 +309,14 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_export_is_hinted_at_as_it_can_be_typed() {
+        let words = ["keys", "export", "--", "-my key"].map(OsString::from);
+        let hint = parse(words.into()).unwrap_err().hint();
+        let typed = r"lf keys export --i-understand -- -my\ key";
+        assert_eq!(hint.as_deref(), Some(typed));
+    }
+
+    #[test]
     fn secrets_in_argv_are_refused_and_not_repeated() {
         for line in [
             "keys add sk-abcdefghijklmnop --provider openai",
