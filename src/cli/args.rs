@@ -186,7 +186,7 @@ fn left_over(page: &Page, word: &OsStr) -> Error {
     Error::usage(match (is_known, has_value || word == name) {
         (true, true) => format!("{name} is given more than once"),
         (true, false) => format!("{name} takes no value"),
-        (false, _) if page.takes_program() => {
+        (false, _) if !page.synopsis.starts_with("ID") => {
             format!("lf {} has no flag {}", page.name, shown(name))
         }
         (false, _) => format!(

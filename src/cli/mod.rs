@@ -309,6 +309,19 @@ mod tests {
     }
 
     #[test]
+    fn where_an_id_goes_is_said_where_one_may_stand() {
+        for (line, is_said) in [
+            ("keys remove -x", true),
+            ("keys list -x", false),
+            ("keys backup -x", false),
+            ("keys run -x -- true", false),
+        ] {
+            let sentence = parsed(line).unwrap_err().to_string();
+            assert_eq!(sentence.contains("an ID that"), is_said, "{sentence}");
+        }
+    }
+
+    #[test]
     fn a_refused_export_is_hinted_at_as_it_can_be_typed() {
         let words = ["keys", "export", "--", "-my key"].map(OsString::from);
         let hint = parse(words.into()).unwrap_err().hint();
