@@ -420,6 +420,38 @@ pub fn names(dir: &Dir) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Takes the directory's permissions away from everybody but its owner, unless others have their
+/// things there.
+///
+/// # Errors
+/// As [`alone`] and [`Dir::tighten`].
+pub fn tighten(dir: &Dir) -> Result<()> {
+    alone(dir)?;
+    dir.tighten(".")
+}
+
+/// Whether a directory is for keys alone: closing `/` or a home, for which a variable was set by
+/// mistake, would lock others out.
+///
+/// # Errors
+/// [`Error::Refused`]; as [`Dir::names`].
+pub fn alone(dir: &Dir) -> Result<()> {
+    for name in dir.names()? {
+        let look = dir.look(&name)?;
+        if !name.starts_with('.') && look.is_some_and(|look| !look.is_file && !look.is_symlink) {
+            return Err(Error::Refused {
+                sentence: format!(
+                    "{} has \"{}\" in it, and is not for keys alone; its permissions were left as they are",
+                    dir.path().display(),
+                    shown(&name)
+                ),
+                hint: "set LENSERFIGHT_KEYS_DIR to a directory that holds nothing else".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// A key's file, read as `parse` does it; `None` if it has gone.
 ///
 /// # Errors

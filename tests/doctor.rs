@@ -309,6 +309,23 @@ fn the_root_is_looked_at_too() {
 }
 
 #[test]
+fn a_directory_that_others_use_is_not_closed_to_them() {
+    let (home, _) = Home::with_key();
+    fs::create_dir(home.keys().join("Documents")).unwrap();
+    chmod(&home.keys(), 0o755);
+    let initialised = home.lf("keys init").fails(2, "refused");
+    let fixed = home.lf("keys doctor --fix").fails(3, "checks_failed");
+    for told in [initialised, fixed] {
+        let sentence = "has \"Documents\" in it, and is not for keys alone";
+        assert!(told.err.contains(sentence), "{told}");
+        assert_eq!(mode(&home.keys()), 0o755);
+    }
+    fs::remove_dir(home.keys().join("Documents")).unwrap();
+    home.lf("keys doctor --fix").ok();
+    assert_eq!(mode(&home.keys()), 0o700);
+}
+
+#[test]
 fn no_threads_to_be_had_is_no_reason_to_fail() {
     let (home, id) = Home::with_key();
     home.lf("keys doctor")

@@ -1,21 +1,26 @@
 //! Whose the files are, who can reach them, and what does not belong there.
 
+use std::ptr;
+
 use super::{Check, FIX, Status, fail, note, pass, place, quoted, state_of};
 use crate::audit;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::{self, Dir};
 use crate::staging;
+use crate::store;
 
 pub(super) fn examine(dir: &Dir, root: Option<&Dir>) -> Result<Vec<Check>> {
     let mut modes: Vec<Check> = loose(dir, root)?
         .into_iter()
-        .map(|(dir, name, mode)| {
-            let place = place(dir, &name);
-            let kind = if name == "." { "0700" } else { "0600" };
+        .map(|loose| {
+            let (place, mode) = (place(loose.dir, &loose.name), loose.mode);
+            let kind = if loose.name == "." { "0700" } else { "0600" };
+            let barred = loose.barred.and_then(|error| error.hint());
+            let chmod = || format!("{FIX}, or: chmod {kind} {}", quoted(&place));
             fail(
                 "modes",
                 format!("{place} has mode {mode:04o} in place of {kind}"),
-                &format!("{FIX}, or: chmod {kind} {}", quoted(&place)),
+                &barred.unwrap_or_else(chmod),
             )
         })
         .collect();
@@ -100,31 +105,41 @@ fn examine_temporary(dir: &Dir) -> Result<Vec<Check>> {
     Ok(left.into_iter().map(found).collect())
 }
 
+/// What others can reach, or its owner cannot.
+pub(super) struct Loose<'a> {
+    pub(super) dir: &'a Dir,
+    /// `.` for the directory itself.
+    pub(super) name: String,
+    pub(super) mode: u32,
+    /// Why it has to stay so.
+    pub(super) barred: Option<Error>,
+}
+
 /// Our files, and the directories themselves, whose mode is not their owner's alone, or not enough
 /// for the owner.
-pub(super) fn loose<'a>(
-    dir: &'a Dir,
-    root: Option<&'a Dir>,
-) -> Result<Vec<(&'a Dir, String, u32)>> {
+pub(super) fn loose<'a>(keys: &'a Dir, root: Option<&'a Dir>) -> Result<Vec<Loose<'a>>> {
+    let files = keys.names()?.into_iter().filter(|name| is_ours(name));
+    let files = files.map(|name| (keys, name, 0o600));
+    let itself = |dir| (dir, ".".to_owned(), 0o700);
     let mut loose = Vec::new();
-    let files = dir
-        .names()?
-        .into_iter()
-        .filter(|name| is_ours(name))
-        .map(|name| (dir, name));
-    for (dir, name) in files.chain(
-        [Some(dir), root]
-            .into_iter()
-            .flatten()
-            .map(|dir| (dir, ".".to_owned())),
-    ) {
-        let Some(look) = dir.look(&name)? else {
+    for (dir, name, wanted) in files.chain(root.map(itself)).chain([itself(keys)]) {
+        let look = dir.look(&name)?.filter(|look| look.is_file || name == ".");
+        let Some(mode) = look.map(|look| look.mode) else {
             continue;
         };
-        let wanted = if name == "." { 0o700 } else { 0o600 };
-        if (look.is_file || name == ".") && (look.mode & 0o077 != 0 || look.mode & wanted != wanted)
-        {
-            loose.push((dir, name, look.mode));
+        if mode & 0o077 != 0 || mode & wanted != wanted {
+            let is_keys = name == "." && ptr::eq(dir, keys);
+            let barred = if is_keys {
+                store::alone(keys).err()
+            } else {
+                None
+            };
+            loose.push(Loose {
+                dir,
+                name,
+                mode,
+                barred,
+            });
         }
     }
     Ok(loose)

@@ -123,20 +123,21 @@ fn fix_all(
     done: &mut Vec<String>,
     failed: &mut Vec<Error>,
 ) -> Result<()> {
-    let Some(dir) = store.dir()? else {
+    let Some(keys) = store.dir()? else {
         return Ok(());
     };
     let root = root.and_then(|root| Dir::open(root).ok().flatten());
-    for (dir, name, mode) in files::loose(&dir, root.as_ref())? {
-        match dir.tighten(&name) {
+    for loose in files::loose(&keys, root.as_ref())? {
+        let (place, mode) = (place(loose.dir, &loose.name), loose.mode);
+        let barred = loose.barred.map_or(Ok(()), Err);
+        match barred.and_then(|()| loose.dir.tighten(&loose.name)) {
             Ok(()) => done.push(format!(
-                "{} had mode {mode:04o}; now only its owner can reach it",
-                place(dir, &name)
+                "{place} had mode {mode:04o}; now only its owner can reach it"
             )),
             Err(error) => failed.push(error),
         }
     }
-    for dir in [Some(dir), state_of(root.as_ref())].into_iter().flatten() {
+    for dir in [Some(keys), state_of(root.as_ref())].into_iter().flatten() {
         // Whoever publishes holds the lock while its temporary file is there: under it, all are stale.
         let lock = dir.lock()?;
         for name in dir
