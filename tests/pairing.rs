@@ -301,7 +301,11 @@ fn a_book_that_cannot_be_read_lets_nobody_in_and_is_not_overwritten() {
     let gateway = Gateway::start(&home);
     assert_eq!(status(&gateway, &token), 200);
     let book = home.path().join(".lenserfight/gateway/pairings.json");
-    for garbage in ["garbage", r#"{"v":1,"pairings":[{"name":"a\u0000b"}]}"#] {
+    for garbage in [
+        "garbage",
+        r#"{"v":1,"pairings":[{"name":"a\u0000b"}]}"#,
+        r#"{"v":2,"pairings":[]}"#,
+    ] {
         fs::write(&book, garbage).unwrap();
         assert_eq!(status(&gateway, &token), 422);
         home.lf("gateway pair").fails(1, "corrupt_envelope");

@@ -272,6 +272,9 @@ impl Pairings {
         let text = std::str::from_utf8(&bytes).map_err(|_| corrupt("it is not UTF-8 text"))?;
         let book: Book =
             json::from_str(text).map_err(|_| corrupt("it is not a list of pairings"))?;
+        if book.v != VERSION {
+            return Err(corrupt("it is of another version"));
+        }
         let pairings = book
             .pairings
             .iter()
@@ -311,7 +314,11 @@ fn write(dir: &Dir, lock: &Lock, pairings: &[Pairing]) -> Result<()> {
     dir.publish(
         lock,
         BOOK,
-        json::to_string(&Book { v: 1, pairings }).as_bytes(),
+        json::to_string(&Book {
+            v: VERSION,
+            pairings,
+        })
+        .as_bytes(),
         Publish::Replacement,
     )
 }
@@ -418,5 +425,6 @@ pub fn dir(root: &Path) -> PathBuf {
 const SERVICE: &str = "lenserfight-gateway-bearer";
 const SEALED_PREFIX: &str = "bearer-";
 const BOOK: &str = "pairings.json";
+const VERSION: u64 = 1;
 const LAST_USED: &str = "last-used.json";
 const MAX_BOOK: usize = 1024 * 1024;
