@@ -140,6 +140,13 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The file that should say who is paired does not.
+    CorruptPairings {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// No gateway answers there.
     GatewayUnreachable {
         /// Where, and who or what answers instead.
@@ -236,6 +243,7 @@ impl Error {
             Error::ConsentMissing(_) => "lf gateway consent grant tailscale",
             Error::NoTailnet => "tailscale up",
             Error::CorruptConsent { .. } => "lf gateway consent revoke",
+            Error::CorruptPairings { .. } => "lf gateway unpair --all",
             Error::GatewayUnreachable { hint, .. } => hint,
             Error::UnsafeBind(_) => "lf gateway serve --keys-only --bind ADDR",
             Error::PairingNotFound(_) => "lf gateway pairings",
@@ -362,6 +370,9 @@ impl fmt::Display for Error {
             ),
             Error::CorruptConsent { file, reason } => {
                 write!(f, "{} records no consent: {reason}", file.display())
+            }
+            Error::CorruptPairings { file, reason } => {
+                write!(f, "{} does not say who is paired: {reason}", file.display())
             }
             Error::CommandNotExecutable { command, source } => write!(f, "cannot run \"{command}\": {source}"),
             Error::PreconditionFailed(1) => f.write_str("a precondition failed, as named above"),

@@ -307,11 +307,25 @@ fn a_book_that_cannot_be_read_lets_nobody_in_and_is_not_overwritten() {
         r#"{"v":2,"pairings":[]}"#,
     ] {
         fs::write(&book, garbage).unwrap();
-        assert_eq!(status(&gateway, &token), 422);
-        home.lf("gateway pair").fails(1, "corrupt_envelope");
-        home.lf("gateway unpair --all").fails(1, "corrupt_envelope");
+        assert_eq!(status(&gateway, &token), 500);
+        for command in ["pair", "unpair web-pair"] {
+            let refused = home
+                .lf(&format!("gateway {command}"))
+                .fails(1, "corrupt_pairings");
+            assert!(refused.err.contains("lf gateway unpair --all"), "{refused}");
+        }
         assert_eq!(fs::read_to_string(&book).unwrap(), garbage);
     }
+    // Somebody who wants everybody out need not know who they were.
+    for force in ["0", "1"] {
+        fs::write(&book, "garbage").unwrap();
+        home.lf("gateway unpair --all")
+            .env("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", force)
+            .ok();
+        assert_eq!(status(&gateway, &token), 401);
+    }
+    let token = pair(&home, "");
+    assert_eq!(status(&gateway, &token), 200);
 }
 
 #[test]
@@ -385,7 +399,7 @@ fn a_pairing_that_fails_leaves_the_old_token_alone() {
     let good = fs::read(&book).unwrap();
     fs::write(&book, "garbage").unwrap();
     bus.on(home.bare("gateway pair"))
-        .fails(1, "corrupt_envelope");
+        .fails(1, "corrupt_pairings");
     assert_eq!(bus.lookup(SERVICE, "web-pair"), old);
     fs::write(&book, good).unwrap();
     // The last step, the book itself, fails: the keychain gets its old token back.

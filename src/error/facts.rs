@@ -141,6 +141,9 @@ table! {
     Error::CorruptConsent { .. } => "corrupt_consent", 1, 500,
         "lf gateway consent revoke, then grant it again",
         "The consent's file is not what lf wrote. It counts as none, and is not overwritten.";
+    Error::CorruptPairings { .. } => "corrupt_pairings", 1, 500,
+        "lf gateway unpair --all, then pair again",
+        "The file that says who is paired is not what lf wrote. It lets nobody in, and only unpair --all puts a new one in its place.";
     Error::GatewayUnreachable { .. } => "gateway_unreachable", 4, 500,
         "lf gateway serve",
         "Nothing answers on the gateway's address, or something else than lf does; the message says which.";

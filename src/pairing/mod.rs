@@ -139,7 +139,7 @@ impl Pairings {
     /// Every pairing, oldest first, with the time of its last use.
     ///
     /// # Errors
-    /// What reading says; [`Error::CorruptEnvelope`] for a book that is none.
+    /// What reading says; [`Error::CorruptPairings`] for a book that is none.
     pub fn list(&self) -> Result<Vec<(Pairing, Option<Timestamp>)>> {
         let Some(dir) = Dir::open(&self.dir)? else {
             return Ok(without_use(self.predecessors()));
@@ -180,12 +180,17 @@ impl Pairings {
         let is_gone = |pairing: &Pairing| name.is_none_or(|name| pairing.name == *name);
         // Without a book there may be the predecessor's token, even if the keychain does not answer;
         // with a book that does not mention it, it is dead.
-        let (book, is_first) = match self.read(&dir)? {
+        let (found, is_damaged) = match self.read(&dir) {
+            // To revoke all takes no list of them.
+            Err(Error::CorruptPairings { .. }) if name.is_none() => (None, true),
+            found => (found?, false),
+        };
+        let (book, is_first) = match found {
             Some(book) => (book, false),
             None => (self.possible_predecessors(), true),
         };
         let (gone, kept): (Vec<Pairing>, Vec<Pairing>) = book.into_iter().partition(is_gone);
-        if gone.is_empty() {
+        if gone.is_empty() && !is_damaged {
             return Ok((Vec::new(), Ok(())));
         }
         let was_there =
@@ -262,9 +267,9 @@ impl Pairings {
 
     /// The book; `None` if there is none yet.
     fn read(&self, dir: &Dir) -> Result<Option<Vec<Pairing>>> {
-        let corrupt = |reason: &str| Error::CorruptEnvelope {
-            file: dir.path().join(BOOK).display().to_string(),
-            reason: reason.to_owned(),
+        let corrupt = |reason| Error::CorruptPairings {
+            file: dir.path().join(BOOK),
+            reason,
         };
         let Some(bytes) = dir.read(BOOK, MAX_BOOK)? else {
             return Ok(None);

@@ -128,7 +128,7 @@ pub(super) const PAGES: &[Page] = &[
             ("lf gateway unpair --all", "every one"),
         ],
         flags: &[("--all", "every pairing")],
-        notes: "",
+        notes: "--all is also the way out when the file that says who is paired is damaged.",
     },
     Page {
         name: "gateway install",
