@@ -30,7 +30,9 @@ impl Origins {
             .enumerate()
             .filter(|(_, pattern)| !pattern.is_empty())
         {
-            let anchored = Regex::new(&format!("^(?:{pattern})$"));
+            // By itself first: a parenthesis that closes ours would leave its sides without an anchor.
+            let anchored =
+                Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$")));
             let invalid = |error| {
                 let place = format!("expression {} of LF_GATEWAY_EXTRA_ORIGINS", at + 1);
                 Error::usage(format!(

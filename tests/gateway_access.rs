@@ -634,11 +634,16 @@ fn extra_origins_are_regular_expressions_that_match_in_full() {
             "{origin}"
         );
     }
-    let broken = serve()
-        .env("LF_GATEWAY_EXTRA_ORIGINS", "https://fine,https://(broken")
-        .fails(2, "usage");
-    assert!(
-        broken.err.contains("expression 2") && broken.err.contains("(broken"),
-        "{broken}"
-    );
+    for pattern in ["https://(broken", "https://(bro)ken)|(?:x"] {
+        let broken = serve()
+            .env(
+                "LF_GATEWAY_EXTRA_ORIGINS",
+                format!("https://fine,{pattern}"),
+            )
+            .fails(2, "usage");
+        assert!(
+            broken.err.contains("expression 2") && broken.err.contains(pattern),
+            "{broken}"
+        );
+    }
 }
