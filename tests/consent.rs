@@ -195,7 +195,9 @@ fn full_mode_listens_where_a_consent_says_and_nowhere_else() {
     let (net, full) = (Net::with_tailscale(), full_mode());
     let there = format!("--tailscale --bind {TAILNET}");
     for arguments in [there.as_str(), "--tailscale"] {
-        let refused = serve(&net, &full, arguments).fails(5, "consent_missing");
+        // A flag goes before a variable.
+        let refused = serve(&net, &full, arguments).env("LF_GATEWAY_KEYS_ONLY", "1");
+        let refused = refused.fails(5, "consent_missing");
         assert!(
             refused.err.contains("FAIL tailscale_consent")
                 && refused

@@ -37,7 +37,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     // Nobody sits at this terminal for every request: the keychain gets three seconds, and no more.
     let keychain = Keychain::new(environment.bus.clone(), Patience::SHORT);
     let root = environment.root()?;
-    let is_keys_only = options.keys_only || variables.keys_only;
+    let is_keys_only = is_keys_only(environment, options);
     let scene = scene(environment, options, address.ip(), &root, &keychain);
     check(&scene, is_keys_only)?;
     let permit = if is_keys_only || address.ip().is_loopback() {
@@ -155,6 +155,11 @@ fn gateway(
     Ok(Gateway::new(guard, api, permit, |sentence| {
         host::complain(&format!("lf: warning: {sentence}\n"));
     }))
+}
+
+/// Is it for keys alone? A flag that asks for full mode goes before the variable, as every flag does.
+pub(super) fn is_keys_only(environment: &Environment, options: &ServeOptions) -> bool {
+    options.keys_only || (environment.gateway.keys_only && !options.tailscale)
 }
 
 /// Where to listen: as the flags say, or the environment, or as ever.

@@ -51,7 +51,7 @@ pub(super) fn doctor(desk: &Desk<'_>, options: &ServeOptions) -> Result<()> {
     let subject = Subject {
         scene: serve::scene(desk.environment, options, address.ip(), &root, &keychain),
         address,
-        is_keys_only: options.keys_only || variables.keys_only,
+        is_keys_only: serve::is_keys_only(desk.environment, options),
         pairings: &pairings_in(desk, keychain.clone())?,
         extra_origins: &variables.extra_origins,
     };

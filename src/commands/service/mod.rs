@@ -88,10 +88,9 @@ fn service(environment: &Environment, options: &InstallOptions) -> Result<Servic
 }
 
 fn mode(environment: &Environment, options: &ServeOptions) -> Mode {
-    let variables = &environment.gateway;
-    if options.keys_only || variables.keys_only {
+    if serve::is_keys_only(environment, options) {
         Mode::KeysOnly
-    } else if options.tailscale || variables.tailscale {
+    } else if options.tailscale || environment.gateway.tailscale {
         Mode::Tailscale
     } else {
         Mode::Full
