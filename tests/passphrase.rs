@@ -190,6 +190,7 @@ fn two_at_once_are_a_usage_error_wherever_a_passphrase_is_needed() {
         "keys export Prod --i-understand",
         "keys update Prod --rotate",
         "keys init",
+        "gateway serve --keys-only --port 0",
     ] {
         let refused = home
             .lf(arguments)

@@ -19,6 +19,7 @@ use local_keys::kernel::inherit;
 use local_keys::keychain::{Keychain, Patience};
 use local_keys::origin::{Hosts, Origins, is_cgnat};
 use local_keys::pairing::{self, Pairings, Recogniser};
+use local_keys::passphrase;
 use local_keys::secret::shown;
 use local_keys::service::notify::Manager;
 use local_keys::store::Store;
@@ -40,6 +41,10 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     let is_keys_only = is_keys_only(environment, options);
     let scene = scene(environment, options, address.ip(), &root, &keychain);
     check(&scene, is_keys_only)?;
+    // A passphrase may still come; one that is given twice stays so for as long as this runs.
+    if let Err(error @ Error::Usage { .. }) = passphrase::from_environment(scene.sources) {
+        return Err(error);
+    }
     let permit = if is_keys_only || address.ip().is_loopback() {
         None
     } else {
