@@ -219,6 +219,9 @@ fn full_mode_listens_where_a_consent_says_and_nowhere_else() {
     ] {
         serve(&net, &full, arguments).fails(5, "unsafe_bind");
     }
+    let unasked = net.run(full.0.lf(&format!("gateway doctor --bind {TAILNET}")));
+    let told = "bind_safe: 100.101.102.103 is not a loopback address; others take --tailscale ";
+    assert!(unasked.go().out.contains(told), "the consent is there");
     let token = pair(&full.0, "");
     let gateway = Gateway::run(serve(&net, &full, &there));
     let (url, keys) = (

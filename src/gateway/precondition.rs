@@ -113,7 +113,9 @@ fn bind_safe(scene: &Scene<'_>) -> Check {
         return check("bind_safe", true, "a loopback address", "");
     }
     if !scene.wants_tailscale || bind.is_unspecified() {
-        let message = format!("{bind} is not a loopback address, and no consent covers it");
+        let message = format!(
+            "{bind} is not a loopback address; others take --tailscale and a consent that covers them"
+        );
         return check("bind_safe", false, "", &message);
     }
     match Permit::new(&pairing::dir(scene.root), bind) {
