@@ -73,7 +73,6 @@ pub enum Maker {
 
 impl Service {
     /// What to type for the same without a service manager.
-    /// What to type for the same without a service manager.
     #[must_use]
     pub fn foreground(&self) -> String {
         let here = Service {
