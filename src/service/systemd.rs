@@ -15,7 +15,15 @@ pub const CREDENTIALS_SINCE: u32 = 256;
 #[must_use]
 pub fn service_unit(service: &Service) -> String {
     let mut text = head(SERVICE, "API keys for paired browsers");
-    text.push_str("StartLimitIntervalSec=60\nStartLimitBurst=5\n\n[Service]\nType=notify\n");
+    // An interface may come long after its user's session: then it is tried until it is there.
+    let (limit, pause) = if service.address.ip().is_loopback() {
+        ("60", "2")
+    } else {
+        ("0", "10")
+    };
+    line(&mut text, "StartLimitIntervalSec", limit);
+    text.push_str("StartLimitBurst=5\n\n[Service]\nType=notify\n");
+    line(&mut text, "RestartSec", pause);
     line(&mut text, "ExecStart", &command(service));
     for (name, value) in &service.variables {
         line(
@@ -74,6 +82,8 @@ pub fn socket_unit(service: &Service) -> String {
     let mut text = head(SOCKET, "starts it at the first connection");
     text.push_str("\n[Socket]\n");
     line(&mut text, "ListenStream", &service.address.to_string());
+    // The address may come later than the socket.
+    text.push_str("FreeBind=yes\n");
     text.push_str("\n[Install]\nWantedBy=sockets.target\n");
     signed(&text)
 }
@@ -129,7 +139,6 @@ fn quoted(text: &str) -> String {
 /// Not again after what only a person can mend: the command line, a precondition, a trust state.
 const RUNNING: &str = "\
 Restart=on-failure
-RestartSec=2
 RestartPreventExitStatus=2 3 5
 TimeoutStopSec=30
 ";
@@ -241,6 +250,25 @@ mod tests {
             !text.contains("PrivateNetwork") && text.contains("AF_NETLINK"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn an_address_that_comes_later_than_its_users_session_is_waited_for() {
+        let limits = |address: &str| {
+            let text = service_unit(&Service {
+                address: address.parse().unwrap(),
+                ..service()
+            });
+            let value = |name| text.lines().find_map(|line| line.strip_prefix(name));
+            (
+                value("StartLimitIntervalSec=").map(str::to_owned),
+                value("RestartSec=").map(str::to_owned),
+            )
+        };
+        let pair = |limit: &str, pause: &str| (Some(limit.to_owned()), Some(pause.to_owned()));
+        assert_eq!(limits("127.0.0.1:38080"), pair("60", "2"));
+        assert_eq!(limits("100.88.58.68:38080"), pair("0", "10"));
+        has(&socket_unit(&service()), &["FreeBind=yes"]);
     }
 
     #[test]
