@@ -141,6 +141,13 @@ fn refusals_carry_cors_headers_for_our_origins() {
             vec![origin, ("Sec-Fetch-Mode", "no-cors")],
             403,
         ),
+        ("GET /keys", vec![origin, ("Host", "evil.com")], 421),
+        ("GET /keys", vec![origin, ("Host", "a b")], 400),
+        (
+            "GET /keys",
+            vec![origin, ("Authorization", "a"), ("Authorization", "b")],
+            400,
+        ),
     ] {
         let answer = door.gateway.ask(line, &headers, "");
         assert_eq!(
