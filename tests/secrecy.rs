@@ -61,6 +61,12 @@ fn no_output_and_no_file_ever_has_a_value_or_a_passphrase() {
         ("keys remove --yes --sk-test-0123456789abcdefghij", VALUE),
         ("sk-test-0123456789abcdefghij", VALUE),
         ("keys sk-test-0123456789abcdefghij", VALUE),
+        ("gateway pair --name sk-test-0123456789abcdefghij", VALUE),
+        (
+            "gateway consent grant tailscale --yes --notes sk-test-0123456789abcdefghij",
+            VALUE,
+        ),
+        ("gateway pairings", VALUE),
         ("keys list", VALUE),
         ("keys audit --key sk-test-0123456789abcdefghij", VALUE),
         (

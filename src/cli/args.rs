@@ -90,6 +90,18 @@ impl Args {
         Some(self.values.swap_remove(at).1)
     }
 
+    /// A value that will be stored and shown in the clear.
+    pub(super) fn open_value(&mut self, name: &str) -> Result<Option<String>> {
+        match self.value(name) {
+            Some(text) if is_bare(&text) || looks_like_secret(&text) => {
+                Err(Error::SecretInArgv(format!(
+                    "what {name} has looks like a secret, and would be stored and shown in the clear"
+                )))
+            }
+            value => Ok(value),
+        }
+    }
+
     /// Every value that was given under this name, in the order given.
     pub(super) fn all(&self, name: &str) -> Vec<String> {
         let given = self.values.iter().filter(|(given, _)| *given == name);
@@ -195,6 +207,15 @@ fn left_over(page: &Page, word: &OsStr) -> Error {
             shown(name)
         ),
     })
+}
+
+/// Keys without a prefix, such as Mistral's, look so; and ids, which is why what names a key may.
+fn is_bare(text: &str) -> bool {
+    let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
+    text.len() >= 32
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && has(u8::is_ascii_digit)
+        && has(u8::is_ascii_alphabetic)
 }
 
 /// People try this, and then the secret is in the shell's history and in every process list. A page

@@ -3,7 +3,7 @@
 use local_keys::error::{Error, Result};
 use local_keys::key::Label;
 use local_keys::pairing::{DEFAULT_NAME, Others};
-use local_keys::secret::{looks_like_secret, shown};
+use local_keys::secret::shown;
 use local_keys::service::Start;
 use local_keys::time::parse_span;
 
@@ -84,7 +84,7 @@ fn install(args: &mut Args) -> Result<Command> {
 fn pair(args: &mut Args, format: Format) -> Result<Command> {
     args.no_operands()?;
     let name = args
-        .value("--name")
+        .open_value("--name")?
         .unwrap_or_else(|| DEFAULT_NAME.to_owned());
     let expires = args.value("--expires").map(|span| {
         let not_a_span = || {
@@ -135,14 +135,9 @@ fn tailscale(network: &str) -> Result<()> {
 
 /// A line to remember by, not in the way of the file or the screen that it goes to.
 fn notes(args: &mut Args) -> Result<Option<String>> {
-    let Some(notes) = args.value("--notes") else {
+    let Some(notes) = args.open_value("--notes")? else {
         return Ok(None);
     };
-    if looks_like_secret(&notes) {
-        return Err(Error::SecretInArgv(
-            "the note looks like a secret; a note is stored and shown in the clear".to_owned(),
-        ));
-    }
     if notes.chars().count() > 200 || notes.chars().any(char::is_control) {
         return Err(Error::usage(
             "--notes takes at most 200 characters, and no control characters",

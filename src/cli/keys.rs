@@ -234,19 +234,6 @@ fn count(text: &str) -> Result<usize> {
 }
 
 fn label(args: &mut Args) -> Result<Option<Label>> {
-    let Some(text) = args.value("--label") else {
-        return Ok(None);
-    };
-    // Keys without a prefix, such as Mistral's; what names a key may look so, because an id does.
-    let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
-    let is_bare = text.len() >= 32
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        && has(u8::is_ascii_digit)
-        && has(u8::is_ascii_alphabetic);
-    if is_bare || looks_like_secret(&text) {
-        return Err(Error::SecretInArgv(
-            "the label looks like a secret; a label is stored and shown in the clear".to_owned(),
-        ));
-    }
-    Label::parse(&text).map(Some)
+    let label = args.open_value("--label")?;
+    label.map(|label| Label::parse(&label)).transpose()
 }
