@@ -433,6 +433,24 @@ fn a_signal_lets_what_is_in_flight_finish() {
 }
 
 #[test]
+fn a_request_that_came_before_the_signal_is_answered() {
+    let home = Home::new();
+    for _ in 0..20 {
+        let gateway = Gateway::start(&home);
+        let mut client = gateway.connect();
+        let mut answer = [0; 512];
+        let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        client.write_all(request).unwrap();
+        assert!(client.read(&mut answer).unwrap() > 0);
+        client.write_all(request).unwrap();
+        gateway.signal(rustix::process::Signal::TERM);
+        assert!(client.read(&mut answer).unwrap() > 0, "no answer");
+        drop(client);
+        assert_eq!(gateway.wait().status, Some(0));
+    }
+}
+
+#[test]
 fn a_taken_port_is_named_with_the_way_out() {
     let home = Home::new();
     let gateway = Gateway::start(&home);

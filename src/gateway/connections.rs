@@ -147,7 +147,8 @@ impl Connections {
             .iter()
             .filter(|open| matches!(open.state, State::Silent(_)))
         {
-            let _ = open.stream.shutdown(Shutdown::Both);
+            // Only for reading: a request that has come, and that no thread has seen yet, is answered.
+            let _ = open.stream.shutdown(Shutdown::Read);
         }
         self.changed.notify_all();
         while let (false, Some(left)) = (table.open.is_empty(), deadline.left()) {

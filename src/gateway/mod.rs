@@ -14,7 +14,7 @@ pub mod probe;
 mod rtnetlink;
 pub mod sandbox;
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -154,7 +154,11 @@ impl Gateway {
     /// One connection, from its first request to its last.
     fn converse(&self, connections: &Connections, id: u64, stream: &TcpStream) {
         let mut connection = Connection::new(stream);
-        while connections.silent(id) {
+        loop {
+            if !connections.silent(id) {
+                // What has come is still taken; nothing is waited for.
+                let _ = stream.shutdown(Shutdown::Read);
+            }
             let mut request = match connection.request(|| connections.begun(id)) {
                 Ok(request) => request,
                 Err(Failure::Gone) => return,
