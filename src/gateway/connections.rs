@@ -231,7 +231,8 @@ impl Table {
 
 /// A request that is sent at once takes a few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
-const PLACES: usize = 64;
+/// Connections at a time.
+pub const PLACES: usize = 64;
 const THREADS: usize = 96;
 const IDLE: Duration = Duration::from_secs(10);
 /// A request needs far less; 64 threads of the usual 2 MiB would look like a lot.

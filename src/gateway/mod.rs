@@ -25,7 +25,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::api::{Answer, Api, Body};
-use self::connections::{Connections, PeerLimit, Serve};
+use self::connections::{Connections, PLACES, PeerLimit, Serve};
 use self::consent::{Permit, Standing};
 use self::guard::{Denial, Guard, Verdict, with_cors};
 use self::http::{After, Connection, Failure, Reply, Request};
@@ -133,6 +133,13 @@ impl Gateway {
             }
         }
         (lifetime.on_ending)();
+        // Who stands at the door already is heard.
+        let waiting = std::iter::from_fn(|| listener.accept().ok()).take(PLACES);
+        for (stream, peer) in waiting {
+            if stream.set_nonblocking(false).is_ok() {
+                connections.admit(stream, canonical(peer.ip()), limit, &serve);
+            }
+        }
         // Who comes now is refused at once, and need not wait for the others.
         drop(listener);
         connections.end(Deadline::after(FAREWELL));
