@@ -194,12 +194,8 @@ fn a_preflight_needs_no_token_and_names_what_is_allowed() {
         ] {
             assert_eq!(answer.header(name), Some(value), "{path}");
         }
-        assert!(
-            answer
-                .headers
-                .iter()
-                .any(|(name, value)| name == "Vary" && value == "Origin")
-        );
+        let vary = answer.header("vary").unwrap();
+        assert!(vary.starts_with("Origin, Access-Control-Request-Method"));
         assert_eq!(answer.header("access-control-allow-private-network"), None);
     }
     let private = door.gateway.ask(

@@ -219,7 +219,7 @@ pub fn failed(error: &Error) -> Reply {
 /// never with `*` or credentials.
 #[must_use]
 pub fn with_cors(reply: Reply, origin: Option<&str>) -> Reply {
-    let reply = reply.with("Vary", "Origin");
+    let reply = reply.varies("Origin");
     match origin {
         Some(origin) => reply
             .with("Access-Control-Allow-Origin", origin)
@@ -233,7 +233,7 @@ fn preflight(request: &Request) -> Reply {
         .with("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS")
         .with("Access-Control-Allow-Headers", "authorization, content-type")
         .with("Access-Control-Max-Age", "600")
-        .with("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network");
+        .varies("Access-Control-Request-Method, Access-Control-Request-Headers, Access-Control-Request-Private-Network");
     match request.header("access-control-request-private-network") {
         Ok(Some("true")) => reply.with("Access-Control-Allow-Private-Network", "true"),
         _ => reply,

@@ -120,6 +120,17 @@ impl Reply {
         self.headers.push((name, value.into()));
         self
     }
+
+    /// The same, with this before what else its `Vary` names: one line, for those who read only one.
+    #[must_use]
+    pub fn varies(mut self, by: &str) -> Reply {
+        let vary = |(name, _): &&mut (&str, String)| *name == "Vary";
+        match self.headers.iter_mut().find(vary) {
+            Some((_, others)) => others.insert_str(0, &format!("{by}, ")),
+            None => return self.with("Vary", by),
+        }
+        self
+    }
 }
 
 /// Why there is no request.
