@@ -1,12 +1,6 @@
 //! The shape of the house: imports point one way, every door has one keeper, the tenants are few.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    missing_docs,
-    unreachable_pub
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::print_stdout, unreachable_pub)]
 
 #[path = "architecture/tenants.rs"]
 mod tenants;

@@ -1,12 +1,6 @@
 //! The static lf in a root directory with nothing else in it: no libc, no `/proc`, no `/dev`, no `/etc`.
 //! `make static-check` runs this, with the program in `LF_BINARY`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    unreachable_pub
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 
 mod support;

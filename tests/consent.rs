@@ -1,12 +1,6 @@
 //! Consent to Tailscale, and full mode by it, in a network namespace with an interface that looks like
 //! Tailscale's.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    unreachable_pub
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

@@ -1,12 +1,6 @@
 //! The on-disk format, against envelopes that an independent implementation made, and against
 //! every kind of damage.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    unreachable_pub
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

@@ -1,11 +1,5 @@
 //! Who gets in: hosts, origins, preflights, fetch modes, tokens and buckets, and their order.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    unreachable_pub
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

@@ -1,12 +1,6 @@
 //! A gateway under attack: floods, stuck clients, malformed and endless requests. All of it from
 //! loopback, all of it bounded; after each the gateway is well and has given back what it took.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    unreachable_pub
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

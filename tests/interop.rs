@@ -1,12 +1,6 @@
 //! The real keytar, as the Node-based predecessor used it, on one keychain with us. Run by
 //! `make interop`, which builds it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    unreachable_pub
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 
 mod support;

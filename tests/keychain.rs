@@ -1,12 +1,6 @@
 //! The keychain: a real gnome-keyring on a bus of the test's own, foreign clients that read and write
 //! its entries, and every way in which it can be locked, absent, slow or mad.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    unreachable_pub
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 
 mod support;

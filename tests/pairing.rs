@@ -1,11 +1,5 @@
 //! Bearer tokens: minted, kept, listed, replaced, revoked and expired, under a running gateway.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    unreachable_pub
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

@@ -1,12 +1,6 @@
 //! Where the master passphrase comes from: the rows of the table that need no keychain. The others
 //! are in tests/keychain.rs.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    unreachable_pub
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

@@ -1,11 +1,5 @@
 //! The ways back: a sheet of paper, a backup, and what the predecessor left in the clear.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    unreachable_pub
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

@@ -2,14 +2,8 @@
 //! there is there, with its old or its new value, and opens with the passphrase that is configured.
 //!
 //! `cargo test` sweeps the calls that change or sync a file; `make torture` every call, with every fault.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    missing_docs,
-    unreachable_pub
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::print_stdout, unreachable_pub)]
 
 #[path = "torture/stage.rs"]
 mod stage;

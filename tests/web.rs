@@ -1,12 +1,6 @@
 //! The gateway's own page and its client, in a real browser: Debian's Chromium, driven by the scripts
 //! in tests/web/, which act as a person would and run `lf` beside it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    unreachable_pub
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 
 mod support;
