@@ -1,13 +1,14 @@
 //! A listing that is remembered: files that have not changed since are not read again, and no listing
 //! is ever older than the question.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::envelope::Envelope;
 use crate::error::{Error, Result};
 use crate::fs::{Dir, Look, Stamp};
-use crate::key::KeyMeta;
+use crate::key::{KeyId, KeyMeta};
 use crate::store::{self, Store};
 use crate::time::Timestamp;
 
@@ -18,10 +19,8 @@ pub struct Index(Mutex<Arc<Seen>>);
 /// A directory as it was.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// The readable keys, oldest first.
-    pub keys: Vec<KeyMeta>,
     directory: Option<Stamp>,
-    /// By name.
+    /// The readable ones oldest first.
     files: Vec<File>,
 }
 
@@ -54,6 +53,11 @@ impl Index {
 }
 
 impl Seen {
+    /// The readable keys, oldest first.
+    pub fn keys(&self) -> impl Iterator<Item = &KeyMeta> {
+        self.files.iter().filter_map(|file| file.meta.as_ref())
+    }
+
     fn is_unchanged(&self, dir: &Dir, now: Timestamp) -> bool {
         let is_same = |file: &File| {
             let look = dir.look(&file.name).unwrap_or_default();
@@ -65,13 +69,12 @@ impl Seen {
     /// `directory` was looked at before its names are read here, and each file before its content, so
     /// that what changes in between looks changed the next time.
     fn now(dir: &Dir, directory: Option<Stamp>, before: &Seen, now: Timestamp) -> Result<Seen> {
-        let mut names = store::names(dir)?;
-        names.sort_unstable();
-        let mut files = Vec::with_capacity(names.len());
-        for name in names {
+        let known = before.files.iter().map(|file| (file.name.as_str(), file));
+        let known: HashMap<&str, &File> = known.collect();
+        let mut files = Vec::with_capacity(known.len());
+        for name in store::names(dir)? {
             let stamp = stamp(dir.look(&name).unwrap_or_default(), now);
-            let known = before.files.binary_search_by(|file| file.name.cmp(&name));
-            let known = known.ok().map(|at| &before.files[at]);
+            let known = known.get(name.as_str());
             let (meta, stamp) =
                 match known.filter(|file| file.stamp.is_some() && file.stamp == stamp) {
                     Some(file) => (file.meta.clone(), stamp),
@@ -84,13 +87,14 @@ impl Seen {
                 };
             files.push(File { name, stamp, meta });
         }
-        let mut keys: Vec<KeyMeta> = files.iter().filter_map(|file| file.meta.clone()).collect();
-        store::oldest_first(&mut keys);
-        Ok(Seen {
-            keys,
-            directory,
-            files,
-        })
+        files.sort_by(|a, b| a.age().cmp(&b.age()));
+        Ok(Seen { directory, files })
+    }
+}
+
+impl File {
+    fn age(&self) -> Option<(Timestamp, &KeyId)> {
+        self.meta.as_ref().map(KeyMeta::age)
     }
 }
 

@@ -154,6 +154,12 @@ impl KeyMeta {
     pub fn is_named(&self, provider: &Provider, label: &Label) -> bool {
         self.provider == *provider && self.label == *label
     }
+
+    /// What a listing is in the order of: when the key was added, then its id.
+    #[must_use]
+    pub fn age(&self) -> (Timestamp, &KeyId) {
+        (self.created_at, &self.id)
+    }
 }
 
 /// One in 30,000 begins as the keys of a provider do.

@@ -85,7 +85,7 @@ impl Store {
                 }
             }
         }
-        oldest_first(&mut keys);
+        keys.sort_by(|a, b| a.age().cmp(&b.age()));
         Ok(Listing { keys, unreadable })
     }
 
@@ -283,7 +283,6 @@ impl Store {
                     |bytes: &[u8], id: &KeyId| Envelope::peek(bytes, id).map(|_| bytes.to_vec());
                 match read_as(&dir, &name, whole) {
                     Ok(Some(bytes)) => copies.push(Copy { id, bytes }),
-
                     Ok(None) => {}
                     Err(error) => unreadable.push(Unreadable { name, error }),
                 }
@@ -469,11 +468,6 @@ pub fn read_as<T>(
     };
     let bytes = dir.read(name, envelope::MAX_FILE)?;
     bytes.map(|bytes| parse(&bytes, &id)).transpose()
-}
-
-/// The order of a listing.
-pub fn oldest_first(keys: &mut [KeyMeta]) {
-    keys.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
 }
 
 fn read_file(dir: &Dir, id: &KeyId) -> Result<Vec<u8>> {

@@ -29,7 +29,6 @@ pub struct Api {
     pub store: Store,
     /// What is known of them from the last listing.
     pub index: Index,
-
     /// `<root>/gateway`.
     pub state: PathBuf,
     /// Where the passphrase may come from; it is fetched for each request that needs it.
@@ -121,18 +120,16 @@ impl Api {
 
     fn list(&self, detail: Detail, now: Timestamp) -> Result<Reply> {
         let seen = self.index.list(&self.store, now)?;
-        let keys = &seen.keys;
-
+        let keys = seen.keys();
         let text = match detail {
             Detail::Meta => json::to_string(&KeysView {
-                keys: keys.iter().map(MetaView::of).collect(),
+                keys: keys.map(MetaView::of).collect(),
             }),
             Detail::LastUse => {
                 let used = self.store.dir()?.map(|dir| history::last_used(&dir));
                 let used = used.unwrap_or_default();
                 json::to_string(&UsedKeysView {
                     keys: keys
-                        .iter()
                         .map(|key| UsedView::of(key, used.of(&key.id)))
                         .collect(),
                 })
