@@ -341,7 +341,7 @@ fn a_gateway_waits_for_its_interface_and_answers_nobody_meanwhile() {
     let asked = net.run(full.0.lf(&format!("gateway doctor {at}")));
     let report = asked.fails(3, "checks_failed");
     assert!(
-        report.out.contains("FAIL  gateway: one listens on "),
+        report.out.contains("FAIL  gateway: a gateway listens on "),
         "{report}"
     );
     net.ip("addr add 100.101.102.103/32 dev tailscale0");

@@ -1,11 +1,10 @@
 //! `lf gateway status` and `doctor`: is a gateway running, and is all well with it?
 
-use local_keys::error::{Error, Result};
+use local_keys::error::Result;
 use local_keys::gateway::diagnosis::{self, Subject};
-use local_keys::gateway::probe::{self, Answer};
+use local_keys::gateway::probe;
 use local_keys::host;
 use local_keys::keychain::{Keychain, Patience};
-
 use local_keys::time::Timestamp;
 
 use super::pair::pairings_in;
@@ -13,26 +12,7 @@ use super::{Desk, Format, ServeOptions, doctor, serve};
 
 pub(super) fn status(desk: &Desk<'_>, options: &ServeOptions) -> Result<()> {
     let address = serve::known_address(desk.environment, options)?;
-    let (version, time) = match probe::ask(probe::reachable(address)) {
-        Answer::Gateway { version, time } => (version, time),
-        Answer::Waiting => {
-            return Err(Error::ConsentMissing(format!(
-                "a gateway listens on {address} and answers nobody: its interface is not as consented to"
-            )));
-        }
-        Answer::Stranger(reason) => {
-            return Err(Error::GatewayUnreachable {
-                sentence: format!("something else listens on {address}: {reason}"),
-                hint: "lf gateway serve --port N, with another port",
-            });
-        }
-        Answer::Nobody(error) => {
-            return Err(Error::GatewayUnreachable {
-                sentence: format!("no gateway listens on {address}: {error}"),
-                hint: "lf gateway serve --keys-only; or name its address with --bind and --port",
-            });
-        }
-    };
+    let (version, time) = probe::ask(address).health(address)?;
     let pairings = pairings_in(desk, keychain(desk))?.list()?.len();
     host::show(&match desk.format {
         Format::Json => format!(

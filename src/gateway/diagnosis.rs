@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::precondition::{self, Scene};
 use super::probe::{self, Answer};
 use super::{consent, listen};
-use crate::doctor::{Check, fail, failed, note, pass};
+use crate::doctor::{Check, failed, note, pass};
 use crate::origin::Origins;
 use crate::pairing::{self, Pairings};
 use crate::secret::printable;
@@ -86,30 +86,22 @@ fn examine_bind(subject: &Subject<'_>) -> Check {
 }
 
 fn examine_gateway(address: SocketAddr) -> Check {
-    match probe::ask(probe::reachable(address)) {
-        Answer::Gateway { version, .. } if probe::is_ours(&version) => {
+    let answer = probe::ask(address);
+    if let Answer::Nobody(_) = answer {
+        return match listen(address) {
+            Ok(_) => note("gateway", format!("none is running; {address} is free")),
+            Err(error) => failed("gateway", &error),
+        };
+    }
+    match answer.health(address) {
+        Ok((version, _)) if probe::is_ours(&version) => {
             pass("gateway", format!("{version} answers on {address}"))
         }
-        Answer::Gateway { version, .. } => note(
+        Ok((version, _)) => note(
             "gateway",
             format!("{version} answers on {address}, and is not the version that asks; restart it"),
         ),
-        Answer::Waiting => fail(
-            "gateway",
-            format!(
-                "one listens on {address} and answers nobody: its interface is not as consented to"
-            ),
-            "lf gateway consent show",
-        ),
-        Answer::Stranger(reason) => fail(
-            "gateway",
-            format!("something else listens on {address}: {reason}"),
-            "stop that, or: lf gateway serve --port N",
-        ),
-        Answer::Nobody(_) => match listen(address) {
-            Ok(_) => note("gateway", format!("none is running; {address} is free")),
-            Err(error) => failed("gateway", &error),
-        },
+        Err(error) => failed("gateway", &error),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use miniserde::json::{self, Object, Value};
 
 use super::api::daemon_version;
+use crate::error::{Error, Result};
 use crate::fs;
 use crate::time::{Deadline, Timestamp};
 
@@ -29,9 +30,33 @@ pub enum Answer {
     Nobody(io::Error),
 }
 
-/// One `GET /healthz`, within two seconds.
+impl Answer {
+    /// The gateway's `daemon_version` and clock, from what was asked at `address`.
+    ///
+    /// # Errors
+    /// [`Error::ConsentMissing`] of one that waits; [`Error::GatewayUnreachable`].
+    pub fn health(self, address: SocketAddr) -> Result<(String, Timestamp)> {
+        match self {
+            Answer::Gateway { version, time } => Ok((version, time)),
+            Answer::Waiting => Err(Error::ConsentMissing(format!(
+                "a gateway listens on {address} and answers nobody: its interface is not as consented to"
+            ))),
+            Answer::Stranger(reason) => Err(Error::GatewayUnreachable {
+                sentence: format!("something else listens on {address}: {reason}"),
+                hint: "stop that, or take another port: lf gateway serve --port N",
+            }),
+            Answer::Nobody(error) => Err(Error::GatewayUnreachable {
+                sentence: format!("no gateway listens on {address}: {error}"),
+                hint: "lf gateway serve --keys-only; or name its address with --bind and --port",
+            }),
+        }
+    }
+}
+
+/// One `GET /healthz` to a gateway that listens there, within two seconds.
 #[must_use]
 pub fn ask(address: SocketAddr) -> Answer {
+    let address = reachable(address);
     let deadline = Deadline::after(PATIENCE);
     let mut stream = match TcpStream::connect_timeout(&address, PATIENCE) {
         Ok(stream) => stream,
@@ -72,9 +97,8 @@ pub fn ask(address: SocketAddr) -> Answer {
     Answer::Stranger(NO_HTTP)
 }
 
-/// Where to ask for a gateway that listens there.
-#[must_use]
-pub fn reachable(address: SocketAddr) -> SocketAddr {
+/// What listens everywhere is asked on this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
