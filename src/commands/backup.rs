@@ -15,7 +15,7 @@ use local_keys::passphrase::Master;
 use local_keys::store::Copy;
 use local_keys::time::Timestamp;
 
-use super::Desk;
+use super::{Desk, all_of};
 
 /// What becomes of a key that is there already, and is not the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +51,7 @@ pub(super) fn backup(desk: &Desk<'_>, path: &Path, publish: Publish) -> Result<(
         "{count} keys are in {}, encrypted as they are; only their master passphrase opens them\n",
         path.display()
     ))?;
-    match unreadable.len() {
-        0 => Ok(()),
-        failed => Err(Error::Incomplete {
-            failed,
-            total: count + failed,
-        }),
-    }
+    all_of(count + unreadable.len(), count)
 }
 
 pub(super) fn restore(desk: &Desk<'_>, path: &Path, existing: Existing) -> Result<()> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use local_keys::audit::{Event, Kind};
+use local_keys::crew;
 use local_keys::envelope::{self, Envelope};
 use local_keys::error::{Error, Result};
 use local_keys::host::{self, Environment};
@@ -209,6 +210,27 @@ impl Desk<'_> {
         done
     }
 
+    /// Works on each for itself, on all cores: one that fails is named, and keeps nobody from the
+    /// others. Gives back what was done. `work` writes down how it went, because the next one may be
+    /// the last that we live to do.
+    pub(super) fn on_each<T: Sync, R: Send>(
+        &self,
+        doing: &str,
+        items: &[T],
+        name: fn(&T) -> &str,
+        work: impl Fn(&T) -> Result<R> + Sync,
+    ) -> Vec<R> {
+        let done = crew::each(items, work, |count| {
+            self.progress(doing, count, items.len());
+        });
+        for (item, done) in items.iter().zip(&done) {
+            if let Err(error) = done {
+                self.warn(&format!("{}: {}: {error}", name(item), error.code()), error);
+            }
+        }
+        done.into_iter().flatten().collect()
+    }
+
     /// Writes the event down, with the command that caused it. A log that cannot be written never
     /// stops the command, but is not passed over in silence either. Without a store there is none.
     pub(super) fn audit(
@@ -274,6 +296,14 @@ impl Desk<'_> {
             }
             host::complain(&line);
         }
+    }
+}
+
+/// An error unless all of them are done.
+pub(super) fn all_of(total: usize, done: usize) -> Result<()> {
+    match total - done {
+        0 => Ok(()),
+        failed => Err(Error::Incomplete { failed, total }),
     }
 }
 

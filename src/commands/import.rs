@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use local_keys::audit::Kind;
-use local_keys::crew;
 use local_keys::dotenv;
 use local_keys::envelope::{self, MetaView};
 use local_keys::error::{Error, Result};
@@ -14,7 +13,7 @@ use local_keys::provider;
 use local_keys::secret::{Secret, printable, shown};
 use local_keys::time::Timestamp;
 
-use super::{Desk, Format, confirm};
+use super::{Desk, Format, all_of, confirm};
 
 /// Where the keys are, and which; of a file without names, what is known to be a key.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,7 +65,7 @@ pub(super) fn run(desk: &Desk<'_>, source: &Source, yes: bool) -> Result<()> {
         host::complain(&found.listing());
     }
     let total = found.keys.len() + found.bad.len();
-    let (added, failed) = match found.keys.len() {
+    let (added, done) = match found.keys.len() {
         0 => (Vec::new(), 0),
         count => {
             let question = match count {
@@ -82,10 +81,7 @@ pub(super) fn run(desk: &Desk<'_>, source: &Source, yes: bool) -> Result<()> {
         }
     };
     report(desk, source, &added)?;
-    match failed + found.bad.len() {
-        0 => Ok(()),
-        failed => Err(Error::Incomplete { failed, total }),
-    }
+    all_of(total, done)
 }
 
 impl Found {
@@ -236,46 +232,27 @@ fn place(name: &str, number: usize) -> String {
     }
 }
 
-/// Each for itself, as `rotate` does: one that fails is named, and does not keep the others out.
-/// What was added, and how many were not that should have been.
+/// What was added, and with how many that is well: somebody may import the same at the same time.
 fn add(desk: &Desk<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
-    let master = desk.sealing_master();
-    if let Err(error) = &master {
-        desk.audit(Kind::Add, COMMAND, None, Some(error));
-    }
-    let master = master?;
+    let none = |error: &Error| desk.audit(Kind::Add, COMMAND, None, Some(error));
+    let master = desk.sealing_master().inspect_err(none)?;
     let add = |key: &Key| {
-        let named = (key.provider.clone(), key.label.clone());
-        // Two may import the same file at once.
-        let added = desk
-            .store
-            .add_missing(named, &key.value, &master, Timestamp::now());
-        // At once, because the next one may be the last that we live to do.
+        let (named, now) = ((key.provider.clone(), key.label.clone()), Timestamp::now());
+        let added = desk.store.add_missing(named, &key.value, &master, now);
         match &added {
-            Ok(None) => {}
             Ok(Some(key)) => desk.audit(Kind::Add, COMMAND, Some(&key.id), None),
-            Err(error) => desk.audit(Kind::Add, COMMAND, None, Some(error)),
+            Ok(None) => {
+                let label = key.label.as_str();
+                let sentence = format!("{label} was left alone: somebody else stored it meanwhile");
+                desk.warn(&sentence, &Error::DuplicateKey(String::new()));
+            }
+            Err(error) => none(error),
         }
         added
     };
-    let results = crew::each(keys, add, |done| {
-        desk.progress("importing", done, keys.len());
-    });
-    let (mut added, mut failed) = (Vec::new(), 0);
-    for (key, result) in keys.iter().zip(results) {
-        let label = key.label.as_str();
-        match result {
-            Ok(Some(meta)) => added.push(meta),
-            Ok(None) => host::complain(&format!(
-                "left alone: {label}: somebody else stored it meanwhile\n"
-            )),
-            Err(error) => {
-                failed += 1;
-                desk.warn(&format!("{label}: {}: {error}", error.code()), &error);
-            }
-        }
-    }
-    Ok((added, failed))
+    let done = desk.on_each("importing", keys, |key| key.label.as_str(), add);
+    let count = done.len();
+    Ok((done.into_iter().flatten().collect(), count))
 }
 
 fn report(desk: &Desk<'_>, source: &Source, added: &[KeyMeta]) -> Result<()> {

@@ -39,7 +39,7 @@ use local_keys::host::{self, Environment};
 use local_keys::key::{Label, Provider};
 use local_keys::service::Start;
 
-use self::desk::{Desk, confirm, read_input, read_passphrase};
+use self::desk::{Desk, all_of, confirm, read_input, read_passphrase};
 
 /// What a person asked for, checked as far as that needs no file.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,12 +1,11 @@
 //! `lf keys rotate`: fresh salts and IVs; with `--new-value`, a fresh value.
 
 use local_keys::audit::Kind;
-use local_keys::crew;
 use local_keys::error::{Error, Result};
 use local_keys::host;
 use local_keys::key::{KeyId, KeyMeta};
 
-use super::Desk;
+use super::{Desk, all_of};
 
 /// Which keys, and what of them.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,53 +46,26 @@ pub(super) fn run(desk: &Desk<'_>, what: &What) -> Result<()> {
     }
 }
 
-/// Rotates each for itself: one that fails is named, and does not keep the others from it. `find`
-/// tells which, and how many have failed already.
+/// `find` tells which, and how many have failed already.
 fn several(desk: &Desk<'_>, find: impl FnOnce() -> Result<(Vec<KeyId>, usize)>) -> Result<()> {
     let found = find().and_then(|(ids, failed)| {
-        if ids.is_empty() {
-            return Ok((ids, failed, None));
-        }
-        Ok((ids, failed, Some(desk.sealing_master()?)))
+        let some = !ids.is_empty();
+        let master = some.then(|| desk.sealing_master()).transpose()?;
+        Ok((ids, failed, master))
     });
-    if let Err(error) = &found {
-        desk.audit(Kind::Update, COMMAND, None, Some(error));
-    }
-    let (ids, mut failed, master) = found?;
-    let total = ids.len() + failed;
+    let none = |error: &Error| desk.audit(Kind::Update, COMMAND, None, Some(error));
+    let (ids, failed, master) = found.inspect_err(none)?;
     let Some(master) = master else {
         host::complain("no keys to rotate\n");
-        return if failed == 0 {
-            Ok(())
-        } else {
-            Err(Error::Incomplete { failed, total })
-        };
+        return all_of(failed, 0);
     };
-    let rotate = |id: &KeyId| {
+    let rotated = desk.on_each("rotating", &ids, KeyId::as_str, |id| {
         let rotated = desk.store.rotate(id, &master);
-        // At once, because the next one may be the last that we live to do.
         desk.audit(Kind::Update, COMMAND, Some(id), rotated.as_ref().err());
         rotated
-    };
-    let rotated = crew::each(&ids, rotate, |done| {
-        desk.progress("rotating", done, ids.len());
     });
-    let mut report = String::new();
-    for rotated in rotated {
-        match rotated {
-            Ok(key) => report.push_str(&said(&key)),
-            Err(error) => {
-                failed += 1;
-                desk.warn(&format!("{}: {error}", error.code()), &error);
-            }
-        }
-    }
-    host::print(&report)?;
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(Error::Incomplete { failed, total })
-    }
+    host::print(&rotated.iter().map(said).collect::<String>())?;
+    all_of(ids.len() + failed, rotated.len())
 }
 
 fn said(key: &KeyMeta) -> String {
