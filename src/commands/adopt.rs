@@ -55,10 +55,7 @@ fn take_over(desk: &Desk<'_>, kept: Option<Secret>, secret: &Secret, left: &Rema
     {
         return Ok(());
     }
-    let seen = Seen {
-        kept,
-        ..Seen::now(desk, Warn::Yes)?
-    };
+    let seen = Seen::now(desk, kept, Warn::Yes)?;
     let fit = try_on(desk, &seen, secret);
     let path = left.path(Remain::Passphrase);
     let refused = |reason: String| {

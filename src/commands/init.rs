@@ -58,10 +58,7 @@ fn reseat(desk: &Desk<'_>, given: &Secret, origin: &str) -> Result<()> {
     envelope::check_passphrase(given)?;
     // A locked keychain is noticed before the keys are tried.
     let kept = passphrase::from_keychain(&desk.keychain)?;
-    let seen = Seen {
-        kept,
-        ..Seen::now(desk, Warn::Yes)?
-    };
+    let seen = Seen::now(desk, kept, Warn::Yes)?;
     let shut = try_on(desk, &seen, given).shut;
     if shut > 0 {
         return Err(Error::Refused {
@@ -79,8 +76,8 @@ fn reseat(desk: &Desk<'_>, given: &Secret, origin: &str) -> Result<()> {
 
 /// A new passphrase, from standard input or from the system's randomness, into the keychain.
 fn establish(desk: &Desk<'_>, options: &Options) -> Result<()> {
-    let old = passphrase::from_keychain(&desk.keychain)?;
-    if old.is_some() && !options.force {
+    let kept = passphrase::from_keychain(&desk.keychain)?;
+    if kept.is_some() && !options.force {
         return Err(configured());
     }
     let new = if options.passphrase_stdin {
@@ -89,10 +86,7 @@ fn establish(desk: &Desk<'_>, options: &Options) -> Result<()> {
         passphrase::mint()?
     };
     envelope::check_passphrase(&new)?;
-    let seen = Seen {
-        kept: old,
-        ..Seen::now(desk, Warn::Yes)?
-    };
+    let seen = Seen::now(desk, kept, Warn::Yes)?;
     // What does not open today is not lost by it; without a passphrase nobody can tell.
     let fit = try_on(desk, &seen, &new);
     let lost = if seen.kept.is_some() {

@@ -31,7 +31,7 @@ pub(super) fn export(desk: &Desk<'_>) -> Result<()> {
 
 fn print(desk: &Desk<'_>) -> Result<Secret> {
     let master = desk.settled_master()?;
-    let seen = Seen::now(desk, Warn::Yes)?;
+    let seen = Seen::now(desk, None, Warn::Yes)?;
     let fit = try_on(desk, &seen, master.secret());
     if fit.shut > 0 && fit.opens == 0 {
         return Err(Error::Refused {
@@ -55,10 +55,7 @@ pub(super) fn import(desk: &Desk<'_>) -> Result<()> {
     desk.refuse_environment()?;
     // Both before anybody types four lines for nothing.
     let kept = passphrase::from_keychain(&desk.keychain)?;
-    let seen = Seen {
-        kept,
-        ..Seen::now(desk, Warn::Yes)?
-    };
+    let seen = Seen::now(desk, kept, Warn::Yes)?;
     if seen.envelopes.is_empty() {
         return Err(Error::Refused {
             sentence: format!(

@@ -9,13 +9,8 @@ use super::{Desk, confirm};
 pub(super) fn run(desk: &Desk<'_>, selector: &str, yes: bool) -> Result<()> {
     let name = desk.on_key(Kind::Remove, "keys remove", selector, |id| {
         // By its name where it can be read; a damaged one is removed by its id.
-        let known = desk
-            .store
-            .list()?
-            .keys
-            .into_iter()
-            .find(|key| key.id == *id);
-        let name = known.map_or_else(|| format!("{id} (unreadable)"), |key| key.to_string());
+        let known = desk.store.meta(id);
+        let name = known.map_or_else(|_| format!("{id} (unreadable)"), |key| key.to_string());
         confirm(
             &format!("{name} will be removed for good."),
             yes,

@@ -19,10 +19,7 @@ pub(super) fn seat(desk: &Desk<'_>, seen: &Seen, new: &Secret) -> Result<()> {
     let dir = Dir::create(desk.store.path())?;
     let _lock = dir.lock()?;
     let kept = passphrase::from_keychain(&desk.keychain)?;
-    let now = Seen {
-        kept,
-        ..Seen::now(desk, Warn::No)?
-    };
+    let now = Seen::now(desk, kept, Warn::No)?;
     match (now.is_same(seen), &seen.kept, &now.kept) {
         (true, _, _) => passphrase::keep(&desk.keychain, new),
         (false, None, Some(_)) => Err(configured()),
@@ -51,8 +48,8 @@ pub(super) enum Warn {
 }
 
 impl Seen {
-    /// The readable keys; no passphrase opens the others. The keychain is for the caller to ask.
-    pub(super) fn now(desk: &Desk<'_>, warn: Warn) -> Result<Seen> {
+    /// The readable keys, because no passphrase opens the others, beside what the keychain has.
+    pub(super) fn now(desk: &Desk<'_>, kept: Option<Secret>, warn: Warn) -> Result<Seen> {
         let mut envelopes = Vec::new();
         if let Some(dir) = desk.store.dir()? {
             for (_, read) in store::envelopes(&dir)? {
@@ -64,10 +61,7 @@ impl Seen {
             }
         }
         envelopes.sort_by(|a, b| a.meta.id.cmp(&b.meta.id));
-        Ok(Seen {
-            kept: None,
-            envelopes,
-        })
+        Ok(Seen { kept, envelopes })
     }
 
     fn is_same(&self, other: &Seen) -> bool {

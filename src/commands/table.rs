@@ -27,7 +27,6 @@ fn line(text: &mut String, cells: &[String], widths: &[usize], columns: Option<u
     let is_empty = cells.last().is_some_and(String::is_empty);
     for (at, cell) in cells.iter().enumerate() {
         let cell = printable(cell);
-
         if at + 1 == cells.len() {
             // With hardly any room left the line breaks anyway, and then better with all of it.
             match left.filter(|left| *left >= LEAST) {
