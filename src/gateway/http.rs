@@ -42,13 +42,7 @@ impl Request {
     pub fn end_here(&mut self) {
         self.keeps_alive = false;
     }
-}
 
-/// More than one header of a kind that must be single.
-#[derive(Debug)]
-pub struct Repeated;
-
-impl Request {
     /// The one header of this (lower-case) name.
     ///
     /// # Errors
@@ -65,6 +59,10 @@ impl Request {
         }
     }
 }
+
+/// More than one header of a kind that must be single.
+#[derive(Debug)]
+pub struct Repeated;
 
 /// An answer, before it is bytes.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::path::Path;
 use miniserde::json::{self, Object, Value};
 
 use super::consent::{self, Permit};
-use crate::doctor::{Check, Status, failed};
+use crate::doctor::{Check, Status, failed, pass};
 use crate::error::{Error, Result};
 use crate::fs::Dir;
 use crate::keychain::Keychain;
@@ -85,8 +85,10 @@ pub fn tailscale_consent(root: &Path) -> Check {
     match consent::covered(&pairing::dir(root)) {
         Ok(covered) => {
             let covered: Vec<String> = covered.iter().map(ToString::to_string).collect();
-            let message = format!("it covers {}", consent::listed(&covered));
-            check("tailscale_consent", true, &message, "")
+            pass(
+                "tailscale_consent",
+                format!("it covers {}", consent::listed(&covered)),
+            )
         }
         Err(error) => failed("tailscale_consent", &error),
     }
@@ -110,7 +112,7 @@ pub(super) fn noted(mut check: Check) -> Check {
 fn bind_safe(scene: &Scene<'_>) -> Check {
     let bind = scene.bind;
     if bind.is_loopback() {
-        return check("bind_safe", true, "a loopback address", "");
+        return pass("bind_safe", "a loopback address".to_owned());
     }
     if !scene.wants_tailscale || bind.is_unspecified() {
         let message = format!(
@@ -119,7 +121,7 @@ fn bind_safe(scene: &Scene<'_>) -> Check {
         return check("bind_safe", false, "", &message);
     }
     match Permit::new(&pairing::dir(scene.root), bind) {
-        Ok(_) => check("bind_safe", true, "the consent to Tailscale covers it", ""),
+        Ok(_) => pass("bind_safe", "the consent to Tailscale covers it".to_owned()),
         Err(error) => failed("bind_safe", &error),
     }
 }
@@ -136,12 +138,10 @@ fn no_service_role(scene: &Scene<'_>) -> Check {
 fn keychain_present(scene: &Scene<'_>, refusal: Option<&Error>) -> Check {
     let given = matches!(passphrase::from_environment(scene.sources), Ok(Some(_)));
     match refusal {
-        None => check("keychain_present", true, "it answers", ""),
-        Some(_) if given => check(
+        None => pass("keychain_present", "it answers".to_owned()),
+        Some(_) if given => pass(
             "keychain_present",
-            true,
-            "none, but the environment has a passphrase to seal under",
-            "",
+            "none, but the environment has a passphrase to seal under".to_owned(),
         ),
         Some(error) => failed("keychain_present", error),
     }
@@ -154,7 +154,7 @@ fn keys_passphrase(scene: &Scene<'_>, mut kept: Option<Result<Option<Secret>>>) 
         kept.unwrap_or_else(|| passphrase::from_keychain(scene.keychain))
     };
     match passphrase::find_among(scene.sources, &mut ask) {
-        Ok((_, origin)) => check("keys_passphrase", true, &format!("from {origin}"), ""),
+        Ok((_, origin)) => pass("keys_passphrase", format!("from {origin}")),
         Err(error) => failed("keys_passphrase", &error),
     }
 }
