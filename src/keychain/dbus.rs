@@ -73,12 +73,7 @@ impl Connection {
             signals: Vec::new(),
         };
         connection.authenticate()?;
-        let bus = Target {
-            destination: "org.freedesktop.DBus",
-            path: "/org/freedesktop/DBus",
-            interface: "org.freedesktop.DBus",
-        };
-        connection.call(&bus, "Hello", &Body::new(""))?;
+        connection.call(&BUS, "Hello", &Body::new(""))?;
         Ok(connection)
     }
 
@@ -290,6 +285,12 @@ fn broken(error: &io::Error) -> Failure {
     Failure::Broken(format!("the connection broke: {error}"))
 }
 
+/// The bus itself.
+pub(super) const BUS: Target<'_> = Target {
+    destination: "org.freedesktop.DBus",
+    path: "/org/freedesktop/DBus",
+    interface: "org.freedesktop.DBus",
+};
 const MAX_LINE: usize = 1024;
 const MAX_SIGNALS: usize = 64;
 

@@ -14,8 +14,8 @@ use std::time::Duration;
 use keyring_core::api::{Credential, CredentialApi, CredentialStoreApi};
 use keyring_core::{Entry, Error as Refusal, Result as Answer};
 
-use super::dbus::{Connection, Failure, Result};
-use super::wire::{Body, Reader, Target};
+use super::dbus::{BUS, Connection, Failure, Result};
+use super::wire::{Body, Message, Reader, Target};
 use super::{Bus, Patience};
 use crate::time::Deadline;
 
@@ -154,9 +154,12 @@ impl Item {
                 return Err(locked());
             }
         }
-        for path in &unlocked[..unlocked.len() * usize::from(unlocked.len() > 1)] {
-            if session.has_schema(path)? {
-                return Ok(Some(path.clone()));
+        // Nobody asks where there is no choice.
+        if unlocked.len() > 1 {
+            for path in &unlocked {
+                if session.has_schema(path)? {
+                    return Ok(Some(path.clone()));
+                }
             }
         }
         Ok(unlocked.into_iter().next())
@@ -208,11 +211,7 @@ impl Session<'_> {
     fn open(store: &Store, deadline: Deadline) -> Result<Session<'_>> {
         let mut connection = Connection::open(&store.bus, deadline)?;
         let arguments = Body::new("sv").string("plain").string_variant("");
-        let reply = connection.call(
-            &service("org.freedesktop.Secret.Service"),
-            "OpenSession",
-            &arguments,
-        )?;
+        let reply = connection.call(&SERVICE, "OpenSession", &arguments)?;
         let mut body = reply.body("vo")?;
         skip_string_variant(&mut body)?;
         let path = body.string()?.to_owned();
@@ -226,11 +225,7 @@ impl Session<'_> {
     /// Items with these attributes: unlocked ones, locked ones.
     fn search(&mut self, attributes: &[(&str, &str)]) -> Result<(Vec<String>, Vec<String>)> {
         let arguments = Body::new("a{ss}").strings(attributes);
-        let reply = self.connection.call(
-            &service("org.freedesktop.Secret.Service"),
-            "SearchItems",
-            &arguments,
-        )?;
+        let reply = self.connection.call(&SERVICE, "SearchItems", &arguments)?;
         let mut body = reply.body("aoao")?;
         Ok((body.paths()?, body.paths()?))
     }
@@ -251,11 +246,9 @@ impl Session<'_> {
 
     /// The collection that the user's own entries go to.
     fn default_collection(&mut self) -> Result<String> {
-        let reply = self.connection.call(
-            &service("org.freedesktop.Secret.Service"),
-            "ReadAlias",
-            &Body::new("s").string("default"),
-        )?;
+        let reply =
+            self.connection
+                .call(&SERVICE, "ReadAlias", &Body::new("s").string("default"))?;
         match reply.body("o")?.string()? {
             NOTHING => Err(Failure::Unreachable(
                 "it has no default collection; make one in its own program first".to_owned(),
@@ -270,12 +263,7 @@ impl Session<'_> {
     }
 
     fn is_locked(&mut self, collection: &str) -> Result<bool> {
-        let arguments = Body::new("ss")
-            .string("org.freedesktop.Secret.Collection")
-            .string("Locked");
-        let reply = self
-            .connection
-            .call(&object(collection, PROPERTIES), "Get", &arguments)?;
+        let reply = self.property(collection, "org.freedesktop.Secret.Collection", "Locked")?;
         let mut body = reply.body("v")?;
         match body.signature()? {
             "b" => Ok(body.boolean()?),
@@ -284,12 +272,7 @@ impl Session<'_> {
     }
 
     fn has_schema(&mut self, item: &str) -> Result<bool> {
-        let arguments = Body::new("ss")
-            .string("org.freedesktop.Secret.Item")
-            .string("Attributes");
-        let reply = self
-            .connection
-            .call(&object(item, PROPERTIES), "Get", &arguments)?;
+        let reply = self.property(item, "org.freedesktop.Secret.Item", "Attributes")?;
         let mut body = reply.body("v")?;
         match body.signature()? {
             "a{ss}" => Ok(body.strings()?.contains(&SCHEMA)),
@@ -297,6 +280,12 @@ impl Session<'_> {
                 "an Attributes property that is no map of strings",
             )),
         }
+    }
+
+    fn property(&mut self, path: &str, interface: &str, name: &str) -> Result<Message> {
+        let target = object(path, "org.freedesktop.DBus.Properties");
+        let arguments = Body::new("ss").string(interface).string(name);
+        self.connection.call(&target, "Get", &arguments)
     }
 
     /// Unlocks, which may take a person; one at a time, because some daemons mix up their dialogs.
@@ -312,11 +301,9 @@ impl Session<'_> {
                 Err(TryLockError::WouldBlock) => thread::sleep(TURN_PAUSE),
             }
         };
-        let reply = self.connection.call(
-            &service("org.freedesktop.Secret.Service"),
-            "Unlock",
-            &Body::new("ao").paths(objects),
-        )?;
+        let reply = self
+            .connection
+            .call(&SERVICE, "Unlock", &Body::new("ao").paths(objects))?;
         let mut body = reply.body("aoo")?;
         let unlocked = body.paths()?;
         match body.string()? {
@@ -333,13 +320,8 @@ impl Session<'_> {
         let rule = format!(
             "type='signal',interface='org.freedesktop.Secret.Prompt',member='Completed',path='{dialog}'"
         );
-        let bus = Target {
-            destination: "org.freedesktop.DBus",
-            path: "/org/freedesktop/DBus",
-            interface: "org.freedesktop.DBus",
-        };
         self.connection
-            .call(&bus, "AddMatch", &Body::new("s").string(&rule))?;
+            .call(&BUS, "AddMatch", &Body::new("s").string(&rule))?;
         let is_person_there = self.patience.person > self.patience.service;
         if is_person_there {
             self.connection.deadline = Deadline::after(self.patience.person);
@@ -402,14 +384,6 @@ impl Session<'_> {
     }
 }
 
-fn service(interface: &'static str) -> Target<'static> {
-    Target {
-        destination: NAME,
-        path: "/org/freedesktop/secrets",
-        interface,
-    }
-}
-
 fn object<'a>(path: &'a str, interface: &'a str) -> Target<'a> {
     Target {
         destination: NAME,
@@ -459,6 +433,10 @@ fn refusal(failure: Failure) -> Refusal {
 
 const TURN_PAUSE: Duration = Duration::from_millis(20);
 const NAME: &str = "org.freedesktop.secrets";
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+const SERVICE: Target<'_> = Target {
+    destination: NAME,
+    path: "/org/freedesktop/secrets",
+    interface: "org.freedesktop.Secret.Service",
+};
 const NOTHING: &str = "/";
 const SCHEMA: (&str, &str) = ("xdg:schema", "org.freedesktop.Secret.Generic");
