@@ -61,11 +61,12 @@ fn text(checks: &[Check], fixed: &[String], colour: bool) -> String {
         let _ = writeln!(text, "fixed {sentence}");
     }
     for check in checks {
-        let (word, paint) = match check.status {
-            Status::Pass => ("pass", "\x1b[32m"),
-            Status::Fail => ("FAIL", "\x1b[1;31m"),
-            Status::Note => ("note", "\x1b[33m"),
+        let paint = match check.status {
+            Status::Pass => "\x1b[32m",
+            Status::Fail => "\x1b[1;31m",
+            Status::Note => "\x1b[33m",
         };
+        let word = word(check.status);
         let (on, off) = if colour { (paint, "\x1b[0m") } else { ("", "") };
         let _ = writeln!(text, "{on}{word}{off}  {}: {}", check.id, check.message);
         if let Some(hint) = &check.hint {
@@ -73,6 +74,15 @@ fn text(checks: &[Check], fixed: &[String], colour: bool) -> String {
         }
     }
     text
+}
+
+/// For a person who looks for what is wrong; programs have it in small letters.
+pub(super) fn word(status: Status) -> &'static str {
+    match status {
+        Status::Pass => "pass",
+        Status::Fail => "FAIL",
+        Status::Note => "note",
+    }
 }
 
 #[derive(Serialize)]
@@ -85,22 +95,17 @@ struct ReportView<'a> {
 #[derive(Serialize)]
 struct CheckView<'a> {
     id: &'a str,
-    status: &'a str,
+    status: String,
     message: &'a str,
     hint: Option<&'a str>,
 }
 
 fn json(checks: &[Check], fixed: &[String], ok: bool) -> String {
-    let view = |check: &Check| match check.status {
-        Status::Pass => "pass",
-        Status::Fail => "fail",
-        Status::Note => "note",
-    };
     let checks = checks
         .iter()
         .map(|check| CheckView {
             id: check.id,
-            status: view(check),
+            status: word(check.status).to_ascii_lowercase(),
             message: &check.message,
             hint: check.hint.as_deref(),
         })

@@ -24,7 +24,7 @@ use local_keys::secret::shown;
 use local_keys::service::notify::Manager;
 use local_keys::store::Store;
 
-use super::ServeOptions;
+use super::{ServeOptions, doctor};
 
 pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<()> {
     let variables = &environment.gateway;
@@ -218,11 +218,7 @@ fn check(scene: &Scene<'_>, is_keys_only: bool) -> Result<()> {
         .iter()
         .filter(|check| !is_keys_only || check.status != Status::Pass)
     {
-        let word = match check.status {
-            Status::Pass => "pass",
-            Status::Fail => "FAIL",
-            Status::Note => "note",
-        };
+        let word = doctor::word(check.status);
         host::complain(&format!(
             "[precondition] {word} {}: {}\n",
             check.id, check.message
