@@ -120,10 +120,7 @@ impl Dir {
                 }
                 Ok(()) | Err(_) => {}
             }
-            let parent = dir
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty())
-                .unwrap_or(Path::new("."));
+            let parent = named::parent(dir);
             platform::sync_directory(parent)
                 .map_err(|error| Error::from_io("sync the directory", parent, error))?;
         }

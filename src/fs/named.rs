@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Dir, Publish, platform};
 use crate::error::{Error, Result};
@@ -89,10 +89,7 @@ pub fn open_named(path: &Path) -> Result<Option<Dir>> {
 pub fn write_named(path: &Path, bytes: &[u8], publish: Publish) -> Result<()> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Error::usage("the file's name is missing, or not UTF-8 text"))?;
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
+    let parent = parent(path);
     let real = fs::canonicalize(parent)
         .map_err(|error| Error::from_io("open the directory", parent, error))?;
     match Dir::open(&real)? {
@@ -111,7 +108,7 @@ pub fn write_named(path: &Path, bytes: &[u8], publish: Publish) -> Result<()> {
 /// # Errors
 /// What the system says of the last that was tried.
 #[cfg(target_os = "linux")]
-pub fn nearest(path: &Path) -> Result<(std::os::fd::OwnedFd, std::path::PathBuf)> {
+pub fn nearest(path: &Path) -> Result<(std::os::fd::OwnedFd, PathBuf)> {
     let failed = |path: &Path, error| Error::from_io("open the directory", path, error);
     let path = std::path::absolute(path).map_err(|error| failed(path, error))?;
     let mut last = failed(&path, ErrorKind::NotFound.into());
@@ -127,7 +124,7 @@ pub fn nearest(path: &Path) -> Result<(std::os::fd::OwnedFd, std::path::PathBuf)
 /// The directories that a file is in: by its path, and where the links on the way lead. A link in place
 /// of its directory is there to be moved on, so the one that the next directory will be in counts too.
 #[must_use]
-pub fn parents(path: &Path) -> Vec<std::path::PathBuf> {
+pub fn parents(path: &Path) -> Vec<PathBuf> {
     let real = fs::canonicalize(path).ok();
     let dir = parent(path);
     let link = fs::symlink_metadata(dir).is_ok_and(|stat| stat.is_symlink());
@@ -139,7 +136,8 @@ pub fn parents(path: &Path) -> Vec<std::path::PathBuf> {
     parents.into_iter().flatten().map(Path::to_owned).collect()
 }
 
-fn parent(path: &Path) -> &Path {
+/// The directory that a path names its last part in.
+pub(super) fn parent(path: &Path) -> &Path {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
