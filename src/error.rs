@@ -197,9 +197,7 @@ impl Error {
         self.facts().code
     }
 
-    /// The exit status of a run that ends with this error: 1 failed, 2 usage, refused or aborted,
-    /// 3 a check or precondition failed, 4 gateway not reachable, 5 a trust state forbids it; 126 and 127 as in shells, where a
-    /// program that was to be run cannot be.
+    /// The exit status of a run that ends with this error; [`Facts::exit`] says which mean what.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         self.facts().exit

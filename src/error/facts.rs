@@ -10,8 +10,9 @@ pub struct Facts {
     /// The code that scripts, audit lines and web clients see.
     pub code: &'static str,
     /// The exit status of a run that ends with it: 1 failed, 2 usage, refused or aborted, 3 a check or
-    /// precondition failed, 4 gateway not reachable, 5 a trust state forbids it; 0 where no run ends
-    /// with it, because only the gateway answers so.
+    /// precondition failed, 4 gateway not reachable, 5 a trust state forbids it; 126 and 127 as in
+    /// shells, where a program that was to be run cannot be; 0 where no run ends with it, because only
+    /// the gateway answers so.
     pub exit: u8,
     /// The HTTP status of an answer that it makes (RFC 9110, section 15).
     pub http: u16,
