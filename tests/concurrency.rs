@@ -123,9 +123,7 @@ fn a_holder_that_is_killed_frees_the_lock() {
 
 #[test]
 fn a_key_that_was_typed_while_the_passphrase_was_replaced_opens() {
-    let home = Home::new();
-    let bus = Bus::with_keyring(&home);
-    bus.on(home.bare("keys init")).ok();
+    let (home, bus) = Home::with_keychain();
     let run = bus.on(home.bare("keys add --provider openai --label Slow"));
     let mut terminal = Terminal::start(&run);
     terminal.sees("not shown");
@@ -143,9 +141,7 @@ fn a_key_that_was_typed_while_the_passphrase_was_replaced_opens() {
 
 #[test]
 fn a_key_that_was_added_while_init_waited_for_a_yes_is_not_lost() {
-    let home = Home::new();
-    let bus = Bus::with_keyring(&home);
-    bus.on(home.bare("keys init")).ok();
+    let (home, bus) = Home::with_keychain();
     bus.on(home.bare("keys add --provider openai --label One"))
         .input("one")
         .ok();

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use support::bus::Bus;
-use support::gateway::{Gateway, bearer, pair};
+use support::gateway::{Gateway, bearer, identify, pair};
 use support::net::{Net, TAILNET};
 use support::pty::Terminal;
 use support::{Home, Run, mode};
@@ -30,17 +30,7 @@ fn grant(net: &Net, home: &Home) {
 fn full_mode() -> (Home, Bus) {
     let home = Home::new();
     let bus = Bus::with_keyring(&home);
-    let root = home.path().join(".lenserfight");
-    fs::create_dir_all(root.join("gateway")).unwrap();
-    fs::write(
-        root.join("gateway/identity.json"),
-        r#"{"public_key":"abc","signing_algo":"ed25519","lenser_id":"lenser-1"}"#,
-    )
-    .unwrap();
-    bus.store(
-        &["service", "lenserfight-gateway", "account", "device:active"],
-        "private",
-    );
+    identify(&home, &bus);
     (home, bus)
 }
 

@@ -9,7 +9,7 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::gateway::{Client, Gateway, bearer, pair};
+use support::gateway::{Client, Gateway, bearer, identify, pair};
 use support::{Home, VALUE, until};
 
 /// Runs an attack, and looks at the gateway afterwards.
@@ -530,20 +530,8 @@ fn full_mode_has_preconditions_and_stays_on_loopback() {
 
 #[test]
 fn full_mode_serves_when_everything_is_there() {
-    let home = Home::new();
-    let bus = support::bus::Bus::with_keyring(&home);
-    bus.on(home.bare("keys init")).ok();
-    let state = home.path().join(".lenserfight/gateway");
-    std::fs::create_dir_all(&state).unwrap();
-    std::fs::write(
-        state.join("identity.json"),
-        r#"{"public_key":"abc","signing_algo":"ed25519"}"#,
-    )
-    .unwrap();
-    bus.store(
-        &["service", "lenserfight-gateway", "account", "device:active"],
-        "private",
-    );
+    let (home, bus) = Home::with_keychain();
+    identify(&home, &bus);
     let config = home.path().join(".lenserfight/config.json");
     let serve = || bus.on(home.bare("gateway serve --port 0"));
     for (text, is_enough) in [
@@ -706,9 +694,7 @@ fn a_lock_that_somebody_holds_delays_neither_service_nor_the_end() {
 
 #[test]
 fn the_time_that_the_gateway_takes_is_not_the_clients() {
-    let home = Home::new();
-    let bus = support::bus::Bus::with_keyring(&home);
-    bus.on(home.bare("keys init")).ok();
+    let (home, bus) = Home::with_keychain();
     bus.on(home.bare("gateway pair")).ok();
     let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
     bus.freeze();

@@ -19,10 +19,8 @@ fn keytar(bus: &Bus, script: &str) -> String {
 
 #[test]
 fn keytar_and_lf_share_one_passphrase() {
-    let home = Home::new();
-    let bus = Bus::with_keyring(&home);
+    let (home, bus) = Home::with_keychain();
     let get = "process.stdout.write(await k.getPassword('lenserfight-keys', 'master') ?? 'null')";
-    bus.on(home.bare("keys init")).ok();
     assert_eq!(keytar(&bus, get), bus.lookup("lenserfight-keys", "master"));
     keytar(
         &bus,

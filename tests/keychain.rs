@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use local_keys::keychain::{Bus as Address, Keychain, Patience};
 use local_keys::secret::Secret;
 use support::bus::{Bus, address};
+use support::gateway::identify;
 use support::pty::Terminal;
 use support::{Home, Outcome, PASSPHRASE, Run, VALUE};
 
@@ -325,9 +326,7 @@ fn init_never_shuts_out_keys_that_are_there() {
 
 #[test]
 fn a_locked_keychain_answers_at_once_and_is_never_taken_for_an_empty_one() {
-    let home = Home::new();
-    let mut bus = Bus::with_keyring(&home);
-    bus.on(home.bare("keys init")).ok();
+    let (home, mut bus) = Home::with_keychain();
     bus.on(home.bare("keys add --provider openai --label Prod"))
         .input(VALUE)
         .ok();
@@ -361,9 +360,7 @@ fn a_locked_keychain_answers_at_once_and_is_never_taken_for_an_empty_one() {
 
 #[test]
 fn a_dialog_that_cannot_be_shown_is_asked_for_once() {
-    let home = Home::new();
-    let bus = Bus::with_keyring(&home);
-    bus.on(home.bare("keys init")).ok();
+    let (home, bus) = Home::with_keychain();
     bus.on(home.bare("keys add --provider openai --label Prod"))
         .input(VALUE)
         .ok();
@@ -706,12 +703,9 @@ fn many_readers_at_once_are_all_answered() {
 
 #[test]
 fn a_keychain_that_hangs_is_waited_for_once_before_full_mode() {
-    let home = Home::new();
-    let bus = Bus::with_keyring(&home);
-    bus.on(home.bare("keys init")).ok();
+    let (home, bus) = Home::with_keychain();
     bus.on(home.bare("gateway pair")).ok();
-    let identity = home.path().join(".lenserfight/gateway/identity.json");
-    fs::write(identity, r#"{"public_key":"abc","signing_algo":"ed25519"}"#).unwrap();
+    identify(&home, &bus);
     bus.freeze();
     let run = bus.on(home.bare("gateway serve --port 0"));
     let refused = in_time(run, 3, "precondition_failed");

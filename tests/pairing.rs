@@ -17,6 +17,32 @@ fn status(gateway: &Gateway, token: &str) -> u16 {
         .status
 }
 
+/// A gateway on a keychain that has the token of one pairing.
+fn paired() -> (Home, Bus, Gateway, String) {
+    let (home, bus) = Home::with_keychain();
+    bus.on(home.bare("gateway pair")).ok();
+    let token = bus.lookup(SERVICE, "web-pair");
+    let gateway = serve(&home, &bus);
+    assert_eq!(status(&gateway, &token), 200);
+    (home, bus, gateway, token)
+}
+
+/// The same, with the token of the predecessor's pairing.
+fn inherited() -> (Home, Bus, Gateway, &'static str) {
+    let (home, bus) = Home::with_keychain();
+    let token = "predecessor-token-of-43-characters-xxxxxxxx";
+    let schema = ["xdg:schema", "org.freedesktop.Secret.Generic"];
+    let entry = ["service", SERVICE, "account", "web-pair"];
+    bus.store(&[&entry[..], &schema].concat(), token);
+    let gateway = serve(&home, &bus);
+    assert_eq!(status(&gateway, token), 200);
+    (home, bus, gateway, token)
+}
+
+fn serve(home: &Home, bus: &Bus) -> Gateway {
+    Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")))
+}
+
 #[test]
 fn pair_prints_a_token_and_the_three_steps() {
     let home = Home::new();
@@ -153,16 +179,14 @@ fn without_a_keychain_tokens_are_sealed_and_never_in_the_clear() {
 
 #[test]
 fn with_a_keychain_tokens_are_kept_there() {
-    let home = Home::new();
-    let bus = Bus::with_keyring(&home);
-    bus.on(home.bare("keys init")).ok();
+    let (home, bus) = Home::with_keychain();
     let out = bus
         .on(home.bare("gateway pair --json --name tablet"))
         .ok()
         .out;
     let token = bus.lookup(SERVICE, "tablet");
     assert!(token.len() == 43 && out.contains(&token), "{out}");
-    let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
+    let gateway = serve(&home, &bus);
     assert_eq!(status(&gateway, &token), 200);
     bus.on(home.bare("gateway unpair tablet")).ok();
     assert_eq!(bus.lookup(SERVICE, "tablet"), "");
@@ -171,23 +195,7 @@ fn with_a_keychain_tokens_are_kept_there() {
 
 #[test]
 fn the_predecessors_token_is_known_until_it_is_replaced() {
-    let home = Home::new();
-    let bus = Bus::with_keyring(&home);
-    bus.on(home.bare("keys init")).ok();
-    let old = "predecessor-token-of-43-characters-xxxxxxxx";
-    bus.store(
-        &[
-            "service",
-            SERVICE,
-            "account",
-            "web-pair",
-            "xdg:schema",
-            "org.freedesktop.Secret.Generic",
-        ],
-        old,
-    );
-    let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
-    assert_eq!(status(&gateway, old), 200);
+    let (home, bus, gateway, old) = inherited();
     assert!(
         bus.on(home.bare("gateway pairings"))
             .ok()
@@ -208,13 +216,7 @@ fn the_predecessors_token_is_known_until_it_is_replaced() {
 
 #[test]
 fn a_keychain_that_locks_up_later_revokes_nobody_and_lets_nobody_new_in() {
-    let home = Home::new();
-    let mut bus = Bus::with_keyring(&home);
-    bus.on(home.bare("keys init")).ok();
-    bus.on(home.bare("gateway pair")).ok();
-    let token = bus.lookup(SERVICE, "web-pair");
-    let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
-    assert_eq!(status(&gateway, &token), 200);
+    let (home, mut bus, gateway, token) = paired();
     bus.on(home.bare("gateway pair --name tablet")).ok();
     let tablet = bus.lookup(SERVICE, "tablet");
     bus.stop_keyring();
@@ -230,13 +232,7 @@ fn a_keychain_that_locks_up_later_revokes_nobody_and_lets_nobody_new_in() {
 
 #[test]
 fn a_keychain_that_hangs_delays_nobody_who_is_known() {
-    let home = Home::new();
-    let bus = Bus::with_keyring(&home);
-    bus.on(home.bare("keys init")).ok();
-    bus.on(home.bare("gateway pair")).ok();
-    let token = bus.lookup(SERVICE, "web-pair");
-    let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
-    assert_eq!(status(&gateway, &token), 200);
+    let (home, bus, gateway, token) = paired();
     // Another pairing, whose token nobody can read now.
     let book = home.path().join(".lenserfight/gateway/pairings.json");
     let text = fs::read_to_string(&book).unwrap();
@@ -342,24 +338,8 @@ fn a_change_of_the_pairings_in_the_middle_of_a_request_refuses_nobody() {
 
 #[test]
 fn revoking_works_while_the_keychain_hangs_and_says_so() {
-    let home = Home::new();
-    let bus = Bus::with_keyring(&home);
-    bus.on(home.bare("keys init")).ok();
     // The predecessor's, without a book; then one of ours, with one.
-    let legacy = "predecessor-token-of-43-characters-xxxxxxxx";
-    bus.store(
-        &[
-            "service",
-            SERVICE,
-            "account",
-            "web-pair",
-            "xdg:schema",
-            "org.freedesktop.Secret.Generic",
-        ],
-        legacy,
-    );
-    let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
-    assert_eq!(status(&gateway, legacy), 200);
+    let (home, bus, gateway, legacy) = inherited();
     bus.freeze();
     bus.on(home.bare("gateway unpair --all"))
         .fails(1, "keychain_unavailable");
@@ -384,9 +364,7 @@ fn revoking_works_while_the_keychain_hangs_and_says_so() {
 
 #[test]
 fn a_pairing_that_fails_leaves_the_old_token_alone() {
-    let home = Home::new();
-    let bus = Bus::with_keyring(&home);
-    bus.on(home.bare("keys init")).ok();
+    let (home, bus) = Home::with_keychain();
     bus.on(home.bare("gateway pair")).ok();
     let old = bus.lookup(SERVICE, "web-pair");
     let book = home.path().join(".lenserfight/gateway/pairings.json");

@@ -24,10 +24,8 @@ fn exported(run: Run) -> String {
 }
 
 /// A home with two keys under a passphrase in its keychain.
-fn with_keychain() -> (Home, Bus, [String; 2]) {
-    let home = Home::new();
-    let bus = Bus::with_keyring(&home);
-    bus.on(home.bare("keys init")).ok();
+fn two_keys() -> (Home, Bus, [String; 2]) {
+    let (home, bus) = Home::with_keychain();
     let ids = ["One", "Two"].map(|label| {
         let add = home.bare(&format!("keys add --provider openai --label {label}"));
         exported(bus.on(add).input(label))
@@ -51,7 +49,7 @@ fn killed_at(home: &Home, bus: &Bus, fault: &str) {
 
 #[test]
 fn everything_opens_with_the_new_passphrase_and_nothing_with_the_old() {
-    let (home, bus, ids) = with_keychain();
+    let (home, bus, ids) = two_keys();
     let old = bus.lookup("lenserfight-keys", "master");
     let before = ids.each_ref().map(|id| fs::read(home.file(id)).unwrap());
     let done = bus.on(home.bare("keys rekey")).ok();
@@ -77,7 +75,7 @@ fn everything_opens_with_the_new_passphrase_and_nothing_with_the_old() {
 
 #[test]
 fn a_passphrase_of_ones_own_comes_from_standard_input_and_is_long_enough() {
-    let (home, bus, ids) = with_keychain();
+    let (home, bus, ids) = two_keys();
     for (input, code) in [
         ("short\n", "passphrase_invalid"),
         ("", "passphrase_invalid"),
@@ -187,7 +185,7 @@ fn whoever_has_the_passphrase_of_the_moment_reads_every_key() {
     // Two keys are staged, all is declared ready, two keys are moved: five renames.
     for nth in 2..=5 {
         let fault = &format!("renameat:signal=SIGKILL:when={nth}");
-        let (home, bus, ids) = with_keychain();
+        let (home, bus, ids) = two_keys();
         killed_at(&home, &bus, fault);
         let report = bus.on(home.bare("keys doctor")).fails(3, "checks_failed");
         assert!(
@@ -224,7 +222,7 @@ fn the_next_command_says_whether_it_finished_or_undid_the_change() {
         ("renameat:signal=SIGKILL:when=2", "is undone"),
         ("renameat:signal=SIGKILL:when=4", "is finished"),
     ] {
-        let (home, bus, ids) = with_keychain();
+        let (home, bus, ids) = two_keys();
         killed_at(&home, &bus, fault);
         let next = bus
             .on(home.bare(&format!("keys rotate -- {}", ids[0])))
@@ -240,7 +238,7 @@ fn the_next_command_says_whether_it_finished_or_undid_the_change() {
 
 #[test]
 fn a_keychain_that_fails_in_the_middle_costs_nothing() {
-    let (home, bus, ids) = with_keychain();
+    let (home, bus, ids) = two_keys();
     // Killed before it moves the first key; and then the keychain is gone.
     killed_at(&home, &bus, "renameat:signal=SIGKILL:when=4");
     bus.freeze();
@@ -304,7 +302,7 @@ fn sealed_tokens_move_along() {
 
 #[test]
 fn a_gateway_and_other_writers_go_on_during_a_change() {
-    let (home, bus, ids) = with_keychain();
+    let (home, bus, ids) = two_keys();
     let token = exported(bus.on(home.bare("gateway pair")));
     let bearer = format!("Bearer {}", token.lines().next().unwrap());
     let headers = [
@@ -349,7 +347,7 @@ fn a_gateway_and_other_writers_go_on_during_a_change() {
 
 #[test]
 fn of_two_changes_at_once_one_wins_and_nothing_is_lost() {
-    let (home, bus, ids) = with_keychain();
+    let (home, bus, ids) = two_keys();
     let outcomes: Vec<_> = thread::scope(|scope| {
         let runs: Vec<_> = (0..3)
             .map(|_| scope.spawn(|| bus.on(home.bare("keys rekey")).go()))
@@ -367,7 +365,7 @@ fn of_two_changes_at_once_one_wins_and_nothing_is_lost() {
 
 #[test]
 fn a_person_sees_how_far_it_is() {
-    let (home, bus, _) = with_keychain();
+    let (home, bus, _) = two_keys();
     let terminal = Terminal::start(&bus.on(home.bare("keys rekey")));
     let (status, screen) = terminal.ends();
     assert_eq!(status, Some(0), "{screen}");
@@ -398,7 +396,7 @@ fn a_full_disk_in_the_middle_loses_nothing() {
 
 #[test]
 fn a_store_that_was_elsewhere_still_opens() {
-    let (home, bus, _) = with_keychain();
+    let (home, bus, _) = two_keys();
     let elsewhere = home.path().join("elsewhere");
     let there = |arguments: &str| {
         bus.on(home.bare(arguments))
@@ -421,7 +419,7 @@ fn a_store_that_was_elsewhere_still_opens() {
 
 #[test]
 fn keys_restored_during_a_change_open() {
-    let (home, bus, ids) = with_keychain();
+    let (home, bus, ids) = two_keys();
     let file = home.path().join("backup.tar");
     bus.on(home.bare(&format!("keys backup {}", file.display())))
         .ok();
@@ -442,7 +440,7 @@ fn keys_restored_during_a_change_open() {
 
 #[test]
 fn a_damaged_envelope_that_waits_is_made_once_more_or_named_and_moves_nothing() {
-    let (home, bus, ids) = with_keychain();
+    let (home, bus, ids) = two_keys();
     killed_at(&home, &bus, "renameat:signal=SIGKILL:when=4");
     fs::write(
         home.keys().join(".rekey").join(format!("{}.json", ids[0])),

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Child;
 use std::time::Duration;
 
+use super::bus::Bus;
 use super::{Home, Outcome, Run, until};
 
 pub struct Gateway {
@@ -233,6 +234,16 @@ impl Client {
         answer.body = String::from_utf8(body).unwrap();
         answer
     }
+}
+
+/// What full mode needs beside a session: an identity, and its key in the keychain.
+pub fn identify(home: &Home, bus: &Bus) {
+    let state = home.path().join(".lenserfight/gateway");
+    std::fs::create_dir_all(&state).unwrap();
+    let identity = r#"{"public_key":"abc","signing_algo":"ed25519","lenser_id":"lenser-1"}"#;
+    std::fs::write(state.join("identity.json"), identity).unwrap();
+    let entry = ["service", "lenserfight-gateway", "account", "device:active"];
+    bus.store(&entry, "private");
 }
 
 /// The `Authorization` header of a token.

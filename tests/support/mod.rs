@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::bus::Bus;
+
 pub const PASSPHRASE: &str = "correct horse battery staple";
 pub const VALUE: &str = "sk-test-0123456789abcdefghij";
 
@@ -54,6 +56,14 @@ impl Home {
         let home = Home::new();
         let id = home.add("openai", "Prod", VALUE);
         (home, id)
+    }
+
+    /// A home with an unlocked keyring, which has a master passphrase.
+    pub fn with_keychain() -> (Home, Bus) {
+        let home = Home::new();
+        let bus = Bus::with_keyring(&home);
+        bus.on(home.bare("keys init")).ok();
+        (home, bus)
     }
 
     pub fn path(&self) -> &Path {
