@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::bus::{Bus, address};
-use support::gateway::{Gateway, bearer};
+use support::gateway::{Gateway, bearer, token};
 use support::{Home, Outcome, PASSPHRASE, Run, VALUE};
 
 const NEXT: &str = "a passphrase of tomorrow";
@@ -94,9 +94,7 @@ fn every_command_on_keys_works_with_nothing_but_the_program() {
 #[test]
 fn the_gateway_serves_with_nothing_but_the_program() {
     let home = bare_root();
-    let paired = lf(&home, "gateway pair --json").out;
-    let token = paired.split("\"token\":\"").nth(1).unwrap();
-    let token = bearer(token.split('"').next().unwrap());
+    let token = bearer(&token(with(&home, PASSPHRASE, "gateway pair")));
     lf(&home, "keys init");
     let serve = with(&home, PASSPHRASE, "gateway serve --keys-only --port 0");
     let gateway = Gateway::run(serve);

@@ -8,7 +8,7 @@ use std::thread;
 
 use local_keys::fs::Dir;
 use support::bus::Bus;
-use support::gateway::Gateway;
+use support::gateway::{Gateway, bearer, pair};
 use support::pty::Terminal;
 use support::{Home, VALUE};
 
@@ -229,8 +229,7 @@ fn doctor_does_not_mistake_a_writer_at_work_for_a_dead_one() {
 fn several_writers_and_a_gateway_on_one_store_lose_nothing() {
     const ROUNDS: usize = 5;
     let (home, shared) = Home::with_key();
-    let token = home.lf("gateway pair").ok().out;
-    let bearer = format!("Bearer {}", token.lines().next().unwrap());
+    let bearer = bearer(&pair(&home, ""));
     let headers = [
         ("Authorization", bearer.as_str()),
         ("Content-Type", "application/json"),

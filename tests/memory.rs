@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 
-use support::gateway::Gateway;
+use support::gateway::{Gateway, bearer, pair};
 use support::{Home, VALUE};
 
 #[test]
@@ -47,8 +47,7 @@ fn too_little_memory_is_an_error_and_a_little_more_is_enough() {
 #[test]
 fn a_gateway_without_memory_for_one_request_serves_the_next() {
     let (home, id) = Home::with_key();
-    let token = home.lf("gateway pair").ok().out;
-    let bearer = format!("Bearer {}", token.lines().next().unwrap());
+    let bearer = bearer(&pair(&home, ""));
     let gateway = Gateway::start(&home);
     let line = format!("POST /keys/{id}/resolve");
     let resolve = || gateway.ask(&line, &[("Authorization", &bearer)], "");

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use support::bus::Bus;
-use support::gateway::Gateway;
+use support::gateway::{Gateway, bearer};
 use support::pty::Terminal;
 use support::{Home, PASSPHRASE, VALUE, cores, mode};
 
@@ -347,7 +347,7 @@ fn a_predecessors_plaintext_moves_into_the_keychain_and_its_browser_stays_paired
         "the rest is left alone"
     );
     let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
-    let bearer = format!("Bearer {token}");
+    let bearer = bearer(&token);
     assert_eq!(
         gateway
             .ask("GET /keys", &[("Authorization", &bearer)], "")

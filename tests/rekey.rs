@@ -8,7 +8,7 @@ use std::thread;
 
 use local_keys::fs::Dir;
 use support::bus::Bus;
-use support::gateway::Gateway;
+use support::gateway::{Gateway, bearer, pair, token};
 use support::pty::Terminal;
 use support::{Home, PASSPHRASE, Run, VALUE, cores};
 
@@ -198,13 +198,11 @@ fn whoever_has_the_passphrase_of_the_moment_reads_every_key() {
         );
         // The gateway reads without waiting for anybody to finish.
         let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
-        let token = exported(bus.on(home.bare("gateway pair --json")));
-        let token = token.split('"').nth(7).unwrap_or_default().to_owned();
-        let bearer = format!("Bearer {token}");
+        let bearer = bearer(&token(bus.on(home.bare("gateway pair"))));
         for (id, label) in ids.iter().zip(["One", "Two"]) {
             let line = format!("POST /keys/{id}/resolve");
             let answer = gateway.ask(&line, &[("Authorization", &bearer)], "");
-            assert!(answer.body.contains(label), "{fault} {token} {answer:?}");
+            assert!(answer.body.contains(label), "{fault} {answer:?}");
         }
         bus.on(home.bare(&format!("keys rotate -- {}", ids[0])))
             .ok();
@@ -269,15 +267,7 @@ fn a_key_that_does_not_open_stops_the_change_before_it_begins() {
 #[test]
 fn sealed_tokens_move_along() {
     let (home, _) = Home::with_key();
-    let token = home
-        .lf("gateway pair")
-        .ok()
-        .out
-        .lines()
-        .next()
-        .unwrap()
-        .to_owned();
-    let bearer = format!("Bearer {token}");
+    let bearer = bearer(&pair(&home, ""));
     let is_known = |passphrase: &str| {
         let gateway = Gateway::run(with(
             &home,
@@ -303,8 +293,7 @@ fn sealed_tokens_move_along() {
 #[test]
 fn a_gateway_and_other_writers_go_on_during_a_change() {
     let (home, bus, ids) = two_keys();
-    let token = exported(bus.on(home.bare("gateway pair")));
-    let bearer = format!("Bearer {}", token.lines().next().unwrap());
+    let bearer = bearer(&token(bus.on(home.bare("gateway pair"))));
     let headers = [
         ("Authorization", bearer.as_str()),
         ("Content-Type", "application/json"),
@@ -511,13 +500,12 @@ fn what_keeps_a_change_from_being_settled_keeps_nobody_from_reading() {
 fn tokens_without_keys_move_along_and_none_is_sealed_in_between() {
     let home = Home::new();
     home.lf("keys init").ok();
-    let token = home.lf("gateway pair").ok().out;
+    let bearer = bearer(&pair(&home, ""));
     home.lf("keys rekey --passphrase-stdin").input(NEW).ok();
     home.lf("gateway pair --name late")
         .fails(2, "rekey_pending");
     with(&home, NEW, "keys rekey --finish").ok();
     let gateway = Gateway::run(with(&home, NEW, "gateway serve --keys-only --port 0"));
-    let bearer = format!("Bearer {}", token.lines().next().unwrap());
     assert_eq!(
         gateway
             .ask("GET /keys", &[("Authorization", &bearer)], "")

@@ -23,7 +23,7 @@ use local_keys::origin::{Hosts, Origins};
 use local_keys::pairing::{Pairings, Recogniser};
 use local_keys::passphrase::Sources;
 use local_keys::store::Store;
-use support::gateway::{Gateway, bearer, pair};
+use support::gateway::{Gateway, bearer, pair, token};
 use support::{Home, Outcome, PASSPHRASE, VALUE, hand_over, package_of, until};
 
 /// `lf` with this as descriptor 3, as a service manager would start it.
@@ -724,8 +724,7 @@ fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
         .input(VALUE)
         .ok()
         .out;
-    let token = manager.lf("gateway pair").ok().out;
-    let token = token.lines().next().unwrap().to_owned();
+    let token = token(manager.lf("gateway pair"));
     let (first, second) = (free_port(), free_port());
     let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
 

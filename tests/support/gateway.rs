@@ -251,17 +251,12 @@ pub fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
-/// Pairs a browser of this name.
+/// Pairs a browser, and gives its token.
 pub fn pair(home: &Home, arguments: &str) -> String {
-    let out = home
-        .lf(&format!("gateway pair --json {arguments}"))
-        .ok()
-        .out;
-    out.split("\"token\":\"")
-        .nth(1)
-        .unwrap()
-        .split('"')
-        .next()
-        .unwrap()
-        .to_owned()
+    token(home.lf(&format!("gateway pair {arguments}")))
+}
+
+/// The token that this `lf gateway pair` prints.
+pub fn token(pair: Run) -> String {
+    pair.ok().out.lines().next().unwrap().to_owned()
 }
