@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Holds up to [`CAPACITY`] tokens and regains one every [`PERIOD`].
+/// Holds up to five tokens, and regains one a second.
 #[derive(Clone, Copy, Debug)]
 pub struct Bucket {
     /// When it will be full again: all there is to know, and exact.
