@@ -139,9 +139,14 @@ fn the_same_again_adds_nothing_twice() {
     let again = import(&home, "--yes").ok();
     assert_eq!(again.out, "");
     assert!(
-        again.err.contains("OPENAI_API_KEY: ") && again.err.contains("left alone"),
+        again.err.contains("left alone: OPENAI_API_KEY: "),
         "{again}"
     );
+    // With a command that can be typed as it stands.
+    let (_, way_out) = again.err.split_once("lf keys update ").unwrap();
+    let (arguments, _) = way_out.split_once(" gives it").unwrap();
+    let update = home.lf(&format!("keys update {arguments}"));
+    update.input("sk-proj-hidden1").ok();
     assert_eq!(stored(&home), before);
     assert_eq!(import(&home, "--yes --json").ok().out, "[]\n");
 }

@@ -184,8 +184,8 @@ impl Found {
         self.keys.retain(|key| {
             let same = there.iter().find(|other| other.is_named(&key.provider, &key.label));
             left.extend(same.map(|same| {
-                let label = key.label.as_str();
-                format!("{label}: {} has this provider and label; lf keys update --rotate gives it a new value", same.id)
+                let (label, id) = (key.label.as_str(), &same.id);
+                format!("{label}: {id} has this provider and label; lf keys update --rotate -- {id} gives it a new value")
             }));
             same.is_none()
         });
