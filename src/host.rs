@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::keychain::Bus;
 use crate::passphrase::Sources;
 use crate::secret::Secret;
+use crate::service::systemd::CREDENTIAL;
 
 /// Makes this process a poor source of secrets, before it has any: no core dumps, no tracing by the
 /// same user (Linux: `PR_SET_DUMPABLE`), and files that only their owner can read.
@@ -167,8 +168,7 @@ impl Environment {
             passphrase: Sources {
                 variable: || variable(PASSPHRASE_VARIABLES[0]),
                 file: path(PASSPHRASE_VARIABLES[1]),
-                credential: path("CREDENTIALS_DIRECTORY")
-                    .map(|dir| dir.join("lenserfight-keys-passphrase")),
+                credential: path("CREDENTIALS_DIRECTORY").map(|dir| dir.join(CREDENTIAL)),
                 force: variable(PASSPHRASE_VARIABLES[2]).is_some_and(|value| value == "1"),
             },
             bus: Bus {
