@@ -128,7 +128,7 @@ impl Api {
             Detail::LastUse => {
                 let used = self.store.dir()?.map(|dir| history::last_used(&dir));
                 let used = used.unwrap_or_default();
-                json::to_string(&UsedKeysView {
+                json::to_string(&KeysView {
                     keys: keys
                         .map(|key| UsedView::of(key, used.of(&key.id)))
                         .collect(),
@@ -303,13 +303,8 @@ struct IdentityView {
 }
 
 #[derive(Serialize)]
-struct KeysView<'a> {
-    keys: Vec<MetaView<'a>>,
-}
-
-#[derive(Serialize)]
-struct UsedKeysView<'a> {
-    keys: Vec<UsedView<'a>>,
+struct KeysView<V> {
+    keys: Vec<V>,
 }
 
 #[derive(Serialize)]
