@@ -3,7 +3,9 @@
 
 mod support;
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
@@ -292,6 +294,16 @@ fn variables_are_taken_by_name_and_json_has_their_metadata() {
             && !other.err.contains("secret"),
         "{other}"
     );
+}
+
+#[test]
+fn a_variable_that_is_not_text_is_named_and_the_others_are_imported() {
+    let home = Home::new();
+    let run = home.lf("keys import --yes --env HF_TOKEN GROQ_API_KEY");
+    let run = run.env("HF_TOKEN", OsString::from_vec(b"hf_\xff".into()));
+    let imported = run.env("GROQ_API_KEY", "gsk_x").fails(1, "incomplete");
+    assert!(imported.err.contains("HF_TOKEN: "), "{imported}");
+    assert_eq!(stored(&home), ["groq GROQ_API_KEY"]);
 }
 
 #[test]

@@ -143,9 +143,11 @@ impl Found {
 
     fn read_environment(&mut self, names: &[String]) -> Result<()> {
         for name in names {
-            let value = host::secret_variable(name)?
-                .ok_or_else(|| Error::usage(format!("{} is not set", shown(name))))?;
-            self.take(name, value)?;
+            match host::secret_variable(name) {
+                Ok(Some(value)) => self.take(name, value)?,
+                Ok(None) => return Err(Error::usage(format!("{} is not set", shown(name)))),
+                Err(error) => self.bad.push(format!("{}: {error}", shown(name))),
+            }
         }
         Ok(())
     }
