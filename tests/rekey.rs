@@ -171,7 +171,10 @@ fn a_key_that_is_removed_while_a_change_waits_does_not_come_back() {
     let (home, id) = Home::with_key();
     let kept = home.add("openai", "Kept", "kept");
     home.lf("keys rekey --passphrase-stdin").input(NEW).ok();
+    let waiting = home.keys().join(format!(".rekey/{id}.json"));
+    assert!(waiting.exists());
     home.lf(&format!("keys remove --yes -- {id}")).ok();
+    assert!(!waiting.exists(), "nothing of it is left on the disk");
     with(&home, NEW, "keys rekey --finish").ok();
     assert_eq!(home.names(), [format!("{kept}.json")]);
     assert_eq!(
