@@ -186,19 +186,11 @@ fn of_several_entries_keytars_counts_and_storing_leaves_one() {
     let home = Home::new();
     let bus = Bus::with_keyring(&home);
     let ours = keychain(&bus.socket());
-    bus.store(&ENTRY, "without schema");
     bus.store(&KEYTAR, "with schema");
-    bus.store(
-        &[
-            "service",
-            SERVICE,
-            "account",
-            "master",
-            "more",
-            "attributes",
-        ],
-        "another",
-    );
+    // One of its own: gnome-keyring takes an entry that has none for keytar's as soon as it has read its
+    // file again, which it does if the seconds of the file's time have moved on.
+    let other = [&ENTRY[..], &["xdg:schema", "org.example.Other"]].concat();
+    bus.store(&other, "another");
     assert_eq!(
         ours.find(SERVICE, "master").unwrap().unwrap().expose(),
         "with schema"
@@ -465,13 +457,14 @@ fn a_socket_that_never_answers_is_given_up_in_time() {
         1,
         "keychain_unavailable",
     );
-    // Its queue filled to the brim: connecting alone would block.
-    listener.set_nonblocking(true).unwrap();
-    let full: Vec<Option<UnixStream>> = (0..5000)
+    // Its queue filled to the brim: connecting alone would block. A short one, because whoever runs
+    // this may not have as many descriptors as the usual one takes.
+    rustix::net::listen(&listener, 4).unwrap();
+    let full: Vec<Option<UnixStream>> = (0..100)
         .map(|_| try_connect(&silent))
         .take_while(Option::is_some)
         .collect();
-    assert!(!full.is_empty() && full.len() < 5000);
+    assert!(!full.is_empty() && full.len() < 100);
     in_time(
         home.bare("keys init")
             .env("DBUS_SESSION_BUS_ADDRESS", address(&silent)),
