@@ -24,7 +24,7 @@ use local_keys::pairing::{Pairings, Recogniser};
 use local_keys::passphrase::Sources;
 use local_keys::store::Store;
 use support::gateway::{Gateway, bearer, pair, token};
-use support::{Home, Outcome, PASSPHRASE, VALUE, hand_over, package_of, until};
+use support::{Home, Outcome, PASSPHRASE, VALUE, free_ports, hand_over, package_of, until};
 
 /// `lf` with this as descriptor 3, as a service manager would start it.
 fn passed_on(home: &Home, socket: impl Into<OwnedFd>, arguments: &str) -> Child {
@@ -62,11 +62,6 @@ fn end(home: &Home, mut child: Child) -> Outcome {
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     }
     home.lf("gateway serve").finish(child)
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 #[test]
@@ -725,7 +720,8 @@ fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
         .ok()
         .out;
     let token = token(manager.lf("gateway pair"));
-    let (first, second) = (free_port(), free_port());
+    let mut ports = free_ports();
+    let (first, second) = (ports.next().unwrap(), ports.next().unwrap());
     let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
 
     let installed = manager
@@ -843,7 +839,7 @@ fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
 
 fn the_line_of_the_unit_serves() {
     let home = Home::new();
-    let port = free_port();
+    let port = free_ports().next().unwrap();
     let unit = printed(&home, &format!("--keys-only --port {port}")).out;
     let mut lines = unit.lines();
     let line = lines

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use miniserde::json::{self, Array, Object, Value};
 
 use support::gateway::{Gateway, pair};
-use support::{Home, Outcome};
+use support::{Home, Outcome, free_ports};
 
 /// Something that is no gateway of ours: takes one request and says this. Gives back what it was asked.
 fn stranger(says: Vec<u8>) -> (u16, JoinHandle<String>) {
@@ -108,9 +108,7 @@ fn a_gateway_of_another_users_is_something_else() {
 #[test]
 fn where_nobody_listens_the_exit_code_is_4() {
     let home = Home::new();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = free_ports().next().unwrap();
     let status = format!("gateway status --port {port}");
     let told = home.lf(&status).fails(4, "gateway_unreachable");
     assert!(

@@ -14,7 +14,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -307,7 +307,7 @@ impl Run {
     }
 }
 
-/// Waits for a process and what it writes; a minute is a hang, and then it is killed.
+/// Waits for a process and what it writes.
 pub fn wait(mut child: Child) -> Output {
     drop(child.stdin.take());
     let reader = |stream: Option<Box<dyn Read + Send>>| {
@@ -319,35 +319,39 @@ pub fn wait(mut child: Child) -> Output {
     };
     let out = reader(child.stdout.take().map(|stream| Box::new(stream) as _));
     let err = reader(child.stderr.take().map(|stream| Box::new(stream) as _));
-    let start = Instant::now();
-    let status = loop {
-        match child.try_wait().unwrap() {
-            Some(status) => break status,
-            None if start.elapsed() > Duration::from_secs(60) => {
-                child.kill().unwrap();
-                panic!("hangs");
-            }
-            None => thread::sleep(Duration::from_millis(2)),
-        }
-    };
     Output {
-        status,
+        status: exit(&mut child),
         stdout: out.join().unwrap(),
         stderr: err.join().unwrap(),
     }
 }
 
-/// Waits until something is so; ten seconds without it is a failure.
+/// Waits for a process, and kills one that hangs.
+pub fn exit(child: &mut Child) -> ExitStatus {
+    let start = Instant::now();
+    loop {
+        match child.try_wait().unwrap() {
+            Some(status) => return status,
+            None if start.elapsed() > HANG => {
+                child.kill().unwrap();
+                panic!("hangs");
+            }
+            None => thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
+
+/// Waits until something is so.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "{what} did not happen"
-        );
+        assert!(start.elapsed() < HANG, "{what} did not happen");
         thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// What takes longer will not come, however busy the machine is.
+pub const HANG: Duration = Duration::from_secs(60);
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -369,6 +373,13 @@ pub fn cores() -> Vec<String> {
         first.parse::<usize>().unwrap()..=last.parse().unwrap()
     });
     cores.map(|core| core.to_string()).collect()
+}
+
+/// Ports that nobody has, below those that the system gives to whoever asks for any: they stay free
+/// until they are wanted.
+pub fn free_ports() -> impl Iterator<Item = u16> {
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    (first..).filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
 }
 
 pub fn chmod(path: &Path, mode: u32) {

@@ -5,11 +5,12 @@ use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use super::Run;
+use super::{HANG, Run, exit};
+
+const END: &str = "[the end]";
 
 pub struct Terminal {
     child: Child,
@@ -63,7 +64,7 @@ impl Terminal {
     /// Waits until this is on the screen.
     pub fn sees(&mut self, text: &str) -> &mut Terminal {
         while !self.seen.contains(text) {
-            match self.screen.recv_timeout(Duration::from_secs(20)) {
+            match self.screen.recv_timeout(HANG) {
                 Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
                 Err(_) => panic!("{text:?} did not appear; the screen shows {:?}", self.seen),
             }
@@ -78,22 +79,20 @@ impl Terminal {
 
     /// Waits for the end: the exit status, and everything that was on the screen.
     pub fn ends(mut self) -> (Option<i32>, String) {
-        let status = loop {
-            self.read_some();
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-        };
-        self.read_some();
-        (status.code(), self.seen)
-    }
-
-    fn read_some(&mut self) {
-        loop {
-            match self.screen.recv_timeout(Duration::from_millis(50)) {
+        let status = exit(&mut self.child);
+        // Behind all that the program wrote. Nobody can write when a session has ended with it: then
+        // the terminal is hung up, and all is seen when nothing more comes.
+        let _ = self.tty.write_all(END.as_bytes());
+        drop(self.tty);
+        while !self.seen.contains(END) {
+            match self.screen.recv_timeout(HANG) {
                 Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("no end; the screen shows {:?}", self.seen)
+                }
             }
         }
+        (status.code(), self.seen.replace(END, ""))
     }
 }
