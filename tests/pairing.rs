@@ -123,10 +123,10 @@ fn a_running_gateway_honours_every_change_at_the_next_request() {
 #[test]
 fn a_token_ends_when_it_expires() {
     let home = Home::new();
-    let token = pair(&home, "--expires 1m");
+    let token = pair(&home, "--expires 1h");
     let gateway = Gateway::start(&home);
     assert_eq!(status(&gateway, &token), 200);
-    // A minute is too long to wait for: the book says that it has passed.
+    // An hour is too long to wait for: the book says that it has passed.
     let book = home.path().join(".lenserfight/gateway/pairings.json");
     let text = fs::read_to_string(&book).unwrap();
     let at = text.find("\"expiresAt\":\"").unwrap() + 13;

@@ -6,7 +6,7 @@ mod support;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -140,9 +140,11 @@ fn a_signal_is_the_programs_to_handle() {
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut lines = String::new();
         out.read_line(&mut lines).unwrap();
-        // At its end a shell goes on reading; one that waits may miss a signal just before it does.
-        drop(child.stdin.take());
         kill_process(Pid::from_child(&child), signal).unwrap();
+        // Held open, so that nothing but the signal ends it; the line is for a shell that hears the signal
+        // right before it begins to read.
+        let mut input = child.stdin.take().unwrap();
+        let _ = input.write_all(b"\n");
         out.read_line(&mut lines).unwrap();
         assert_eq!(lines, "ready\ncaught\n");
         assert_eq!(wait(child).status.code(), Some(42));
