@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import https from 'node:https';
-import { ROOM, VALUE, all, app, browser, drive, gateway, home, lf, pair, start, visit } from './stage.mjs';
+import { ROOM, VALUE, all, app, browser, drive, freePort, gateway, home, lf, pair, start, visit } from './stage.mjs';
 
 const ORIGIN = 'https://lenserfight.com';
 const own = home('prompt');
@@ -62,7 +62,7 @@ await all({
     const page = await open(chromium);
     assert.deepEqual(await drive(page, [['pair', token], ['health']]), ['permission_denied', 'permission_denied']);
     await page.set('granted');
-    const gone = await gateway(home('gone'));
+    const gone = await gateway(home('gone'), await freePort());
     await gone.stop();
     await page.evaluate((url) => sessionStorage.setItem('lf-gateway-url', url), gone.url);
     assert.deepEqual(await drive(page, [['pair', token]]), ['gateway_unreachable']);

@@ -16,7 +16,7 @@ process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 setTimeout(() => {
   console.error('hangs');
   process.exit(1);
-}, 150_000).unref();
+}, 300_000).unref();
 
 /** A home of its own for one store. */
 export function home(name) {
@@ -96,24 +96,28 @@ export const drive = (page, steps, client = '/client.js') =>
     return told;
   }, [client, steps]);
 
-/** A port that nobody has. */
+let next = 20_000 + (process.pid % 10_000);
+
+/** A port that nobody has, below those that the system gives to whoever asks for any: it stays free until it is wanted. */
 export async function freePort() {
-  const server = await serve();
-  await server.stop();
-  return server.port;
+  for (;;) {
+    const port = next++;
+    const server = await serve(() => {}, { port }).catch(() => null);
+    if (server) return server.stop().then(() => port);
+  }
 }
 
 export const FLAGS = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
 
 export const browser = (flags = [], options = {}) =>
-  chromium.launch({ executablePath: '/usr/bin/chromium', args: [...FLAGS, ...flags], ...options });
+  chromium.launch({ executablePath: '/usr/bin/chromium', args: [...FLAGS, ...flags], timeout: 60_000, ...options });
 
 /** A page that is watched: its requests, and everything that its console complains of. */
 export async function visit(context, url) {
   const page = await context.newPage();
   page.asked = [];
   page.complaints = [];
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000);
   page.on('request', (request) => page.asked.push(`${request.method()} ${request.url()}`));
   page.on('pageerror', (error) => page.complaints.push(String(error)));
   page.on('console', (message) => {
