@@ -223,7 +223,10 @@ impl Table {
     }
 
     fn set(&mut self, id: u64, state: State) {
-        if let Some(open) = self.open.iter_mut().find(|open| open.id == id) {
+        if let Some(open) = self.open.iter_mut().find(|open| open.id == id)
+            // Whoever is silent has been so since it came, however late its thread comes to it.
+            && !matches!((open.state, state), (State::Silent(_), State::Silent(_)))
+        {
             open.state = state;
         }
     }
@@ -237,3 +240,29 @@ const THREADS: usize = 96;
 const IDLE: Duration = Duration::from_secs(10);
 /// A request needs far less; 64 threads of the usual 2 MiB would look like a lot.
 const STACK: usize = 512 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn who_came_first_makes_room_first_whichever_thread_is_the_faster() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut table = Table::default();
+        for id in 0..2 {
+            table.open.push(Open {
+                id,
+                peer: address.ip(),
+                stream: Arc::new(TcpStream::connect(address).unwrap()),
+                state: State::Silent(monotonic()),
+            });
+        }
+        for id in [1, 0] {
+            table.set(id, State::Silent(monotonic()));
+        }
+        assert!(table.evict(|_| true));
+        assert_eq!(table.open[0].id, 1);
+    }
+}
