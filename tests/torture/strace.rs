@@ -79,10 +79,12 @@ pub fn points(calls: &[Call], extent: Extent) -> Vec<Point> {
     faults.iter().copied().flat_map(at).collect()
 }
 
-/// Kills a run at the first call of any name that is one more than these.
+/// Kills a run at the first call of any name that is one more than these; but for randomness, of which
+/// an id that comes out unfit takes more.
 pub fn one_more(calls: &[Call]) -> Vec<String> {
     let last: BTreeMap<&str, usize> = calls
         .iter()
+        .filter(|call| call.name != RANDOM)
         .map(|call| (call.name.as_str(), call.nth))
         .collect();
     let kill = |(name, nth): (&str, usize)| format!("{name}:signal=SIGKILL:when={}", nth + 1);
@@ -91,10 +93,12 @@ pub fn one_more(calls: &[Call]) -> Vec<String> {
 
 impl Call {
     /// Whether it may leave something else than the call before it: not when it sets how long to
-    /// wait, nor for each byte of the bus's greeting, which is read one by one.
+    /// wait, nor when it takes random bytes, nor for each byte of the bus's greeting, which is read one
+    /// by one.
     fn matters(&self) -> bool {
         let is_byte = self.line.ends_with("\", 1, 0, NULL, NULL) = 1");
-        self.name != "setsockopt" && (!is_byte || self.line.contains("\"D\""))
+        let is_idle = ["setsockopt", RANDOM].contains(&self.name.as_str());
+        !is_idle && (!is_byte || self.line.contains("\"D\""))
     }
 
     /// Not for files of /proc and /sys: there std counts the cores, and where it cannot there is one.
@@ -153,6 +157,7 @@ impl fmt::Display for Fault {
 }
 
 const STORE: &str = "/.lenserfight";
+const RANDOM: &str = "getrandom";
 pub const FAULTS: &[Fault] = &[
     Fault::Kill,
     Fault::Error("EIO"),
