@@ -19,6 +19,10 @@ use support::{Home, PASSPHRASE, Run, VALUE, chmod, hand_over, wait};
 
 const TOKEN: &str = "ghp_0123456789abcdefghijklmnop";
 
+/// Whoever starts the tests in the background of a script has them ignore an interrupt, and that stays
+/// so for what they start.
+const HEARING: &[&str] = &["env", "--default-signal=INT,TERM"];
+
 /// A home with two keys, `Prod` of openai and `Two` of github.
 fn two_keys() -> (Home, [String; 2]) {
     let (home, one) = Home::with_key();
@@ -117,7 +121,7 @@ fn the_process_becomes_the_program() {
         let outcome = run(&home, "--key Prod", &sh(script, &[])).go();
         assert_eq!(outcome.status, status, "{outcome}");
     }
-    let run = run(&home, "--key Prod", &sh("echo $$; exec cat", &[]));
+    let run = run(&home, "--key Prod", &sh("echo $$; exec cat", &[])).under(HEARING);
     let mut child = run.spawn();
     let mut line = String::new();
     let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -135,7 +139,7 @@ fn a_signal_is_the_programs_to_handle() {
     let (home, _) = Home::with_key();
     let script = "trap 'echo caught; exit 42' INT TERM; echo ready; while :; do read line; done";
     for signal in [Signal::INT, Signal::TERM] {
-        let run = run(&home, "--key Prod", &sh(script, &[]));
+        let run = run(&home, "--key Prod", &sh(script, &[])).under(HEARING);
         let mut child = run.spawn();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut lines = String::new();
