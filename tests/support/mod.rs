@@ -11,7 +11,7 @@ pub mod pty;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -41,14 +41,22 @@ pub struct Home {
 impl Home {
     pub fn new() -> Home {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!(
-            "lf-test-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).expect("make a home");
-        Home { path }
+        loop {
+            let name = format!(
+                "lf-test-{}-{}",
+                std::process::id(),
+                COUNT.fetch_add(1, Ordering::Relaxed)
+            );
+            let path = std::env::temp_dir().join(name);
+            match fs::create_dir(&path) {
+                // Left behind by a test that failed, in a process that had the same number.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                made => {
+                    made.expect("make a home");
+                    return Home { path };
+                }
+            }
+        }
     }
 
     /// A home whose store has one key, labelled `Prod`.
