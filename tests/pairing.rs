@@ -250,15 +250,12 @@ fn a_keychain_that_hangs_delays_nobody_who_is_known() {
             .map(|_| scope.spawn(|| status(&gateway, &"x".repeat(43))))
             .collect();
         std::thread::sleep(std::time::Duration::from_millis(300));
-        let start = std::time::Instant::now();
         for _ in 0..20 {
+            let start = std::time::Instant::now();
             assert_eq!(status(&gateway, &token), 200);
+            let time = start.elapsed();
+            assert!(time < std::time::Duration::from_secs(2), "{time:?}");
         }
-        assert!(
-            start.elapsed() < std::time::Duration::from_secs(2),
-            "{:?}",
-            start.elapsed()
-        );
         assert!(gateway.is_well());
         for stranger in strangers {
             assert_eq!(stranger.join().unwrap(), 503);

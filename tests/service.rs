@@ -24,7 +24,7 @@ use local_keys::pairing::{Pairings, Recogniser};
 use local_keys::passphrase::Sources;
 use local_keys::store::Store;
 use support::gateway::{Gateway, bearer, pair, token};
-use support::{Home, Outcome, PASSPHRASE, VALUE, free_ports, hand_over, package_of, until};
+use support::{HANG, Home, Outcome, PASSPHRASE, VALUE, free_ports, hand_over, package_of, until};
 
 /// `lf` with this as descriptor 3, as a service manager would start it.
 fn passed_on(home: &Home, socket: impl Into<OwnedFd>, arguments: &str) -> Child {
@@ -660,7 +660,7 @@ impl Drop for Manager {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let start = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) {
-            if start.elapsed() > Duration::from_secs(10) {
+            if start.elapsed() > HANG {
                 let _ = self.child.kill();
             }
             std::thread::sleep(Duration::from_millis(10));
