@@ -386,7 +386,7 @@ pub fn cores() -> Vec<String> {
 /// Ports that nobody has, below those that the system gives to whoever asks for any: they stay free
 /// until they are wanted.
 pub fn free_ports() -> impl Iterator<Item = u16> {
-    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    let first = 20_000 + u16::try_from(std::process::id() % 3_000 * 4).unwrap();
     (first..).filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
 }
 
