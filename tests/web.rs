@@ -39,6 +39,8 @@ fn run(script: &str, home: &Home, more: &[(&str, String)]) {
         .arg(scripts().join(script))
         .env("LF", env!("CARGO_BIN_EXE_lf"))
         .env("ROOM", &room)
+        .env("HOME", &room)
+        .env("TMPDIR", &room)
         .env("CLIENT", client)
         .envs(more.iter().map(|(name, value)| (name, value)));
     let done = command.output().unwrap();

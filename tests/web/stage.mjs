@@ -96,7 +96,7 @@ export const drive = (page, steps, client = '/client.js') =>
     return told;
   }, [client, steps]);
 
-let next = 20_000 + (process.pid % 10_000);
+let next = 20_000 + (process.pid % 400) * 30;
 
 /** A port that nobody has, below those that the system gives to whoever asks for any: it stays free until it is wanted. */
 export async function freePort() {
@@ -109,8 +109,13 @@ export async function freePort() {
 
 export const FLAGS = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
 
-export const browser = (flags = [], options = {}) =>
-  chromium.launch({ executablePath: '/usr/bin/chromium', args: [...FLAGS, ...flags], timeout: 60_000, ...options });
+const browsers = [];
+
+export async function browser(flags = [], options = {}) {
+  const launched = await chromium.launch({ executablePath: '/usr/bin/chromium', args: [...FLAGS, ...flags], timeout: 60_000, ...options });
+  browsers.push(launched);
+  return launched;
+}
 
 /** A page that is watched: its requests, and everything that its console complains of. */
 export async function visit(context, url) {
@@ -210,5 +215,6 @@ export async function all(tests) {
       }
     }),
   );
+  await Promise.allSettled(browsers.map((it) => it.close()));
   process.exit(results.some(({ status }) => status === 'rejected') ? 1 : 0);
 }
