@@ -106,6 +106,26 @@ fn a_writer_waits_for_the_lock_and_a_reader_does_not() {
 }
 
 #[test]
+fn a_directory_that_is_cleared_away_while_it_is_made_is_made_once_more() {
+    let home = Home::new();
+    let dir = Dir::open(home.path()).unwrap().unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                dir.remove_child("child").unwrap();
+            }
+        });
+        let make = |_| dir.create_child("child").map(drop);
+        let made: Vec<_> = (0..500).map(make).collect();
+        is_over.store(true, Ordering::Relaxed);
+        for made in made {
+            made.unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_holder_that_is_killed_frees_the_lock() {
     let (home, id) = Home::with_key();
     // Stopped by a fault injected at its first fsync, which is under the lock.

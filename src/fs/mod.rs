@@ -155,13 +155,17 @@ impl Dir {
     /// # Errors
     /// As [`Dir::child`], and whatever `mkdir` says.
     pub fn create_child(&self, name: &str) -> Result<Dir> {
-        match self.handle.make_child(name) {
-            Ok(()) => self.sync()?,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(self.failed("make the directory", name, error)),
+        loop {
+            match self.handle.make_child(name) {
+                Ok(()) => self.sync()?,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(self.failed("make the directory", name, error)),
+            }
+            // Whoever clears up may have been faster: then it is made once more.
+            if let Some(child) = self.child(name)? {
+                return Ok(child);
+            }
         }
-        let child = self.child(name)?;
-        child.ok_or_else(|| self.failed("open the directory", name, ErrorKind::NotFound.into()))
     }
 
     /// Removes a directory in this one, if it is there and empty.
