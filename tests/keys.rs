@@ -714,3 +714,12 @@ fn help_and_version_are_results() {
     home.bare("").fails(2, "usage");
     home.bare("keys").fails(2, "usage");
 }
+
+#[test]
+fn without_randomness_nothing_is_encrypted() {
+    let home = Home::new();
+    let add = home.lf("keys add --provider openai").input(VALUE);
+    let refused = add.inject("getrandom:error=EIO").fails(1, "io_error");
+    assert!(!refused.err.contains("panicked"), "{refused}");
+    assert!(home.names().is_empty());
+}
