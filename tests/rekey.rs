@@ -53,7 +53,7 @@ fn everything_opens_with_the_new_passphrase_and_nothing_with_the_old() {
     let old = bus.lookup("lenserfight-keys", "master");
     let before = ids.each_ref().map(|id| fs::read(home.file(id)).unwrap());
     let done = bus.on(home.bare("keys rekey")).ok();
-    assert!(done.out.contains("2 keys are re-encrypted"), "{done}");
+    assert!(done.out.contains("every key (2) is re-encrypted"), "{done}");
     let new = bus.lookup("lenserfight-keys", "master");
     assert!(new != old && new.len() == 43);
     assert!(!done.out.contains(&new) && !done.err.contains(&new));

@@ -34,7 +34,7 @@ pub(super) fn backup(desk: &Desk<'_>, path: &Path, publish: Publish) -> Result<(
     desk.settle()?;
     let (copies, unreadable) = desk.store.copy()?;
     desk.warn_unreadable(&unreadable);
-    let count = copies.len();
+    let (count, total) = (copies.len(), copies.len() + unreadable.len());
     let entries: Vec<archive::Entry> = copies
         .into_iter()
         .map(|copy| (copy.id.file_name(), copy.bytes))
@@ -48,10 +48,10 @@ pub(super) fn backup(desk: &Desk<'_>, path: &Path, publish: Publish) -> Result<(
         error => error,
     })?;
     host::print(&format!(
-        "{count} keys are in {}, encrypted as they are; only their master passphrase opens them\n",
+        "{count} of {total} keys are in {}, encrypted as they are; only their master passphrase opens them\n",
         path.display()
     ))?;
-    all_of(count + unreadable.len(), count)
+    all_of(total, count)
 }
 
 pub(super) fn restore(desk: &Desk<'_>, path: &Path, existing: Existing) -> Result<()> {

@@ -50,14 +50,14 @@ pub(super) fn run(desk: &Desk<'_>, what: What) -> Result<()> {
     }
     host::print(&match &stand {
         Stand::Done(_) if *old.origin() == Origin::Keychain => format!(
-            "{count} keys are re-encrypted under the new master passphrase, which is in the keychain now\n"
+            "every key ({count}) is re-encrypted under the new master passphrase, which is in the keychain now\n"
         ),
         Stand::Done(_) => format!(
             "there is nothing to re-encrypt; put the new passphrase into {}\n",
             old.origin()
         ),
         Stand::Waiting(_, origin) => format!(
-            "{count} keys are re-encrypted, and wait beside the old ones. Nothing has changed yet for whoever has\n\
+            "every key ({count}) is re-encrypted, and waits beside the old one. Nothing has changed yet for whoever has\n\
              the old passphrase. Now put the new one where the old one is:\n\
              \x20 {origin}\n\
              The first command with it switches over; from then on the old one opens nothing, so restart\n\
