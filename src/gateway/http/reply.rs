@@ -1,0 +1,171 @@
+//! An answer, and its bytes.
+
+use std::io;
+
+use tiny_http::{HTTPVersion, Header, Response, StatusCode};
+use zeroize::Zeroizing;
+
+use super::After;
+use crate::error::Facts;
+
+/// An answer, before it is bytes.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// The body, JSON unless a `Content-Type` header says otherwise.
+    pub body: String,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl Reply {
+    /// An answer with a JSON body.
+    #[must_use]
+    pub fn json(status: u16, body: String) -> Reply {
+        Reply {
+            status,
+            body,
+            headers: vec![("Content-Type", "application/json".to_owned())],
+        }
+    }
+
+    /// A file of ours.
+    #[must_use]
+    pub fn text(content_type: &str, body: &str) -> Reply {
+        Reply {
+            status: 200,
+            body: body.to_owned(),
+            headers: vec![("Content-Type", content_type.to_owned())],
+        }
+    }
+
+    /// An answer without a body.
+    #[must_use]
+    pub fn empty(status: u16) -> Reply {
+        Reply {
+            status,
+            body: String::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// `{"error":"<code>"}`.
+    #[must_use]
+    pub fn error(facts: &Facts) -> Reply {
+        Reply::json(facts.http, format!("{{\"error\":\"{}\"}}", facts.code))
+    }
+
+    /// The same with one more header. Values must be ours, or checked to be visible ASCII: bytes of
+    /// a request have no place here.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The same, with this before what else its `Vary` names: one line, for those who read only one.
+    #[must_use]
+    pub fn varies(mut self, by: &str) -> Reply {
+        let vary = |(name, _): &&mut (&str, String)| *name == "Vary";
+        match self.headers.iter_mut().find(vary) {
+            Some((_, others)) => others.insert_str(0, &format!("{by}, ")),
+            None => return self.with("Vary", by),
+        }
+        self
+    }
+
+    /// What goes over the wire; without the body for a HEAD.
+    pub(super) fn print(&self, after: After, is_head: bool) -> io::Result<Zeroizing<Vec<u8>>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(1024 + self.body.len()));
+        let invalid = |()| io::Error::from(io::ErrorKind::InvalidData);
+        let fixed = [
+            ("Server", "lf"),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
+        ];
+        let given = self
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
+        let header = |(name, value): (&str, &str)| {
+            // tiny_http takes line ends here, and would let a value write headers of its own.
+            if value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+                Header::from_bytes(name, value)
+            } else {
+                Err(())
+            }
+        };
+        let headers = fixed
+            .into_iter()
+            .chain(given)
+            .map(header)
+            .collect::<Result<Vec<_>, ()>>()
+            .map_err(invalid)?;
+        let length = self.body.len();
+        let response = Response::new(
+            StatusCode(self.status),
+            headers,
+            self.body.as_bytes(),
+            Some(length),
+            None,
+        );
+        let version = if after == After::Next {
+            HTTPVersion(1, 1)
+        } else {
+            HTTPVersion(1, 0)
+        };
+        response.with_chunked_threshold(usize::MAX).raw_print(
+            &mut *bytes,
+            version,
+            &[],
+            is_head,
+            None,
+        )?;
+        if self.status == 204 {
+            // RFC 9110, section 8.6: no Content-Length here; tiny_http writes one.
+            const LENGTH: &[u8] = b"Content-Length: 0\r\n";
+            if let Some(at) = bytes
+                .windows(LENGTH.len())
+                .position(|window| window == LENGTH)
+            {
+                bytes.drain(at..at + LENGTH.len());
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_say_their_length_and_nothing_of_us() {
+        let text = |reply: Reply, after, is_head| {
+            String::from_utf8(reply.print(after, is_head).unwrap().to_vec()).unwrap()
+        };
+        let answer = text(Reply::json(200, "{}".into()), After::Next, false);
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n")
+                && answer.ends_with("\r\nContent-Length: 2\r\n\r\n{}"),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("Cache-Control: no-store\r\n") && !answer.contains("tiny"),
+            "{answer}"
+        );
+        assert!(text(Reply::empty(204), After::Close, false).starts_with("HTTP/1.0 204 "));
+        assert!(!text(Reply::empty(204), After::Next, false).contains("Content-Length"));
+        assert!(
+            text(Reply::json(405, "{}".into()), After::Next, true)
+                .ends_with("Content-Length: 2\r\n\r\n")
+        );
+        assert!(
+            Reply::empty(204)
+                .with("X", "a\r\nB: c")
+                .print(After::Next, false)
+                .is_err()
+        );
+    }
+}

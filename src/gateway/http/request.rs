@@ -1,0 +1,265 @@
+//! A request's head, read strictly (RFC 9112): whatever is ambiguous is an error.
+
+use tiny_http::Method;
+
+use super::{MAX_BODY, Reply};
+use crate::error::refusal;
+
+/// A request's head; its body is still on the wire.
+#[derive(Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The target's path, as it was sent.
+    pub path: String,
+    /// What follows its first question mark; empty without one.
+    pub query: String,
+    /// Bytes that follow the head.
+    pub content_length: u64,
+    headers: Vec<(String, String)>,
+    pub(super) expects_continue: bool,
+    pub(super) keeps_alive: bool,
+}
+
+impl Request {
+    /// Can its body be read and dropped, so that the connection stays of use? One that the peer waits
+    /// with cannot, and one that is too large is not worth it.
+    #[must_use]
+    pub fn can_be_skipped(&self) -> bool {
+        self.content_length == 0 || (!self.expects_continue && self.content_length <= MAX_BODY)
+    }
+
+    /// No further request is taken after this one.
+    pub fn end_here(&mut self) {
+        self.keeps_alive = false;
+    }
+
+    /// The one header of this (lower-case) name.
+    ///
+    /// # Errors
+    /// [`Repeated`], if there are several.
+    pub fn header(&self, name: &str) -> Result<Option<&str>, Repeated> {
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(given, _)| given == name)
+            .map(|(_, value)| value.as_str());
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value),
+            (_, Some(_)) => Err(Repeated),
+        }
+    }
+}
+
+/// More than one header of a kind that must be single.
+#[derive(Debug)]
+pub struct Repeated;
+/// Looks at the bytes from `from` on (a few of the last ones again): where does the head end? What
+/// can be in no head is refused at once, so that a TLS hello or a bare LF does not wait for its time
+/// to run out.
+pub(super) fn scan(bytes: &[u8], from: usize) -> Result<Option<usize>, ()> {
+    for at in from..bytes.len() {
+        match bytes[at] {
+            b'\n' if at == 0 || bytes[at - 1] != b'\r' => return Err(()),
+            b'\n' if bytes[..at].ends_with(b"\r\n\r") => return Ok(Some(at + 1)),
+            b'\n' => {}
+            b'\r' if bytes.get(at + 1).is_some_and(|next| *next != b'\n') => return Err(()),
+            b'\r' | b'\t' | b' '..=b'~' => {}
+            _ => return Err(()),
+        }
+    }
+    Ok(None)
+}
+
+/// Reads a head, ended by an empty line; [`scan`] has looked at every byte.
+pub(super) fn parse(head: &[u8]) -> Result<Request, Reply> {
+    let bad = || Reply::error(&refusal::BAD_REQUEST);
+    let text = std::str::from_utf8(head).map_err(|_| bad())?;
+    let mut lines = text.trim_end_matches("\r\n").split("\r\n");
+    let (method, (path, query), is_1_1) = parse_request_line(lines.next().unwrap_or_default())?;
+    let mut headers = Vec::new();
+    for line in lines {
+        if headers.len() == MAX_HEADERS {
+            return Err(Reply::error(&refusal::HEADERS_TOO_LARGE));
+        }
+        // A line that begins with a blank would continue the one before (obs-fold): its name is none.
+        let (name, value) = line.split_once(':').ok_or_else(bad)?;
+        if !is_token(name) {
+            return Err(bad());
+        }
+        headers.push((
+            name.to_ascii_lowercase(),
+            value.trim_matches([' ', '\t']).to_owned(),
+        ));
+    }
+    let mut request = Request {
+        method,
+        path,
+        query,
+        content_length: 0,
+        headers,
+        expects_continue: false,
+        keeps_alive: is_1_1,
+    };
+    if request
+        .headers
+        .iter()
+        .any(|(name, _)| name == "transfer-encoding")
+    {
+        return Err(Reply::error(&refusal::TRANSFER_ENCODING_NOT_SUPPORTED));
+    }
+    if let Some(length) = request.header("content-length").map_err(|_| bad())? {
+        if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(bad());
+        }
+        // More digits than fit are more bytes than we take.
+        request.content_length = length.parse().unwrap_or(u64::MAX);
+    }
+    match request.header("expect").map_err(|_| bad())? {
+        None => {}
+        Some(expected) if expected.eq_ignore_ascii_case("100-continue") => {
+            request.expects_continue = is_1_1;
+        }
+        Some(_) => return Err(Reply::error(&refusal::EXPECTATION_FAILED)),
+    }
+    let closes = |value: &str| {
+        value
+            .split(',')
+            .any(|option| option.trim().eq_ignore_ascii_case("close"))
+    };
+    if request
+        .headers
+        .iter()
+        .any(|(name, value)| name == "connection" && closes(value))
+    {
+        request.keeps_alive = false;
+    }
+    Ok(request)
+}
+
+/// Method, path and query, and whether the version is 1.1 (and not 1.0).
+fn parse_request_line(line: &str) -> Result<(Method, (String, String), bool), Reply> {
+    let bad = || Reply::error(&refusal::BAD_REQUEST);
+    let mut parts = line.split(' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(bad());
+    };
+    let is_1_1 = match version {
+        "HTTP/1.1" => true,
+        "HTTP/1.0" => false,
+        _ if version.starts_with("HTTP/") => {
+            return Err(Reply::error(&refusal::HTTP_VERSION_NOT_SUPPORTED));
+        }
+        _ => return Err(bad()),
+    };
+    // Origin form only: no proxy's absolute form, no authority, no asterisk.
+    if !is_token(method) || !target.starts_with('/') || target.contains(['\t', '#']) {
+        return Err(bad());
+    }
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let method = method.parse().map_err(|()| bad())?;
+    Ok((method, (path.to_owned(), query.to_owned()), is_1_1))
+}
+
+/// A token of RFC 9110, section 5.6.2.
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+const MAX_HEADERS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(head: &str) -> u16 {
+        match scan(head.as_bytes(), 0) {
+            Err(()) => 400,
+            Ok(None) => 0,
+            Ok(Some(end)) => {
+                parse(&head.as_bytes()[..end]).map_or_else(|reply| reply.status, |_| 200)
+            }
+        }
+    }
+
+    #[test]
+    fn only_one_reading_is_possible() {
+        for (head, expected) in [
+            ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+            ("GET /a?b=c HTTP/1.0\r\n\r\n", 200),
+            ("GET / HTTP/1.1\r\nA:\r\nB:  \t b \t\r\n\r\n", 200),
+            ("GET / HTTP/1.1\r\nHost: x\r\n", 0),
+            ("GET / HTTP/1.1\nHost: x\n\n", 400),
+            ("GET / HTTP/1.1\r\nHost: x\rY: z\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: x\r\n folded\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost : x\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\n: x\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nH\u{e4}: x\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nA: \u{0}\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nA: \u{7f}\r\n\r\n", 400),
+            ("\r\nGET / HTTP/1.1\r\n\r\n", 400),
+            ("GET  / HTTP/1.1\r\n\r\n", 400),
+            ("GET / HTTP/1.1 \r\n\r\n", 400),
+            (" GET / HTTP/1.1\r\n\r\n", 400),
+            ("GET /\r\n\r\n", 400),
+            ("GET / HTTP/2.0\r\n\r\n", 505),
+            ("GET / HTTP/1.2\r\n\r\n", 505),
+            ("GET / http/1.1\r\n\r\n", 400),
+            ("GET http://x/ HTTP/1.1\r\n\r\n", 400),
+            ("CONNECT x:1 HTTP/1.1\r\n\r\n", 400),
+            ("OPTIONS * HTTP/1.1\r\n\r\n", 400),
+            ("G(T / HTTP/1.1\r\n\r\n", 400),
+            ("GET /\t HTTP/1.1\r\n\r\n", 400),
+            ("\u{16}\u{3}\u{1}", 400),
+            ("POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n", 200),
+            (
+                "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+                400,
+            ),
+            ("POST / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nContent-Length: 0x5\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nContent-Length:\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 501),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\nContent-Length: 5\r\n\r\n",
+                501,
+            ),
+            ("POST / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n", 200),
+            ("POST / HTTP/1.1\r\nExpect: 200-ok\r\n\r\n", 417),
+        ] {
+            assert_eq!(status(head), expected, "{head:?}");
+        }
+        let many = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count));
+        assert_eq!((status(&many(64)), status(&many(65))), (200, 431));
+    }
+
+    #[test]
+    fn the_end_is_found_wherever_the_packets_are_cut() {
+        let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        for cut in 1..head.len() {
+            assert_eq!(scan(&head[..cut], 0), Ok(None), "{cut}");
+            assert_eq!(
+                scan(head, cut.saturating_sub(3)),
+                Ok(Some(head.len())),
+                "{cut}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_that_fits_no_number_is_a_length_too_large() {
+        let head = format!(
+            "POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n",
+            "9".repeat(40)
+        );
+        assert_eq!(parse(head.as_bytes()).unwrap().content_length, u64::MAX);
+    }
+}
