@@ -1,7 +1,7 @@
-/** Nothing is asked before a person acts; text stays text. */
+/** Nothing is asked before a person acts. Text stays text. */
 import * as lf from '/client.js';
 
-// The one that served this page; nothing can name another.
+// Whoever served this page, and nobody else.
 lf.at(location.origin);
 
 const $ = (id) => document.getElementById(id);
@@ -46,7 +46,7 @@ const say = (...parts) => $('status').replaceChildren(...parts);
 const named = (key) => make('bdi', key.label);
 const noticeOf = (element) => element.querySelector('[role=alert]');
 
-/** Does what a person asked for; until it is done nothing else can be asked, typed or closed. */
+/** Does what was asked; until it is done nothing else can be asked, typed or closed. */
 async function attempt(place, act, isRepeatable) {
   if (document.body.ariaBusy === 'true') return;
   const focused = document.activeElement.closest('dialog') ? opener : document.activeElement;
@@ -260,7 +260,7 @@ function onSubmit(form, place, act) {
   };
 }
 
-/** A newline at the end belongs to the paste. */
+/** A last newline is the paste's. */
 const valueIn = (id) => $(id).value.replace(/\n$/, '');
 
 onSubmit($('add'), noticeOf($('add')), async () => {
@@ -275,7 +275,8 @@ onSubmit($('add'), noticeOf($('add')), async () => {
 
 function onAgree(dialog, act) {
   const form = dialog.firstElementChild;
-  dialog.querySelector('.cancel').onclick = () => dialog.close();
+  // A close event is late.
+  dialog.querySelector('.cancel').onclick = () => (form.reset(), dialog.close());
   dialog.onclose = () => {
     form.reset();
     noticeOf(form).hidden = true;
