@@ -102,6 +102,13 @@ impl Gateway {
         let (of_gateway, of_connections) = (Arc::clone(&gateway), Arc::clone(&connections));
         let serve: Serve =
             Arc::new(move |id, stream| of_gateway.converse(&of_connections, id, stream));
+        let welcome = |(stream, peer): (TcpStream, SocketAddr)| {
+            let is_ready = stream.set_nonblocking(false).is_ok();
+            if is_ready {
+                connections.admit(stream, canonical(peer.ip()), limit, &serve);
+            }
+            is_ready
+        };
         let beat = lifetime.idle.unwrap_or(TICK).min(TICK);
         let (mut tick, mut last) = (Deadline::after(beat), monotonic());
         let mut is_permitted = true;
@@ -111,11 +118,11 @@ impl Gateway {
                 break;
             }
             match listener.accept() {
-                Ok((stream, peer)) if stream.set_nonblocking(false).is_ok() => {
-                    connections.admit(stream, canonical(peer.ip()), limit, &serve);
-                    last = monotonic();
+                Ok(accepted) => {
+                    if welcome(accepted) {
+                        last = monotonic();
+                    }
                 }
-                Ok(_) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 // Out of descriptors, or a peer that is gone again: never a reason to end.
                 Err(_) => thread::sleep(BACK_OFF),
@@ -134,11 +141,8 @@ impl Gateway {
         }
         (lifetime.on_ending)();
         // Who stands at the door already is heard.
-        let waiting = std::iter::from_fn(|| listener.accept().ok()).take(PLACES);
-        for (stream, peer) in waiting {
-            if stream.set_nonblocking(false).is_ok() {
-                connections.admit(stream, canonical(peer.ip()), limit, &serve);
-            }
+        for accepted in std::iter::from_fn(|| listener.accept().ok()).take(PLACES) {
+            welcome(accepted);
         }
         // Who comes now is refused at once, and need not wait for the others.
         drop(listener);
