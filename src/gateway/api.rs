@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use miniserde::Serialize;
 use miniserde::json::{self, Object, Value};
 
-use super::guard::{Detail, Route, failed};
+use super::guard::{Detail, Route};
 use super::http::Reply;
 use crate::audit::Kind;
 use crate::envelope::{MetaView, UsedView};
@@ -59,7 +59,10 @@ impl Api {
     pub fn answer(&self, route: &Route, body: &Body<'_>, now: Timestamp) -> Answer {
         match route {
             Route::Health => quiet(self.health(now)),
-            Route::Identity => quiet(self.identity().unwrap_or_else(|error| failed(&error))),
+            Route::Identity => quiet(
+                self.identity()
+                    .unwrap_or_else(|error| Reply::error(error.facts())),
+            ),
             Route::Page(file) => quiet(file.reply()),
             Route::List(detail) => told(
                 Kind::List,

@@ -11,7 +11,7 @@ use super::http::{Reply, Request};
 use super::page::{File, Reach};
 use crate::audit::Kind;
 use crate::bucket::Bucket;
-use crate::error::{Error, Facts, refusal};
+use crate::error::{Facts, refusal};
 use crate::origin::{HostError, Hosts, Origins};
 use crate::pairing::Recogniser;
 use crate::time::Timestamp;
@@ -207,12 +207,6 @@ impl Guard {
     pub fn save_last_used(&self) {
         self.recogniser.save();
     }
-}
-
-/// The answer for an error of ours: its code, and nothing of its sentence.
-#[must_use]
-pub fn failed(error: &Error) -> Reply {
-    Reply::error(error.facts())
 }
 
 /// Adds the CORS headers (Fetch standard, section 3.3): for an origin of ours, on errors too, and

@@ -49,7 +49,7 @@ impl Reply {
         }
     }
 
-    /// `{"error":"<code>"}`.
+    /// `{"error":"<code>"}`: its code, and nothing of any sentence.
     #[must_use]
     pub fn error(facts: &Facts) -> Reply {
         Reply::json(facts.http, format!("{{\"error\":\"{}\"}}", facts.code))
