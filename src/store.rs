@@ -419,16 +419,6 @@ pub fn names(dir: &Dir) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Takes the directory's permissions away from everybody but its owner, unless others have their
-/// things there.
-///
-/// # Errors
-/// As [`alone`] and [`Dir::tighten`].
-pub fn tighten(dir: &Dir) -> Result<()> {
-    alone(dir)?;
-    dir.tighten(".")
-}
-
 /// Whether a directory is for keys alone: closing `/` or a home, for which a variable was set by
 /// mistake, would lock others out.
 ///

@@ -83,16 +83,17 @@ pub(super) fn make_directory(desk: &Desk<'_>) -> Result<bool> {
         return Dir::create(desk.store.path()).map(|_| true);
     };
     if let Some(root) = desk.root().and_then(|root| Dir::open(&root).ok().flatten()) {
-        tighten(&root, |root| root.tighten("."))?;
+        tighten(&root, |_| Ok(()))?;
     }
-    tighten(&dir, store::tighten)
+    tighten(&dir, store::alone)
 }
 
-/// `false` if nobody but the owner could reach it before.
-fn tighten(dir: &Dir, by: fn(&Dir) -> Result<()>) -> Result<bool> {
+/// `false` if nobody but the owner could reach it before; an error if it `may` not be closed.
+fn tighten(dir: &Dir, may: fn(&Dir) -> Result<()>) -> Result<bool> {
     let is_loose = dir.look(".")?.is_some_and(|look| look.mode & 0o077 != 0);
     if is_loose {
-        by(dir)?;
+        may(dir)?;
+        dir.tighten(".")?;
         host::complain(&format!(
             "{} could be reached by other users; now only its owner can\n",
             dir.path().display()
