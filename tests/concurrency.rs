@@ -6,7 +6,7 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use local_keys::fs::Dir;
+use local_keys::system::fs::Dir;
 use support::bus::Bus;
 use support::gateway::{Gateway, bearer, pair};
 use support::pty::Terminal;

@@ -6,12 +6,12 @@ mod support;
 
 use std::fs;
 
-use local_keys::crew;
-use local_keys::envelope::{self, Envelope};
+use local_keys::base::pool;
+use local_keys::base::secret::Secret;
+use local_keys::base::time::Timestamp;
 use local_keys::error::Error;
-use local_keys::key::{KeyId, KeyMeta, Label, Provider};
-use local_keys::secret::Secret;
-use local_keys::time::Timestamp;
+use local_keys::vault::envelope::{self, Envelope};
+use local_keys::vault::key::{KeyId, KeyMeta, Label, Provider};
 use miniserde::{Deserialize, json};
 use support::{Home, chmod};
 
@@ -112,7 +112,7 @@ fn every_changed_bit_of_the_salt_is_refused() {
     let at = text.find(r#""salt":""#).unwrap() + 8;
     let salt = base64(&text[at..at + 24]);
     let bits: Vec<usize> = (0..128).collect();
-    let opened = crew::each(
+    let opened = pool::each(
         &bits,
         |bit| {
             let mut changed = salt.clone();

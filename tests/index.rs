@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use local_keys::index::Index;
-use local_keys::key::{KeyId, Label};
-use local_keys::store::Store;
-use local_keys::time::Timestamp;
+use local_keys::base::time::Timestamp;
+use local_keys::vault::index::Index;
+use local_keys::vault::key::{KeyId, Label};
+use local_keys::vault::store::Store;
 
 mod support;
 use support::Home;

@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use local_keys::keychain::{Bus as Address, Keychain, Patience};
-use local_keys::secret::Secret;
+use local_keys::base::secret::Secret;
+use local_keys::keychain::{Keychain, Patience};
+use local_keys::system::host::Bus as Address;
 use support::bus::{Bus, address};
 use support::gateway::identify;
 use support::pty::Terminal;

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::thread;
 
-use local_keys::fs::Dir;
+use local_keys::system::fs::Dir;
 use support::bus::Bus;
 use support::gateway::{Gateway, bearer, pair, token};
 use support::pty::Terminal;

@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use local_keys::gateway::api::Api;
 use local_keys::gateway::guard::Guard;
+use local_keys::gateway::origin::{Hosts, Origins};
+use local_keys::gateway::pairing::{Pairings, Recogniser};
 use local_keys::gateway::{Gateway as Served, Lifetime, listen};
-use local_keys::index::Index;
-use local_keys::keychain::{Bus, Keychain, Patience};
-use local_keys::origin::{Hosts, Origins};
-use local_keys::pairing::{Pairings, Recogniser};
-use local_keys::passphrase::Sources;
-use local_keys::store::Store;
+use local_keys::keychain::{Keychain, Patience};
+use local_keys::system::host::Bus;
+use local_keys::system::host::Sources;
+use local_keys::vault::index::Index;
+use local_keys::vault::store::Store;
 use support::gateway::{Gateway, bearer, pair, token};
 use support::{HANG, Home, Outcome, PASSPHRASE, VALUE, free_ports, hand_over, package_of, until};
 

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use local_keys::secret::Secret;
+use local_keys::base::secret::Secret;
 use stage::{Key, Memory, Stage, Template, value_of};
 use strace::{Extent, Fault, Point};
 use support::{Outcome, PASSPHRASE, Run};

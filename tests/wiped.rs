@@ -6,11 +6,11 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use local_keys::envelope::{self, Envelope};
-use local_keys::kernel::memory::Wiping;
-use local_keys::key::{KeyId, KeyMeta, Label, Provider};
-use local_keys::secret::Secret;
-use local_keys::time::Timestamp;
+use local_keys::base::secret::Secret;
+use local_keys::base::time::Timestamp;
+use local_keys::system::kernel::memory::Wiping;
+use local_keys::vault::envelope::{self, Envelope};
+use local_keys::vault::key::{KeyId, KeyMeta, Label, Provider};
 
 struct Inspector;
 

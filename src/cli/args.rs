@@ -5,8 +5,8 @@
 
 use std::ffi::{OsStr, OsString};
 
-use local_keys::error::{Error, Result};
-use local_keys::secret::{looks_like_secret, shown};
+use crate::base::secret::{looks_like_secret, shown};
+use crate::error::{Error, Result};
 use pico_args::Arguments;
 
 use super::help::Page;

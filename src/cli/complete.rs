@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 
-use local_keys::error::{Error, Result, kinds};
-use local_keys::shell::unquote;
+use crate::base::shell::unquote;
+use crate::error::{Error, Result, kinds};
 
 use super::help::Page;
 use super::{page_of, topic};
-use crate::commands::{Question, Shell, Wanted};
+use crate::cli::commands::{Question, Shell, Wanted};
 
 /// The script of a shell.
 pub(super) fn script(shell: &str) -> Result<String> {

@@ -1,14 +1,16 @@
 //! `lf gateway`: its command lines.
 
-use local_keys::error::{Error, Result};
-use local_keys::key::Label;
-use local_keys::pairing::{DEFAULT_NAME, Others};
-use local_keys::secret::shown;
-use local_keys::service::Start;
-use local_keys::time::parse_span;
+use crate::base::secret::shown;
+use crate::base::time::parse_span;
+use crate::error::{Error, Result};
+use crate::gateway::pairing::{DEFAULT_NAME, Others};
+use crate::system::service::Start;
+use crate::vault::key::Label;
 
 use super::args::Args;
-use crate::commands::{Command, Consenting, Format, InstallOptions, PairOptions, ServeOptions};
+use crate::cli::commands::{
+    Command, Consenting, Format, InstallOptions, PairOptions, ServeOptions,
+};
 
 /// `name` is the command's page.
 pub(super) fn command(name: &str, args: &mut Args, format: Format) -> Result<Command> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use local_keys::width;
+use crate::base::width;
 
 use super::pages::pages;
 

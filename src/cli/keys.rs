@@ -1,15 +1,15 @@
 //! `lf keys`: its command lines, but for `run`.
 
-use local_keys::error::{Error, Result};
-use local_keys::fs::Publish;
-use local_keys::key::{Label, Provider};
-use local_keys::secret::{looks_like_secret, shown};
-use local_keys::shell::{Quote, quote};
-use local_keys::time::{Timestamp, parse_moment, parse_span};
+use crate::base::secret::{looks_like_secret, shown};
+use crate::base::shell::{Quote, quote};
+use crate::base::time::{Timestamp, parse_moment, parse_span};
+use crate::error::{Error, Result};
+use crate::system::fs::Publish;
+use crate::vault::key::{Label, Provider};
 
 use super::args::{Args, ON_STDIN};
 use super::run;
-use crate::commands::{
+use crate::cli::commands::{
     Change, Command, Existing, Format, ImportSource, InitOptions, Rekeying, Rotation, WhichEvents,
 };
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use local_keys::error::kinds;
+use crate::error::kinds;
 
 use super::help::Page;
 use super::pages::{PROGRAM, pages};

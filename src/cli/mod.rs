@@ -1,6 +1,7 @@
 //! Argv in, a command out. Every bad combination is refused here, before any file is opened.
 
 mod args;
+mod commands;
 mod complete;
 mod gateway;
 mod help;
@@ -12,14 +13,69 @@ mod run;
 mod topic;
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
-use local_keys::error::{Error, Result};
-use local_keys::secret::shown;
+use miniserde::{Serialize, json};
+
+use crate::base::secret::{printable, shown};
+use crate::error::{Error, Result};
+use crate::system::host::{self, Environment};
+use crate::system::kernel::memory;
 
 use self::args::Args;
 use self::help::Page;
 use self::pages::{PROGRAM, pages};
-use crate::commands::{Command, Format};
+use crate::cli::commands::{Command, Format};
+
+/// The whole life of a run: parse, run, report, exit.
+#[must_use]
+pub fn main() -> ExitCode {
+    memory::share_one_heap();
+    host::harden();
+    let argv = host::args();
+    let format = format(&argv);
+    match parse(argv).and_then(|command| commands::run(command, &Environment::read())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            host::complain(&report(&error, format));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn report(error: &Error, format: Format) -> String {
+    let (code, message, hint) = (error.code(), error.to_string(), error.hint());
+    match format {
+        // A path in it is named as somebody else pleased.
+        Format::Text => {
+            let hint = hint.map_or_else(String::new, |hint| {
+                format!("lf: hint: {}\n", printable(&hint))
+            });
+            format!("lf: {code}: {}\n{hint}", printable(&message))
+        }
+        Format::Json => {
+            json::to_string(&Report {
+                error: ErrorView {
+                    code,
+                    message,
+                    hint,
+                },
+            }) + "\n"
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Report {
+    error: ErrorView,
+}
+
+#[derive(Serialize)]
+struct ErrorView {
+    code: &'static str,
+    message: String,
+    hint: Option<String>,
+}
 
 /// What to run, or how the command line is wrong; the hint then names the help that fits.
 pub(crate) fn parse(mut argv: Vec<OsString>) -> Result<Command> {
@@ -125,8 +181,8 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::Rotation;
-    use crate::commands::RunOptions;
+    use crate::cli::commands::Rotation;
+    use crate::cli::commands::RunOptions;
 
     fn parsed(line: &str) -> Result<Command> {
         parse(line.split_whitespace().map(OsString::from).collect())

@@ -1,11 +1,11 @@
 //! `lf keys run`: which key goes where, and what is to be run.
 
-use local_keys::error::{Error, Result};
-use local_keys::host::PASSPHRASE_VARIABLES;
-use local_keys::secret::{looks_like_secret, shown};
+use crate::base::secret::{looks_like_secret, shown};
+use crate::error::{Error, Result};
+use crate::system::host::PASSPHRASE_VARIABLES;
 
 use super::args::{Args, ON_STDIN};
-use crate::commands::{Command, RunOptions};
+use crate::cli::commands::{Command, RunOptions};
 
 pub(super) fn command(args: &mut Args) -> Result<Command> {
     args.no_operands()?;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use local_keys::error::{Error, Facts, Result, kinds};
-use local_keys::secret::shown;
+use crate::base::secret::shown;
+use crate::error::{Error, Facts, Result, kinds};
 
 use super::help;
 use super::meant;

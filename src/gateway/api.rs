@@ -8,19 +8,20 @@ use miniserde::json::{self, Object, Value};
 
 use super::guard::{Detail, Route};
 use super::http::Reply;
-use crate::audit::Kind;
-use crate::envelope::{MetaView, UsedView};
+use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
 use crate::error::{Facts, Result, refusal};
-use crate::fs::Dir;
-use crate::history;
-use crate::index::Index;
-use crate::key::{KeyId, KeyMeta, Label, Provider};
 use crate::keychain::Keychain;
-use crate::passphrase::{self, Master, Sources};
-use crate::rekey::{self, For, Realm};
-use crate::secret::Secret;
-use crate::store::Store;
-use crate::time::Timestamp;
+use crate::system::fs::Dir;
+use crate::system::host::Sources;
+use crate::vault::audit::Kind;
+use crate::vault::envelope::{MetaView, UsedView};
+use crate::vault::history;
+use crate::vault::index::Index;
+use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
+use crate::vault::master::passphrase::{self, Master};
+use crate::vault::master::rekey::{self, For, Realm};
+use crate::vault::store::Store;
 
 /// What the routes work on.
 #[derive(Debug)]
@@ -156,7 +157,7 @@ impl Api {
                     Provider::parse(provider.expose())?,
                     Label::parse(label.expose())?,
                 );
-                crate::envelope::check_value(&value)?;
+                crate::vault::envelope::check_value(&value)?;
                 Ok(self
                     .store
                     .add((provider, label), &value, &self.master()?, now)?)
@@ -175,7 +176,7 @@ impl Api {
             (None, None) => return Err(&refusal::INVALID_BODY),
             (Some(label), None) => self.store.relabel(id, &label)?,
             (label, Some(value)) => {
-                crate::envelope::check_value(&value)?;
+                crate::vault::envelope::check_value(&value)?;
                 self.store
                     .replace(id, &value, label.as_ref(), &self.master()?)?
             }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::time::{Deadline, monotonic};
+use crate::base::time::{Deadline, monotonic};
 
 /// The table of open connections and the queue for threads.
 #[derive(Debug, Default)]

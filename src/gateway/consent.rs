@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use miniserde::json::{self, Object, Value};
 
 use super::interface::{self, Interface};
+use crate::base::secret::shown;
+use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::fs::{Dir, Publish};
-use crate::secret::shown;
-use crate::time::Timestamp;
+use crate::system::fs::{Dir, Publish};
 
 /// What was consented to, as it is on disk.
 #[derive(Debug)]

@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::precondition::{self, Scene};
 use super::probe::{self, Answer};
 use super::{consent, listen};
-use crate::doctor::{Check, failed, note, pass};
-use crate::origin::Origins;
-use crate::pairing::{self, Pairings};
-use crate::secret::printable;
-use crate::time::Timestamp;
+use crate::base::secret::printable;
+use crate::base::time::Timestamp;
+use crate::gateway::origin::Origins;
+use crate::gateway::pairing::{self, Pairings};
+use crate::vault::doctor::{Check, failed, note, pass};
 
 /// Everything that is looked at.
 pub struct Subject<'a> {

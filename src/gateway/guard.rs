@@ -9,12 +9,12 @@ use tiny_http::Method;
 
 use super::http::{Reply, Request};
 use super::page::{File, Reach};
-use crate::audit::Kind;
-use crate::bucket::Bucket;
+use crate::base::bucket::Bucket;
+use crate::base::time::Timestamp;
 use crate::error::{Facts, refusal};
-use crate::origin::{HostError, Hosts, Origins};
-use crate::pairing::Recogniser;
-use crate::time::Timestamp;
+use crate::gateway::origin::{HostError, Hosts, Origins};
+use crate::gateway::pairing::Recogniser;
+use crate::vault::audit::Kind;
 
 /// Everything that decides.
 #[derive(Debug)]

@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 
 pub use self::reply::Reply;
 pub use self::request::{Repeated, Request};
+use crate::base::time::Deadline;
 use crate::error::refusal;
-use crate::time::Deadline;
 
 /// Why there is no request.
 #[derive(Debug)]

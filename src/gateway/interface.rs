@@ -5,7 +5,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use crate::error::{Error, Result};
-use crate::origin::is_cgnat;
+use crate::gateway::origin::is_cgnat;
 
 /// An IPv4 address, and the interface that has it. Written `name:address/prefix`.
 #[derive(Clone, Debug, PartialEq, Eq)]

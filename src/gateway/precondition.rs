@@ -6,13 +6,14 @@ use std::path::Path;
 use miniserde::json::{self, Object, Value};
 
 use super::consent::{self, Permit};
-use crate::doctor::{Check, Status, failed, pass};
+use crate::base::secret::Secret;
 use crate::error::{Error, Result};
-use crate::fs::Dir;
+use crate::gateway::pairing;
 use crate::keychain::Keychain;
-use crate::pairing;
-use crate::passphrase::{self, Sources};
-use crate::secret::Secret;
+use crate::system::fs::Dir;
+use crate::system::host::Sources;
+use crate::vault::doctor::{Check, Status, failed, pass};
+use crate::vault::master::passphrase::{self};
 
 /// Everything that the preconditions look at.
 pub struct Scene<'a> {

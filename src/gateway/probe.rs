@@ -8,9 +8,9 @@ use std::time::Duration;
 use miniserde::json::{self, Object, Value};
 
 use super::api::daemon_version;
+use crate::base::time::{Deadline, Timestamp};
 use crate::error::{Error, Result};
-use crate::fs;
-use crate::time::{Deadline, Timestamp};
+use crate::system::fs;
 
 /// What came of it.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::crew;
-use crate::passphrase::Sources;
+use crate::base::pool;
+use crate::system::host::Sources;
 
 /// Where the gateway works: what it will read and write for as long as it runs.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Needs<'a> {
 /// bus stays in reach: Landlock leaves sockets by path alone unless it is asked not to.
 #[must_use]
 pub fn enter(needs: &Needs<'_>) -> String {
-    let _ = crew::cores();
+    let _ = pool::cores();
     platform::enter(needs)
 }
 
@@ -31,8 +31,8 @@ mod platform {
     use std::path::PathBuf;
 
     use super::Needs;
-    use crate::fs::{self, Dir};
-    use crate::kernel::landlock::{self, Access};
+    use crate::system::fs::{self, Dir};
+    use crate::system::kernel::landlock::{self, Access};
 
     pub(super) fn enter(needs: &Needs<'_>) -> String {
         // A rule needs a directory that is there. Ours is made before the user's home is opened up for it.

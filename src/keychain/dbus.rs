@@ -13,11 +13,11 @@ use std::path::PathBuf;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use zeroize::Zeroizing;
 
-use super::Bus;
 use super::wire::{
     self, Body, ERROR, FIXED_HEADER, METHOD_RETURN, Malformed, Message, SIGNAL, Target,
 };
-use crate::time::Deadline;
+use crate::base::time::Deadline;
+use crate::system::host::Bus;
 
 /// A connection that has said hello.
 pub(super) struct Connection {

@@ -3,13 +3,13 @@
 //! Everything goes through `keyring-core`: on Linux with our own Secret Service store, on macOS and
 //! Windows with the keyring project's native ones.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use keyring_core::{Entry, Error as Refusal};
 
+use crate::base::secret::Secret;
 use crate::error::{Error, Result};
-use crate::secret::Secret;
+use crate::system::host::Bus;
 
 #[cfg(not(any(target_os = "macos", windows)))]
 mod dbus;
@@ -25,15 +25,6 @@ mod wire;
 use native as platform;
 #[cfg(not(any(target_os = "macos", windows)))]
 use secret_service as platform;
-
-/// The way to the session bus, from the environment; unused on macOS and Windows.
-#[derive(Clone, Debug, Default)]
-pub struct Bus {
-    /// `DBUS_SESSION_BUS_ADDRESS`, unless empty.
-    pub address: Option<String>,
-    /// `XDG_RUNTIME_DIR`, whose `bus` is the address otherwise.
-    pub runtime_dir: Option<PathBuf>,
-}
 
 /// How long to wait for whom.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,8 @@ use std::thread;
 use keyring_core::api::{Credential, CredentialApi, CredentialStore, CredentialStoreApi};
 use keyring_core::{Entry, Error as Refusal, Result};
 
-use super::{Bus, Patience};
+use super::Patience;
+use crate::system::host::Bus;
 
 /// The platform's store, with our patience.
 #[derive(Clone, Debug)]

@@ -14,10 +14,11 @@ use std::time::Duration;
 use keyring_core::api::{Credential, CredentialApi, CredentialStoreApi};
 use keyring_core::{Entry, Error as Refusal, Result as Answer};
 
+use super::Patience;
 use super::dbus::{BUS, Connection, Failure, Result};
 use super::wire::{Body, Message, Reader, Target};
-use super::{Bus, Patience};
-use crate::time::Deadline;
+use crate::base::time::Deadline;
+use crate::system::host::Bus;
 
 /// The Secret Service behind one bus.
 #[derive(Clone, Debug)]

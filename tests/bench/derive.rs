@@ -5,11 +5,11 @@
 use std::alloc::System;
 use std::time::Instant;
 
-use local_keys::envelope;
-use local_keys::kernel::memory::{Paged, Wiping};
-use local_keys::key::{KeyId, KeyMeta, Label, Provider};
-use local_keys::secret::Secret;
-use local_keys::time::Timestamp;
+use local_keys::base::secret::Secret;
+use local_keys::base::time::Timestamp;
+use local_keys::system::kernel::memory::{Paged, Wiping};
+use local_keys::vault::envelope;
+use local_keys::vault::key::{KeyId, KeyMeta, Label, Provider};
 
 // As in lf itself: wiping the 32 MiB is part of the price.
 #[global_allocator]

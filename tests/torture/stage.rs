@@ -7,14 +7,15 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use local_keys::key::{KeyId, KeyMeta};
-use local_keys::keychain::{self, Keychain, Patience};
-use local_keys::pairing::{self, Pairings, Recogniser};
-use local_keys::passphrase::{self, Sources};
-use local_keys::secret::Secret;
-use local_keys::staging;
-use local_keys::store::Store;
-use local_keys::time::Timestamp;
+use local_keys::base::secret::Secret;
+use local_keys::base::time::Timestamp;
+use local_keys::gateway::pairing::{self, Pairings, Recogniser};
+use local_keys::keychain::{Keychain, Patience};
+use local_keys::system::host::Sources;
+use local_keys::vault::key::{KeyId, KeyMeta};
+use local_keys::vault::master::passphrase::{self};
+use local_keys::vault::master::staging;
+use local_keys::vault::store::Store;
 
 use super::support::bus::{Bus, address};
 use super::support::{Home, Outcome, PASSPHRASE, Run};
@@ -79,7 +80,7 @@ impl Stage {
     }
 
     pub fn keychain(&self) -> Keychain {
-        let bus = keychain::Bus {
+        let bus = local_keys::system::host::Bus {
             address: Some(address(&self.bus.socket())),
             runtime_dir: None,
         };
@@ -145,7 +146,7 @@ impl Stage {
             force,
             ..Sources::default()
         };
-        let nobody = Keychain::new(keychain::Bus::default(), Patience::SHORT);
+        let nobody = Keychain::new(local_keys::system::host::Bus::default(), Patience::SHORT);
         match source {
             Source::Environment => (environment, nobody),
             Source::Next => (next, nobody),

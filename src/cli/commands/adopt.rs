@@ -1,0 +1,88 @@
+//! `lf keys adopt`: the predecessor's plaintext secrets into the keychain, and off the disk.
+
+use crate::base::secret::Secret;
+use crate::error::{Error, Result};
+use crate::system::host;
+use crate::vault::master::passphrase;
+use crate::vault::predecessor::{self, Found, Remain, Remains};
+
+use super::seat::{Seen, Warn, seat, try_on};
+use super::{Desk, pair};
+
+pub(super) fn run(desk: &Desk<'_>) -> Result<()> {
+    desk.settle()?;
+    desk.refuse_environment()?;
+    let left = desk.state.as_deref().map(predecessor::find).transpose()?;
+    let Some(left) = left.flatten() else {
+        host::complain(
+            "the predecessor has left nothing in the clear; there is nothing to adopt\n",
+        );
+        return Ok(());
+    };
+    let path = left.path(Remain::Passphrase);
+    let kept = passphrase::from_keychain(&desk.keychain).map_err(|error| match error {
+        Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
+            "{reason}; nothing was removed. Without a keychain, move {} to where only you can read it (chmod 600), and name it in LENSERFIGHT_KEYS_PASSPHRASE_FILE",
+            path.display()
+        )),
+        error => error,
+    })?;
+    match left.read(Remain::Passphrase)? {
+        Some(Found::Secret(secret)) => take_over(desk, kept, &secret, &left)?,
+        Some(Found::Erased) | None => {}
+    }
+    let token = match left.read(Remain::Token)? {
+        Some(Found::Secret(token)) => pair::pairings(desk)?.inherit(&token)?,
+        Some(Found::Erased) | None => false,
+    };
+    // Everything is in the keychain, and was read back.
+    left.erase(Remain::Passphrase)?;
+    left.erase(Remain::Token)?;
+    let token = if token {
+        ", and so is the token of its paired browser"
+    } else {
+        ""
+    };
+    host::print(&format!(
+        "the master passphrase is in the keychain{token}; the plaintext is overwritten and removed\n"
+    ))
+}
+
+fn take_over(desk: &Desk<'_>, kept: Option<Secret>, secret: &Secret, left: &Remains) -> Result<()> {
+    if kept
+        .as_ref()
+        .is_some_and(|kept| kept.expose() == secret.expose())
+    {
+        return Ok(());
+    }
+    let seen = Seen::now(desk, kept, Warn::Yes)?;
+    let fit = try_on(desk, &seen, secret);
+    let path = left.path(Remain::Passphrase);
+    let refused = |reason: String| {
+        Err(Error::Refused {
+            sentence: format!("{reason}; nothing was changed or removed"),
+            hint: "lf keys doctor".to_owned(),
+        })
+    };
+    match (&seen.kept, fit.opens, fit.shut) {
+        (_, 0, 1..) => refused(format!(
+            "the passphrase in {} opens none of the {} keys",
+            path.display(),
+            fit.shut
+        )),
+        (Some(_), 0, 0) => refused(format!(
+            "the keychain has another passphrase than {}, and there is no key to try them on",
+            path.display()
+        )),
+        (Some(_), _, _) if fit.lost > 0 => refused(format!(
+            "{} of the keys open with the keychain's passphrase, and not with that in {}",
+            fit.lost,
+            path.display()
+        )),
+        (_, opens, shut) => {
+            seat(desk, &seen, secret)?;
+            host::complain(&format!("it opens {opens} of {} keys\n", opens + shut));
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! `lf keys audit`: what the audit log tells, oldest first; needs no passphrase.
+
+use crate::base::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::system::host;
+use crate::vault::history::{Event, History};
+use crate::vault::key::KeyId;
+
+use super::{Desk, Format, table};
+
+/// Which events; all of them where nothing is said.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Which {
+    pub(crate) key: Option<String>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) tail: Option<usize>,
+}
+
+pub(super) fn run(desk: &Desk<'_>, which: &Which) -> Result<()> {
+    let dir = desk.store.dir()?;
+    let history = dir.map(|dir| History::read(&dir)).transpose()?;
+    let history = history.unwrap_or_default();
+    let key = match &which.key {
+        Some(selector) => Some(meant(desk, &history, selector)?),
+        None => None,
+    };
+    let (mut events, mut damaged) = (Vec::new(), 0);
+    for line in history.lines() {
+        match Event::parse(line) {
+            None => damaged += 1,
+            Some(event) => {
+                let is_key = key
+                    .as_ref()
+                    .is_none_or(|key| event.key.as_deref() == Some(key.as_str()));
+                if is_key && which.since.is_none_or(|since| event.at >= since) {
+                    events.push((line, event));
+                }
+            }
+        }
+    }
+    if damaged > 0 {
+        let sentence =
+            format!("lines of the audit log that are no events were left out: {damaged}");
+        let total = damaged + events.len();
+        desk.warn(
+            &sentence,
+            &Error::Incomplete {
+                failed: damaged,
+                total,
+            },
+        );
+    }
+    let first = which
+        .tail
+        .map_or(0, |tail| events.len().saturating_sub(tail));
+    let events = &events[first..];
+    let text = match desk.format {
+        // As they are: what a newer version adds to a line is for whoever reads it.
+        Format::Json => {
+            let lines: Vec<&str> = events.iter().map(|(line, _)| *line).collect();
+            format!("[{}]\n", lines.join(",\n"))
+        }
+        Format::Text if events.is_empty() => {
+            host::complain("the audit log has no such events\n");
+            return Ok(());
+        }
+        Format::Text => {
+            let rows: Vec<Vec<String>> = events.iter().map(|(_, event)| row(event)).collect();
+            // The context is not cut: it may be what somebody is looking for.
+            table::text(&["TIME", "KIND", "RESULT", "KEY", "CONTEXT"], &rows, None)
+        }
+    };
+    host::show(&text)
+}
+
+/// The key that is meant; also one that has been removed, by its whole id.
+fn meant(desk: &Desk<'_>, history: &History, selector: &str) -> Result<KeyId> {
+    desk.store.select(selector).or_else(|error| match error {
+        Error::KeyNotFound(_) => {
+            let id = KeyId::parse(selector).ok();
+            id.filter(|id| history.mentions(id.as_str())).ok_or(error)
+        }
+        error => Err(error),
+    })
+}
+
+fn row(event: &Event) -> Vec<String> {
+    let result = match (event.ok, &event.reason) {
+        (true, _) => "ok",
+        (false, Some(reason)) => reason,
+        (false, None) => "failed",
+    };
+    let mut context = String::new();
+    for (name, value) in &event.context {
+        let is_word = !value.contains([' ', '"']) && !value.is_empty();
+        let value = if is_word {
+            value.clone()
+        } else {
+            miniserde::json::to_string(value)
+        };
+        let space = if context.is_empty() { "" } else { " " };
+        context.push_str(&format!("{space}{name}={value}"));
+    }
+    let key = event.key.as_deref().unwrap_or("-");
+    let at = event.at.to_string();
+    [&at, &event.kind, result, key, &context]
+        .map(str::to_owned)
+        .into()
+}

@@ -1,0 +1,373 @@
+//! What every command has at hand: the store, the keychain, the passphrase, the log, and somebody to ask.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::base::pool;
+use crate::base::secret::{Secret, printable};
+use crate::base::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::gateway::pairing;
+use crate::keychain::{Keychain, Patience};
+use crate::system::host::{self, Environment};
+use crate::vault::audit::{Event, Kind};
+use crate::vault::envelope::{self, Envelope};
+use crate::vault::key::{KeyId, KeyMeta, Label};
+use crate::vault::master::passphrase::{self, Master};
+use crate::vault::master::rekey::{self as rekeying, For, Realm, Settled};
+use crate::vault::master::staging;
+use crate::vault::provider;
+use crate::vault::sheet;
+use crate::vault::store::{Store, Unreadable};
+
+use super::Format;
+use crate::system::term::{self, Behind};
+
+/// What every command has at hand.
+pub(super) struct Desk<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) store: Store,
+    pub(super) keychain: Keychain,
+    /// The gateway's directory, if it can be known.
+    pub(super) state: Option<PathBuf>,
+    pub(super) format: Format,
+}
+
+impl Desk<'_> {
+    pub(super) fn new(environment: &Environment, format: Format) -> Result<Desk<'_>> {
+        let patience = if host::has_person() {
+            PERSON
+        } else {
+            Patience::SHORT
+        };
+        let keychain = Keychain::new(environment.bus.clone(), patience);
+        Ok(Desk {
+            environment,
+            store: Store::at(environment.keys()?),
+            keychain,
+            state: environment.root().ok().map(|root| pairing::dir(&root)),
+            format,
+        })
+    }
+
+    /// The directory above the keys, where that is ours too.
+    pub(super) fn root(&self) -> Option<PathBuf> {
+        let root = self.environment.root().ok()?;
+        self.store.path().starts_with(&root).then_some(root)
+    }
+
+    /// All that one master passphrase seals.
+    pub(super) fn realm(&self) -> Realm<'_> {
+        Realm {
+            store: &self.store,
+            state: self.state.as_deref(),
+            sources: &self.environment.passphrase,
+            keychain: &self.keychain,
+        }
+    }
+
+    /// The master passphrase, for opening. A change of it that was cut short is settled first, if that
+    /// can be done, and that is said.
+    pub(super) fn master(&self) -> Result<Master<'_>> {
+        let (master, settled) = self.settled(For::Reading)?;
+        if let Err(error) = settled {
+            let sentence = format!("a change of the master passphrase is not finished: {error}");
+            self.warn(&sentence, &error);
+        }
+        Ok(master)
+    }
+
+    /// The same, with no change of it left.
+    pub(super) fn settled_master(&self) -> Result<Master<'_>> {
+        let (master, settled) = self.settled(For::Sealing)?;
+        match settled? {
+            Settled::Nothing | Settled::Finished | Settled::Undone => Ok(master),
+            Settled::Waiting => Err(Error::RekeyPending),
+            Settled::Damaged(files) => {
+                let files = files.iter().map(|file| file.display().to_string());
+                Err(Error::CorruptEnvelope {
+                    file: files.collect::<Vec<_>>().join(", "),
+                    reason: "it was changed while it waited to take its place, so the change of the master passphrase was not finished; with the old passphrase, lf keys rekey --undo drops it".to_owned(),
+                })
+            }
+        }
+    }
+
+    /// The same, fit for encrypting.
+    pub(super) fn sealing_master(&self) -> Result<Master<'_>> {
+        let master = self.settled_master()?;
+        envelope::check_passphrase(master.secret())?;
+        Ok(master)
+    }
+
+    pub(super) fn settled(&self, wanted: For) -> Result<(Master<'_>, Result<Settled>)> {
+        let (master, settled) = rekeying::master(&self.realm(), wanted, |done, total| {
+            self.progress("finishing the change of passphrase", done, total);
+        })?;
+        let sentence = match &settled {
+            Ok(Settled::Undone) => Some(
+                "a change of the master passphrase had been cut short; it is undone, and nothing is lost",
+            ),
+            Ok(Settled::Finished) => {
+                self.audit(Kind::Update, "keys rekey", None, None);
+                Some(
+                    "the change of the master passphrase that was begun is finished; the new one is the one",
+                )
+            }
+            Ok(Settled::Nothing | Settled::Waiting | Settled::Damaged(_)) | Err(_) => None,
+        };
+        if let Some(sentence) = sentence {
+            self.warn(sentence, &Error::RekeyPending);
+        }
+        Ok((master, settled))
+    }
+
+    /// Settles a change of the passphrase before something that it must not get into the way of, or
+    /// says that it waits. Where there is no passphrase yet, that something may be what brings it.
+    pub(super) fn settle(&self) -> Result<()> {
+        let Some(dir) = self.store.dir()? else {
+            return Ok(());
+        };
+        if staging::of(&dir)?.is_none() {
+            return Ok(());
+        }
+        match self.settled_master() {
+            Ok(_) | Err(Error::PassphraseMissing) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Does it open with this passphrase, here or where it waits for its place?
+    pub(super) fn opens(&self, envelope: &Envelope, passphrase: &Secret) -> bool {
+        let id = &envelope.meta.id;
+        let waits = || {
+            let dir = self.store.dir().ok()??;
+            staging::open_waiting(&dir, &id.file_name(), id, passphrase).ok()?
+        };
+        envelope.open(passphrase).is_ok() || waits().is_some()
+    }
+
+    /// What puts a passphrase into the keychain has nothing to do where the environment rules.
+    pub(super) fn refuse_environment(&self) -> Result<()> {
+        match passphrase::from_environment(&self.environment.passphrase)? {
+            None => Ok(()),
+            Some((_, origin)) => Err(Error::usage(format!(
+                "this is about the keychain, and the master passphrase comes from {origin}; unset that first"
+            ))),
+        }
+    }
+
+    /// Does anything stand under this key's name?
+    pub(super) fn has_file(&self, id: &KeyId) -> bool {
+        let dir = self.store.dir().ok().flatten();
+        dir.is_some_and(|dir| matches!(dir.look(&id.file_name()), Ok(Some(_)) | Err(_)))
+    }
+
+    /// Gives a key the value on standard input.
+    pub(super) fn replace_value(&self, id: &KeyId, label: Option<&Label>) -> Result<KeyMeta> {
+        let master = self.sealing_master()?;
+        let value = self.read_value("new value of the key")?;
+        let key = self.store.replace(id, &value, label, &master)?;
+        self.notice_provider(&key, &value);
+        Ok(key)
+    }
+
+    /// A value from standard input, within the bounds of one.
+    pub(super) fn read_value(&self, what: &str) -> Result<Secret> {
+        let mut value = read_line(what, Behind::Nothing)?;
+        // A program means every byte that it writes.
+        if host::input_is_terminal() && value.drop_wrapping() {
+            let sentence = "blanks or quotes around the value were left out; pass it through a pipe if they belong to it";
+            self.warn(sentence, &Error::InvalidKey);
+        }
+        envelope::check_value(&value)?;
+        Ok(value)
+    }
+
+    /// Says so when a key that has been stored begins like those of another provider.
+    pub(super) fn notice_provider(&self, key: &KeyMeta, value: &Secret) {
+        if let Some(known) = provider::contradicts(key.provider.as_str(), value.expose()) {
+            let sentence = format!(
+                "this begins like a key of {}, and is stored as one of {}, as you say",
+                known.names[0], key.provider
+            );
+            self.warn(&sentence, &Error::InvalidProvider(String::new()));
+        }
+    }
+
+    /// Finds the one key that is meant, works on it, and writes down how that went.
+    pub(super) fn on_key<T>(
+        &self,
+        kind: Kind,
+        command: &str,
+        selector: &str,
+        work: impl FnOnce(&KeyId) -> Result<T>,
+    ) -> Result<T> {
+        let selected = self.store.select(selector);
+        let key = selected.as_ref().ok().cloned();
+        let done = selected.and_then(|id| work(&id));
+        self.audit(kind, command, key.as_ref(), done.as_ref().err());
+        done
+    }
+
+    /// Works on each for itself, on all cores: one that fails is named, and keeps nobody from the
+    /// others. Gives back what was done. `work` writes down how it went, because the next one may be
+    /// the last that we live to do.
+    pub(super) fn on_each<T: Sync, R: Send>(
+        &self,
+        doing: &str,
+        items: &[T],
+        name: fn(&T) -> &str,
+        work: impl Fn(&T) -> Result<R> + Sync,
+    ) -> Vec<R> {
+        let done = pool::each(items, work, |count| {
+            self.progress(doing, count, items.len());
+        });
+        for (item, done) in items.iter().zip(&done) {
+            if let Err(error) = done {
+                self.warn(&format!("{}: {}: {error}", name(item), error.code()), error);
+            }
+        }
+        done.into_iter().flatten().collect()
+    }
+
+    /// Writes the event down, with the command that caused it. A log that cannot be written never
+    /// stops the command, but is not passed over in silence either. Without a store there is none.
+    pub(super) fn audit(
+        &self,
+        kind: Kind,
+        command: &str,
+        key: Option<&KeyId>,
+        failure: Option<&Error>,
+    ) {
+        self.audit_with(kind, &[("command", command)], key, failure);
+    }
+
+    /// The same, with more to tell than the command.
+    pub(super) fn audit_with(
+        &self,
+        kind: Kind,
+        context: &[(&str, &str)],
+        key: Option<&KeyId>,
+        failure: Option<&Error>,
+    ) {
+        let event = Event {
+            kind,
+            key,
+            reason: failure.map(Error::code),
+            context,
+        };
+        match self.store.audit(&event, Timestamp::now()) {
+            // Where the directory itself is at fault, the command has failed of the same.
+            Err(error) if failure.is_none_or(|failure| failure.code() != error.code()) => {
+                let sentence = format!("this was not written to the audit log: {error}");
+                self.warn(&sentence, &error);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn warn_unreadable(&self, files: &[Unreadable]) {
+        for file in files {
+            self.warn(&file.error.to_string(), &file.error);
+        }
+    }
+
+    pub(super) fn warn(&self, sentence: &str, error: &Error) {
+        host::complain(&match self.format {
+            Format::Text => format!("lf: warning: {}\n", printable(sentence)),
+            Format::Json => {
+                let message = miniserde::json::to_string(sentence);
+                format!(
+                    "{{\"warning\":{{\"code\":\"{}\",\"message\":{message}}}}}\n",
+                    error.code()
+                )
+            }
+        });
+    }
+
+    /// A line that says what is going on, for a person who is watching.
+    pub(super) fn progress(&self, doing: &str, done: usize, total: usize) {
+        if host::errors_are_terminal() && self.format == Format::Text {
+            let mut line = format!("\r{doing} {done}/{total}");
+            if done == total {
+                // Blanks, because not every terminal knows a sequence that clears a line.
+                line = format!("\r{:1$}\r", "", line.len());
+            }
+            host::complain(&line);
+        }
+    }
+}
+
+/// An error unless all of them are done.
+pub(super) fn all_of(total: usize, done: usize) -> Result<()> {
+    match total - done {
+        0 => Ok(()),
+        failed => Err(Error::Incomplete { failed, total }),
+    }
+}
+
+/// A secret from standard input: unseen from a terminal; from a pipe to its end, without one
+/// trailing newline.
+pub(super) fn read_secret(what: &str) -> Result<Secret> {
+    read_line(what, Behind::Answers)
+}
+
+fn read_line(what: &str, behind: Behind) -> Result<Secret> {
+    if host::input_is_terminal() {
+        return term::ask_secret(what, envelope::MAX_VALUE, behind);
+    }
+    let mut secret = read_input(envelope::MAX_VALUE + "\r\n".len())?;
+    secret.drop_trailing_newline();
+    Ok(secret)
+}
+
+/// Standard input, to its end.
+pub(super) fn read_input(limit: usize) -> Result<Secret> {
+    let mut bytes = host::read_input(limit)?;
+    if bytes.len() > limit {
+        return Err(Error::KeyTooLarge);
+    }
+    Secret::from_bytes(std::mem::take(&mut *bytes)).ok_or(Error::InvalidKey)
+}
+
+/// Twice from a terminal, where nobody sees what is typed.
+pub(super) fn read_passphrase(what: &str) -> Result<Secret> {
+    let passphrase = read_secret(what)?;
+    match sheet::read(&passphrase) {
+        Err(_) if !sheet::is_sheet(&passphrase) => {}
+        read => return read,
+    }
+    if host::input_is_terminal() && read_secret("the same again")?.expose() != passphrase.expose() {
+        return Err(Error::PassphraseInvalid(
+            "the two are not the same; nothing was changed".to_owned(),
+        ));
+    }
+    Ok(passphrase)
+}
+
+/// Asks before something that cannot be undone, or takes `--yes`; without either, refuses.
+pub(super) fn confirm(question: &str, yes: bool, hint: &str) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    if host::has_person() {
+        return term::confirm(question);
+    }
+    let sentence = format!("{question} There is no terminal to ask at, so nothing was changed");
+    Err(Error::Refused {
+        sentence,
+        hint: hint.to_owned(),
+    })
+}
+
+/// At a terminal, somebody may have to find the keychain's dialog and type a password into it.
+const PERSON: Patience = Patience {
+    service: Duration::from_secs(3),
+    person: Duration::from_secs(60),
+    on_dialog: || {
+        host::complain(
+            "lf: the keychain is asking in its own window; waiting for up to 60 seconds\n",
+        );
+    },
+};

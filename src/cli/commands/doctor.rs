@@ -1,0 +1,116 @@
+//! `lf keys doctor`: the report, and `--fix`.
+
+use std::fmt::Write;
+
+use crate::base::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::system::host;
+use crate::vault::doctor::{self, Check, Patient, Status};
+use miniserde::{Serialize, json};
+
+use super::{Desk, Format};
+
+pub(super) fn run(desk: &Desk<'_>, fix: bool) -> Result<()> {
+    let root = desk.root();
+    let fixed = if fix {
+        let (done, failed) = doctor::fix(&desk.store, root.as_deref());
+        failed
+            .iter()
+            .for_each(|error| desk.warn(&error.to_string(), error));
+        done
+    } else {
+        Vec::new()
+    };
+    let patient = Patient {
+        realm: desk.realm(),
+        root: root.as_deref(),
+    };
+    let checks = doctor::examine(&patient, Timestamp::now(), |done, total| {
+        desk.progress("decrypting", done, total);
+    });
+    report(desk, &checks, &fixed)
+}
+
+/// Prints the checks; an error if one failed.
+pub(super) fn report(desk: &Desk<'_>, checks: &[Check], fixed: &[String]) -> Result<()> {
+    let failed = checks
+        .iter()
+        .filter(|check| check.status == Status::Fail)
+        .count();
+    host::show(&match desk.format {
+        Format::Text => text(
+            checks,
+            fixed,
+            desk.environment.colour && host::output_is_terminal(),
+        ),
+        Format::Json => json(checks, fixed, failed == 0),
+    })?;
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(Error::ChecksFailed {
+            failed,
+            total: checks.len(),
+        })
+    }
+}
+
+fn text(checks: &[Check], fixed: &[String], colour: bool) -> String {
+    let mut text = String::new();
+    for sentence in fixed {
+        let _ = writeln!(text, "fixed {sentence}");
+    }
+    for check in checks {
+        let paint = match check.status {
+            Status::Pass => "\x1b[32m",
+            Status::Fail => "\x1b[1;31m",
+            Status::Note => "\x1b[33m",
+        };
+        let word = word(check.status);
+        let (on, off) = if colour { (paint, "\x1b[0m") } else { ("", "") };
+        let _ = writeln!(text, "{on}{word}{off}  {}: {}", check.id, check.message);
+        if let Some(hint) = &check.hint {
+            let _ = writeln!(text, "      hint: {hint}");
+        }
+    }
+    text
+}
+
+/// For a person who looks for what is wrong; programs have it in small letters.
+pub(super) fn word(status: Status) -> &'static str {
+    match status {
+        Status::Pass => "pass",
+        Status::Fail => "FAIL",
+        Status::Note => "note",
+    }
+}
+
+#[derive(Serialize)]
+struct ReportView<'a> {
+    ok: bool,
+    checks: Vec<CheckView<'a>>,
+    fixed: &'a [String],
+}
+
+#[derive(Serialize)]
+struct CheckView<'a> {
+    id: &'a str,
+    status: String,
+    message: &'a str,
+    hint: Option<&'a str>,
+}
+
+fn json(checks: &[Check], fixed: &[String], ok: bool) -> String {
+    let checks = checks
+        .iter()
+        .map(|check| CheckView {
+            id: check.id,
+            status: word(check.status).to_ascii_lowercase(),
+            message: &check.message,
+            hint: check.hint.as_deref(),
+        })
+        .collect();
+    let mut text = json::to_string(&ReportView { ok, checks, fixed });
+    text.push('\n');
+    text
+}

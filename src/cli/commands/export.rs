@@ -1,0 +1,22 @@
+//! `lf keys export`: one value, in the clear, on standard output.
+
+use crate::error::Result;
+use crate::system::host;
+use crate::vault::audit::Kind;
+use zeroize::Zeroizing;
+
+use super::Desk;
+
+pub(super) fn run(desk: &Desk<'_>, selector: &str) -> Result<()> {
+    // Written down before the first byte goes out: whoever reads it may never let us finish.
+    let (id, value) = desk.on_key(Kind::Export, "keys export", selector, |id| {
+        Ok((id.clone(), desk.store.resolve(id, &desk.master()?)?))
+    })?;
+    host::complain(&format!(
+        "lf: warning: the value of {id} goes to standard output in the clear; keep it out of files and logs\n"
+    ));
+    let mut line = Zeroizing::new(String::with_capacity(value.expose().len() + 1));
+    line.push_str(value.expose());
+    line.push('\n');
+    host::print(&line)
+}

@@ -1,0 +1,284 @@
+//! `lf keys import`: keys that lie about in the clear, in a dotenv file or in variables, into the store.
+
+use std::path::{Path, PathBuf};
+
+use crate::base::secret::{Secret, printable, shown};
+use crate::base::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::system::fs;
+use crate::system::host;
+use crate::vault::audit::Kind;
+use crate::vault::dotenv;
+use crate::vault::envelope::{self, MetaView};
+use crate::vault::key::{KeyMeta, Label, Provider};
+use crate::vault::provider;
+
+use super::{Desk, Format, all_of, confirm};
+
+/// Where the keys are, and which; of a file without names, what is known to be a key.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Dotenv { file: PathBuf, names: Vec<String> },
+    Environment(Vec<String>),
+}
+
+/// What a source has, nothing of it stored yet.
+#[derive(Default)]
+struct Found {
+    keys: Vec<Key>,
+    /// What is no key, by name or line.
+    others: Vec<String>,
+    /// What is left alone, and why.
+    left: Vec<String>,
+    /// What may be a key and cannot be imported, and why.
+    bad: Vec<String>,
+}
+
+struct Key {
+    provider: Provider,
+    /// The variable's name.
+    label: Label,
+    value: Secret,
+}
+
+pub(super) fn run(desk: &Desk<'_>, source: &Source, yes: bool) -> Result<()> {
+    let mut found = Found::default();
+    match source {
+        Source::Dotenv { file, names } => found.read_file(desk, file, names)?,
+        Source::Environment(names) => found.read_environment(names)?,
+    }
+    found.leave_what_is_there(&desk.store.list()?.keys);
+    for reason in &found.bad {
+        desk.warn(&format!("not imported: {reason}"), &Error::InvalidKey);
+    }
+    for key in &found.keys {
+        if let Some(known) = provider::contradicts(key.provider.as_str(), key.value.expose()) {
+            let (label, provider) = (key.label.as_str(), &key.provider);
+            let other = known.names[0];
+            let sentence =
+                format!("{label} begins like a key of {other}, and is taken for one of {provider}");
+            desk.warn(&sentence, &Error::InvalidProvider(String::new()));
+        }
+    }
+    // Programs that asked for JSON get nothing else, unless it is a person who has to be asked.
+    if desk.format == Format::Text || (!yes && host::has_person()) {
+        host::complain(&found.listing());
+    }
+    let total = found.keys.len() + found.bad.len();
+    let (added, done) = match found.keys.len() {
+        0 => (Vec::new(), 0),
+        count => {
+            let question = match count {
+                1 => "Import this key?".to_owned(),
+                _ => format!("Import these {count} keys?"),
+            };
+            confirm(
+                &question,
+                yes,
+                "the same again with --yes, or at a terminal",
+            )?;
+            add(desk, &found.keys)?
+        }
+    };
+    report(desk, source, &added)?;
+    all_of(total, done)
+}
+
+impl Found {
+    fn read_file(&mut self, desk: &Desk<'_>, file: &Path, names: &[String]) -> Result<()> {
+        let (bytes, is_exposed) = fs::read_exposed(file, MAX_FILE)?;
+        let not_one = |what: &str| Error::usage(format!("{} {what}", file.display()));
+        if bytes.len() > MAX_FILE {
+            return Err(not_one("is larger than 256 KiB, and no dotenv file"));
+        }
+        let text = Secret::from_bytes(bytes).ok_or_else(|| not_one("is not UTF-8 text"))?;
+        let lines = dotenv::parse(text.expose());
+        for name in names {
+            if lines.iter().all(|line| line.name.as_ref() != Some(name)) {
+                return Err(not_one(&format!("does not set {}", shown(name))));
+            }
+        }
+        if is_exposed {
+            let sentence = format!("other users can reach {}; chmod 600 it", file.display());
+            desk.warn(&sentence, &Error::InvalidKey);
+        }
+        for line in lines {
+            self.read_line(line, names)?;
+        }
+        Ok(())
+    }
+
+    fn read_line(&mut self, line: dotenv::Line, names: &[String]) -> Result<()> {
+        let number = line.number;
+        let Some(name) = line.name else {
+            if let (Err(reason), true) = (line.value, names.is_empty()) {
+                self.bad.push(format!("line {number}: {reason}"));
+            }
+            return Ok(());
+        };
+        let is_wanted = if names.is_empty() {
+            let text = line.value.as_ref().map_or("", Secret::expose);
+            provider_of(&name, text).is_some()
+        } else {
+            names.contains(&name)
+        };
+        match line.value {
+            _ if !is_wanted && names.is_empty() => self.others.push(place(&name, number)),
+            _ if !is_wanted => {}
+            Err(reason) => self
+                .bad
+                .push(format!("line {number}, {}: {reason}", shown(&name))),
+            Ok(value) if value.expose().is_empty() => {
+                let empty = if names.is_empty() {
+                    &mut self.left
+                } else {
+                    &mut self.bad
+                };
+                empty.push(format!("line {number}, {}: it is empty", shown(&name)));
+            }
+            Ok(value) => self.take(&name, value)?,
+        }
+        Ok(())
+    }
+
+    fn read_environment(&mut self, names: &[String]) -> Result<()> {
+        for name in names {
+            match host::secret_variable(name) {
+                Ok(Some(value)) => self.take(name, value)?,
+                Ok(None) => return Err(Error::usage(format!("{} is not set", shown(name)))),
+                Err(error) => self.bad.push(format!("{}: {error}", shown(name))),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, name: &str, value: Secret) -> Result<()> {
+        let name_shown = shown(name);
+        let provider = provider_of(name, value.expose()).ok_or_else(|| Error::Refused {
+            sentence: format!("{name_shown} does not say whose key it is; nothing was changed"),
+            // It asks for the value: what a file sets is no variable of the shell's.
+            hint: format!("lf keys add --provider PROVIDER --label {name_shown}"),
+        })?;
+        let label = Label::parse(name);
+        let label = label.and_then(|label| envelope::check_value(&value).map(|()| label));
+        match label {
+            Err(error) => self.bad.push(format!("{name_shown}: {error}")),
+            Ok(label) => {
+                // As in a shell, the last one counts.
+                if let Some(at) = self.keys.iter().position(|key| key.label == label) {
+                    self.keys.remove(at);
+                    self.left.push(format!(
+                        "{name_shown}: it is there twice, and the last one counts"
+                    ));
+                }
+                self.keys.push(Key {
+                    provider,
+                    label,
+                    value,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn leave_what_is_there(&mut self, there: &[KeyMeta]) {
+        let left = &mut self.left;
+        self.keys.retain(|key| {
+            let same = there.iter().find(|other| other.is_named(&key.provider, &key.label));
+            left.extend(same.map(|same| {
+                let (label, id) = (key.label.as_str(), &same.id);
+                format!("{label}: {id} has this provider and label; lf keys update --rotate -- {id} gives it a new value")
+            }));
+            same.is_none()
+        });
+    }
+
+    /// Names, never values.
+    fn listing(&self) -> String {
+        let mut text = String::new();
+        if self.keys.is_empty() {
+            text.push_str("no keys to import\n");
+        }
+        let width = self.keys.iter().map(|key| key.label.as_str().len()).max();
+        for key in &self.keys {
+            let (label, width) = (key.label.as_str(), width.unwrap_or(0));
+            text.push_str(&format!("  {label:width$}  {}\n", key.provider));
+        }
+        for reason in &self.left {
+            text.push_str(&format!("left alone: {reason}\n"));
+        }
+        if !self.others.is_empty() {
+            text.push_str(&format!("not taken for keys: {}\n", self.others.join(", ")));
+        }
+        text
+    }
+}
+
+/// By the variable, else by how the key begins, else by a name such as `MY_OWN_API_KEY`.
+fn provider_of(name: &str, value: &str) -> Option<Provider> {
+    let known = provider::by_variable(name).or_else(|| provider::by_key(value));
+    let own = || SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix));
+    match known {
+        Some(known) => Provider::parse(known.names[0]).ok(),
+        None => Provider::parse(&own()?.to_ascii_lowercase()).ok(),
+    }
+}
+
+/// The name of what is no key, unless it may be a piece of something that was torn into lines.
+fn place(name: &str, number: usize) -> String {
+    let has = |is: fn(char) -> bool| name.contains(is);
+    if has(|c| c.is_ascii_lowercase()) && has(|c| c.is_ascii_uppercase()) {
+        format!("line {number}")
+    } else {
+        shown(name)
+    }
+}
+
+/// What was added, and with how many that is well: somebody may import the same at the same time.
+fn add(desk: &Desk<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
+    let none = |error: &Error| desk.audit(Kind::Add, COMMAND, None, Some(error));
+    let master = desk.sealing_master().inspect_err(none)?;
+    let add = |key: &Key| {
+        let (named, now) = ((key.provider.clone(), key.label.clone()), Timestamp::now());
+        let added = desk.store.add_missing(named, &key.value, &master, now);
+        match &added {
+            Ok(Some(key)) => desk.audit(Kind::Add, COMMAND, Some(&key.id), None),
+            Ok(None) => {
+                let label = key.label.as_str();
+                let sentence = format!("{label} was left alone: somebody else stored it meanwhile");
+                desk.warn(&sentence, &Error::DuplicateKey(String::new()));
+            }
+            Err(error) => none(error),
+        }
+        added
+    };
+    let done = desk.on_each("importing", keys, |key| key.label.as_str(), add);
+    let count = done.len();
+    Ok((done.into_iter().flatten().collect(), count))
+}
+
+fn report(desk: &Desk<'_>, source: &Source, added: &[KeyMeta]) -> Result<()> {
+    match desk.format {
+        Format::Json => {
+            let views: Vec<MetaView<'_>> = added.iter().map(MetaView::of).collect();
+            host::print(&(miniserde::json::to_string(&views) + "\n"))
+        }
+        Format::Text if added.is_empty() => Ok(()),
+        Format::Text => {
+            let line = |key: &KeyMeta| format!("{}={}\n", key.label.as_str(), key.id);
+            host::print(&added.iter().map(line).collect::<String>())?;
+            if let Source::Dotenv { file, .. } = source {
+                let file = printable(&file.to_string_lossy());
+                host::complain(&format!(
+                    "lf: hint: they are still in the clear in {file}; take them out there\n"
+                ));
+            }
+            Ok(())
+        }
+    }
+}
+
+const COMMAND: &str = "keys import";
+const SUFFIXES: [&str; 2] = ["_API_KEY", "_API_TOKEN"];
+/// Bytes.
+const MAX_FILE: usize = 256 * 1024;

@@ -1,0 +1,69 @@
+//! `lf keys list`: what is there, without a passphrase.
+
+use crate::base::time::Timestamp;
+use crate::error::Result;
+use crate::system::host;
+use crate::vault::audit::Kind;
+use crate::vault::envelope::{MetaView, UsedView};
+use crate::vault::history::{self, LastUsed};
+use crate::vault::key::KeyMeta;
+
+use super::{Desk, Format, table};
+use crate::system::term;
+
+pub(super) fn run(desk: &Desk<'_>, last_used: bool) -> Result<()> {
+    let listed = desk.store.list();
+    desk.audit(Kind::List, "keys list", None, listed.as_ref().err());
+    let listing = listed?;
+    desk.warn_unreadable(&listing.unreadable);
+    // The shape that programs know needs no look into the log.
+    let used = match desk.store.dir()? {
+        Some(dir) if last_used || desk.format == Format::Text => history::last_used(&dir),
+        Some(_) | None => LastUsed::default(),
+    };
+    let used = |key: &KeyMeta| used.of(&key.id);
+    let mut text = String::new();
+    match desk.format {
+        Format::Json if last_used => {
+            let view = |key| UsedView::of(key, used(key));
+            let views: Vec<UsedView<'_>> = listing.keys.iter().map(view).collect();
+            text = miniserde::json::to_string(&views);
+            text.push('\n');
+        }
+        Format::Json => {
+            let views: Vec<MetaView<'_>> = listing.keys.iter().map(MetaView::of).collect();
+            text = miniserde::json::to_string(&views);
+            text.push('\n');
+        }
+        Format::Text if listing.keys.is_empty() => {
+            if listing.unreadable.is_empty() {
+                host::complain("no keys yet; lf keys add --help shows how to add one\n");
+            }
+        }
+        Format::Text => {
+            let columns = term::columns();
+            let is_narrow = columns.is_some_and(|columns| columns < ROOMY);
+            let time = if is_narrow {
+                Timestamp::day
+            } else {
+                Timestamp::minute
+            };
+            let row = |key: &KeyMeta| {
+                vec![
+                    key.id.to_string(),
+                    key.provider.to_string(),
+                    time(key.created_at),
+                    used(key).map_or_else(|| "-".to_owned(), time),
+                    key.label.as_str().to_owned(),
+                ]
+            };
+            let rows: Vec<Vec<String>> = listing.keys.iter().map(row).collect();
+            let titles = ["ID", "PROVIDER", "CREATED", "LAST USED", "LABEL"];
+            text = table::text(&titles, &rows, columns);
+        }
+    }
+    host::show(&text)
+}
+
+/// Columns from which on a time of day leaves room for a label.
+const ROOMY: usize = 94;

@@ -1,0 +1,149 @@
+//! `lf gateway pair`, `pairings` and `unpair`: who may talk to the gateway.
+
+use std::time::Duration;
+
+use crate::base::secret::printable;
+use crate::base::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::gateway::pairing::{self, Others, Pairing, Pairings};
+use crate::keychain::Keychain;
+use crate::system::host;
+use crate::vault::key::Label;
+use miniserde::{Serialize, json};
+use zeroize::Zeroizing;
+
+use super::{Desk, Format, table};
+use crate::system::term;
+
+/// A new pairing, or a new token for an old one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) name: Label,
+    pub(crate) expires: Option<Duration>,
+    pub(crate) others: Others,
+}
+
+pub(super) fn pair(desk: &Desk<'_>, options: &Options) -> Result<()> {
+    // A token that is sealed now would not move along.
+    desk.settle()?;
+    let now = Timestamp::now();
+    let expires_at = options.expires.map(|span| now.after(span));
+    let token = pairings(desk)?.pair(&options.name, expires_at, options.others, now)?;
+    let name = options.name.as_str();
+    let text = match desk.format {
+        Format::Json => {
+            let view = NewView {
+                name,
+                token: token.expose(),
+                created_at: now.to_string(),
+                expires_at: expires_at.map(|at| at.to_string()),
+            };
+            json::to_string(&view) + "\n"
+        }
+        Format::Text => format!(
+            "{}\n\nThis is the pairing token of \"{}\"{}. It is shown once. To pair the web app:\n\
+             \x20 1. Leave the gateway running: lf gateway serve --keys-only\n\
+             \x20 2. In the Funding panel, click the Local Keys tile.\n\
+             \x20 3. Paste the token into the box and click Pair gateway.\n",
+            token.expose(),
+            printable(name),
+            expires_at.map_or_else(String::new, |at| format!(", good until {at}")),
+        ),
+    };
+    host::print(&Zeroizing::new(text))
+}
+
+pub(super) fn list(desk: &Desk<'_>) -> Result<()> {
+    let list = pairings(desk)?.list()?;
+    match desk.format {
+        Format::Json => {
+            let views: Vec<View> = list.iter().map(View::of).collect();
+            host::show(&(json::to_string(&views) + "\n"))
+        }
+        Format::Text if list.is_empty() => {
+            host::complain("nothing is paired; lf gateway pair makes a token\n");
+            Ok(())
+        }
+        Format::Text => {
+            let row = |(pairing, used): &(Pairing, Option<Timestamp>)| {
+                let or = |at: Option<Timestamp>, otherwise: &str| {
+                    at.map_or_else(|| otherwise.to_owned(), Timestamp::minute)
+                };
+                vec![
+                    or(pairing.created_at, "unknown"),
+                    or(pairing.expires_at, "never"),
+                    or(*used, "-"),
+                    pairing.name.as_str().to_owned(),
+                ]
+            };
+            let rows: Vec<Vec<String>> = list.iter().map(row).collect();
+            let titles = ["CREATED", "EXPIRES", "LAST USED", "NAME"];
+            host::show(&table::text(&titles, &rows, term::columns()))
+        }
+    }
+}
+
+pub(super) fn unpair(desk: &Desk<'_>, name: Option<&Label>) -> Result<()> {
+    let (gone, forgotten) = pairings(desk)?.revoke(name)?;
+    let line = |name: &Label| {
+        format!(
+            "revoked \"{}\"; its token is dead\n",
+            printable(name.as_str())
+        )
+    };
+    host::print(&gone.iter().map(line).collect::<String>())?;
+    // What is left in the keychain is good for nothing any more, but it is there.
+    forgotten?;
+    match (gone.is_empty(), name) {
+        (true, Some(name)) => Err(Error::PairingNotFound(printable(name.as_str()))),
+        (true, None) => {
+            host::complain("nothing is paired\n");
+            Ok(())
+        }
+        (false, _) => Ok(()),
+    }
+}
+
+pub(super) fn pairings(desk: &Desk<'_>) -> Result<Pairings> {
+    pairings_in(desk, desk.keychain.clone())
+}
+
+/// The same, by a keychain of other patience.
+pub(super) fn pairings_in(desk: &Desk<'_>, keychain: Keychain) -> Result<Pairings> {
+    let dir = pairing::dir(&desk.environment.root()?);
+    let sources = desk.environment.passphrase.clone();
+    Ok(Pairings::at(dir, sources, keychain))
+}
+
+#[derive(Serialize)]
+struct NewView<'a> {
+    name: &'a str,
+    token: &'a str,
+    #[serde(rename = "createdAt")]
+    created_at: String,
+    #[serde(rename = "expiresAt")]
+    expires_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct View {
+    name: String,
+    #[serde(rename = "createdAt")]
+    created_at: Option<String>,
+    #[serde(rename = "expiresAt")]
+    expires_at: Option<String>,
+    #[serde(rename = "lastUsedAt")]
+    last_used_at: Option<String>,
+}
+
+impl View {
+    fn of((pairing, used): &(Pairing, Option<Timestamp>)) -> View {
+        let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        View {
+            name: pairing.name.as_str().to_owned(),
+            created_at: text(pairing.created_at),
+            expires_at: text(pairing.expires_at),
+            last_used_at: text(*used),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! `lf keys rotate`: fresh salts and IVs; with `--new-value`, a fresh value.
+
+use crate::error::{Error, Result};
+use crate::system::host;
+use crate::vault::audit::Kind;
+use crate::vault::key::{KeyId, KeyMeta};
+
+use super::{Desk, all_of};
+
+/// Which keys, and what of them.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Some(Vec<String>),
+    All,
+    NewValue(String),
+}
+
+pub(super) fn run(desk: &Desk<'_>, what: &What) -> Result<()> {
+    match what {
+        What::NewValue(selector) => {
+            let replace = |id: &KeyId| desk.replace_value(id, None);
+            let key = desk.on_key(Kind::Update, COMMAND, selector, replace)?;
+            host::print(&format!("{key} has a new value\n"))
+        }
+        What::Some(selectors) => match selectors.as_slice() {
+            [selector] => {
+                let rotate = |id: &KeyId| desk.store.rotate(id, &desk.sealing_master()?);
+                let key = desk.on_key(Kind::Update, COMMAND, selector, rotate)?;
+                host::print(&said(&key))
+            }
+            selectors => several(desk, || {
+                // All are found before the first is touched.
+                let found = selectors.iter().map(|selector| desk.store.select(selector));
+                let mut ids = found.collect::<Result<Vec<_>>>()?;
+                ids.sort();
+                ids.dedup();
+                Ok((ids, 0))
+            }),
+        },
+        What::All => several(desk, || {
+            let listing = desk.store.list()?;
+            desk.warn_unreadable(&listing.unreadable);
+            let ids = listing.keys.into_iter().map(|key| key.id).collect();
+            Ok((ids, listing.unreadable.len()))
+        }),
+    }
+}
+
+/// `find` tells which, and how many have failed already.
+fn several(desk: &Desk<'_>, find: impl FnOnce() -> Result<(Vec<KeyId>, usize)>) -> Result<()> {
+    let found = find().and_then(|(ids, failed)| {
+        let some = !ids.is_empty();
+        let master = some.then(|| desk.sealing_master()).transpose()?;
+        Ok((ids, failed, master))
+    });
+    let none = |error: &Error| desk.audit(Kind::Update, COMMAND, None, Some(error));
+    let (ids, failed, master) = found.inspect_err(none)?;
+    let Some(master) = master else {
+        host::complain("no keys to rotate\n");
+        return all_of(failed, 0);
+    };
+    let rotated = desk.on_each("rotating", &ids, KeyId::as_str, |id| {
+        let rotated = desk.store.rotate(id, &master);
+        desk.audit(Kind::Update, COMMAND, Some(id), rotated.as_ref().err());
+        rotated
+    });
+    host::print(&rotated.iter().map(said).collect::<String>())?;
+    all_of(ids.len() + failed, rotated.len())
+}
+
+fn said(key: &KeyMeta) -> String {
+    format!("{key} is re-encrypted under a fresh salt and IV; its value stays\n")
+}
+
+const COMMAND: &str = "keys rotate";

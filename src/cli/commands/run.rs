@@ -1,0 +1,158 @@
+//! `lf keys run`: a program in lf's place, with the keys that were named and no other.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::base::pool;
+use crate::base::secret::{Secret, shown};
+use crate::error::{Error, Result};
+use crate::system::host;
+use crate::system::program::{self, Program};
+use crate::vault::audit::Kind;
+use crate::vault::key::KeyId;
+use crate::vault::provider;
+
+use super::Desk;
+
+/// What is to be run, and which keys go where.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Keys for the variables of their providers.
+    pub(crate) keys: Vec<String>,
+    /// Variables, and the keys for them.
+    pub(crate) variables: Vec<(String, String)>,
+    /// The key for standard input.
+    pub(crate) input: Option<String>,
+    /// Also variables that are set.
+    pub(crate) overrides: bool,
+    pub(crate) program: OsString,
+    pub(crate) arguments: Vec<OsString>,
+}
+
+/// Comes back only when nothing has started, with the reason.
+pub(super) fn run(desk: &Desk<'_>, options: &Options) -> Result<()> {
+    let name = Path::new(&options.program).file_name().unwrap_or_default();
+    let name = shown(&name.to_string_lossy());
+    let audit = |key: Option<&KeyId>, failure: Option<&Error>| {
+        let context = [("command", "keys run"), ("program", &name)];
+        desk.audit_with(Kind::Run, &context, key, failure);
+    };
+    let plan = plan(desk, options).inspect_err(|error| audit(None, Some(error)))?;
+    let nothing = |error: &Error| {
+        let keys = plan.keys.iter();
+        keys.for_each(|key| audit(Some(key), Some(error)));
+    };
+    // All that can fail without the passphrase comes before somebody may be asked for it.
+    let names = names(desk, &plan, &audit)?;
+    check(&names, options).inspect_err(nothing)?;
+    let program = Program::find(&options.program).inspect_err(nothing)?;
+    let master = desk.master().inspect_err(nothing)?;
+    let open = |key: &KeyId| {
+        let value = desk.store.resolve(key, &master);
+        value.inspect_err(|error| audit(Some(key), Some(error)))
+    };
+    let values = pool::each(&plan.keys, open, |_| {});
+    let values = values.into_iter().collect::<Result<Vec<Secret>>>()?;
+    let variables = names.iter().zip(&plan.variables);
+    let variables: Vec<(&str, &Secret)> = variables
+        .map(|(name, (_, at))| (name.as_str(), &values[*at]))
+        .collect();
+    refuse_nul(&plan, &values, &audit)?;
+    let input = match plan.input {
+        Some(at) => program::input(&values[at]).inspect_err(nothing)?,
+        None => Stdio::inherit(),
+    };
+    // Now, because nobody comes back to do it.
+    plan.keys.iter().for_each(|key| audit(Some(key), None));
+    let error = program.start(&options.arguments, &variables, input);
+    nothing(&error);
+    Err(error)
+}
+
+/// Writes down how it went with one key, or with none that is known.
+type Audit<'a> = &'a dyn Fn(Option<&KeyId>, Option<&Error>);
+
+/// The keys, each once, and which of them goes where.
+struct Plan<'a> {
+    keys: Vec<KeyId>,
+    /// Variables, where they are named, and keys.
+    variables: Vec<(Option<&'a str>, usize)>,
+    input: Option<usize>,
+}
+
+fn plan<'a>(desk: &Desk<'_>, options: &'a Options) -> Result<Plan<'a>> {
+    let mut keys: Vec<KeyId> = Vec::new();
+    let mut find = |selector: &str| -> Result<usize> {
+        let id = desk.store.select(selector)?;
+        let known = keys.iter().position(|known| *known == id);
+        Ok(known.unwrap_or_else(|| {
+            keys.push(id);
+            keys.len() - 1
+        }))
+    };
+    let mut variables = Vec::new();
+    for key in &options.keys {
+        variables.push((None, find(key)?));
+    }
+    for (name, key) in &options.variables {
+        variables.push((Some(name.as_str()), find(key)?));
+    }
+    let input = options.input.as_deref().map(find).transpose()?;
+    Ok(Plan {
+        keys,
+        variables,
+        input,
+    })
+}
+
+/// The variables' names; one that is not named is its key's provider's.
+fn names(desk: &Desk<'_>, plan: &Plan<'_>, audit: Audit<'_>) -> Result<Vec<String>> {
+    let name = |(name, at): &(Option<&str>, usize)| match name {
+        Some(name) => Ok((*name).to_owned()),
+        None => {
+            let key = &plan.keys[*at];
+            let meta = desk.store.meta(key);
+            let meta = meta.inspect_err(|error| audit(Some(key), Some(error)))?;
+            Ok(provider::variable(meta.provider.as_str()))
+        }
+    };
+    plan.variables.iter().map(name).collect()
+}
+
+/// A variable that somebody has set is theirs, and two keys do not fit into one.
+fn check(names: &[String], options: &Options) -> Result<()> {
+    for (at, name) in names.iter().enumerate() {
+        if names[..at].contains(name) {
+            return Err(Error::usage(format!(
+                "two keys would go into {name}; give one of them a variable of its own with --env NAME=ID"
+            )));
+        }
+        if !options.overrides && host::is_set(name) {
+            return Err(Error::Refused {
+                sentence: format!("{name} is set already; nothing was started"),
+                hint: format!(
+                    "unset {name}, or put --override before the -- to replace it for this program"
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn refuse_nul(plan: &Plan<'_>, values: &[Secret], audit: Audit<'_>) -> Result<()> {
+    for (_, at) in &plan.variables {
+        if values[*at].expose().contains('\0') {
+            let key = &plan.keys[*at];
+            let error = Error::Refused {
+                sentence: format!(
+                    "the value of {key} has a NUL character, which no variable can hold; nothing was started"
+                ),
+                hint: format!("lf keys run --stdin={key} -- CMD"),
+            };
+            audit(Some(key), Some(&error));
+            return Err(error);
+        }
+    }
+    Ok(())
+}

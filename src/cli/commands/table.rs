@@ -1,0 +1,96 @@
+//! A table for people: titles and rows in columns as wide as they need, in what a terminal shows.
+
+use crate::base::secret::printable;
+use crate::base::width;
+
+/// The table as text. No cell can drive a terminal, whatever it holds. Where the terminal is known to
+/// have too few columns, the last cell of a row is cut to fit; through a pipe nothing is.
+pub(super) fn text(titles: &[&str], rows: &[Vec<String>], columns: Option<usize>) -> String {
+    let titles: Vec<String> = titles.iter().map(|title| (*title).to_owned()).collect();
+    let mut widths = vec![0; titles.len()];
+    for row in rows.iter().chain([&titles]) {
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = width::of(&printable(cell)).max(*widest);
+        }
+    }
+    let mut text = String::new();
+    line(&mut text, &titles, &widths, columns);
+    for row in rows {
+        line(&mut text, row, &widths, columns);
+    }
+    text
+}
+
+fn line(text: &mut String, cells: &[String], widths: &[usize], columns: Option<usize>) {
+    let mut left = columns;
+    // Nothing stands behind the blanks before a last cell that is empty.
+    let is_empty = cells.last().is_some_and(String::is_empty);
+    for (at, cell) in cells.iter().enumerate() {
+        let cell = printable(cell);
+        if at + 1 == cells.len() {
+            // With hardly any room left the line breaks anyway, and then better with all of it.
+            match left.filter(|left| *left >= LEAST) {
+                Some(left) => text.push_str(&width::cut(&cell, left)),
+                None => text.push_str(&cell),
+            }
+        } else {
+            text.push_str(&cell);
+            for _ in width::of(&cell)..widths[at] + GAP {
+                text.push(' ');
+            }
+            left = left.map(|left| left.saturating_sub(widths[at] + GAP));
+        }
+    }
+    if is_empty {
+        text.truncate(text.trim_end_matches(' ').len());
+    }
+    text.push('\n');
+}
+
+const GAP: usize = 2;
+/// Columns below which a cut cell says nothing.
+const LEAST: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(rows: &[[&str; 2]]) -> Vec<Vec<String>> {
+        rows.iter()
+            .map(|row| row.map(String::from).into())
+            .collect()
+    }
+
+    #[test]
+    fn columns_align_by_what_is_shown() {
+        let rows = rows(&[["日本", "one"], ["e\u{301}🔐x", "two"], ["a", "\u{1b}[2J"]]);
+        assert_eq!(
+            text(&["A", "B"], &rows, None),
+            "A     B\n日本  one\ne\u{301}🔐x  two\na     \\u{1b}[2J\n"
+        );
+    }
+
+    #[test]
+    fn only_the_last_column_is_cut_and_only_to_the_width_of_a_terminal() {
+        let label = "日本語のながい名前";
+        let rows = rows(&[["0123456789", label]]);
+        let second = |columns| {
+            text(&["ID", "LABEL"], &rows, columns)
+                .lines()
+                .nth(1)
+                .map(String::from)
+        };
+        assert_eq!(second(None), Some(format!("0123456789  {label}")));
+        assert_eq!(second(Some(30)), Some(format!("0123456789  {label}")));
+        assert_eq!(
+            second(Some(29)).as_deref(),
+            Some("0123456789  日本語のながい名…")
+        );
+        assert_eq!(second(Some(20)).as_deref(), Some("0123456789  日本語…"));
+        assert_eq!(
+            second(Some(19)),
+            Some(format!("0123456789  {label}")),
+            "it breaks anyway"
+        );
+    }
+}

@@ -1,0 +1,36 @@
+//! `lf keys update`: a new label, a new value, or both.
+
+use crate::error::Result;
+use crate::system::host;
+use crate::vault::audit::Kind;
+use crate::vault::key::Label;
+
+use super::Desk;
+
+/// What is to change; there is always something.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Label(Label),
+    Value(Option<Label>),
+}
+
+pub(super) fn run(desk: &Desk<'_>, selector: &str, change: &Change) -> Result<()> {
+    let (key, what) = desk.on_key(Kind::Update, "keys update", selector, |id| match change {
+        Change::Label(label) => Ok((
+            desk.store.relabel(id, label)?,
+            "has a new label; its value stays",
+        )),
+        Change::Value(label) => {
+            let key = desk.replace_value(id, label.as_ref())?;
+            Ok((
+                key,
+                if label.is_some() {
+                    "has a new label and a new value"
+                } else {
+                    "has a new value"
+                },
+            ))
+        }
+    })?;
+    host::print(&format!("{key} {what}\n"))
+}

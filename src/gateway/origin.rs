@@ -1,0 +1,422 @@
+//! Is this `Origin` one of ours? And is this `Host` one that we answer to?
+//!
+//! Both are what a browser sends, compared as text: lower case, no user, no path, no trailing dot
+//! (RFC 6454, section 7; RFC 9110, section 7.2).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use regex_lite::Regex;
+
+use crate::base::secret::shown;
+use crate::error::{Error, Result};
+
+/// The origins whose pages may talk to the gateway.
+#[derive(Debug)]
+pub struct Origins {
+    extra: Vec<Regex>,
+}
+
+impl Origins {
+    /// The built-in ones, and those that match one of these comma-separated regular expressions in
+    /// full.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the expression that is none, and its place in the list.
+    pub fn with_extra(patterns: &str) -> Result<Origins> {
+        let mut extra = Vec::new();
+        for (at, pattern) in patterns
+            .split(',')
+            .map(str::trim)
+            .enumerate()
+            .filter(|(_, pattern)| !pattern.is_empty())
+        {
+            // By itself first: a parenthesis that closes ours would leave its sides without an anchor.
+            let anchored =
+                Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$")));
+            let invalid = |error| {
+                let place = format!("expression {} of LF_GATEWAY_EXTRA_ORIGINS", at + 1);
+                Error::usage(format!(
+                    "{place}, \"{}\", is not a regular expression: {error}",
+                    shown(pattern)
+                ))
+            };
+            extra.push(anchored.map_err(invalid)?);
+        }
+        Ok(Origins { extra })
+    }
+
+    /// May a page of this origin talk to us? `null`, which every sandboxed frame has, never may.
+    #[must_use]
+    pub fn allow(&self, origin: &str) -> bool {
+        origin != "null"
+            && (is_built_in(origin) || self.extra.iter().any(|pattern| pattern.is_match(origin)))
+    }
+}
+
+fn is_built_in(origin: &str) -> bool {
+    let (is_https, rest) = match (
+        origin.strip_prefix("https://"),
+        origin.strip_prefix("http://"),
+    ) {
+        (Some(rest), _) => (true, rest),
+        (None, Some(rest)) => (false, rest),
+        (None, None) => return false,
+    };
+    if is_https
+        && rest
+            .strip_suffix("lenserfight.com")
+            .is_some_and(|sub| sub.is_empty() || sub.strip_suffix('.').is_some_and(is_label))
+    {
+        return true;
+    }
+    let Some(host) = without_port(rest) else {
+        return false;
+    };
+    match host.parse::<Ipv4Addr>() {
+        Ok(address) => address == Ipv4Addr::LOCALHOST || address.is_private() || is_cgnat(address),
+        Err(_) => {
+            host == "localhost"
+                || host == "[::1]"
+                || host.strip_suffix(".local").is_some_and(is_label)
+        }
+    }
+}
+
+/// Tailscale's addresses, 100.64.0.0/10 (RFC 6598).
+#[must_use]
+pub fn is_cgnat(address: Ipv4Addr) -> bool {
+    let [first, second, ..] = address.octets();
+    first == 100 && second & 0xC0 == 64
+}
+
+/// One label of a host name (RFC 1123), in lower case.
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+/// The host in front of an optional port from 1 to 65535; `None` if the port is none.
+fn without_port(text: &str) -> Option<&str> {
+    let end = text.find(']').map_or(0, |end| end + 1);
+    match text[end..].split_once(':') {
+        None => Some(text),
+        Some((before, port)) => is_port(port).then(|| &text[..end + before.len()]),
+    }
+}
+
+fn is_port(port: &str) -> bool {
+    (1..=5).contains(&port.len())
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+        && !port.starts_with('0')
+        && port.parse::<u16>().is_ok()
+}
+
+/// The host names that we answer to. A name that anybody could point at this machine (DNS rebinding)
+/// is not among them.
+#[derive(Debug)]
+pub struct Hosts {
+    /// The address that we listen on.
+    bind: IpAddr,
+    /// Lower-case names beside the built-in ones; unused on a loopback bind.
+    names: Vec<String>,
+}
+
+/// What is wrong with a `Host`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostError {
+    /// Not a host and an optional port.
+    Malformed,
+    /// Somebody else's name.
+    Foreign,
+}
+
+impl Hosts {
+    /// For a listener on `bind`, on a machine of this name, with further names separated by commas.
+    #[must_use]
+    pub fn new(bind: IpAddr, machine: &str, extra: &str) -> Hosts {
+        let short = machine.split('.').next().unwrap_or_default();
+        let names = [machine, short]
+            .into_iter()
+            .chain(extra.split(','))
+            .map(|name| name.trim().to_ascii_lowercase());
+        Hosts {
+            bind,
+            names: names.filter(|name| !name.is_empty()).collect(),
+        }
+    }
+
+    /// Is this `Host` header one of ours?
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, header: &str) -> std::result::Result<(), HostError> {
+        let host = match header.strip_suffix(':') {
+            // RFC 3986 allows an empty port.
+            Some(host) => host,
+            None => without_port(header).ok_or(HostError::Malformed)?,
+        };
+        let host = host.to_ascii_lowercase();
+        let address = match host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+        {
+            Some(literal) => Some(IpAddr::V6(
+                literal
+                    .parse::<Ipv6Addr>()
+                    .map_err(|_| HostError::Malformed)?,
+            )),
+            None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+        };
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        if address.is_none() && (host.is_empty() || host.len() > 253 || !host.bytes().all(is_name))
+        {
+            return Err(HostError::Malformed);
+        }
+        let is_ours = match address {
+            Some(address) => address.is_loopback() || !self.is_loopback(),
+            None => host == "localhost" || (!self.is_loopback() && self.has_name(&host)),
+        };
+        if is_ours {
+            Ok(())
+        } else {
+            Err(HostError::Foreign)
+        }
+    }
+
+    /// Do we listen on loopback alone?
+    fn is_loopback(&self) -> bool {
+        self.bind.is_loopback()
+    }
+
+    /// Can a page of our own talk to us? Of all loopback addresses only these two are origins of ours.
+    #[must_use]
+    pub fn serve_a_page(&self) -> bool {
+        self.bind == Ipv4Addr::LOCALHOST || self.bind == Ipv6Addr::LOCALHOST
+    }
+
+    fn has_name(&self, host: &str) -> bool {
+        let is_mdns = host
+            .strip_suffix(".local")
+            .is_some_and(|name| !name.is_empty() && name.split('.').all(is_label));
+        is_mdns || self.names.iter().any(|name| name == host)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origins_of_the_table_are_ours() {
+        let origins = Origins::with_extra("").unwrap();
+        for origin in [
+            "https://lenserfight.com",
+            "https://app.lenserfight.com",
+            "https://x.lenserfight.com",
+            "http://localhost",
+            "https://localhost",
+            "http://localhost:3000",
+            "https://127.0.0.1:65535",
+            "http://127.0.0.1",
+            "http://[::1]",
+            "http://[::1]:3000",
+            "http://100.64.0.1:3000",
+            "https://100.127.255.255",
+            "http://10.0.0.1",
+            "http://172.16.0.1",
+            "http://172.31.255.255:80",
+            "http://192.168.1.1:8080",
+            "http://printer.local",
+            "https://my-mac.local:3000",
+        ] {
+            assert!(origins.allow(origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn look_alikes_are_not() {
+        let origins = Origins::with_extra("").unwrap();
+        for origin in [
+            "",
+            "null",
+            "file://",
+            "https://",
+            "http://lenserfight.com",
+            "https://lenserfight.com:443",
+            "https://lenserfight.com.",
+            "https://lenserfight.com/",
+            "https://evil-lenserfight.com",
+            "https://evillenserfight.com",
+            "https://lenserfight.com.evil.com",
+            "https://a.b.lenserfight.com",
+            "https://.lenserfight.com",
+            "https://-.lenserfight.com",
+            "https://lenserfight.com@evil.com",
+            "https://evil.com#lenserfight.com",
+            "https://LENSERFIGHT.com",
+            "HTTPS://lenserfight.com",
+            "https://xn--lenserfght-2ob.com",
+            "http://localhost.",
+            "http://localhost.evil.com",
+            "http://localhost@evil.com",
+            "http://evil.com:localhost",
+            "http://LOCALHOST",
+            "http://localhost:",
+            "http://localhost:0",
+            "http://localhost:080",
+            "http://localhost:65536",
+            "http://localhost:123456",
+            "http://localhost:+80",
+            "http://localhost:80:80",
+            "http://localhost:3000/",
+            "http://localhost:3000?x",
+            "http://127.0.0.2",
+            "http://127.1",
+            "http://0127.0.0.1",
+            "http://0x7f.0.0.1",
+            "http://2130706433",
+            "http://127.0.0.1.evil.com",
+            "http://127.0.0.1:80 ",
+            "http://100.63.255.255",
+            "http://100.128.0.0",
+            "http://11.0.0.1",
+            "http://172.15.0.1",
+            "http://172.32.0.1",
+            "http://192.169.0.1",
+            "http://192.168.1.256",
+            "http://192.168.001.1",
+            "http://[::2]",
+            "http://[::1",
+            "http://::1",
+            "http://[::ffff:127.0.0.1]",
+            "http://.local",
+            "http://a.b.local",
+            "http://evil.local.com",
+            "http://-a.local",
+            "ws://localhost",
+            "ftp://localhost",
+            "chrome-extension://abcdef",
+            "http://loc\u{430}lhost",
+            "http://localhost\u{0}",
+            "http://a_b.local",
+        ] {
+            assert!(!origins.allow(origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn extra_patterns_match_in_full_and_never_null() {
+        let origins = Origins::with_extra(
+            r"^https://app\.mycompany\.local$, https://b\.example|https://c\.example ,,.*x",
+        )
+        .unwrap();
+        for origin in [
+            "https://app.mycompany.local",
+            "https://b.example",
+            "https://c.example",
+            "x",
+        ] {
+            assert!(origins.allow(origin), "{origin}");
+        }
+        for origin in [
+            "https://app.mycompany.local.evil",
+            "https://b.example.evil",
+            "evil https://c.example",
+            "null",
+        ] {
+            assert!(!origins.allow(origin), "{origin}");
+        }
+        assert!(!Origins::with_extra(".*").unwrap().allow("null"));
+        let error = Origins::with_extra("fine,(broken").unwrap_err();
+        assert!(
+            error.exit_code() == 2
+                && error.to_string().contains("expression 2")
+                && error.to_string().contains("(broken"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_loopback_bind_answers_to_loopback_names_only() {
+        let hosts = Hosts::new(
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            "box.example",
+            "extra.example",
+        );
+        for host in [
+            "localhost",
+            "LocalHost:38080",
+            "127.0.0.1",
+            "127.0.0.1:1",
+            "127.9.9.9",
+            "[::1]:38080",
+            "localhost:",
+        ] {
+            assert_eq!(hosts.check(host), Ok(()), "{host}");
+        }
+        for host in [
+            "box",
+            "box.example",
+            "extra.example",
+            "a.local",
+            "192.168.1.1",
+            "evil.com",
+            "localhost.evil.com",
+            "localhost.",
+            "[::2]",
+        ] {
+            assert_eq!(hosts.check(host), Err(HostError::Foreign), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "a b",
+            "localhost:x",
+            "localhost:99999",
+            "[::1",
+            "[::1]x",
+            "user@localhost",
+            "localhost/",
+            "a,b",
+            "[x]",
+            "localhost:1:2",
+        ] {
+            assert_eq!(hosts.check(host), Err(HostError::Malformed), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_wide_bind_answers_to_literals_and_its_own_names() {
+        let hosts = Hosts::new(
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            "Box.example",
+            " extra.example , Other ",
+        );
+        for host in [
+            "localhost",
+            "192.168.1.1:80",
+            "[2001:db8::1]",
+            "box",
+            "BOX.example:1",
+            "extra.example",
+            "other",
+            "mac.local",
+            "a.b.local",
+        ] {
+            assert_eq!(hosts.check(host), Ok(()), "{host}");
+        }
+        for host in [
+            "evil.com",
+            "box.evil.com",
+            ".local",
+            "box.example.",
+            "example",
+        ] {
+            assert_eq!(hosts.check(host), Err(HostError::Foreign), "{host}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What a Unix system does for the directory: `*at` calls relative to one handle.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::{Look, Purpose, Stamp};
+use crate::base::time::Timestamp;
+
+/// An open directory: nobody can swap a parent under our feet.
+#[derive(Debug)]
+pub(super) struct Handle(File);
+
+/// The inode, its size, and when it was changed.
+pub(super) type Version = (u64, i64, (i64, i64));
+
+impl Handle {
+    pub(super) fn open(path: &Path) -> io::Result<Handle> {
+        let handle = rustix::fs::open(path, DIRECTORY, Mode::empty())?;
+        Ok(Handle(handle.into()))
+    }
+
+    pub(super) fn open_child(&self, name: &str) -> io::Result<Handle> {
+        let handle = rustix::fs::openat(&self.0, name, DIRECTORY, Mode::empty())?;
+        Ok(Handle(handle.into()))
+    }
+
+    pub(super) fn make_child(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.0, name, Mode::RWXU)?)
+    }
+
+    pub(super) fn remove_child(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
+    }
+
+    pub(super) fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.0)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_string_lossy();
+            if name != "." && name != ".." {
+                names.push(name.into_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    #[allow(clippy::unnecessary_cast)] // the types differ between systems
+    pub(super) fn look(&self, name: &str) -> io::Result<Look> {
+        let stat = rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        Ok(Look {
+            is_file: kind == FileType::RegularFile,
+            is_symlink: kind == FileType::Symlink,
+            mode: stat.st_mode as u32 & 0o777,
+            owner: stat.st_uid,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            stamp: Stamp((
+                stat.st_ino as u64,
+                stat.st_size as i64,
+                (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+            )),
+            changed: Timestamp::from_unix(stat.st_ctime as i64),
+        })
+    }
+
+    pub(super) fn open_file(&self, name: &str, purpose: Purpose) -> io::Result<File> {
+        let how = match purpose {
+            Purpose::Read => OFlags::RDONLY,
+            Purpose::Overwrite => OFlags::WRONLY,
+            Purpose::Append => OFlags::RDWR | OFlags::APPEND | OFlags::CREATE,
+        };
+        // NONBLOCK: a FIFO planted under the name must not hang us.
+        let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.0, name, flags, OWNER_ONLY)?.into())
+    }
+
+    pub(super) fn create_file(&self, name: &str) -> io::Result<File> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.0, name, flags, OWNER_ONLY)?.into())
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
+    }
+
+    pub(super) fn rename_from(&self, from: &Handle, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&from.0, name, &self.0, name)?)
+    }
+
+    /// File systems that cannot refuse to replace (EINVAL) can link, which fails in the same way.
+    pub(super) fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        match rename_no_replace(&self.0, from, to) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                rustix::fs::linkat(&self.0, from, &self.0, to, AtFlags::empty())?;
+                self.remove(from)
+            }
+            renamed => Ok(renamed?),
+        }
+    }
+
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
+    }
+
+    /// A handle of its own: threads that share `self` must exclude each other too.
+    pub(super) fn open_lock(&self) -> io::Result<File> {
+        Ok(rustix::fs::openat(&self.0, ".", DIRECTORY, Mode::empty())?.into())
+    }
+
+    pub(super) fn tighten(&self) -> io::Result<()> {
+        Ok(rustix::fs::fchmod(&self.0, Mode::RWXU)?)
+    }
+
+    pub(super) fn may_write(&self, name: &str) -> io::Result<()> {
+        let access = rustix::fs::accessat(&self.0, name, Access::WRITE_OK, AtFlags::EACCESS);
+        Ok(access?)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        rustix::fs::fstatvfs(&self.0).is_ok_and(|stat| stat.f_blocks > 0 && stat.f_bavail == 0)
+    }
+
+    /// As /proc says it of the device; other systems have no /proc.
+    pub(super) fn file_system(&self) -> Option<String> {
+        let device = rustix::fs::fstat(&self.0).ok()?.st_dev;
+        let device = format!(
+            "{}:{}",
+            rustix::fs::major(device),
+            rustix::fs::minor(device)
+        );
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let kind = |line: &str| {
+            let is_it = line.split(' ').nth(2) == Some(&device);
+            let (_, rest) = line.split_once(" - ").filter(|_| is_it)?;
+            rest.split(' ').next().map(str::to_owned)
+        };
+        mounts.lines().find_map(kind)
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+/// A handle for naming it only; a link is followed.
+#[cfg(target_os = "linux")]
+pub(super) fn name_directory(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::mkdir(path, Mode::RWXU)?)
+}
+
+/// Syncs a directory that may be reached through a link.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
+    File::from(rustix::fs::open(path, flags, Mode::empty())?).sync_all()
+}
+
+pub(super) fn tighten_file(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::fchmod(file, OWNER_ONLY)?)
+}
+
+/// As [`tighten_file`] for a new file, which nobody else could ever reach: a file system without modes
+/// may refuse, if its owner can work with what it has.
+pub(super) fn keep_own_bits(file: &File) -> io::Result<()> {
+    match rustix::fs::fchmod(file, OWNER_ONLY) {
+        Err(Errno::PERM)
+            if Mode::from_raw_mode(rustix::fs::fstat(file)?.st_mode).contains(OWNER_ONLY) =>
+        {
+            Ok(())
+        }
+        done => Ok(done?),
+    }
+}
+
+pub(super) fn others_can_reach(file: &File) -> io::Result<bool> {
+    let mode = rustix::fs::fstat(file)?.st_mode;
+    Ok(Mode::from_raw_mode(mode).intersects(Mode::RWXO))
+}
+
+pub(super) fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn rename_no_replace(dir: &File, from: &str, to: &str) -> rustix::io::Result<()> {
+    rustix::fs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn rename_no_replace(_: &File, _: &str, _: &str) -> rustix::io::Result<()> {
+    Err(Errno::NOSYS)
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);

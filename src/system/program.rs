@@ -1,0 +1,189 @@
+//! A program that takes this process's place: found as shells find it, with keys in its environment or
+//! on its standard input, and with nothing else of ours.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::base::secret::{Secret, shown};
+use crate::error::{Error, Result};
+use crate::system::host;
+
+/// A program that is there.
+#[derive(Debug)]
+pub struct Program {
+    /// What was typed, which it sees as its own name.
+    name: OsString,
+    path: PathBuf,
+}
+
+impl Program {
+    /// The program of this name: itself if it has a slash, else the first in `PATH` that may be run.
+    ///
+    /// # Errors
+    /// [`Error::CommandNotFound`], [`Error::CommandNotExecutable`].
+    pub fn find(name: &OsStr) -> Result<Program> {
+        match find(name) {
+            Ok(path) => Ok(Program {
+                name: name.to_owned(),
+                path,
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::CommandNotFound(
+                format!("there is no command \"{}\"", shown(&name.to_string_lossy())),
+            )),
+            Err(error) => Err(not_executable(name, error)),
+        }
+    }
+
+    /// Replaces this process; comes back only with the reason why it could not.
+    #[cfg(unix)]
+    pub fn start(
+        &self,
+        arguments: &[OsString],
+        variables: &[(&str, &Secret)],
+        input: Stdio,
+    ) -> Error {
+        use std::os::unix::process::CommandExt;
+        let mut command = command(&self.path, variables);
+        command.arg0(&self.name).args(arguments).stdin(input);
+        host::soften();
+        let mut error = command.exec();
+        // A script that names no interpreter is the shell's. glibc sees to that itself, musl does not.
+        if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) {
+            let mut shell = self::command(Path::new("/bin/sh"), variables);
+            // Standard input has taken its place already.
+            error = shell.arg(&self.path).args(arguments).exec();
+        }
+        host::harden();
+        self.not_started(error)
+    }
+
+    /// Runs it in this process's stead, and ends with its exit code; comes back only with the reason
+    /// why it could not be started.
+    #[cfg(not(unix))]
+    pub fn start(
+        &self,
+        arguments: &[OsString],
+        variables: &[(&str, &Secret)],
+        input: Stdio,
+    ) -> Error {
+        let mut command = command(&self.path, variables);
+        match command.args(arguments).stdin(input).status() {
+            Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+            Err(error) => self.not_started(error),
+        }
+    }
+
+    fn not_started(&self, error: io::Error) -> Error {
+        match error.kind() {
+            // It was there a moment ago, so it may well be there still.
+            io::ErrorKind::NotFound => Error::CommandNotFound(format!(
+                "cannot run \"{}\": it has gone, or the interpreter that it names is not there",
+                shown(&self.name.to_string_lossy())
+            )),
+            _ => not_executable(&self.name, error),
+        }
+    }
+}
+
+/// Exactly this on a standard input, to be read once; nobody has to stay behind and write it.
+///
+/// # Errors
+/// What the system says, also of a value that is too large for it.
+pub fn input(value: &Secret) -> Result<Stdio> {
+    filled(value.expose().as_bytes())
+        .map_err(|error| Error::from_io("fill", "standard input".as_ref(), error))
+}
+
+/// A pipe, because what was read from it is nowhere any more. On Linux it usually holds 64 KiB, as
+/// large as a value may be; who has too many of them gets smaller ones, and then a file that is only
+/// in memory does. (tests/run.rs: `a_value_that_no_pipe_holds_arrives_all_the_same`)
+#[cfg(unix)]
+fn filled(bytes: &[u8]) -> io::Result<Stdio> {
+    let (reader, mut writer) = io::pipe()?;
+    rustix::io::ioctl_fionbio(&writer, true)?;
+    match writer.write(bytes) {
+        Ok(count) if count == bytes.len() => Ok(reader.into()),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        Ok(_) | Err(_) => in_memory(bytes),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn in_memory(bytes: &[u8]) -> io::Result<Stdio> {
+    let file = rustix::fs::memfd_create("", rustix::fs::MemfdFlags::CLOEXEC)?;
+    // At an offset, so that reading still begins at the first byte.
+    match rustix::io::pwrite(&file, bytes, 0)? {
+        count if count == bytes.len() => Ok(file.into()),
+        _ => Err(io::ErrorKind::WriteZero.into()),
+    }
+}
+
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+fn in_memory(_: &[u8]) -> io::Result<Stdio> {
+    let sentence = "the value is larger than the pipes of this system";
+    Err(io::Error::new(io::ErrorKind::FileTooLarge, sentence))
+}
+
+/// Here this process stays, and can write.
+#[cfg(not(unix))]
+fn filled(bytes: &[u8]) -> io::Result<Stdio> {
+    let (reader, mut writer) = io::pipe()?;
+    let bytes = zeroize::Zeroizing::new(bytes.to_vec());
+    std::thread::spawn(move || drop(writer.write_all(&bytes)));
+    Ok(reader.into())
+}
+
+/// This environment, without the way to the master passphrase and with these variables.
+/// `CREDENTIALS_DIRECTORY` stays: it has the program's own credentials too.
+fn command(path: &Path, variables: &[(&str, &Secret)]) -> Command {
+    let mut command = Command::new(path);
+    for name in host::PASSPHRASE_VARIABLES {
+        command.env_remove(name);
+    }
+    for (name, value) in variables {
+        command.env(name, value.expose());
+    }
+    command
+}
+
+/// Looked up here and not at the start, so that nobody unlocks a keychain for a mistyped name.
+#[cfg(unix)]
+fn find(name: &OsStr) -> io::Result<PathBuf> {
+    if name.as_encoded_bytes().contains(&b'/') {
+        return may_run(Path::new(name)).map(|()| name.into());
+    }
+    let mut refused = io::ErrorKind::NotFound.into();
+    for dir in std::env::split_paths(&host::search_path()) {
+        // An empty entry is the working directory; with a slash, so that it is not looked up again.
+        let path = Path::new(".").join(dir).join(name);
+        match may_run(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if path.is_file() => refused = error,
+            Err(_) => {}
+        }
+    }
+    Err(refused)
+}
+
+#[cfg(unix)]
+fn may_run(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    Ok(rustix::fs::access(path, rustix::fs::Access::EXEC_OK)?)
+}
+
+/// The system looks it up by rules of its own.
+#[cfg(not(unix))]
+fn find(name: &OsStr) -> io::Result<PathBuf> {
+    Ok(name.into())
+}
+
+fn not_executable(name: &OsStr, source: io::Error) -> Error {
+    Error::CommandNotExecutable {
+        command: shown(&name.to_string_lossy()),
+        source,
+    }
+}

@@ -1,0 +1,204 @@
+//! Append one line of JSON per event to `<keys>/audit.log`, and never stop the caller.
+//!
+//! A line names keys, codes and places; never a value, a token or a raw URL (tests/secrecy.rs).
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use miniserde::json;
+
+use crate::base::time::Timestamp;
+use crate::error::Result;
+use crate::system::fs::Dir;
+use crate::vault::key::KeyId;
+
+/// What happened to which key, and how it went.
+#[derive(Debug)]
+pub struct Event<'a> {
+    /// What was done or tried.
+    pub kind: Kind,
+    /// To which key, if to one.
+    pub key: Option<&'a KeyId>,
+    /// The error's code, if it failed.
+    pub reason: Option<&'a str>,
+    /// Names and values that tell where from, such as `command` and `keys rotate`.
+    pub context: &'a [(&'a str, &'a str)],
+}
+
+/// The kinds of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Metadata of all keys was read.
+    List,
+    /// A key was added.
+    Add,
+    /// A key's label, value or encryption was changed.
+    Update,
+    /// A key was removed.
+    Remove,
+    /// A key's value was given to a paired browser.
+    Resolve,
+    /// A key's value was written to standard output.
+    Export,
+    /// A key's value was given to a program that `lf` started.
+    Run,
+    /// A request was refused for its host, its origin or its token.
+    AuthFailure,
+    /// A paired browser asked for too many values at once.
+    RateLimited,
+}
+
+/// Appends the event to the log in `dir`.
+///
+/// # Errors
+/// What kept the line from being written; the caller says so and goes on.
+pub fn append(dir: &Dir, event: &Event<'_>, now: Timestamp) -> Result<()> {
+    dir.append(FILE, &line(event, now), MAX_SIZE)
+}
+
+fn line(event: &Event<'_>, now: Timestamp) -> String {
+    let mut line = format!(r#"{{"ts":"{now}","kind":"{}""#, event.kind.as_str());
+    if let Some(id) = event.key {
+        let _ = write!(line, r#","keyId":"{id}""#);
+    }
+    let _ = write!(line, r#","ok":{}"#, event.reason.is_none());
+    if let Some(reason) = event.reason {
+        let _ = write!(line, r#","reason":"{reason}""#);
+    }
+    let members: Vec<String> = event
+        .context
+        .iter()
+        .map(|(name, value)| format!("{}:{}", json::to_string(name), json::to_string(value)))
+        .collect();
+    if !members.is_empty() {
+        let _ = write!(line, r#","context":{{{}}}"#, members.join(","));
+    }
+    line.push('}');
+    line
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Kind::List => "list",
+            Kind::Add => "add",
+            Kind::Update => "update",
+            Kind::Remove => "remove",
+            Kind::Resolve => "resolve",
+            Kind::Export => "export",
+            Kind::Run => "run",
+            Kind::AuthFailure => "auth_failure",
+            Kind::RateLimited => "rate_limited",
+        }
+    }
+}
+
+/// Thins out events that anybody can cause as often as they like: the first of a kind is written at
+/// once, then one line a minute with a count. Nobody without a token can fill the disk or push real
+/// events out. (tests/gateway_access.rs: `a_flood_of_strangers_is_two_lines`)
+#[derive(Debug, Default)]
+pub struct Flood {
+    /// Since when, and how many, by kind and reason: both from fixed lists, so it stays small.
+    since: HashMap<(Kind, &'static str), (Instant, u64)>,
+}
+
+impl Flood {
+    /// How many events of this kind a line about this one should count; `None`: no line now.
+    pub fn admit(&mut self, kind: Kind, reason: &'static str, now: Instant) -> Option<u64> {
+        match self.since.get_mut(&(kind, reason)) {
+            Some((since, count)) if now.duration_since(*since) < FLOOD_LINE => {
+                *count += 1;
+                None
+            }
+            seen => {
+                let missed = seen.map_or(0, |(_, count)| *count);
+                self.since.insert((kind, reason), (now, 0));
+                Some(missed + 1)
+            }
+        }
+    }
+
+    /// Kinds whose minute is over, or all of them, with the count that no line has told yet.
+    pub fn settle(&mut self, now: Option<Instant>) -> Vec<(Kind, &'static str, u64)> {
+        let is_over =
+            |since: &Instant| now.is_none_or(|now| now.duration_since(*since) >= FLOOD_LINE);
+        let over: Vec<_> = self
+            .since
+            .iter()
+            .filter(|(_, (since, _))| is_over(since))
+            .map(|(key, _)| *key)
+            .collect();
+        let counts = over.into_iter().filter_map(|key| {
+            self.since
+                .remove(&key)
+                .map(|(_, count)| (key.0, key.1, count))
+        });
+        counts.filter(|(_, _, count)| *count > 0).collect()
+    }
+}
+
+const FLOOD_LINE: Duration = Duration::from_secs(60);
+/// The log's name in the keys directory; its older generation has `.1` behind it.
+pub const FILE: &str = "audit.log";
+/// What [`Dir::append`] makes of a full one.
+pub const OLDER: &str = "audit.log.1";
+/// From this size on, in bytes, the log becomes the older generation.
+const MAX_SIZE: u64 = 5 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_what_there_is_and_nothing_else() {
+        let now = Timestamp::parse("2026-01-02T03:04:05.678Z").unwrap();
+        let id = KeyId::parse("mRSmhcH5ez4kSwWRlDoszXPnp95sOZ6-").unwrap();
+        let listed = Event {
+            kind: Kind::List,
+            key: None,
+            reason: None,
+            context: &[],
+        };
+        assert_eq!(
+            line(&listed, now),
+            r#"{"ts":"2026-01-02T03:04:05.678Z","kind":"list","ok":true}"#
+        );
+        let failed = Event {
+            kind: Kind::Export,
+            key: Some(&id),
+            reason: Some("passphrase_missing"),
+            context: &[("command", "a\"\n")],
+        };
+        assert_eq!(
+            line(&failed, now),
+            r#"{"ts":"2026-01-02T03:04:05.678Z","kind":"export","keyId":"mRSmhcH5ez4kSwWRlDoszXPnp95sOZ6-","ok":false,"reason":"passphrase_missing","context":{"command":"a\"\n"}}"#
+        );
+    }
+
+    #[test]
+    fn a_flood_is_one_line_a_minute_with_a_count() {
+        let (mut flood, start) = (Flood::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut tell = |seconds| flood.admit(Kind::AuthFailure, "bad_token", at(seconds));
+        assert_eq!(tell(0), Some(1));
+        assert!((0..60).all(|second| tell(second).is_none()));
+        assert_eq!(tell(60), Some(61));
+        assert_eq!(tell(61), None);
+        assert_eq!(
+            flood.admit(Kind::RateLimited, "rate_limited", at(61)),
+            Some(1),
+            "each kind for itself"
+        );
+        assert!(flood.settle(Some(at(119))).is_empty());
+        assert_eq!(
+            flood.settle(Some(at(120))),
+            [(Kind::AuthFailure, "bad_token", 1)]
+        );
+        assert_eq!(
+            flood.admit(Kind::AuthFailure, "bad_token", at(121)),
+            Some(1)
+        );
+        assert!(flood.settle(None).is_empty(), "nothing is left to tell");
+    }
+}

@@ -1,0 +1,386 @@
+//! The on-disk format, version 1: one JSON object a key.
+//!
+//! | member       | value                                                                   |
+//! |--------------|-------------------------------------------------------------------------|
+//! | `v`          | 1                                                                       |
+//! | `alg`        | `aes-256-gcm` (NIST SP 800-38D, 96-bit IV, 128-bit tag, no AAD)         |
+//! | `kdf`        | `scrypt` (RFC 7914, N = 2^15, r = 8, p = 1, 32 bytes)                   |
+//! | `salt`       | 16 bytes \                                                              |
+//! | `iv`         | 12 bytes  \ fresh at every encryption; standard base64 with padding     |
+//! | `ciphertext` | 1 byte to 64 KiB; without the tag                                       |
+//! | `tag`        | 16 bytes                                                                |
+//! | `meta`       | `{id, provider, label, createdAt}`; **not** authenticated               |
+//!
+//! Members that are not listed are ignored on reading.
+
+use std::sync::{PoisonError, RwLock};
+
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
+use zeroize::Zeroizing;
+
+pub use self::text::{MetaView, UsedView};
+
+use crate::base::pool;
+use crate::base::rng;
+use crate::base::secret::Secret;
+use crate::error::{Error, Result};
+use crate::system::kernel::memory;
+use crate::vault::key::{KeyId, KeyMeta};
+
+mod text;
+
+/// One sealed key.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// What can be known without the passphrase.
+    pub meta: KeyMeta,
+    salt: [u8; SALT],
+    iv: [u8; IV],
+    ciphertext: Vec<u8>,
+    tag: [u8; TAG],
+}
+
+/// Encrypts a value under a fresh salt and IV. They are drawn here and cannot be passed in, so that
+/// no caller can use a pair twice.
+///
+/// # Errors
+/// [`Error::EmptyKey`], [`Error::KeyTooLarge`], and as [`check_passphrase`] and [`rng::bytes`].
+pub fn seal(passphrase: &Secret, value: &Secret, meta: KeyMeta) -> Result<Envelope> {
+    check_passphrase(passphrase)?;
+    check_value(value)?;
+    let (salt, iv) = (rng::bytes()?, rng::bytes()?);
+    let mut buffer = Zeroizing::new(value.expose().as_bytes().to_vec());
+    let tag = encrypt(&derive(passphrase, &salt)?, &iv, &mut buffer);
+    Ok(Envelope {
+        meta,
+        salt,
+        iv,
+        ciphertext: buffer.to_vec(),
+        tag,
+    })
+}
+
+/// Values are 1 byte to 64 KiB.
+///
+/// # Errors
+/// [`Error::EmptyKey`], [`Error::KeyTooLarge`].
+pub fn check_value(value: &Secret) -> Result<()> {
+    match value.expose().len() {
+        0 => Err(Error::EmptyKey),
+        1..=MAX_VALUE => Ok(()),
+        _ => Err(Error::KeyTooLarge),
+    }
+}
+
+/// Nothing is encrypted under a passphrase of fewer than 16 characters. Decrypting takes any, so
+/// that old stores open.
+///
+/// # Errors
+/// [`Error::PassphraseInvalid`].
+pub fn check_passphrase(passphrase: &Secret) -> Result<()> {
+    let count = passphrase.expose().chars().count();
+    if count >= MIN_PASSPHRASE {
+        return Ok(());
+    }
+    Err(Error::PassphraseInvalid(format!(
+        "the master passphrase has {count} characters; encrypting needs {MIN_PASSPHRASE} or more"
+    )))
+}
+
+impl Envelope {
+    /// Decrypts the value.
+    ///
+    /// # Errors
+    /// [`Error::DecryptionFailed`] for a wrong passphrase and for any changed bit of salt, IV,
+    /// ciphertext or tag; which of them it was cannot be known.
+    pub fn open(&self, passphrase: &Secret) -> Result<Secret> {
+        let mut buffer = Zeroizing::new(self.ciphertext.clone());
+        if !decrypt(
+            &derive(passphrase, &self.salt)?,
+            &self.iv,
+            &mut buffer,
+            &self.tag,
+        ) {
+            return Err(Error::DecryptionFailed(self.meta.id.to_string()));
+        }
+        Secret::from_bytes(std::mem::take(&mut *buffer))
+            .ok_or_else(|| corrupt(&self.meta.id, "its value is not UTF-8 text"))
+    }
+
+    /// Reads the file of the key `id`.
+    ///
+    /// # Errors
+    /// [`Error::CorruptEnvelope`], with the first thing that is wrong.
+    pub fn parse(bytes: &[u8], id: &KeyId) -> Result<Envelope> {
+        text::parse(bytes, id).map_err(|reason| corrupt(id, reason))
+    }
+
+    /// Reads only what can be known without the passphrase; whatever [`Envelope::parse`] would refuse
+    /// is refused here too.
+    ///
+    /// # Errors
+    /// As [`Envelope::parse`].
+    pub fn peek(bytes: &[u8], id: &KeyId) -> Result<KeyMeta> {
+        text::peek(bytes, id).map_err(|reason| corrupt(id, reason))
+    }
+
+    /// The file's content: one line of JSON.
+    #[must_use]
+    pub fn print(&self) -> String {
+        text::print(self)
+    }
+}
+
+fn corrupt(id: &KeyId, reason: &str) -> Error {
+    Error::CorruptEnvelope {
+        file: id.file_name(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// On the heap, where it is wiped; a moved array would leave copies on the stack.
+type Key = Zeroizing<Vec<u8>>;
+
+fn derive(passphrase: &Secret, salt: &[u8; SALT]) -> Result<Key> {
+    let cost = Cost {
+        log_n: 15,
+        r: 8,
+        p: 1,
+    };
+    let _turn = pool::turn();
+    // Where there is no room for several at once, they go one after the other.
+    let with_others = MEMORY.read().unwrap_or_else(PoisonError::into_inner);
+    let (_alone, _memory) = match memory::reserve(cost.memory()) {
+        Some(memory) => (Err(with_others), memory),
+        None => {
+            drop(with_others);
+            let alone = MEMORY.write().unwrap_or_else(PoisonError::into_inner);
+            let memory = memory::reserve(cost.memory()).ok_or(Error::OutOfMemory)?;
+            (Ok(alone), memory)
+        }
+    };
+    let mut key = Zeroizing::new(vec![0; 32]);
+    stretch(passphrase.expose().as_bytes(), salt, cost, &mut key);
+    Ok(key)
+}
+
+/// Written by whoever derives alone, read by those who derive beside others.
+static MEMORY: RwLock<()> = RwLock::new(());
+
+#[derive(Clone, Copy)]
+struct Cost {
+    log_n: u8,
+    r: u32,
+    p: u32,
+}
+
+impl Cost {
+    /// Bytes that scrypt works in (RFC 7914, section 5: 128 * N * r).
+    fn memory(self) -> usize {
+        (128 * self.r as usize) << self.log_n
+    }
+}
+
+#[allow(clippy::expect_used)] // these lengths and costs are constants, and the tests run them
+fn stretch(passphrase: &[u8], salt: &[u8], cost: Cost, key: &mut [u8]) {
+    let params =
+        scrypt::Params::new(cost.log_n, cost.r, cost.p).expect("RFC 7914 allows this cost");
+    scrypt::scrypt(passphrase, salt, &params, key).expect("RFC 7914 allows a key of this length");
+}
+
+#[allow(clippy::expect_used)] // GCM refuses only more than 64 GiB
+fn encrypt(key: &Key, iv: &[u8; IV], buffer: &mut [u8]) -> [u8; TAG] {
+    let sealed = cipher(key).encrypt_inout_detached(&Nonce::from(*iv), b"", buffer.into());
+    sealed.expect("a buffer within GCM's limit").into()
+}
+
+/// Decrypts in place; `false`, with the buffer as it was, if the tag does not fit.
+fn decrypt(key: &Key, iv: &[u8; IV], buffer: &mut [u8], tag: &[u8; TAG]) -> bool {
+    let (iv, tag) = (Nonce::from(*iv), Tag::from(*tag));
+    cipher(key)
+        .decrypt_inout_detached(&iv, b"", buffer.into(), &tag)
+        .is_ok()
+}
+
+#[allow(clippy::expect_used)] // a Key has 32 bytes
+fn cipher(key: &Key) -> Aes256Gcm {
+    Aes256Gcm::new_from_slice(key).expect("32 bytes")
+}
+
+/// The largest file that is read at all, in bytes.
+pub const MAX_FILE: usize = 256 * 1024;
+/// The largest value, in bytes.
+pub const MAX_VALUE: usize = 64 * 1024;
+const MIN_PASSPHRASE: usize = 16;
+const VERSION: u64 = 1;
+const ALG: &str = "aes-256-gcm";
+const KDF: &str = "scrypt";
+const SALT: usize = 16;
+const IV: usize = 12;
+const TAG: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::Timestamp;
+    use crate::vault::key::{Label, Provider};
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.to_owned())
+    }
+
+    fn meta() -> KeyMeta {
+        KeyMeta {
+            id: KeyId::parse("mRSmhcH5ez4kSwWRlDoszXPnp95sOZ6-").unwrap(),
+            provider: Provider::parse("openai").unwrap(),
+            label: Label::parse("Prod").unwrap(),
+            created_at: Timestamp::parse("2026-01-02T03:04:05.678Z").unwrap(),
+        }
+    }
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits = if text == "-" { "" } else { text };
+        (0..digits.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn scrypt_gives_the_vectors_of_rfc_7914_section_12() {
+        // The fourth wants 1 GiB of memory, more than the machines that lf is for have to spare.
+        for (passphrase, salt, (log_n, r, p), key) in [
+            (
+                "",
+                "",
+                (4, 1, 1),
+                "77d6576238657b203b19ca42c18a0497f16b4844e3074ae8dfdffa3fede21442fcd0069ded0948f8326a753a0fc81f17e8d3e0fb2e0d3628cf35e20c38d18906",
+            ),
+            (
+                "password",
+                "NaCl",
+                (10, 8, 16),
+                "fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b3731622eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d8360cbdfa2cc0640",
+            ),
+            (
+                "pleaseletmein",
+                "SodiumChloride",
+                (14, 8, 1),
+                "7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2d5432955613f0fcf62d49705242a9af9e61e85dc0d651e40dfcf017b45575887",
+            ),
+        ] {
+            let mut derived = [0; 64];
+            stretch(
+                passphrase.as_bytes(),
+                salt.as_bytes(),
+                Cost { log_n, r, p },
+                &mut derived,
+            );
+            assert_eq!(derived.as_slice(), hex(key), "{passphrase:?}");
+        }
+    }
+
+    #[test]
+    fn gcm_agrees_with_every_case_of_wycheproof_that_fits() {
+        let cases = include_str!("../../../tests/vectors/aes-256-gcm.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#'));
+        let mut seen = 0;
+        for case in cases {
+            let [number, key, iv, message, ciphertext, tag, result] =
+                case.split(' ').collect::<Vec<_>>().try_into().unwrap();
+            let (key, iv): (Key, [u8; IV]) =
+                (Zeroizing::new(hex(key)), hex(iv).try_into().unwrap());
+            let (mut opened, tag) = (hex(ciphertext), hex(tag).try_into().unwrap());
+            let valid = decrypt(&key, &iv, &mut opened, &tag);
+            assert_eq!(valid, result == "valid", "case {number}");
+            if valid {
+                assert_eq!(opened, hex(message), "case {number}");
+                let mut sealed = hex(message);
+                assert_eq!(encrypt(&key, &iv, &mut sealed), tag, "case {number}");
+                assert_eq!(sealed, hex(ciphertext), "case {number}");
+            }
+            seen += 1;
+        }
+        assert_eq!(seen, 48);
+    }
+
+    #[test]
+    fn every_changed_bit_of_iv_ciphertext_and_tag_is_refused() {
+        let envelope = seal(
+            &secret("correct horse battery staple"),
+            &secret("sk-value"),
+            meta(),
+        )
+        .unwrap();
+        let key = derive(&secret("correct horse battery staple"), &envelope.salt).unwrap();
+        let opens = |changed: &Envelope| {
+            decrypt(
+                &key,
+                &changed.iv,
+                &mut changed.ciphertext.clone(),
+                &changed.tag,
+            )
+        };
+        assert!(opens(&envelope), "unchanged, it opens");
+        for bit in 0..8 * IV {
+            let mut changed = envelope.clone();
+            changed.iv[bit / 8] ^= 1 << (bit % 8);
+            assert!(!opens(&changed), "iv bit {bit}");
+        }
+        for bit in 0..8 * envelope.ciphertext.len() {
+            let mut changed = envelope.clone();
+            changed.ciphertext[bit / 8] ^= 1 << (bit % 8);
+            assert!(!opens(&changed), "ciphertext bit {bit}");
+        }
+        for bit in 0..8 * TAG {
+            let mut changed = envelope.clone();
+            changed.tag[bit / 8] ^= 1 << (bit % 8);
+            assert!(!opens(&changed), "tag bit {bit}");
+        }
+        for length in 0..envelope.ciphertext.len() {
+            let mut changed = envelope.clone();
+            changed.ciphertext.truncate(length);
+            assert!(!opens(&changed), "ciphertext cut to {length}");
+        }
+    }
+
+    #[test]
+    fn two_encryptions_share_neither_salt_nor_iv() {
+        let seal = || {
+            seal(
+                &secret("correct horse battery staple"),
+                &secret("sk-value"),
+                meta(),
+            )
+            .unwrap()
+        };
+        let (one, two) = (seal(), seal());
+        assert_ne!(one.salt, two.salt);
+        assert_ne!(one.iv, two.iv);
+        assert_ne!(one.ciphertext, two.ciphertext);
+    }
+
+    #[test]
+    fn sealing_wants_16_characters_of_passphrase_and_1_byte_to_64_kib_of_value() {
+        let sealed = |passphrase: &str, value: &str| {
+            seal(&secret(passphrase), &secret(value), meta())
+                .map(|_| ())
+                .map_err(|e| e.code())
+        };
+        assert_eq!(sealed("fifteen chars 1", "v"), Err("passphrase_invalid"));
+        assert_eq!(sealed("sixteen chars 12", "v"), Ok(()));
+        assert_eq!(
+            sealed(&"🔐".repeat(15), "v"),
+            Err("passphrase_invalid"),
+            "characters count, not bytes"
+        );
+        assert_eq!(sealed("sixteen chars 12", ""), Err("empty_key"));
+        assert_eq!(sealed("sixteen chars 12", &"v".repeat(MAX_VALUE)), Ok(()));
+        assert_eq!(
+            sealed("sixteen chars 12", &"v".repeat(MAX_VALUE + 1)),
+            Err("key_too_large")
+        );
+    }
+}

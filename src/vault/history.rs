@@ -1,0 +1,282 @@
+//! What the audit log tells: its events, one by one, and when each key was last used.
+//!
+//! Whatever is no line of the log tells nothing and stops nobody.
+
+use miniserde::Deserialize;
+use miniserde::json::{self, Value};
+
+use crate::base::time::Timestamp;
+use crate::error::Result;
+use crate::system::fs::Dir;
+use crate::vault::audit::{FILE, OLDER};
+use crate::vault::key::KeyId;
+
+/// The log as it was at one moment, both generations.
+#[derive(Debug, Default)]
+pub struct History {
+    older: String,
+    newer: String,
+}
+
+/// One event. What it says is somebody else's text: not fit for a terminal as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// What was done or tried; one of [`crate::vault::audit::Kind`], or of a newer version's.
+    pub kind: String,
+    /// To which key, if to one.
+    pub key: Option<String>,
+    /// Did it succeed?
+    pub ok: bool,
+    /// The error's code, if it failed.
+    pub reason: Option<String>,
+    /// Names and values that tell where from; a value that is no string is JSON.
+    pub context: Vec<(String, String)>,
+}
+
+impl History {
+    /// Reads the log in `dir`. No log is an empty one.
+    ///
+    /// # Errors
+    /// As [`Dir::read`].
+    pub fn read(dir: &Dir) -> Result<History> {
+        let mut newer = generation(dir, FILE)?;
+        let older = generation(dir, OLDER)?;
+        // It became the older generation between the two.
+        if older.starts_with(&newer) {
+            newer = generation(dir, FILE)?;
+        }
+        Ok(History { older, newer })
+    }
+
+    /// Its lines, oldest first, whole or not.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        let lines = self.older.lines().chain(self.newer.lines());
+        lines.map(str::trim).filter(|line| !line.is_empty())
+    }
+
+    /// Does it tell of something of this name anywhere?
+    #[must_use]
+    pub fn mentions(&self, name: &str) -> bool {
+        self.newer.contains(name) || self.older.contains(name)
+    }
+}
+
+impl Event {
+    /// The event that a line tells of, if it is one of the log's.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Event> {
+        let line: Line = json::from_str(line).ok()?;
+        let context = match line.context {
+            Some(Value::Object(members)) => members.into_iter().map(shown).collect(),
+            _ => Vec::new(),
+        };
+        Some(Event {
+            at: Timestamp::parse(&line.ts)?,
+            kind: line.kind,
+            key: line.key,
+            ok: line.ok,
+            reason: line.reason,
+            context,
+        })
+    }
+}
+
+fn shown((name, value): (String, Value)) -> (String, String) {
+    match value {
+        Value::String(text) => (name, text),
+        other => (name, json::to_string(&other)),
+    }
+}
+
+/// When keys were last used: by key, and the time as the log has it, which sorts as times do.
+#[derive(Debug, Default)]
+pub struct LastUsed(Vec<(KeyId, String)>);
+
+/// When each key's value was last given to somebody, as far as the log goes back.
+#[must_use]
+pub fn last_used(dir: &Dir) -> LastUsed {
+    let mut used = LastUsed::default();
+    // The newer generation first: one that becomes the older meanwhile is read twice, and not never.
+    for name in [FILE, OLDER] {
+        // Parsing is what costs. The last line that tells of a key comes first from this end, and all
+        // before it need no more than a look.
+        let _ = dir.read_back(name, MAX_READ, &mut |line| used.hear(line));
+    }
+    used
+}
+
+impl LastUsed {
+    /// When this one was, if the log tells.
+    #[must_use]
+    pub fn of(&self, id: &KeyId) -> Option<Timestamp> {
+        let at = self.find(id.as_str()).ok()?;
+        Timestamp::parse(&self.0[at].1)
+    }
+
+    fn find(&self, id: &str) -> std::result::Result<usize, usize> {
+        self.0.binary_search_by(|(key, _)| key.as_str().cmp(id))
+    }
+
+    fn hear(&mut self, line: &str) {
+        match glance(line) {
+            Glance::Use { id, ts } if self.find(id).is_ok_and(|at| self.0[at].1.as_str() >= ts) => {
+            }
+            Glance::Use { .. } | Glance::Unclear => {
+                let Some((id, ts)) = use_of_key(line) else {
+                    return;
+                };
+                match self.find(id.as_str()) {
+                    Ok(at) if self.0[at].1 < ts => self.0[at].1 = ts,
+                    Ok(_) => {}
+                    Err(at) => self.0.insert(at, (id, ts)),
+                }
+            }
+            Glance::Other => {}
+        }
+    }
+}
+
+/// What the first characters of a line tell.
+enum Glance<'a> {
+    /// Of the use of a key, if the rest is as it should be.
+    Use { id: &'a str, ts: &'a str },
+    /// Of nothing of the kind.
+    Other,
+    /// It is not as `audit` writes them, and tells what it tells.
+    Unclear,
+}
+
+fn glance(line: &str) -> Glance<'_> {
+    let begin = || {
+        let (ts, rest) = line.strip_prefix(r#"{"ts":""#)?.split_at_checked(TS)?;
+        let (kind, rest) = rest.strip_prefix(r#"","kind":""#)?.split_once('"')?;
+        Some((ts, kind, rest))
+    };
+    let Some((ts, kind, rest)) = begin() else {
+        return if line.contains(r#""keyId""#) {
+            Glance::Unclear
+        } else {
+            Glance::Other
+        };
+    };
+    if !USES.contains(&kind) {
+        return Glance::Other;
+    }
+    let id = rest
+        .strip_prefix(r#","keyId":""#)
+        .and_then(|rest| rest.split_once('"'));
+    id.map_or(Glance::Unclear, |(id, _)| Glance::Use { id, ts })
+}
+
+/// Of a line that tells that a key was used: which, and when.
+fn use_of_key(line: &str) -> Option<(KeyId, String)> {
+    let line: Line = json::from_str(line).ok()?;
+    let is_use = line.ok && USES.contains(&line.kind.as_str());
+    Timestamp::parse(&line.ts).filter(|_| is_use)?;
+    Some((KeyId::parse(&line.key?).ok()?, line.ts))
+}
+
+#[derive(Deserialize)]
+struct Line {
+    ts: String,
+    kind: String,
+    #[serde(rename = "keyId")]
+    key: Option<String>,
+    ok: bool,
+    reason: Option<String>,
+    context: Option<Value>,
+}
+
+/// One generation as text; what is not UTF-8 in it spoils only its line.
+fn generation(dir: &Dir, name: &str) -> Result<String> {
+    let bytes = dir.read_end(name, MAX_READ)?;
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// The kinds of events that give a value away.
+const USES: [&str; 3] = ["resolve", "export", "run"];
+/// Characters of a timestamp.
+const TS: usize = 24;
+/// Bytes of a generation that are read, from its end: it may be one line longer than its limit, or have
+/// been written by something that has none.
+const MAX_READ: u64 = 6 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+    fn line(day: u8, kind: &str, id: &str, rest: &str) -> String {
+        format!(
+            r#"{{"ts":"2026-01-{day:02}T00:00:00.000Z","kind":"{kind}","keyId":"{id}","ok":{rest}}}"#
+        )
+    }
+
+    #[test]
+    fn the_latest_use_that_succeeded_is_the_last() {
+        let mut used = LastUsed::default();
+        let spaced = r#" { "ok": true, "keyId": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "kind": "run", "ts": "2026-01-04T00:00:00.000Z" } "#;
+        for line in [
+            line(9, "resolve", A, r#"false,"reason":"decryption_failed""#),
+            line(9, "list", A, "true"),
+            line(9, "resolve", "short", "true"),
+            line(9, "resolve", A, "true")[..90].to_owned(),
+            line(40, "export", A, "true"),
+            line(9, "export", A, r#""true""#),
+            line(9, "resolve", A, "true,\"context\":{\u{fffd}}"),
+            line(5, "resolve", A, "true"),
+            line(
+                7,
+                "export",
+                A,
+                r#"true,"context":{"command":"keys export"}"#,
+            ),
+            line(6, "run", A, "true"),
+            line(3, "run", B, "true"),
+            spaced.to_owned(),
+            "\"keyId\"".to_owned(),
+            String::new(),
+        ] {
+            used.hear(&line);
+        }
+        let day = |id| {
+            used.of(&KeyId::parse(id).unwrap())
+                .map(|at| at.to_string()[8..10].to_owned())
+        };
+        assert_eq!(day(A).as_deref(), Some("07"));
+        assert_eq!(day(B).as_deref(), Some("04"));
+        assert_eq!(used.0.len(), 2, "{used:?}");
+    }
+
+    #[test]
+    fn a_line_is_an_event_or_it_is_not() {
+        let event = Event::parse(
+            r#"{"ts":"2026-01-02T03:04:05.678Z","kind":"new","ok":false,"reason":"x","context":{"n":1,"t":"a\u001b"},"later":[]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (event.kind.as_str(), event.key, event.ok),
+            ("new", None, false)
+        );
+        assert_eq!(
+            event.context,
+            [("n".into(), "1".into()), ("t".into(), "a\u{1b}".into())]
+        );
+        for line in [
+            "",
+            "{}",
+            "garbage",
+            r#"{"ts":"2026-01-02","kind":"list","ok":true}"#,
+            r#"{"ts":"2026-01-02T03:04:05.678Z","kind":"list"}"#,
+            r#"{"ts":"2026-01-02T03:04:05.678Z","kind":7,"ok":true}"#,
+            r#"{"ts":"2026-01-02T03:04:05.678Z","kind":"list","ok":true}{"#,
+        ] {
+            assert_eq!(Event::parse(line), None, "{line}");
+        }
+    }
+}

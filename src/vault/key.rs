@@ -1,0 +1,292 @@
+//! What names a key: [`KeyId`], [`Provider`], [`Label`], and the [`KeyMeta`] made of them.
+//!
+//! Each is checked once, when it is made; whoever holds one need not check again.
+
+use std::fmt;
+
+use crate::base::rng;
+use crate::base::secret::{looks_like_secret, printable, shown};
+use crate::base::time::Timestamp;
+use crate::error::{Error, Result};
+
+/// 20 to 40 characters of `A-Z a-z 0-9 _ -`. Safe as a file name: it has no dot and no slash.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// # Errors
+    /// [`Error::InvalidKeyId`].
+    pub fn parse(text: &str) -> Result<KeyId> {
+        let well_formed = (20..=40).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        if well_formed {
+            Ok(KeyId(text.to_owned()))
+        } else {
+            Err(Error::InvalidKeyId)
+        }
+    }
+
+    /// A new id: 24 random bytes in base64url. One that a command line would not take, for a flag or
+    /// for a secret, is drawn again.
+    ///
+    /// # Errors
+    /// As [`rng::bytes`].
+    pub fn mint() -> Result<KeyId> {
+        loop {
+            let id = rng::token::<24>()?;
+            if is_fit(&id) {
+                return Ok(KeyId(id));
+            }
+        }
+    }
+
+    /// The id whose file this is, if the name is one of a key.
+    #[must_use]
+    pub fn from_file_name(name: &str) -> Option<KeyId> {
+        KeyId::parse(name.strip_suffix(FILE_SUFFIX)?).ok()
+    }
+
+    /// `<id>.json`.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        format!("{}{FILE_SUFFIX}", self.0)
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Who a key is for: `^[a-z][a-z0-9_-]{1,31}$`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider(String);
+
+impl Provider {
+    /// # Errors
+    /// [`Error::InvalidProvider`].
+    pub fn parse(text: &str) -> Result<Provider> {
+        let rest = text.as_bytes().get(1..).unwrap_or_default();
+        let well_formed = text.starts_with(|c: char| c.is_ascii_lowercase())
+            && (1..=31).contains(&rest.len())
+            && rest
+                .iter()
+                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+        if well_formed {
+            Ok(Provider(text.to_owned()))
+        } else {
+            Err(Error::InvalidProvider(shown(text)))
+        }
+    }
+
+    /// The provider as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The label of a key that was given none.
+    #[must_use]
+    pub fn as_label(&self) -> Label {
+        Label(self.0.clone())
+    }
+}
+
+/// What a person calls a key: 1 to 64 characters (Unicode scalar values), no control characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label(String);
+
+impl Label {
+    /// # Errors
+    /// [`Error::InvalidLabel`].
+    pub fn parse(text: &str) -> Result<Label> {
+        let reason = match text.chars().count() {
+            0 => "this one is empty".to_owned(),
+            1..=64 if text.chars().any(char::is_control) => {
+                format!("this one has one, {}", shown(text))
+            }
+            1..=64 => return Ok(Label(text.to_owned())),
+            count => format!("this one has {count}"),
+        };
+        Err(Error::InvalidLabel(reason))
+    }
+
+    /// The label as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What is known of a key without a passphrase. Envelope v1 does not authenticate it: whoever can
+/// write the file can change the label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyMeta {
+    /// Also the file's name.
+    pub id: KeyId,
+    /// Who the key is for.
+    pub provider: Provider,
+    /// What a person calls it.
+    pub label: Label,
+    /// When it was added; re-encryption keeps it.
+    pub created_at: Timestamp,
+}
+
+impl KeyMeta {
+    /// Of a new key, by a new id.
+    ///
+    /// # Errors
+    /// As [`KeyId::mint`].
+    pub fn mint((provider, label): (Provider, Label), now: Timestamp) -> Result<KeyMeta> {
+        Ok(KeyMeta {
+            id: KeyId::mint()?,
+            provider,
+            label,
+            created_at: now,
+        })
+    }
+
+    /// Whether a person would take it for this one.
+    #[must_use]
+    pub fn is_named(&self, provider: &Provider, label: &Label) -> bool {
+        self.provider == *provider && self.label == *label
+    }
+
+    /// What a listing is in the order of: when the key was added, then its id.
+    #[must_use]
+    pub fn age(&self) -> (Timestamp, &KeyId) {
+        (self.created_at, &self.id)
+    }
+}
+
+/// One in 30,000 begins as the keys of a provider do.
+fn is_fit(id: &str) -> bool {
+    !id.starts_with('-') && !looks_like_secret(id)
+}
+
+impl fmt::Display for KeyMeta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} ({} \"{}\")",
+            self.id,
+            self.provider,
+            printable(self.label.as_str())
+        )
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+const FILE_SUFFIX: &str = ".json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_20_to_40_of_64_characters() {
+        for good in [
+            "a".repeat(20),
+            "_-".repeat(20),
+            "mRSmhcH5ez4kSwWRlDoszXPnp95sOZ6-".into(),
+        ] {
+            assert!(KeyId::parse(&good).is_ok(), "{good}");
+        }
+        let traversals = [
+            "../../../../etc/passwd0",
+            "aaaaaaaaaaaaaaaaaaaa/b",
+            "aaaaaaaaaaaaaaaaaaa.b",
+            "aaaaaaaaaaaaaaaaaaaa\0",
+            "ääääääääääääääääääää",
+        ];
+        for bad in traversals.map(str::to_owned).into_iter().chain([
+            "a".repeat(19),
+            "a".repeat(41),
+            String::new(),
+        ]) {
+            assert!(KeyId::parse(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_id_has_32_characters_and_is_no_flag() {
+        for _ in 0..200 {
+            let id = KeyId::mint().unwrap();
+            assert_eq!(id.as_str().len(), 32);
+            assert!(!id.as_str().starts_with('-'));
+            assert_eq!(KeyId::from_file_name(&id.file_name()), Some(id));
+        }
+    }
+
+    #[test]
+    fn an_id_that_looks_like_a_flag_or_a_secret_is_drawn_again() {
+        let rest = "mhcH5ez4kSwWRlDoszXPnp95sOZ6-";
+        for (begin, fits) in [
+            ("mRS", true),
+            ("-RS", false),
+            ("sk-", false),
+            ("hf_", false),
+        ] {
+            assert_eq!(is_fit(&format!("{begin}{rest}")), fits, "{begin}");
+        }
+    }
+
+    #[test]
+    fn providers_are_2_to_32_lower_case_characters() {
+        for good in ["ab", "openai", "x-ai", "a_1", &"a".repeat(32)] {
+            assert!(Provider::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "a",
+            "A1",
+            "1a",
+            "-a",
+            "open ai",
+            "openAI",
+            "öpenai",
+            "a\n",
+            &"a".repeat(33),
+        ] {
+            assert!(Provider::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_1_to_64_characters_without_control_characters() {
+        for good in [
+            "P",
+            "Üretim anahtarı 🔐 本番",
+            &"🔐".repeat(64),
+            "<img onerror>",
+            "a b",
+        ] {
+            assert!(Label::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            &"🔐".repeat(65),
+            "a\nb",
+            "a\0",
+            "\u{1b}[31m",
+            "a\u{7f}",
+            "a\u{85}",
+        ] {
+            assert!(Label::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Where the master passphrase comes from, and in what order.
+//!
+//! | keychain has one | environment has one | forced | result                   |
+//! |------------------|---------------------|--------|--------------------------|
+//! | any (not asked)  | yes                 | yes    | the environment's        |
+//! | yes              | no                  | –      | the keychain's           |
+//! | yes              | yes                 | no     | `passphrase_conflict`    |
+//! | no, unreachable  | yes                 | no     | the environment's        |
+//! | no               | no                  | –      | `passphrase_missing`     |
+//! | unreachable      | no                  | –      | `keychain_unavailable`   |
+//!
+//! The environment is `LENSERFIGHT_KEYS_PASSPHRASE`, or the file named by its `_FILE`, or the systemd
+//! credential `lenserfight-keys-passphrase`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::base::rng;
+use crate::base::secret::Secret;
+use crate::error::{Error, Result};
+use crate::keychain::Keychain;
+use crate::system::fs;
+use crate::system::host::Sources;
+
+/// Where a passphrase was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The OS keychain.
+    Keychain,
+    /// `LENSERFIGHT_KEYS_PASSPHRASE`.
+    Variable,
+    /// `LENSERFIGHT_KEYS_PASSPHRASE_FILE`.
+    File(PathBuf),
+    /// A systemd credential.
+    Credential(PathBuf),
+}
+
+/// The master passphrase as it was found, and the way to notice that it has been replaced since.
+#[derive(Debug)]
+pub struct Master<'a> {
+    secret: Secret,
+    origin: Origin,
+    keychain: &'a Keychain,
+}
+
+impl Master<'_> {
+    /// The passphrase.
+    #[must_use]
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Where it was found.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Another passphrase, if the keychain has one by now. Asked under the store's lock before a key
+    /// is published: `init --force` may have replaced the passphrase while somebody typed a value.
+    /// (tests/concurrency.rs: `a_key_that_was_typed_while_the_passphrase_was_replaced_opens`)
+    ///
+    /// # Errors
+    /// As [`find`].
+    pub fn replaced(&self) -> Result<Option<Secret>> {
+        if self.origin != Origin::Keychain {
+            return Ok(None);
+        }
+        let current = from_keychain(self.keychain)?.ok_or(Error::PassphraseMissing)?;
+        Ok((current.expose() != self.secret.expose()).then_some(current))
+    }
+
+    /// Opens something that is sealed under it. Where the keychain has replaced it since, that one is
+    /// tried too, and at last the one before, which a store that was elsewhere when `rekey` ran, or a
+    /// backup, may still be under. (tests/rekey.rs: `a_store_that_was_elsewhere_still_opens`)
+    ///
+    /// # Errors
+    /// What opening says.
+    pub fn open<T>(&self, open: impl Fn(&Secret) -> Result<T>) -> Result<T> {
+        let opened = open(&self.secret);
+        if !matches!(opened, Err(Error::DecryptionFailed(_))) || self.origin != Origin::Keychain {
+            return opened;
+        }
+        for other in [self.replaced(), previous(self.keychain)] {
+            if let Ok(Some(other)) = other
+                && let Ok(value) = open(&other)
+            {
+                return Ok(value);
+            }
+        }
+        opened
+    }
+}
+
+/// The master passphrase, by the table above.
+///
+/// # Errors
+/// [`Error::PassphraseConflict`], [`Error::PassphraseMissing`], [`Error::KeychainUnavailable`], and
+/// as [`from_environment`].
+pub fn find<'a>(sources: &Sources, keychain: &'a Keychain) -> Result<Master<'a>> {
+    let (secret, origin) = find_among(sources, &mut || from_keychain(keychain))?;
+    Ok(Master {
+        secret,
+        origin,
+        keychain,
+    })
+}
+
+/// As [`find`], for whoever may have asked the keychain already.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_among(
+    sources: &Sources,
+    ask: &mut dyn FnMut() -> Result<Option<Secret>>,
+) -> Result<(Secret, Origin)> {
+    match from_environment(sources)? {
+        Some(given) if sources.force => Ok(given),
+        given => choose(ask(), given),
+    }
+}
+
+/// The table above, but for its first row: what the keychain said against what the environment has.
+///
+/// # Errors
+/// As [`find`].
+pub fn choose(
+    kept: Result<Option<Secret>>,
+    given: Option<(Secret, Origin)>,
+) -> Result<(Secret, Origin)> {
+    match (kept, given) {
+        (Ok(Some(_)), Some(_)) => Err(Error::PassphraseConflict),
+        (Ok(Some(kept)), None) => Ok((kept, Origin::Keychain)),
+        (Ok(None) | Err(_), Some(given)) => Ok(given),
+        (Ok(None), None) => Err(Error::PassphraseMissing),
+        (Err(error), None) => Err(error),
+    }
+}
+
+/// The environment's passphrase alone.
+///
+/// # Errors
+/// [`Error::Usage`] if it is given in two ways; [`Error::PassphraseInvalid`] for one that is empty,
+/// not UTF-8, over 64 KiB, or in a file that others can reach; a file that cannot be read.
+pub fn from_environment(sources: &Sources) -> Result<Option<(Secret, Origin)>> {
+    let credential = match &sources.credential {
+        Some(path) => fs::read_private(path, MAX)?.map(|bytes| (bytes, path)),
+        None => None,
+    };
+    match ((sources.variable)(), &sources.file, credential) {
+        (None, None, None) => Ok(None),
+        (Some(_), Some(_), _) => Err(twice(
+            "LENSERFIGHT_KEYS_PASSPHRASE",
+            "LENSERFIGHT_KEYS_PASSPHRASE_FILE",
+        )),
+        (Some(_), None, Some(_)) => {
+            Err(twice("LENSERFIGHT_KEYS_PASSPHRASE", "a systemd credential"))
+        }
+        // A unit may well point the variable at the credential itself.
+        (None, Some(file), Some((_, credential))) if file != credential => Err(twice(
+            "LENSERFIGHT_KEYS_PASSPHRASE_FILE",
+            "another systemd credential",
+        )),
+        (Some(text), None, None) => {
+            let text = text
+                .into_string()
+                .map_err(|_| invalid("LENSERFIGHT_KEYS_PASSPHRASE", "is not UTF-8 text"))?;
+            Ok(Some((Secret::new(text), Origin::Variable)))
+        }
+        (None, Some(file), _) => {
+            let bytes = fs::read_private(file, MAX)?;
+            let bytes = bytes.ok_or_else(|| {
+                invalid(
+                    "LENSERFIGHT_KEYS_PASSPHRASE_FILE",
+                    &format!("names {}, which does not exist", file.display()),
+                )
+            })?;
+            Ok(Some((from_file(bytes, file)?, Origin::File(file.clone()))))
+        }
+        (None, None, Some((bytes, path))) => Ok(Some((
+            from_file(bytes, path)?,
+            Origin::Credential(path.clone()),
+        ))),
+    }
+}
+
+/// A new master passphrase: 32 random bytes, 43 characters of base64url.
+///
+/// # Errors
+/// As [`rng::token`].
+pub fn mint() -> Result<Secret> {
+    rng::token::<32>().map(Secret::new)
+}
+
+/// Puts a master passphrase into the keychain and reads it back.
+///
+/// # Errors
+/// [`Error::KeychainUnavailable`], also when something else comes back.
+pub fn keep(keychain: &Keychain, passphrase: &Secret) -> Result<()> {
+    keep_as(ACCOUNT, keychain, passphrase)
+}
+
+/// As [`keep`], beside the one that is in use.
+///
+/// # Errors
+/// As [`keep`].
+pub fn keep_next(keychain: &Keychain, passphrase: &Secret) -> Result<()> {
+    keep_as(NEXT, keychain, passphrase)
+}
+
+/// As [`keep`], for the one that was in use before.
+///
+/// # Errors
+/// As [`keep`].
+pub fn keep_previous(keychain: &Keychain, passphrase: &Secret) -> Result<()> {
+    keep_as(PREVIOUS, keychain, passphrase)
+}
+
+/// What [`keep_previous`] has put there.
+///
+/// # Errors
+/// [`Error::KeychainUnavailable`].
+pub fn previous(keychain: &Keychain) -> Result<Option<Secret>> {
+    keychain.find(SERVICE, PREVIOUS)
+}
+
+/// What [`keep_next`] has put there.
+///
+/// # Errors
+/// [`Error::KeychainUnavailable`].
+pub fn next(keychain: &Keychain) -> Result<Option<Secret>> {
+    keychain.find(SERVICE, NEXT)
+}
+
+/// Takes that away.
+///
+/// # Errors
+/// [`Error::KeychainUnavailable`].
+pub fn forget_next(keychain: &Keychain) -> Result<()> {
+    keychain.delete(SERVICE, NEXT).map(drop)
+}
+
+fn keep_as(account: &str, keychain: &Keychain, passphrase: &Secret) -> Result<()> {
+    keychain
+        .store(SERVICE, account, passphrase)
+        .map_err(|error| match error {
+            Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
+                "{reason}; lf keys doctor tells whether it took the passphrase all the same"
+            )),
+            error => error,
+        })?;
+    match keychain.find(SERVICE, account)? {
+        Some(kept) if kept.expose() == passphrase.expose() => Ok(()),
+        Some(_) | None => Err(Error::KeychainUnavailable(
+            "the keychain took the passphrase, but gives back something else".to_owned(),
+        )),
+    }
+}
+
+/// The keychain's passphrase alone.
+///
+/// # Errors
+/// [`Error::KeychainUnavailable`].
+pub fn from_keychain(keychain: &Keychain) -> Result<Option<Secret>> {
+    keychain.find(SERVICE, ACCOUNT)
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Keychain => f.write_str("the keychain"),
+            Origin::Variable => f.write_str("LENSERFIGHT_KEYS_PASSPHRASE"),
+            Origin::File(path) => write!(
+                f,
+                "the file {} (LENSERFIGHT_KEYS_PASSPHRASE_FILE)",
+                path.display()
+            ),
+            Origin::Credential(path) => write!(f, "the systemd credential {}", path.display()),
+        }
+    }
+}
+
+fn from_file(bytes: Vec<u8>, path: &Path) -> Result<Secret> {
+    let name = format!("the passphrase file {}", path.display());
+    let mut secret =
+        Secret::from_bytes(bytes).ok_or_else(|| invalid(&name, "is not UTF-8 text"))?;
+    secret.drop_trailing_newline();
+    if secret.expose().is_empty() {
+        Err(invalid(&name, "is empty"))
+    } else {
+        Ok(secret)
+    }
+}
+
+fn invalid(what: &str, problem: &str) -> Error {
+    Error::PassphraseInvalid(format!("{what} {problem}"))
+}
+
+fn twice(one: &str, other: &str) -> Error {
+    Error::usage(format!(
+        "the master passphrase is given twice, by {one} and by {other}; keep one of them"
+    ))
+}
+
+const SERVICE: &str = "lenserfight-keys";
+const ACCOUNT: &str = "master";
+const NEXT: &str = "master.next";
+const PREVIOUS: &str = "master.previous";
+/// Bytes; a passphrase is far smaller, and /dev/zero is not one.
+const MAX: usize = 64 * 1024;

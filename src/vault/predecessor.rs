@@ -1,0 +1,122 @@
+//! What the Node-based predecessor has left in the clear, where it found no keychain.
+//!
+//! `<root>/gateway/keys/<base64url(service)>__<base64url(account)>`, without padding: one file a secret.
+
+use std::path::{Path, PathBuf};
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+
+use crate::base::secret::Secret;
+use crate::error::{Error, Result};
+use crate::system::fs::Dir;
+
+/// Which secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remain {
+    /// The master passphrase.
+    Passphrase,
+    /// The bearer token of its one pairing.
+    Token,
+}
+
+/// What is left of it.
+#[derive(Debug)]
+pub enum Found {
+    /// The secret itself.
+    Secret(Secret),
+    /// Zeros: [`Remains::erase`] was cut short.
+    Erased,
+}
+
+/// The directory with the files.
+#[derive(Debug)]
+pub struct Remains {
+    dir: Dir,
+}
+
+/// The files, if there is one of ours to take over.
+///
+/// # Errors
+/// As [`Dir::open`].
+pub fn find(state: &Path) -> Result<Option<Remains>> {
+    let Some(dir) = Dir::open(&state.join("keys"))? else {
+        return Ok(None);
+    };
+    for remain in [Remain::Passphrase, Remain::Token] {
+        if dir.look(&remain.file())?.is_some() {
+            return Ok(Some(Remains { dir }));
+        }
+    }
+    Ok(None)
+}
+
+impl Remains {
+    /// The secret in this file, without a trailing newline; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// [`Error::PassphraseInvalid`] for what is no text, or too long to be one of ours; as
+    /// [`Dir::read`].
+    pub fn read(&self, remain: Remain) -> Result<Option<Found>> {
+        let Some(bytes) = self.dir.read(&remain.file(), MAX)? else {
+            return Ok(None);
+        };
+        let unfit = |what| {
+            let path = self.path(remain);
+            Error::PassphraseInvalid(format!("the file {} {what}", path.display()))
+        };
+        if bytes.len() > MAX {
+            return Err(unfit("is too large for a secret"));
+        }
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Ok(Some(Found::Erased));
+        }
+        let mut secret = Secret::from_bytes(bytes).ok_or_else(|| unfit("is not UTF-8 text"))?;
+        secret.drop_trailing_newline();
+        Ok(Some(Found::Secret(secret)))
+    }
+
+    /// Overwrites the file and removes it, if it is there.
+    ///
+    /// # Errors
+    /// As [`Dir::erase`].
+    pub fn erase(&self, remain: Remain) -> Result<()> {
+        self.dir.erase(&self.dir.lock()?, &remain.file())
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self, remain: Remain) -> PathBuf {
+        self.dir.path().join(remain.file())
+    }
+}
+
+impl Remain {
+    fn file(self) -> String {
+        let (service, account) = match self {
+            Remain::Passphrase => ("lenserfight-keys", "master"),
+            Remain::Token => ("lenserfight-gateway-bearer", "web-pair"),
+        };
+        let encode = |text: &str| Base64UrlUnpadded::encode_string(text.as_bytes());
+        format!("{}__{}", encode(service), encode(account))
+    }
+}
+
+/// Bytes; a passphrase and a token have 43.
+const MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_have_the_names_that_the_predecessor_gave_them() {
+        assert_eq!(
+            Remain::Passphrase.file(),
+            "bGVuc2VyZmlnaHQta2V5cw__bWFzdGVy"
+        );
+        assert_eq!(
+            Remain::Token.file(),
+            "bGVuc2VyZmlnaHQtZ2F0ZXdheS1iZWFyZXI__d2ViLXBhaXI"
+        );
+    }
+}

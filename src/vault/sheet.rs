@@ -1,0 +1,345 @@
+//! The recovery sheet: a master passphrase on paper, in lines that say when a character is mistyped.
+//!
+//! A line is its number, up to 20 symbols of Crockford's base32 in groups of five, and two symbols
+//! that check the line and its number. The symbols of all lines together are the passphrase's bytes,
+//! and five more that check the whole. Both checks are the first bits of a SHA-256 digest.
+
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::base::secret::{Secret, printable};
+use crate::base::time::Timestamp;
+use crate::error::{Error, Result};
+
+/// The sheet, as text to print.
+///
+/// # Errors
+/// [`Error::PassphraseInvalid`] for a passphrase that no sheet has room for.
+pub fn print(passphrase: &Secret, now: Timestamp) -> Result<Secret> {
+    let text = passphrase.expose();
+    if text.len() > MOST_BYTES {
+        return Err(Error::PassphraseInvalid(format!(
+            "the master passphrase has {} bytes; a sheet has room for {MOST_BYTES}",
+            text.len()
+        )));
+    }
+    let mut symbols = Zeroizing::new(encode(text.as_bytes()));
+    symbols.extend(check::<WHOLE>(text.as_bytes()));
+    // Room for everything from the start: what grows leaves copies behind.
+    let mut sheet = Zeroizing::new(String::with_capacity(2048 + 4 * text.len()));
+    let _ = writeln!(sheet, "{TITLE}, version 1, printed {now}\n\n{WARNING}\n");
+    for (at, line) in symbols.chunks(LINE).enumerate() {
+        let number = at + 1;
+        let _ = write!(sheet, "    {number:2}  ");
+        for group in line.chunks(GROUP) {
+            sheet.push(' ');
+            sheet.extend(group.iter().map(|symbol| letter(*symbol)));
+        }
+        sheet.push_str("   ");
+        sheet.extend(check_line(number, line).map(letter));
+        sheet.push('\n');
+    }
+    let _ = writeln!(sheet, "\n{HOW}");
+    if printable(text) == text {
+        let _ = writeln!(sheet, "\n{PLAIN}\n\n    {text}");
+    }
+    Ok(Secret::new(std::mem::take(&mut *sheet)))
+}
+
+/// Is this a whole sheet, and not the passphrase itself?
+#[must_use]
+pub fn is_sheet(text: &Secret) -> bool {
+    text.expose()
+        .trim_start_matches(['\u{feff}', ' ', '\n', '\r'])
+        .starts_with(TITLE)
+}
+
+/// The passphrase of a sheet, or of its numbered lines alone.
+///
+/// # Errors
+/// [`Error::InvalidSheet`] with the line that is wrong.
+pub fn read(text: &Secret) -> Result<Secret> {
+    let mut reader = Reader::default();
+    for line in text
+        .expose()
+        .lines()
+        .filter(|line| number_of(line).is_some())
+    {
+        reader.line(line)?;
+        // What follows may be the passphrase itself, and begin with a number.
+        if let Some(passphrase) = reader.passphrase() {
+            return Ok(passphrase);
+        }
+    }
+    let next = reader.next();
+    Err(invalid(format!("line {next} or one after it is missing")))
+}
+
+/// Reads a sheet line by line, as a person types it.
+#[derive(Default)]
+pub struct Reader {
+    symbols: Zeroizing<Vec<u8>>,
+    lines: usize,
+}
+
+impl Reader {
+    /// The number of the line that comes next.
+    #[must_use]
+    pub fn next(&self) -> usize {
+        self.lines + 1
+    }
+
+    /// Takes the next line, with or without its number.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSheet`]; the line can be given again.
+    pub fn line(&mut self, line: &str) -> Result<()> {
+        let number = self.next();
+        if self.symbols.len() >= MOST_BYTES * 2 {
+            return Err(invalid("it has too many lines".to_owned()));
+        }
+        let rest = match number_of(line) {
+            Some((given, rest)) if given == number => rest,
+            Some((given, _)) if line.contains(' ') => {
+                return Err(invalid(format!(
+                    "line {given} stands where line {number} belongs"
+                )));
+            }
+            Some(_) | None => line,
+        };
+        let symbols = rest
+            .chars()
+            .filter(|c| !matches!(c, ' ' | '\t' | '-' | '\r'));
+        let symbols: Option<Vec<u8>> = symbols.map(symbol).collect();
+        let symbols = Zeroizing::new(symbols.ok_or_else(|| mistyped(number))?);
+        let Some((line, checks)) = symbols.split_last_chunk::<CHECK>() else {
+            return Err(mistyped(number));
+        };
+        if line.is_empty() || line.len() > LINE || check_line(number, line) != *checks {
+            return Err(mistyped(number));
+        }
+        self.symbols.extend_from_slice(line);
+        self.lines = number;
+        Ok(())
+    }
+
+    /// The passphrase, once all lines are there.
+    #[must_use]
+    pub fn passphrase(&self) -> Option<Secret> {
+        let (symbols, whole) = self.symbols.split_last_chunk::<WHOLE>()?;
+        let bytes = Zeroizing::new(decode(symbols)?);
+        if check::<WHOLE>(&bytes) != *whole {
+            return None;
+        }
+        Secret::from_bytes(bytes.to_vec())
+    }
+}
+
+/// A line's number, and what follows it, if it begins with one.
+fn number_of(line: &str) -> Option<(usize, &str)> {
+    let (number, rest) = line.trim().split_once([' ', '\t'])?;
+    Some((number.parse().ok()?, rest))
+}
+
+fn encode(bytes: &[u8]) -> Vec<u8> {
+    let bit = |at: usize| {
+        bytes
+            .get(at / 8)
+            .is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1)
+    };
+    let symbol = |at: usize| (0..5).fold(0, |symbol, n| symbol << 1 | u8::from(bit(5 * at + n)));
+    (0..(8 * bytes.len()).div_ceil(5)).map(symbol).collect()
+}
+
+/// `None` unless the bits that are left over are few, and zero.
+fn decode(symbols: &[u8]) -> Option<Vec<u8>> {
+    let bit = |at: usize| {
+        symbols
+            .get(at / 5)
+            .is_some_and(|symbol| symbol >> (4 - at % 5) & 1 == 1)
+    };
+    let byte = |at: usize| (0..8).fold(0, |byte, n| byte << 1 | u8::from(bit(8 * at + n)));
+    let bytes: Vec<u8> = (0..symbols.len() * 5 / 8).map(byte).collect();
+    (encode(&bytes) == symbols).then_some(bytes)
+}
+
+fn check_line(number: usize, symbols: &[u8]) -> [u8; CHECK] {
+    let mut text = Zeroizing::new(number.to_string().into_bytes());
+    text.push(b' ');
+    text.extend_from_slice(symbols);
+    check(&text)
+}
+
+fn check<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let digest = encode(&Sha256::digest(bytes));
+    std::array::from_fn(|at| digest[at])
+}
+
+fn letter(symbol: u8) -> char {
+    char::from(ALPHABET[usize::from(symbol)])
+}
+
+/// The symbol of a typed character; what looks like a digit is one.
+fn symbol(typed: char) -> Option<u8> {
+    let upper = match typed.to_ascii_uppercase() {
+        'O' => '0',
+        'I' | 'L' => '1',
+        upper => upper,
+    };
+    let at = ALPHABET
+        .iter()
+        .position(|known| char::from(*known) == upper)?;
+    u8::try_from(at).ok()
+}
+
+fn mistyped(number: usize) -> Error {
+    invalid(format!(
+        "line {number} has a mistyped, missing or extra character"
+    ))
+}
+
+fn invalid(reason: String) -> Error {
+    Error::InvalidSheet(reason)
+}
+
+const TITLE: &str = "lf recovery sheet";
+const WARNING: &str = "Whoever has this sheet and a copy of the keys directory has every key in it.\n\
+    Keep it on paper, away from the computer and from its backups.";
+const HOW: &str = "The last two characters of a line check the line. O is 0, I and L are 1; case does not matter.\n\n\
+    To get the keys back on another machine:\n\
+    \x20 - copy the keys directory to ~/.lenserfight/keys there, or: lf keys restore FILE\n\
+    \x20 - lf keys recovery import, and type the numbered lines\n\
+    \x20 - lf keys doctor";
+const PLAIN: &str = "Without a keychain: type this into a file that only you can read (chmod 600), and name the file\n\
+    in LENSERFIGHT_KEYS_PASSPHRASE_FILE. It is the passphrase itself:";
+/// Without I, L, O and U.
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const GROUP: usize = 5;
+const LINE: usize = 20;
+const CHECK: usize = 2;
+const WHOLE: usize = 5;
+const MOST_BYTES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSPHRASE: &str = "mRSmhcH5ez4kSwWRlDoszXPnp95sOZ6-fQx0aBcDeFg";
+
+    fn sheet(passphrase: &str) -> String {
+        let now = Timestamp::parse("2026-01-02T03:04:05.678Z").unwrap();
+        let sheet = print(&Secret::new(passphrase.to_owned()), now).unwrap();
+        sheet.expose().to_owned()
+    }
+
+    fn read_back(text: &str) -> std::result::Result<String, String> {
+        let read = read(&Secret::new(text.to_owned()));
+        read.map(|secret| secret.expose().to_owned())
+            .map_err(|error| error.to_string())
+    }
+
+    fn numbered(sheet: &str) -> Vec<&str> {
+        sheet
+            .lines()
+            .filter(|line| number_of(line).is_some())
+            .collect()
+    }
+
+    #[test]
+    fn every_passphrase_comes_back_from_its_sheet() {
+        for passphrase in [
+            PASSPHRASE,
+            "correct horse battery staple",
+            "Üretim anahtarı 🔐 本番",
+            "with\na newline",
+            "1 2",
+            &"x".repeat(MOST_BYTES),
+        ] {
+            let text = sheet(passphrase);
+            assert!(is_sheet(&Secret::new(text.clone())));
+            assert_eq!(read_back(&text).as_deref(), Ok(passphrase));
+            let lines = numbered(&text).join("\n");
+            assert_eq!(
+                read_back(&lines).as_deref(),
+                Ok(passphrase),
+                "the lines alone"
+            );
+            let typed = lines.to_lowercase().replace('0', "o").replace('1', "l");
+            let mut reader = Reader::default();
+            let mut typed = typed.lines();
+            while reader.passphrase().is_none() {
+                let (_, rest) = typed.next().unwrap().trim().split_once(' ').unwrap();
+                reader.line(&rest.replace(' ', "-")).unwrap();
+            }
+            assert_eq!(reader.passphrase().unwrap().expose(), passphrase);
+        }
+    }
+
+    #[test]
+    fn every_mistyped_missing_extra_or_swapped_character_is_caught() {
+        let text = numbered(&sheet(PASSPHRASE)).join("\n");
+        let chars: Vec<char> = text.chars().collect();
+        let refused = |changed: &[char], what: &str| {
+            let changed: String = changed.iter().collect();
+            assert!(read_back(&changed).is_err(), "{what}: {changed}");
+        };
+        for at in 0..chars.len() {
+            if !chars[at].is_ascii_alphanumeric() {
+                continue;
+            }
+            for other in ALPHABET
+                .iter()
+                .map(|symbol| char::from(*symbol))
+                .chain(['U', '!', '8'])
+            {
+                let mut changed = chars.clone();
+                changed[at] = other;
+                if symbol(other) != symbol(chars[at]) {
+                    refused(&changed, "another character");
+                }
+            }
+            let mut changed = chars.clone();
+            changed.remove(at);
+            refused(&changed, "one left out");
+            let mut changed = chars.clone();
+            changed.insert(at, chars[at]);
+            refused(&changed, "one twice");
+            if at + 1 < chars.len()
+                && chars[at + 1].is_ascii_alphanumeric()
+                && chars[at + 1] != chars[at]
+            {
+                let mut changed = chars.clone();
+                changed.swap(at, at + 1);
+                refused(&changed, "two swapped");
+            }
+        }
+    }
+
+    #[test]
+    fn the_line_that_is_wrong_is_named() {
+        let text = sheet(PASSPHRASE);
+        let lines = numbered(&text);
+        let (good, last) = (lines[..2].join("\n"), lines.len());
+        let bad = lines[2].replacen(&lines[2].trim()[3..4], "U", 1);
+        assert!(
+            read_back(&format!("{good}\n{bad}"))
+                .unwrap_err()
+                .contains("line 3")
+        );
+        assert!(
+            read_back(&good)
+                .unwrap_err()
+                .contains("line 3 or one after it is missing")
+        );
+        let swapped = format!("{}\n{}\n", lines[1], lines[0]);
+        assert!(
+            read_back(&swapped)
+                .unwrap_err()
+                .contains("line 2 stands where line 1 belongs")
+        );
+        assert!(read_back("").unwrap_err().contains("line 1"));
+        assert_eq!(last, 4);
+    }
+}

@@ -1,0 +1,473 @@
+//! The directory of envelopes: list, select, add, edit, remove, resolve.
+//!
+//! Several processes may work on it at once: what reads and then writes holds the directory's lock
+//! from the last look at the file to its publication (tests/concurrency.rs).
+
+use std::path::{Path, PathBuf};
+
+use crate::base::secret::{Secret, shown};
+use crate::base::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::system::fs::{Dir, Publish};
+use crate::vault::audit::{self, Event};
+use crate::vault::envelope::{self, Envelope};
+use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
+use crate::vault::master::passphrase::Master;
+use crate::vault::master::staging;
+
+/// A store of keys, by its path. Nothing is opened before it is needed and nothing is kept open, so
+/// that a directory that comes, goes or is replaced is seen as it is.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+}
+
+/// A key's file as it is.
+#[derive(Clone, Debug)]
+pub struct Copy {
+    /// Whose it is.
+    pub id: KeyId,
+    /// A well-formed envelope.
+    pub bytes: Vec<u8>,
+}
+
+/// What [`Store::list`] found.
+#[derive(Debug)]
+pub struct Listing {
+    /// The readable keys, oldest first.
+    pub keys: Vec<KeyMeta>,
+    /// The other files that look like keys.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A file that is named like a key and cannot be read as one.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// The file's name.
+    pub name: String,
+    /// Why not.
+    pub error: Error,
+}
+
+impl Store {
+    /// The store in this directory, whether it is there yet or not.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Store {
+        Store { path }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its directory; `None` if it has not been made.
+    ///
+    /// # Errors
+    /// As [`Dir::open`].
+    pub fn dir(&self) -> Result<Option<Dir>> {
+        Dir::open(&self.path)
+    }
+
+    /// Every key's metadata; needs no passphrase. No directory is an empty store.
+    ///
+    /// # Errors
+    /// As [`Dir::open`] and [`Dir::names`]; a single unreadable file is no error.
+    pub fn list(&self) -> Result<Listing> {
+        let (mut keys, mut unreadable) = (Vec::new(), Vec::new());
+        if let Some(dir) = self.dir()? {
+            for name in names(&dir)? {
+                match read_as(&dir, &name, Envelope::peek) {
+                    Ok(Some(meta)) => keys.push(meta),
+                    Ok(None) => {} // removed since the directory was read
+                    Err(error) => unreadable.push(Unreadable { name, error }),
+                }
+            }
+        }
+        keys.sort_by(|a, b| a.age().cmp(&b.age()));
+        Ok(Listing { keys, unreadable })
+    }
+
+    /// The one key that a person means: by id, or by an id's first 4 or more characters, a label or
+    /// a provider that only one key has. Ids select damaged files too.
+    ///
+    /// # Errors
+    /// [`Error::KeyNotFound`]; [`Error::AmbiguousKey`] with the candidates.
+    pub fn select(&self, selector: &str) -> Result<KeyId> {
+        if let (Ok(id), Some(dir)) = (KeyId::parse(selector), self.dir()?)
+            && dir.look(&id.file_name())?.is_some()
+        {
+            return Ok(id);
+        }
+        let begins = |id: &KeyId| selector.len() >= MIN_PREFIX && id.as_str().starts_with(selector);
+        let listing = self.list()?;
+        let readable = listing.keys.into_iter().filter(|key| {
+            key.label.as_str() == selector || key.provider.as_str() == selector || begins(&key.id)
+        });
+        let damaged = listing
+            .unreadable
+            .iter()
+            .filter_map(|file| KeyId::from_file_name(&file.name));
+        let damaged = damaged
+            .filter(begins)
+            .map(|id| (format!("{id} (unreadable)"), id));
+        let mut matches: Vec<(String, KeyId)> = readable
+            .map(|key| (key.to_string(), key.id))
+            .chain(damaged)
+            .collect();
+        match (matches.pop(), matches.is_empty()) {
+            (None, _) => Err(Error::KeyNotFound(shown(selector))),
+            (Some((_, only)), true) => Ok(only),
+            (Some(last), false) => {
+                matches.push(last);
+                let candidates = matches.into_iter().map(|(name, _)| name).collect();
+                Err(Error::AmbiguousKey {
+                    selector: shown(selector),
+                    candidates,
+                })
+            }
+        }
+    }
+
+    /// Encrypts and stores a new key; makes the directory if need be, but only once nothing else
+    /// can fail.
+    ///
+    /// # Errors
+    /// As [`envelope::seal`] and [`Dir::publish`].
+    pub fn add(
+        &self,
+        named: (Provider, Label),
+        value: &Secret,
+        master: &Master<'_>,
+        now: Timestamp,
+    ) -> Result<KeyMeta> {
+        let meta = KeyMeta::mint(named, now)?;
+        self.insert(meta.clone(), value, master, || Ok(true))?;
+        Ok(meta)
+    }
+
+    /// As [`Store::add`]; `None` if a key with this provider and label has been stored by anybody.
+    ///
+    /// # Errors
+    /// As [`Store::add`] and [`Store::list`].
+    pub fn add_missing(
+        &self,
+        named: (Provider, Label),
+        value: &Secret,
+        master: &Master<'_>,
+        now: Timestamp,
+    ) -> Result<Option<KeyMeta>> {
+        let meta = KeyMeta::mint(named, now)?;
+        let is_twin = |key: &KeyMeta| key.is_named(&meta.provider, &meta.label);
+        let is_missing = || Ok(!self.list()?.keys.iter().any(is_twin));
+        let is_stored = self.insert(meta.clone(), value, master, is_missing)?;
+        Ok(is_stored.then_some(meta))
+    }
+
+    /// Stores a new key if it is wanted, which is asked under the lock; whether it was.
+    fn insert(
+        &self,
+        meta: KeyMeta,
+        value: &Secret,
+        master: &Master<'_>,
+        is_wanted: impl FnOnce() -> Result<bool>,
+    ) -> Result<bool> {
+        let mut envelope = envelope::seal(master.secret(), value, meta)?;
+        let dir = Dir::create(&self.path)?;
+        let lock = dir.lock()?;
+        if staging::ready(&dir)?.is_some() {
+            return Err(Error::RekeyPending);
+        }
+        if !is_wanted()? {
+            return Ok(false);
+        }
+        if let Some(passphrase) = master.replaced()? {
+            envelope = envelope::seal(&passphrase, value, envelope.meta)?;
+        }
+        let file = envelope.meta.id.file_name();
+        dir.publish(&lock, &file, envelope.print().as_bytes(), Publish::New)?;
+        Ok(true)
+    }
+
+    /// Gives a key a new label; its encryption stays as it is, and no passphrase is needed.
+    ///
+    /// # Errors
+    /// [`Error::KeyNotFound`], [`Error::CorruptEnvelope`], and as [`Dir::publish`].
+    pub fn relabel(&self, id: &KeyId, label: &Label) -> Result<KeyMeta> {
+        self.edit(id, None, |mut envelope, _| {
+            envelope.meta.label = label.clone();
+            Ok(envelope)
+        })
+    }
+
+    /// Gives a key a new value, and a new label if there is one.
+    ///
+    /// # Errors
+    /// As [`Store::relabel`] and [`envelope::seal`].
+    pub fn replace(
+        &self,
+        id: &KeyId,
+        value: &Secret,
+        label: Option<&Label>,
+        master: &Master<'_>,
+    ) -> Result<KeyMeta> {
+        self.edit(id, Some(master), |mut envelope, replaced| {
+            if let Some(label) = label {
+                envelope.meta.label = label.clone();
+            }
+            envelope::seal(replaced.unwrap_or(master.secret()), value, envelope.meta)
+        })
+    }
+
+    /// Re-encrypts a key's value, as it is, under a fresh salt and IV.
+    ///
+    /// # Errors
+    /// As [`Store::replace`] and [`Envelope::open`].
+    pub fn rotate(&self, id: &KeyId, master: &Master<'_>) -> Result<KeyMeta> {
+        self.edit(id, Some(master), |envelope, replaced| {
+            let value = master.open(|passphrase| envelope.open(passphrase))?;
+            envelope::seal(replaced.unwrap_or(master.secret()), &value, envelope.meta)
+        })
+    }
+
+    /// Removes a key's file, readable or not.
+    ///
+    /// # Errors
+    /// [`Error::KeyNotFound`], and as [`Dir::remove`].
+    pub fn remove(&self, id: &KeyId) -> Result<()> {
+        let dir = self.dir()?.ok_or_else(|| missing(id))?;
+        let lock = dir.lock()?;
+        let was_there = dir.remove(&lock, &id.file_name())?;
+        if let Some(waiting) = staging::ready(&dir)? {
+            waiting.remove(&lock, &id.file_name())?;
+        }
+        if was_there { Ok(()) } else { Err(missing(id)) }
+    }
+
+    /// What is known of a key without a passphrase.
+    ///
+    /// # Errors
+    /// [`Error::KeyNotFound`], [`Error::CorruptEnvelope`].
+    pub fn meta(&self, id: &KeyId) -> Result<KeyMeta> {
+        let dir = self.dir()?.ok_or_else(|| missing(id))?;
+        read_as(&dir, &id.file_name(), Envelope::peek)?.ok_or_else(|| missing(id))
+    }
+
+    /// Decrypts a key's value.
+    ///
+    /// # Errors
+    /// [`Error::KeyNotFound`], [`Error::CorruptEnvelope`], [`Error::DecryptionFailed`].
+    pub fn resolve(&self, id: &KeyId, master: &Master<'_>) -> Result<Secret> {
+        let dir = self.dir()?.ok_or_else(|| missing(id))?;
+        let open = |passphrase: &Secret| staging::open(&dir, &id.file_name(), id, passphrase);
+        master.open(open)?.ok_or_else(|| missing(id))
+    }
+
+    /// Every readable key's file as it is at one moment, by id; and what is not readable.
+    ///
+    /// # Errors
+    /// [`Error::RekeyPending`]; as [`Dir::lock`] and [`Dir::names`].
+    pub fn copy(&self) -> Result<(Vec<Copy>, Vec<Unreadable>)> {
+        let (mut copies, mut unreadable) = (Vec::new(), Vec::new());
+        if let Some(dir) = self.dir()? {
+            let _lock = dir.lock()?;
+            if staging::ready(&dir)?.is_some() {
+                return Err(Error::RekeyPending); // some may be under one passphrase, some under the other
+            }
+            for name in names(&dir)? {
+                let Some(id) = KeyId::from_file_name(&name) else {
+                    continue; // not a key, whatever it is
+                };
+                let whole =
+                    |bytes: &[u8], id: &KeyId| Envelope::peek(bytes, id).map(|_| bytes.to_vec());
+                match read_as(&dir, &name, whole) {
+                    Ok(Some(bytes)) => copies.push(Copy { id, bytes }),
+                    Ok(None) => {}
+                    Err(error) => unreadable.push(Unreadable { name, error }),
+                }
+            }
+        }
+        copies.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok((copies, unreadable))
+    }
+
+    /// Publishes these files, unless one of the keys is another one by now than in `before`, or the
+    /// passphrase that was tried on them has been replaced.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], with nothing changed; as [`Dir::publish`], and then the same again does
+    /// the rest.
+    pub fn restore(
+        &self,
+        copies: &[Copy],
+        before: &[Copy],
+        master: Option<&Master<'_>>,
+    ) -> Result<()> {
+        let dir = Dir::create(&self.path)?;
+        let lock = dir.lock()?;
+        if staging::ready(&dir)?.is_some() {
+            return Err(Error::RekeyPending);
+        }
+        let meanwhile = |what: &str| {
+            Err(Error::Refused {
+                sentence: format!(
+                    "{what} changed by somebody else meanwhile; nothing was restored"
+                ),
+                hint: "the same command again".to_owned(),
+            })
+        };
+        if let Some(master) = master
+            && master.replaced()?.is_some()
+        {
+            return meanwhile("the master passphrase was");
+        }
+        for copy in copies {
+            let here = before.iter().find(|here| here.id == copy.id);
+            let now = dir.read(&copy.id.file_name(), envelope::MAX_FILE)?;
+            // What was damaged may be replaced.
+            let now = now.filter(|bytes| Envelope::parse(bytes, &copy.id).is_ok());
+            if now.as_ref() != here.map(|here| &here.bytes) {
+                return meanwhile(&format!("{} was", copy.id));
+            }
+        }
+        copies.iter().try_for_each(|copy| {
+            dir.publish(
+                &lock,
+                &copy.id.file_name(),
+                &copy.bytes,
+                Publish::Replacement,
+            )
+        })
+    }
+
+    /// Writes an event into the audit log. Without a directory there is none, and nothing to tell.
+    ///
+    /// # Errors
+    /// As [`audit::append`]; for the caller to say, never to fail of.
+    pub fn audit(&self, event: &Event<'_>, now: Timestamp) -> Result<()> {
+        match self.dir()? {
+            Some(dir) => audit::append(&dir, event, now),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads, changes and publishes a key, also where it waits under the next passphrase. The change,
+    /// which may take two key derivations, is made before the lock is taken; if the file or the
+    /// passphrase is another one under it, it is made again. Without `master` it needs no passphrase.
+    fn edit(
+        &self,
+        id: &KeyId,
+        master: Option<&Master<'_>>,
+        change: impl Fn(Envelope, Option<&Secret>) -> Result<Envelope>,
+    ) -> Result<KeyMeta> {
+        let dir = self.dir()?.ok_or_else(|| missing(id))?;
+        let before = read_file(&dir, id)?;
+        let mut changed = change(Envelope::parse(&before, id)?, None)?;
+        let lock = dir.lock()?;
+        let waiting = staging::ready(&dir)?;
+        let passphrase = match (master, &waiting) {
+            // Nobody here knows the passphrase that it would have to wait under.
+            (Some(_), Some(_)) => return Err(Error::RekeyPending),
+            (Some(master), None) => master.replaced()?,
+            (None, _) => None,
+        };
+        let current = read_file(&dir, id)?;
+        if current != before || passphrase.is_some() {
+            changed = change(Envelope::parse(&current, id)?, passphrase.as_ref())?;
+        }
+        let publish = |dir: &Dir, envelope: &Envelope| {
+            let text = envelope.print();
+            dir.publish(
+                &lock,
+                &id.file_name(),
+                text.as_bytes(),
+                Publish::Replacement,
+            )
+        };
+        if let Some(waiting) = waiting {
+            let next = waiting.read(&id.file_name(), envelope::MAX_FILE)?;
+            if let Some(bytes) = next {
+                publish(&waiting, &change(Envelope::parse(&bytes, id)?, None)?)?;
+            }
+        }
+        publish(&dir, &changed)?;
+        Ok(changed.meta)
+    }
+}
+
+/// Every file in the directory that is a key or is named like one, with what reading it gave;
+/// `None` for one that has gone since.
+///
+/// # Errors
+/// As [`Dir::names`].
+pub fn envelopes(dir: &Dir) -> Result<impl Iterator<Item = (String, Result<Option<Envelope>>)>> {
+    let names = names(dir)?.into_iter();
+    Ok(names.map(|name| {
+        let read = read_as(dir, &name, Envelope::parse);
+        (name, read)
+    }))
+}
+
+/// The names of the files that are keys or are named like one.
+///
+/// # Errors
+/// As [`Dir::names`].
+pub fn names(dir: &Dir) -> Result<Vec<String>> {
+    let mut names = dir.names()?;
+    names.retain(|name| name.ends_with(".json") && !name.starts_with('.'));
+    Ok(names)
+}
+
+/// Whether a directory is for keys alone: closing `/` or a home, for which a variable was set by
+/// mistake, would lock others out.
+///
+/// # Errors
+/// [`Error::Refused`]; as [`Dir::names`].
+pub fn alone(dir: &Dir) -> Result<()> {
+    for name in dir.names()? {
+        let look = dir.look(&name)?;
+        if !name.starts_with('.') && look.is_some_and(|look| !look.is_file && !look.is_symlink) {
+            return Err(Error::Refused {
+                sentence: format!(
+                    "{} has \"{}\" in it, and is not for keys alone; its permissions were left as they are",
+                    dir.path().display(),
+                    shown(&name)
+                ),
+                hint: "set LENSERFIGHT_KEYS_DIR to a directory that holds nothing else".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A key's file, read as `parse` does it; `None` if it has gone.
+///
+/// # Errors
+/// As [`Dir::read`] and [`Envelope::parse`].
+pub fn read_as<T>(
+    dir: &Dir,
+    name: &str,
+    parse: fn(&[u8], &KeyId) -> Result<T>,
+) -> Result<Option<T>> {
+    let Some(id) = KeyId::from_file_name(name) else {
+        return Err(Error::CorruptEnvelope {
+            file: shown(name),
+            reason: "its name is not a key id".to_owned(),
+        });
+    };
+    let bytes = dir.read(name, envelope::MAX_FILE)?;
+    bytes.map(|bytes| parse(&bytes, &id)).transpose()
+}
+
+fn read_file(dir: &Dir, id: &KeyId) -> Result<Vec<u8>> {
+    dir.read(&id.file_name(), envelope::MAX_FILE)?
+        .ok_or_else(|| missing(id))
+}
+
+fn missing(id: &KeyId) -> Error {
+    Error::KeyNotFound(id.to_string())
+}
+
+/// Fewer characters of an id are too easily those of another.
+pub const MIN_PREFIX: usize = 4;
