@@ -110,11 +110,10 @@ fn read_in(dir: &Dir) -> Result<Option<Consent>> {
 /// # Errors
 /// As [`read`]: what cannot be read is not overwritten.
 pub fn grant(dir: &Path, consent: &Consent) -> Result<()> {
-    let dir = Dir::create(dir)?;
-    let lock = dir.lock()?;
+    let dir = Dir::create(dir)?.lock()?;
     read_in(&dir)?;
     let text = consent.print();
-    dir.publish(&lock, FILE, text.as_bytes(), Publish::Replacement)
+    dir.publish(FILE, text.as_bytes(), Publish::Replacement)
 }
 
 /// Removes the consent, whatever is in it; `false` if there was none.
@@ -125,8 +124,7 @@ pub fn revoke(dir: &Path) -> Result<bool> {
     let Some(dir) = Dir::open(dir)? else {
         return Ok(false);
     };
-    let lock = dir.lock()?;
-    dir.remove(&lock, FILE)
+    dir.lock()?.remove(FILE)
 }
 
 /// The live interfaces that are covered; one at least.

@@ -78,9 +78,9 @@ impl Remains {
     /// Overwrites the file and removes it, if it is there.
     ///
     /// # Errors
-    /// As [`Dir::erase`].
+    /// As [`crate::system::fs::Locked::erase`].
     pub fn erase(&self, remain: Remain) -> Result<()> {
-        self.dir.erase(&self.dir.lock()?, &remain.file())
+        self.dir.lock()?.erase(&remain.file())
     }
 
     /// Where the file is.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::base::secret::{Secret, shown};
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::system::fs::{Dir, Publish};
+use crate::system::fs::{Dir, Locked, Publish};
 use crate::vault::audit::{self, Event};
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
@@ -134,7 +134,7 @@ impl Store {
     /// can fail.
     ///
     /// # Errors
-    /// As [`envelope::seal`] and [`Dir::publish`].
+    /// As [`envelope::seal`] and [`Locked::publish`].
     pub fn add(
         &self,
         named: (Provider, Label),
@@ -174,8 +174,7 @@ impl Store {
         is_wanted: impl FnOnce() -> Result<bool>,
     ) -> Result<bool> {
         let mut envelope = envelope::seal(master.secret(), value, meta)?;
-        let dir = Dir::create(&self.path)?;
-        let lock = dir.lock()?;
+        let dir = Dir::create(&self.path)?.lock()?;
         if staging::ready(&dir)?.is_some() {
             return Err(Error::RekeyPending);
         }
@@ -186,14 +185,14 @@ impl Store {
             envelope = envelope::seal(&passphrase, value, envelope.meta)?;
         }
         let file = envelope.meta.id.file_name();
-        dir.publish(&lock, &file, envelope.print().as_bytes(), Publish::New)?;
+        dir.publish(&file, envelope.print().as_bytes(), Publish::New)?;
         Ok(true)
     }
 
     /// Gives a key a new label; its encryption stays as it is, and no passphrase is needed.
     ///
     /// # Errors
-    /// [`Error::KeyNotFound`], [`Error::CorruptEnvelope`], and as [`Dir::publish`].
+    /// [`Error::KeyNotFound`], [`Error::CorruptEnvelope`], and as [`Locked::publish`].
     pub fn relabel(&self, id: &KeyId, label: &Label) -> Result<KeyMeta> {
         self.edit(id, None, |mut envelope, _| {
             envelope.meta.label = label.clone();
@@ -234,13 +233,12 @@ impl Store {
     /// Removes a key's file, readable or not.
     ///
     /// # Errors
-    /// [`Error::KeyNotFound`], and as [`Dir::remove`].
+    /// [`Error::KeyNotFound`], and as [`Locked::remove`].
     pub fn remove(&self, id: &KeyId) -> Result<()> {
-        let dir = self.dir()?.ok_or_else(|| missing(id))?;
-        let lock = dir.lock()?;
-        let was_there = dir.remove(&lock, &id.file_name())?;
-        if let Some(waiting) = staging::ready(&dir)? {
-            waiting.remove(&lock, &id.file_name())?;
+        let dir = self.dir()?.ok_or_else(|| missing(id))?.lock()?;
+        let was_there = dir.remove(&id.file_name())?;
+        if let Some(waiting) = staging::ready_covered(&dir)? {
+            waiting.remove(&id.file_name())?;
         }
         if was_there { Ok(()) } else { Err(missing(id)) }
     }
@@ -296,7 +294,7 @@ impl Store {
     /// passphrase that was tried on them has been replaced.
     ///
     /// # Errors
-    /// [`Error::Refused`], with nothing changed; as [`Dir::publish`], and then the same again does
+    /// [`Error::Refused`], with nothing changed; as [`Locked::publish`], and then the same again does
     /// the rest.
     pub fn restore(
         &self,
@@ -304,8 +302,7 @@ impl Store {
         before: &[Copy],
         master: Option<&Master<'_>>,
     ) -> Result<()> {
-        let dir = Dir::create(&self.path)?;
-        let lock = dir.lock()?;
+        let dir = Dir::create(&self.path)?.lock()?;
         if staging::ready(&dir)?.is_some() {
             return Err(Error::RekeyPending);
         }
@@ -332,12 +329,7 @@ impl Store {
             }
         }
         copies.iter().try_for_each(|copy| {
-            dir.publish(
-                &lock,
-                &copy.id.file_name(),
-                &copy.bytes,
-                Publish::Replacement,
-            )
+            dir.publish(&copy.id.file_name(), &copy.bytes, Publish::Replacement)
         })
     }
 
@@ -364,8 +356,8 @@ impl Store {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
         let before = read_file(&dir, id)?;
         let mut changed = change(Envelope::parse(&before, id)?, None)?;
-        let lock = dir.lock()?;
-        let waiting = staging::ready(&dir)?;
+        let dir = dir.lock()?;
+        let waiting = staging::ready_covered(&dir)?;
         let passphrase = match (master, &waiting) {
             // Nobody here knows the passphrase that it would have to wait under.
             (Some(_), Some(_)) => return Err(Error::RekeyPending),
@@ -376,14 +368,9 @@ impl Store {
         if current != before || passphrase.is_some() {
             changed = change(Envelope::parse(&current, id)?, passphrase.as_ref())?;
         }
-        let publish = |dir: &Dir, envelope: &Envelope| {
+        let publish = |dir: &Locked, envelope: &Envelope| {
             let text = envelope.print();
-            dir.publish(
-                &lock,
-                &id.file_name(),
-                text.as_bytes(),
-                Publish::Replacement,
-            )
+            dir.publish(&id.file_name(), text.as_bytes(), Publish::Replacement)
         };
         if let Some(waiting) = waiting {
             let next = waiting.read(&id.file_name(), envelope::MAX_FILE)?;

@@ -17,7 +17,7 @@ use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
-use crate::system::fs::{self, Dir, Lock, Publish};
+use crate::system::fs::{self, Dir, Locked, Publish};
 use crate::system::host::Sources;
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
@@ -81,8 +81,7 @@ impl Pairings {
         now: Timestamp,
     ) -> Result<Secret> {
         let token = rng::token::<32>().map(Secret::new)?;
-        let dir = Dir::create(&self.dir)?;
-        let lock = dir.lock()?;
+        let dir = Dir::create(&self.dir)?.lock()?;
         let book = self.read(&dir)?.unwrap_or_else(|| self.predecessors());
         let is_kept = |pairing: &Pairing| pairing.name != *name && others == Others::Keep;
         let (mut kept, gone): (Vec<Pairing>, Vec<Pairing>) = book.into_iter().partition(is_kept);
@@ -95,7 +94,7 @@ impl Pairings {
             }
             let envelope = self.seal(name, &token, now)?;
             let file = sealed_name(&envelope.meta.id);
-            dir.publish(&lock, &file, envelope.print().as_bytes(), Publish::New)?;
+            dir.publish(&file, envelope.print().as_bytes(), Publish::New)?;
             Some(envelope.meta.id)
         };
         kept.push(Pairing {
@@ -104,7 +103,7 @@ impl Pairings {
             expires_at,
             sealed,
         });
-        if let Err(error) = write(&dir, &lock, &kept) {
+        if let Err(error) = write(&dir, &kept) {
             // The old token is still the one that the book means.
             if let Some(before) = before {
                 let _ = self.keychain.store(SERVICE, name.as_str(), &before);
@@ -114,7 +113,7 @@ impl Pairings {
         let is_replaced = |pairing: &&Pairing| pairing.name != *name || pairing.sealed.is_some();
         let gone: Vec<Pairing> = gone.iter().filter(is_replaced).cloned().collect();
         self.forget(&gone)?;
-        sweep(&dir, &lock, &kept)?;
+        sweep(&dir, &kept)?;
         Ok(token)
     }
 
@@ -124,8 +123,7 @@ impl Pairings {
     /// # Errors
     /// [`Error::KeychainUnavailable`]; what reading says.
     pub fn inherit(&self, token: &Secret) -> Result<bool> {
-        let dir = Dir::create(&self.dir)?;
-        let _lock = dir.lock()?;
+        let dir = Dir::create(&self.dir)?.lock()?;
         if self.read(&dir)?.is_some() || self.keychain.find(SERVICE, DEFAULT_NAME)?.is_some() {
             return Ok(false);
         }
@@ -177,8 +175,7 @@ impl Pairings {
     /// # Errors
     /// What reading and writing say; nothing is revoked then.
     pub fn revoke(&self, name: Option<&Label>) -> Result<(Vec<Label>, Result<()>)> {
-        let dir = Dir::create(&self.dir)?;
-        let lock = dir.lock()?;
+        let dir = Dir::create(&self.dir)?.lock()?;
         let is_gone = |pairing: &Pairing| name.is_none_or(|name| pairing.name == *name);
         // Without a book there may be the predecessor's token, even if the keychain does not answer;
         // with a book that does not mention it, it is dead.
@@ -203,8 +200,8 @@ impl Pairings {
             .map(|pairing| pairing.name.clone())
             .collect();
         // The book first: from here on the token is dead, whatever happens to the rest.
-        write(&dir, &lock, &kept)?;
-        sweep(&dir, &lock, &kept)?;
+        write(&dir, &kept)?;
+        sweep(&dir, &kept)?;
         let forgotten = match self.forget(&gone) {
             // A host that never had a keychain has nothing in it.
             Err(_) if is_first && self.has_passphrase() => Ok(()),
@@ -316,10 +313,9 @@ impl Pairings {
     }
 }
 
-fn write(dir: &Dir, lock: &Lock, pairings: &[Pairing]) -> Result<()> {
+fn write(dir: &Locked, pairings: &[Pairing]) -> Result<()> {
     let pairings = pairings.iter().map(Page::of).collect();
     dir.publish(
-        lock,
         BOOK,
         json::to_string(&Book {
             v: VERSION,
@@ -332,7 +328,7 @@ fn write(dir: &Dir, lock: &Lock, pairings: &[Pairing]) -> Result<()> {
 
 /// Removes what a process that was killed has left behind: envelopes that no pairing means, and
 /// temporary files.
-fn sweep(dir: &Dir, lock: &Lock, book: &[Pairing]) -> Result<()> {
+fn sweep(dir: &Locked, book: &[Pairing]) -> Result<()> {
     let meant: Vec<String> = book
         .iter()
         .filter_map(|pairing| pairing.sealed.as_ref())
@@ -340,7 +336,7 @@ fn sweep(dir: &Dir, lock: &Lock, book: &[Pairing]) -> Result<()> {
         .collect();
     for name in dir.names()? {
         if fs::is_temporary(&name) || (sealed_id(&name).is_some() && !meant.contains(&name)) {
-            dir.remove(lock, &name)?;
+            dir.remove(&name)?;
         }
     }
     Ok(())

@@ -239,7 +239,7 @@ impl Shared {
         let Ok(Some(dir)) = Dir::open(&self.pairings.dir) else {
             return;
         };
-        let Ok(Some(lock)) = dir.try_lock() else {
+        let Ok(Some(dir)) = dir.try_lock() else {
             return;
         };
         let saved = read_used(&dir).and_then(|mut all| {
@@ -251,12 +251,8 @@ impl Shared {
                     at: at.to_string(),
                 })
                 .collect();
-            dir.publish(
-                &lock,
-                LAST_USED,
-                json::to_string(&uses).as_bytes(),
-                Publish::Replacement,
-            )
+            let text = json::to_string(&uses);
+            dir.publish(LAST_USED, text.as_bytes(), Publish::Replacement)
         });
         if saved.is_ok() {
             self.known().used_saved = used;

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -39,14 +40,15 @@ pub struct Dir {
     path: PathBuf,
 }
 
-/// Proof that this process holds the directory's advisory lock; released on drop, and by the
-/// kernel when the process dies. Publishing and removing ask for it.
+/// A directory whose advisory lock this process holds, until this is dropped or the process dies.
+/// Only this can publish and remove files: the type says that the lock is the right one.
 #[derive(Debug)]
-pub struct Lock {
-    handle: File,
+pub struct Locked {
+    dir: Dir,
+    lock: File,
 }
 
-/// What [`Dir::publish`] may find under the name.
+/// What [`Locked::publish`] may find under the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Publish {
     /// Nothing: an existing file is an error.
@@ -223,29 +225,6 @@ impl Dir {
         Ok(Some(bytes))
     }
 
-    /// Writes a file so that it is there whole or not at all, whatever happens in between: mode
-    /// 0600 under any umask, synced, and the directory synced after it.
-    ///
-    /// # Errors
-    /// [`Error::DuplicateKey`] if it must be new and is not; [`Error::SymlinkRefused`]; what the
-    /// system says. The file's older version is untouched then, unless only the last sync failed.
-    pub fn publish(&self, _lock: &Lock, name: &str, bytes: &[u8], publish: Publish) -> Result<()> {
-        self.place(name, bytes, publish)
-    }
-
-    /// Moves a file from another directory over the one of the same name here, in one step. Both
-    /// directories are for the caller to [`Dir::sync`], once for many files.
-    ///
-    /// # Errors
-    /// [`Error::SymlinkRefused`], what is not a regular file, what the system says.
-    pub fn take(&self, _lock: &Lock, from: &Dir, name: &str) -> Result<()> {
-        from.refuse_special(name)?;
-        self.refuse_special(name)?;
-        self.handle
-            .rename_from(&from.handle, name)
-            .map_err(|error| self.failed("replace", name, error))
-    }
-
     fn place(&self, name: &str, bytes: &[u8], publish: Publish) -> Result<()> {
         self.refuse_special(name)?;
         let temporary = format!(
@@ -266,34 +245,6 @@ impl Dir {
             let _ = self.handle.remove(&temporary);
         }
         published.and_then(|()| self.sync())
-    }
-
-    /// Removes a file; `false` if there was none.
-    ///
-    /// # Errors
-    /// [`Error::SymlinkRefused`], what is not a regular file, what the system says.
-    pub fn remove(&self, _lock: &Lock, name: &str) -> Result<bool> {
-        self.refuse_special(name)?;
-        match self.handle.remove(name) {
-            Ok(()) => self.sync().map(|()| true),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(self.failed("remove", name, error)),
-        }
-    }
-
-    /// Writes zeros over a file and removes it. What a journal, a snapshot or the disk itself keeps
-    /// of it is out of reach.
-    ///
-    /// # Errors
-    /// As [`Dir::remove`].
-    pub fn erase(&self, lock: &Lock, name: &str) -> Result<()> {
-        let Some((mut file, size)) = self.open_file(name, Purpose::Overwrite)? else {
-            return Ok(());
-        };
-        let failed = |error| self.failed("overwrite", name, error);
-        io::copy(&mut io::repeat(0).take(size), &mut file).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
-        self.remove(lock, name).map(drop)
     }
 
     /// Appends one line with one `write(2)`. A line that a full disk cut short before is ended
@@ -330,40 +281,37 @@ impl Dir {
     ///
     /// # Errors
     /// [`Error::StoreBusy`] after 30 seconds: a holder that died has freed it, so one is stuck.
-    pub fn lock(&self) -> Result<Lock> {
-        let lock = self.open_lock()?;
+    pub fn lock(&self) -> Result<Locked> {
+        let own = self.open_lock()?;
         let deadline = Deadline::after(LOCK_PATIENCE);
-        while !self.claim(&lock)? {
+        while !own.claim()? {
             if deadline.left().is_none() {
                 return Err(Error::StoreBusy(self.path.clone()));
             }
             thread::sleep(LOCK_PAUSE);
         }
-        Ok(lock)
+        Ok(own)
     }
 
     /// The lock if nobody has it.
     ///
     /// # Errors
     /// What the system says.
-    pub fn try_lock(&self) -> Result<Option<Lock>> {
-        let lock = self.open_lock()?;
-        Ok(self.claim(&lock)?.then_some(lock))
+    pub fn try_lock(&self) -> Result<Option<Locked>> {
+        let own = self.open_lock()?;
+        Ok(own.claim()?.then_some(own))
     }
 
-    /// A handle of its own for the lock: threads that share `self` must exclude each other too.
-    fn open_lock(&self) -> Result<Lock> {
-        let handle = self.handle.open_lock();
-        let handle = handle.map_err(|error| Error::from_io("lock", &self.path, error))?;
-        Ok(Lock { handle })
-    }
-
-    fn claim(&self, lock: &Lock) -> Result<bool> {
-        match lock.handle.try_lock() {
-            Ok(()) => Ok(true),
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(error)) => Err(Error::from_io("lock", &self.path, error)),
-        }
+    /// A handle of its own for the lock, which nobody holds yet: threads that share `self` must
+    /// exclude each other too.
+    fn open_lock(&self) -> Result<Locked> {
+        let handles = self.handle.open_lock();
+        let (handle, lock) = handles.map_err(|error| Error::from_io("lock", &self.path, error))?;
+        let path = self.path.clone();
+        Ok(Locked {
+            dir: Dir { handle, path },
+            lock,
+        })
     }
 
     /// What stands under a name; `None` if nothing does. `"."` is the directory itself.
@@ -511,7 +459,90 @@ impl Dir {
     }
 }
 
-/// Is this the name of a file that [`Dir::publish`] left behind when it was killed?
+impl Locked {
+    /// A directory in this one, which the lock on this one covers as well; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Dir::child`].
+    pub fn covered_child(&self, name: &str) -> Result<Option<Locked>> {
+        let Some(dir) = self.child(name)? else {
+            return Ok(None);
+        };
+        let lock = self.lock.try_clone();
+        let lock = lock.map_err(|error| Error::from_io("lock", &self.path, error))?;
+        Ok(Some(Locked { dir, lock }))
+    }
+
+    /// Writes a file so that it is there whole or not at all, whatever happens in between: mode
+    /// 0600 under any umask, synced, and the directory synced after it.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateKey`] if it must be new and is not; [`Error::SymlinkRefused`]; what the
+    /// system says. The file's older version is untouched then, unless only the last sync failed.
+    pub fn publish(&self, name: &str, bytes: &[u8], publish: Publish) -> Result<()> {
+        self.place(name, bytes, publish)
+    }
+
+    /// Moves a file from another directory over the one of the same name here, in one step. Both
+    /// directories are for the caller to [`Dir::sync`], once for many files.
+    ///
+    /// # Errors
+    /// [`Error::SymlinkRefused`], what is not a regular file, what the system says.
+    pub fn take(&self, from: &Locked, name: &str) -> Result<()> {
+        from.refuse_special(name)?;
+        self.refuse_special(name)?;
+        self.handle
+            .rename_from(&from.handle, name)
+            .map_err(|error| self.failed("replace", name, error))
+    }
+
+    /// Removes a file; `false` if there was none.
+    ///
+    /// # Errors
+    /// [`Error::SymlinkRefused`], what is not a regular file, what the system says.
+    pub fn remove(&self, name: &str) -> Result<bool> {
+        self.refuse_special(name)?;
+        match self.handle.remove(name) {
+            Ok(()) => self.sync().map(|()| true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.failed("remove", name, error)),
+        }
+    }
+
+    /// Writes zeros over a file and removes it. What a journal, a snapshot or the disk itself keeps
+    /// of it is out of reach.
+    ///
+    /// # Errors
+    /// As [`Locked::remove`].
+    pub fn erase(&self, name: &str) -> Result<()> {
+        let Some((mut file, size)) = self.open_file(name, Purpose::Overwrite)? else {
+            return Ok(());
+        };
+        let failed = |error| self.failed("overwrite", name, error);
+        io::copy(&mut io::repeat(0).take(size), &mut file).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        self.remove(name).map(drop)
+    }
+
+    /// Takes the lock; `false` if somebody has it.
+    fn claim(&self) -> Result<bool> {
+        match self.lock.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(Error::from_io("lock", &self.path, error)),
+        }
+    }
+}
+
+impl Deref for Locked {
+    type Target = Dir;
+
+    fn deref(&self) -> &Dir {
+        &self.dir
+    }
+}
+
+/// Is this the name of a file that [`Locked::publish`] left behind when it was killed?
 #[must_use]
 pub fn is_temporary(name: &str) -> bool {
     name.strip_prefix(TEMPORARY_PREFIX)

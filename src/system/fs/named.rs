@@ -81,7 +81,7 @@ pub fn open_named(path: &Path) -> Result<Option<Dir>> {
     }
 }
 
-/// Writes a file so that it is there whole or not at all, as [`Dir::publish`] does, in a directory
+/// Writes a file so that it is there whole or not at all, as [`super::Locked::publish`] does, in a directory
 /// that need not be ours; 0600 where there are modes.
 ///
 /// # Errors

@@ -105,9 +105,11 @@ impl Handle {
         fs::remove_file(self.0.join(name))
     }
 
-    /// A file, because a directory cannot be locked here.
-    pub(super) fn open_lock(&self) -> io::Result<File> {
-        self.open_file(LOCK_FILE, Purpose::Append)
+    /// This directory once more, and what is locked for it: a file, because a directory cannot be
+    /// locked here.
+    pub(super) fn open_lock(&self) -> io::Result<(Handle, File)> {
+        let lock = self.open_file(LOCK_FILE, Purpose::Append)?;
+        Ok((Handle(self.0.clone()), lock))
     }
 
     pub(super) fn tighten(&self) -> io::Result<()> {

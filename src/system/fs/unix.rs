@@ -109,9 +109,11 @@ impl Handle {
         Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
     }
 
-    /// A handle of its own: threads that share `self` must exclude each other too.
-    pub(super) fn open_lock(&self) -> io::Result<File> {
-        Ok(rustix::fs::openat(&self.0, ".", DIRECTORY, Mode::empty())?.into())
+    /// This directory once more, and what is locked for it: one open file, by two descriptors.
+    pub(super) fn open_lock(&self) -> io::Result<(Handle, File)> {
+        let own = self.open_child(".")?;
+        let lock = own.0.try_clone()?;
+        Ok((own, lock))
     }
 
     pub(super) fn tighten(&self) -> io::Result<()> {

@@ -138,13 +138,13 @@ fn fix_all(
     }
     for dir in [Some(keys), state_of(root.as_ref())].into_iter().flatten() {
         // Whoever publishes holds the lock while its temporary file is there: under it, all are stale.
-        let lock = dir.lock()?;
+        let dir = dir.lock()?;
         for name in dir
             .names()?
             .into_iter()
             .filter(|name| fs::is_temporary(name))
         {
-            match dir.remove(&lock, &name) {
+            match dir.remove(&name) {
                 Ok(true) => done.push(format!(
                     "{} was left behind by a process that was killed; removed",
                     place(&dir, &name)

@@ -7,7 +7,7 @@
 
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
-use crate::system::fs::{self, Dir, Lock, Publish};
+use crate::system::fs::{self, Dir, Locked, Publish};
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::key::KeyId;
 
@@ -33,6 +33,17 @@ pub fn ready(dir: &Dir) -> Result<Option<Dir>> {
     }
 }
 
+/// As [`ready`], to be changed under the lock on the present ones.
+///
+/// # Errors
+/// As [`Dir::child`].
+pub fn ready_covered(dir: &Locked) -> Result<Option<Locked>> {
+    match dir.covered_child(NAME)? {
+        Some(waiting) if is_ready(&waiting)? => Ok(Some(waiting)),
+        Some(_) | None => Ok(None),
+    }
+}
+
 /// Are all of them here?
 ///
 /// # Errors
@@ -44,17 +55,17 @@ pub fn is_ready(waiting: &Dir) -> Result<bool> {
 /// Says that all of them are here.
 ///
 /// # Errors
-/// As [`Dir::publish`].
-pub fn declare(waiting: &Dir, lock: &Lock) -> Result<()> {
-    waiting.publish(lock, READY, b"", Publish::Replacement)
+/// As [`Locked::publish`].
+pub fn declare(waiting: &Locked) -> Result<()> {
+    waiting.publish(READY, b"", Publish::Replacement)
 }
 
 /// Takes that back.
 ///
 /// # Errors
-/// As [`Dir::remove`].
-pub fn retract(waiting: &Dir, lock: &Lock) -> Result<()> {
-    waiting.remove(lock, READY).map(drop)
+/// As [`Locked::remove`].
+pub fn retract(waiting: &Locked) -> Result<()> {
+    waiting.remove(READY).map(drop)
 }
 
 /// Decrypts an envelope of this directory. Where the passphrase is already the next one, that is the

@@ -147,13 +147,12 @@ fn read(dir: &Dir, name: &str) -> Result<Option<String>> {
 }
 
 fn publish(dir: &Dir, name: &str, text: &str) -> Result<()> {
-    let lock = dir.lock()?;
-    dir.publish(&lock, name, text.as_bytes(), Publish::Replacement)
+    dir.lock()?
+        .publish(name, text.as_bytes(), Publish::Replacement)
 }
 
 fn remove(dir: &Dir, name: &str) -> Result<()> {
-    let lock = dir.lock()?;
-    dir.remove(&lock, name).map(drop)
+    dir.lock()?.remove(name).map(drop)
 }
 
 /// A path, as far as a line of a unit can hold it.

@@ -26,7 +26,7 @@ use crate::base::pool;
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
-use crate::system::fs::{Dir, Lock};
+use crate::system::fs::{Dir, Locked};
 use crate::system::host::Sources;
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::key::KeyId;
@@ -122,12 +122,12 @@ pub fn run(
         });
     }
     let dir = Dir::create(realm.store.path())?;
-    let (waiting, own) = claim(&dir)?;
+    let waiting = claim(&dir)?;
     if staging::is_ready(&waiting)? {
         return Err(Error::RekeyPending); // somebody was faster
     }
     let make = |dir: &Dir| dir.create_child(staging::NAME).map(Some);
-    let shelves = Shelf::all(realm, dir, waiting, own, make)?;
+    let shelves = Shelf::all(realm, dir, waiting, make)?;
     let (locks, keys) = stage_all(realm, &shelves, old, new, progress).inspect_err(|_| {
         // Best effort: what stays behind is undone by the next command.
         let _ = clear(realm, &shelves, old.origin());
@@ -156,8 +156,8 @@ pub fn undo(realm: &Realm<'_>, master: &Master<'_>) -> Result<bool> {
     let Some((dir, waiting)) = begun(realm)? else {
         return Ok(false);
     };
-    let own = waiting.try_lock()?.ok_or_else(at_work)?;
-    let shelves = Shelf::all(realm, dir, waiting, own, staging::of)?;
+    let waiting = waiting.try_lock()?.ok_or_else(at_work)?;
+    let shelves = Shelf::all(realm, dir, waiting, staging::of)?;
     let _locks = lock(&shelves)?;
     let refused = |sentence: String, hint: &str| {
         Err(Error::Refused {
@@ -211,7 +211,7 @@ fn stage_all(
     old: &Master<'_>,
     new: &Secret,
     mut progress: impl FnMut(usize, usize),
-) -> Result<(Vec<Lock>, Vec<KeyId>)> {
+) -> Result<(Vec<Locked>, Vec<KeyId>)> {
     // What a killed change has left behind must not be taken for ours.
     shelves[0].empty()?;
     if *old.origin() == Origin::Keychain {
@@ -255,13 +255,13 @@ fn stage_all(
         }
         for (file, _) in shelf.staged()? {
             if shelf.dir.look(&file)?.is_none() {
-                shelf.waiting.remove(&shelf.own, &file)?;
+                shelf.waiting.remove(&file)?;
             }
         }
     }
     // The keys' is the one that counts; the gateway's keeps it from sealing meanwhile.
     for shelf in shelves.iter().rev() {
-        staging::declare(&shelf.waiting, &shelf.own)?;
+        staging::declare(&shelf.waiting)?;
     }
     let keys = shelves[0].present()?.into_iter().map(|(_, id)| id);
     Ok((locks, keys.collect()))

@@ -62,7 +62,7 @@ fn try_to_settle(
     if begun(realm)?.is_none() || staging::is_ready(&waiting)? != is_ready {
         return Ok(None);
     }
-    let shelves = Shelf::all(realm, dir, waiting, own, staging::of)?;
+    let shelves = Shelf::all(realm, dir, own, staging::of)?;
     if is_ready {
         return finish(realm, &shelves, master, progress).map(Some);
     }

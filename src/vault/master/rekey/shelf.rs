@@ -7,7 +7,7 @@ use super::Realm;
 use crate::base::secret::Secret;
 use crate::base::time::Deadline;
 use crate::error::{Error, Result};
-use crate::system::fs::{Dir, Lock, Publish};
+use crate::system::fs::{Dir, Locked, Publish};
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::key::KeyId;
 use crate::vault::master::passphrase::{self, Master, Origin};
@@ -20,9 +20,7 @@ pub(super) struct Shelf {
     /// Which files there are envelopes, and which.
     id_of: fn(&str) -> Option<KeyId>,
     pub(super) dir: Dir,
-    pub(super) waiting: Dir,
-    /// The lock on `waiting`.
-    pub(super) own: Lock,
+    pub(super) waiting: Locked,
     /// What becomes of an envelope that does not open now.
     shut: Shut,
 }
@@ -41,27 +39,24 @@ impl Shelf {
     pub(super) fn all(
         realm: &Realm<'_>,
         dir: Dir,
-        waiting: Dir,
-        own: Lock,
+        waiting: Locked,
         waiting_in: impl Fn(&Dir) -> Result<Option<Dir>>,
     ) -> Result<Vec<Shelf>> {
         let mut shelves = vec![Shelf {
             id_of: KeyId::from_file_name,
             dir,
             waiting,
-            own,
             shut: Shut::Refused,
         }];
         let state = realm.state.map(Dir::open).transpose()?.flatten();
         if let Some(dir) = state
             && let Some(waiting) = waiting_in(&dir)?
         {
-            let own = waiting.lock()?;
+            let waiting = waiting.lock()?;
             shelves.push(Shelf {
                 id_of: sealed_id,
                 dir,
                 waiting,
-                own,
                 shut: Shut::Left,
             });
         }
@@ -106,12 +101,8 @@ impl Shelf {
             Err(error) => return Err(error),
         };
         let next = envelope::seal(new, &value, meta)?;
-        self.waiting.publish(
-            &self.own,
-            file,
-            next.print().as_bytes(),
-            Publish::Replacement,
-        )?;
+        self.waiting
+            .publish(file, next.print().as_bytes(), Publish::Replacement)?;
         let arrived = self.waiting.read(file, envelope::MAX_FILE)?;
         let arrived = Envelope::parse(&arrived.unwrap_or_default(), id)?.open(new)?;
         if arrived.expose() == value.expose() {
@@ -125,7 +116,7 @@ impl Shelf {
     pub(super) fn empty(&self) -> Result<()> {
         for name in self.waiting.names()? {
             if self.waiting.look(&name)?.is_some_and(|look| look.is_file) {
-                self.waiting.remove(&self.own, &name)?;
+                self.waiting.remove(&name)?;
             }
         }
         Ok(())
@@ -133,14 +124,14 @@ impl Shelf {
 }
 
 /// Step 5, for these files.
-pub(super) fn switch(shelves: &[Shelf], locks: &[Lock], moving: &[Files]) -> Result<()> {
+pub(super) fn switch(shelves: &[Shelf], locks: &[Locked], moving: &[Files]) -> Result<()> {
     for ((shelf, lock), files) in shelves.iter().zip(locks).zip(moving) {
         for (file, _) in files {
             // What was removed since does not come back.
             if shelf.dir.look(file)?.is_some() {
-                shelf.dir.take(lock, &shelf.waiting, file)?;
+                lock.take(&shelf.waiting, file)?;
             } else {
-                shelf.waiting.remove(&shelf.own, file)?;
+                shelf.waiting.remove(file)?;
             }
         }
         shelf.dir.sync()?;
@@ -152,7 +143,7 @@ pub(super) fn switch(shelves: &[Shelf], locks: &[Lock], moving: &[Files]) -> Res
 /// Step 6, and the way back from before step 3. `ready` goes before anything that it vouches for, and
 /// the keys' `.rekey` last, so that no rest is ever overlooked.
 pub(super) fn clear(realm: &Realm<'_>, shelves: &[Shelf], origin: &Origin) -> Result<()> {
-    staging::retract(&shelves[0].waiting, &shelves[0].own)?;
+    staging::retract(&shelves[0].waiting)?;
     if *origin == Origin::Keychain {
         // A rest of it harms nobody, and the next change replaces it.
         let _ = passphrase::forget_next(realm.keychain);
@@ -166,17 +157,17 @@ pub(super) fn clear(realm: &Realm<'_>, shelves: &[Shelf], origin: &Origin) -> Re
 }
 
 /// A `.rekey` of our own.
-pub(super) fn claim(dir: &Dir) -> Result<(Dir, Lock)> {
+pub(super) fn claim(dir: &Dir) -> Result<Locked> {
     let deadline = Deadline::after(PATIENCE);
     while deadline.left().is_some() {
         let waiting = dir.create_child(staging::NAME)?;
         match waiting.try_lock()? {
-            Some(own) => {
+            Some(waiting) => {
                 let stamp =
                     |dir: &Dir, name| dir.look(name).map(|look| look.map(|look| look.stamp));
                 // Whoever settles may have cleared it away between the two.
                 if stamp(dir, staging::NAME)? == stamp(&waiting, ".")? {
-                    return Ok((waiting, own));
+                    return Ok(waiting);
                 }
             }
             // Somebody has just begun, or is about to clear away what is empty.
@@ -206,7 +197,7 @@ pub(super) fn sample(waiting: &Dir) -> Result<Option<Envelope>> {
     Ok(None)
 }
 
-pub(super) fn lock(shelves: &[Shelf]) -> Result<Vec<Lock>> {
+pub(super) fn lock(shelves: &[Shelf]) -> Result<Vec<Locked>> {
     shelves.iter().map(|shelf| shelf.dir.lock()).collect()
 }
 
