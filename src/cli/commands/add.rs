@@ -7,18 +7,18 @@ use crate::vault::audit::Kind;
 use crate::vault::envelope::MetaView;
 use crate::vault::key::{KeyMeta, Label, Provider};
 
-use super::{Desk, Format};
+use super::{Context, Format};
 
-pub(super) fn run(desk: &Desk<'_>, provider: Provider, label: Option<Label>) -> Result<()> {
-    let added = add(desk, provider, label);
-    desk.audit(
+pub(super) fn run(context: &Context<'_>, provider: Provider, label: Option<Label>) -> Result<()> {
+    let added = add(context, provider, label);
+    context.audit(
         Kind::Add,
         "keys add",
         added.as_ref().ok().map(|key| &key.id),
         added.as_ref().err(),
     );
     let key = added?;
-    match desk.format {
+    match context.format {
         Format::Text => {
             // The id alone on standard output, so that a script can keep it.
             host::complain(&format!("added {key}\n"));
@@ -31,13 +31,15 @@ pub(super) fn run(desk: &Desk<'_>, provider: Provider, label: Option<Label>) -> 
     }
 }
 
-fn add(desk: &Desk<'_>, provider: Provider, label: Option<Label>) -> Result<KeyMeta> {
+fn add(context: &Context<'_>, provider: Provider, label: Option<Label>) -> Result<KeyMeta> {
     // Before anybody is asked for a value that could not be stored.
-    let master = desk.sealing_master()?;
-    let value = desk.read_value(&format!("value of the {provider} key"))?;
+    let master = context.sealing_master()?;
+    let value = context.read_value(&format!("value of the {provider} key"))?;
     let label = label.unwrap_or_else(|| provider.as_label());
     let named = (provider, label);
-    let key = desk.store.add(named, &value, &master, Timestamp::now())?;
-    desk.notice_provider(&key, &value);
+    let key = context
+        .store
+        .add(named, &value, &master, Timestamp::now())?;
+    context.notice_provider(&key, &value);
     Ok(key)
 }

@@ -7,12 +7,16 @@ use crate::vault::master::passphrase;
 use crate::vault::predecessor::{self, Found, Remain, Remains};
 
 use super::seat::{Seen, Warn, seat, try_on};
-use super::{Desk, pair};
+use super::{Context, pair};
 
-pub(super) fn run(desk: &Desk<'_>) -> Result<()> {
-    desk.settle()?;
-    desk.refuse_environment()?;
-    let left = desk.state.as_deref().map(predecessor::find).transpose()?;
+pub(super) fn run(context: &Context<'_>) -> Result<()> {
+    context.settle()?;
+    context.refuse_environment()?;
+    let left = context
+        .state
+        .as_deref()
+        .map(predecessor::find)
+        .transpose()?;
     let Some(left) = left.flatten() else {
         host::complain(
             "the predecessor has left nothing in the clear; there is nothing to adopt\n",
@@ -20,7 +24,7 @@ pub(super) fn run(desk: &Desk<'_>) -> Result<()> {
         return Ok(());
     };
     let path = left.path(Remain::Passphrase);
-    let kept = passphrase::from_keychain(&desk.keychain).map_err(|error| match error {
+    let kept = passphrase::from_keychain(&context.keychain).map_err(|error| match error {
         Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
             "{reason}; nothing was removed. Without a keychain, move {} to where only you can read it (chmod 600), and name it in LENSERFIGHT_KEYS_PASSPHRASE_FILE",
             path.display()
@@ -28,11 +32,11 @@ pub(super) fn run(desk: &Desk<'_>) -> Result<()> {
         error => error,
     })?;
     match left.read(Remain::Passphrase)? {
-        Some(Found::Secret(secret)) => take_over(desk, kept, &secret, &left)?,
+        Some(Found::Secret(secret)) => take_over(context, kept, &secret, &left)?,
         Some(Found::Erased) | None => {}
     }
     let token = match left.read(Remain::Token)? {
-        Some(Found::Secret(token)) => pair::pairings(desk)?.inherit(&token)?,
+        Some(Found::Secret(token)) => pair::pairings(context)?.inherit(&token)?,
         Some(Found::Erased) | None => false,
     };
     // Everything is in the keychain, and was read back.
@@ -48,15 +52,20 @@ pub(super) fn run(desk: &Desk<'_>) -> Result<()> {
     ))
 }
 
-fn take_over(desk: &Desk<'_>, kept: Option<Secret>, secret: &Secret, left: &Remains) -> Result<()> {
+fn take_over(
+    context: &Context<'_>,
+    kept: Option<Secret>,
+    secret: &Secret,
+    left: &Remains,
+) -> Result<()> {
     if kept
         .as_ref()
         .is_some_and(|kept| kept.expose() == secret.expose())
     {
         return Ok(());
     }
-    let seen = Seen::now(desk, kept, Warn::Yes)?;
-    let fit = try_on(desk, &seen, secret);
+    let seen = Seen::now(context, kept, Warn::Yes)?;
+    let fit = try_on(context, &seen, secret);
     let path = left.path(Remain::Passphrase);
     let refused = |reason: String| {
         Err(Error::Refused {
@@ -80,7 +89,7 @@ fn take_over(desk: &Desk<'_>, kept: Option<Secret>, secret: &Secret, left: &Rema
             path.display()
         )),
         (_, opens, shut) => {
-            seat(desk, &seen, secret)?;
+            seat(context, &seen, secret)?;
             host::complain(&format!("it opens {opens} of {} keys\n", opens + shut));
             Ok(())
         }

@@ -6,7 +6,7 @@ use crate::system::host;
 use crate::vault::history::{Event, History};
 use crate::vault::key::KeyId;
 
-use super::{Desk, Format, table};
+use super::{Context, Format, table};
 
 /// Which events; all of them where nothing is said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,12 +16,12 @@ pub(crate) struct Which {
     pub(crate) tail: Option<usize>,
 }
 
-pub(super) fn run(desk: &Desk<'_>, which: &Which) -> Result<()> {
-    let dir = desk.store.dir()?;
+pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
+    let dir = context.store.dir()?;
     let history = dir.map(|dir| History::read(&dir)).transpose()?;
     let history = history.unwrap_or_default();
     let key = match &which.key {
-        Some(selector) => Some(meant(desk, &history, selector)?),
+        Some(selector) => Some(meant(context, &history, selector)?),
         None => None,
     };
     let (mut events, mut damaged) = (Vec::new(), 0);
@@ -42,7 +42,7 @@ pub(super) fn run(desk: &Desk<'_>, which: &Which) -> Result<()> {
         let sentence =
             format!("lines of the audit log that are no events were left out: {damaged}");
         let total = damaged + events.len();
-        desk.warn(
+        context.warn(
             &sentence,
             &Error::Incomplete {
                 failed: damaged,
@@ -54,7 +54,7 @@ pub(super) fn run(desk: &Desk<'_>, which: &Which) -> Result<()> {
         .tail
         .map_or(0, |tail| events.len().saturating_sub(tail));
     let events = &events[first..];
-    let text = match desk.format {
+    let text = match context.format {
         // As they are: what a newer version adds to a line is for whoever reads it.
         Format::Json => {
             let lines: Vec<&str> = events.iter().map(|(line, _)| *line).collect();
@@ -74,8 +74,8 @@ pub(super) fn run(desk: &Desk<'_>, which: &Which) -> Result<()> {
 }
 
 /// The key that is meant; also one that has been removed, by its whole id.
-fn meant(desk: &Desk<'_>, history: &History, selector: &str) -> Result<KeyId> {
-    desk.store.select(selector).or_else(|error| match error {
+fn meant(context: &Context<'_>, history: &History, selector: &str) -> Result<KeyId> {
+    context.store.select(selector).or_else(|error| match error {
         Error::KeyNotFound(_) => {
             let id = KeyId::parse(selector).ok();
             id.filter(|id| history.mentions(id.as_str())).ok_or(error)

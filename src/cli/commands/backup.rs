@@ -15,7 +15,7 @@ use crate::vault::key::KeyId;
 use crate::vault::master::passphrase::Master;
 use crate::vault::store::Copy;
 
-use super::{Desk, all_of};
+use super::{Context, all_of};
 
 /// What becomes of a key that is there already, and is not the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,15 +25,15 @@ pub(crate) enum Existing {
     Overwrite,
 }
 
-pub(super) fn backup(desk: &Desk<'_>, path: &Path, publish: Publish) -> Result<()> {
-    if fs::is_below(path, desk.store.path()) {
+pub(super) fn backup(context: &Context<'_>, path: &Path, publish: Publish) -> Result<()> {
+    if fs::is_below(path, context.store.path()) {
         return Err(Error::usage(
             "a backup among the keys would be taken for one of them; name another place",
         ));
     }
-    desk.settle()?;
-    let (copies, unreadable) = desk.store.copy()?;
-    desk.warn_unreadable(&unreadable);
+    context.settle()?;
+    let (copies, unreadable) = context.store.copy()?;
+    context.warn_unreadable(&unreadable);
     let (count, total) = (copies.len(), copies.len() + unreadable.len());
     let entries: Vec<archive::Entry> = copies
         .into_iter()
@@ -54,17 +54,18 @@ pub(super) fn backup(desk: &Desk<'_>, path: &Path, publish: Publish) -> Result<(
     all_of(total, count)
 }
 
-pub(super) fn restore(desk: &Desk<'_>, path: &Path, existing: Existing) -> Result<()> {
-    desk.settle()?;
+pub(super) fn restore(context: &Context<'_>, path: &Path, existing: Existing) -> Result<()> {
+    context.settle()?;
     let copies = read(path)?;
     let total = copies.len();
-    let (here, _) = desk.store.copy()?;
+    let (here, _) = context.store.copy()?;
     let before = |id: &KeyId| here.iter().find(|copy| copy.id == *id);
     let (same, other): (Vec<Copy>, Vec<Copy>) = copies
         .into_iter()
         .partition(|copy| before(&copy.id).is_some_and(|here| here.bytes == copy.bytes));
-    let (changed, new): (Vec<Copy>, Vec<Copy>) =
-        other.into_iter().partition(|copy| desk.has_file(&copy.id));
+    let (changed, new): (Vec<Copy>, Vec<Copy>) = other
+        .into_iter()
+        .partition(|copy| context.has_file(&copy.id));
     if existing == Existing::Refuse && !changed.is_empty() {
         let names: Vec<&str> = changed.iter().map(|copy| copy.id.as_str()).collect();
         return Err(Error::Refused {
@@ -86,15 +87,15 @@ pub(super) fn restore(desk: &Desk<'_>, path: &Path, existing: Existing) -> Resul
     if existing == Existing::Overwrite {
         restored.extend(changed);
     }
-    let master = try_on(desk, path, &restored, !here.is_empty())?;
-    desk.store.restore(&restored, &here, master.as_ref())?;
+    let master = try_on(context, path, &restored, !here.is_empty())?;
+    context.store.restore(&restored, &here, master.as_ref())?;
     for copy in &restored {
         let kind = if before(&copy.id).is_some() {
             Kind::Update
         } else {
             Kind::Add
         };
-        desk.audit(kind, "keys restore", Some(&copy.id), None);
+        context.audit(kind, "keys restore", Some(&copy.id), None);
     }
     let mut said = format!("{} of {total} keys are restored", restored.len());
     if !same.is_empty() {
@@ -135,15 +136,15 @@ fn read(path: &Path) -> Result<Vec<Copy>> {
 /// Keys that nobody can open are not put among those that open. In an empty store they are welcome:
 /// whoever begins with a backup brings its passphrase next.
 fn try_on<'a>(
-    desk: &'a Desk<'_>,
+    context: &'a Context<'_>,
     path: &Path,
     copies: &[Copy],
     has_keys: bool,
 ) -> Result<Option<Master<'a>>> {
-    let master = match desk.settled_master() {
+    let master = match context.settled_master() {
         Ok(master) => master,
         Err(error @ (Error::PassphraseMissing | Error::KeychainUnavailable(_))) => {
-            desk.warn(UNTRIED, &error);
+            context.warn(UNTRIED, &error);
             return Ok(None);
         }
         Err(error) => return Err(error),
@@ -154,7 +155,7 @@ fn try_on<'a>(
         envelope.and_then(open).is_ok()
     };
     let opened = pool::each(copies, opens, |done| {
-        desk.progress("checking", done, copies.len());
+        context.progress("checking", done, copies.len());
     });
     let shut = opened.into_iter().filter(|opens| !opens).count();
     let sentence = format!(
@@ -170,7 +171,7 @@ fn try_on<'a>(
         }),
         _ => {
             let error = Error::PassphraseMissing;
-            desk.warn(&format!("{sentence}; bring theirs: lf keys recovery import"), &error);
+            context.warn(&format!("{sentence}; bring theirs: lf keys recovery import"), &error);
             Ok(Some(master))
         }
     }

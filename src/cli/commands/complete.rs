@@ -9,7 +9,7 @@ use crate::vault::key::KeyMeta;
 use crate::vault::provider;
 use crate::vault::store::{MIN_PREFIX, Store};
 
-use super::{Desk, Format, pair};
+use super::{Context, Format, pair};
 
 /// What is asked at the cursor.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,8 +87,8 @@ fn find(environment: &Environment, question: &Question, lines: &mut String) -> R
             }
         }
         Wanted::Pairings => {
-            let desk = Desk::new(environment, Format::Text)?;
-            for name in pair::pairings(&desk)?.names()? {
+            let context = Context::new(environment, Format::Text)?;
+            for name in pair::pairings(&context)?.names()? {
                 if is_fit(name.as_str()) {
                     line(lines, question, name.as_str(), "");
                 }

@@ -13,25 +13,25 @@ use crate::gateway::precondition::lenser_id;
 use crate::system::host;
 use miniserde::json;
 
-use super::{Consenting, Desk, Format, confirm};
+use super::{Consenting, Context, Format, confirm};
 
-pub(super) fn run(desk: &Desk<'_>, what: Consenting) -> Result<()> {
+pub(super) fn run(context: &Context<'_>, what: Consenting) -> Result<()> {
     match what {
-        Consenting::Show => show(desk),
-        Consenting::Grant { notes, yes } => grant(desk, notes, yes),
-        Consenting::Revoke => revoke(desk),
+        Consenting::Show => show(context),
+        Consenting::Grant { notes, yes } => grant(context, notes, yes),
+        Consenting::Revoke => revoke(context),
     }
 }
 
-fn show(desk: &Desk<'_>) -> Result<()> {
-    let consent = consent::read(&state(desk)?)?;
+fn show(context: &Context<'_>) -> Result<()> {
+    let consent = consent::read(&state(context)?)?;
     let known = interface::live();
     if let Err(error) = &known {
-        desk.warn(&error.to_string(), error);
+        context.warn(&error.to_string(), error);
     }
     let is_known = known.is_ok();
     let live = known.unwrap_or_default();
-    if desk.format == Format::Json {
+    if context.format == Format::Json {
         return host::print(&view(consent.as_ref(), &live));
     }
     let Some(consent) = consent else {
@@ -65,8 +65,8 @@ fn show(desk: &Desk<'_>) -> Result<()> {
     Ok(())
 }
 
-fn grant(desk: &Desk<'_>, notes: Option<String>, yes: bool) -> Result<()> {
-    let state = state(desk)?;
+fn grant(context: &Context<'_>, notes: Option<String>, yes: bool) -> Result<()> {
+    let state = state(context)?;
     // What cannot be read must not be overwritten; better to say so before a person is asked.
     consent::read(&state)?;
     let live = interface::live()?;
@@ -85,7 +85,7 @@ fn grant(desk: &Desk<'_>, notes: Option<String>, yes: bool) -> Result<()> {
         consent::listed(&fingerprints)
     );
     confirm(&question, yes, "lf gateway consent grant tailscale --yes")?;
-    let root = desk.environment.root()?;
+    let root = context.environment.root()?;
     let consent = Consent {
         granted_at: Timestamp::now(),
         granter_lenser_id: lenser_id(&root),
@@ -104,16 +104,16 @@ fn grant(desk: &Desk<'_>, notes: Option<String>, yes: bool) -> Result<()> {
     host::print(&text)
 }
 
-fn revoke(desk: &Desk<'_>) -> Result<()> {
-    if consent::revoke(&state(desk)?)? {
+fn revoke(context: &Context<'_>) -> Result<()> {
+    if consent::revoke(&state(context)?)? {
         return host::print("revoked; a gateway that listens by this consent ends\n");
     }
     host::complain("there is no consent\n");
     Ok(())
 }
 
-fn state(desk: &Desk<'_>) -> Result<PathBuf> {
-    Ok(pairing::dir(&desk.environment.root()?))
+fn state(context: &Context<'_>) -> Result<PathBuf> {
+    Ok(pairing::dir(&context.environment.root()?))
 }
 
 /// What is on disk, if anything is; whether it counts; and what a new consent would cover.

@@ -8,40 +8,40 @@ use crate::system::host;
 use crate::vault::doctor::{self, Check, Patient, Status};
 use miniserde::{Serialize, json};
 
-use super::{Desk, Format};
+use super::{Context, Format};
 
-pub(super) fn run(desk: &Desk<'_>, fix: bool) -> Result<()> {
-    let root = desk.root();
+pub(super) fn run(context: &Context<'_>, fix: bool) -> Result<()> {
+    let root = context.root();
     let fixed = if fix {
-        let (done, failed) = doctor::fix(&desk.store, root.as_deref());
+        let (done, failed) = doctor::fix(&context.store, root.as_deref());
         failed
             .iter()
-            .for_each(|error| desk.warn(&error.to_string(), error));
+            .for_each(|error| context.warn(&error.to_string(), error));
         done
     } else {
         Vec::new()
     };
     let patient = Patient {
-        realm: desk.realm(),
+        realm: context.realm(),
         root: root.as_deref(),
     };
     let checks = doctor::examine(&patient, Timestamp::now(), |done, total| {
-        desk.progress("decrypting", done, total);
+        context.progress("decrypting", done, total);
     });
-    report(desk, &checks, &fixed)
+    report(context, &checks, &fixed)
 }
 
 /// Prints the checks; an error if one failed.
-pub(super) fn report(desk: &Desk<'_>, checks: &[Check], fixed: &[String]) -> Result<()> {
+pub(super) fn report(context: &Context<'_>, checks: &[Check], fixed: &[String]) -> Result<()> {
     let failed = checks
         .iter()
         .filter(|check| check.status == Status::Fail)
         .count();
-    host::show(&match desk.format {
+    host::show(&match context.format {
         Format::Text => text(
             checks,
             fixed,
-            desk.environment.colour && host::output_is_terminal(),
+            context.environment.colour && host::output_is_terminal(),
         ),
         Format::Json => json(checks, fixed, failed == 0),
     })?;

@@ -5,12 +5,12 @@ use crate::system::host;
 use crate::vault::audit::Kind;
 use zeroize::Zeroizing;
 
-use super::Desk;
+use super::Context;
 
-pub(super) fn run(desk: &Desk<'_>, selector: &str) -> Result<()> {
+pub(super) fn run(context: &Context<'_>, selector: &str) -> Result<()> {
     // Written down before the first byte goes out: whoever reads it may never let us finish.
-    let (id, value) = desk.on_key(Kind::Export, "keys export", selector, |id| {
-        Ok((id.clone(), desk.store.resolve(id, &desk.master()?)?))
+    let (id, value) = context.on_key(Kind::Export, "keys export", selector, |id| {
+        Ok((id.clone(), context.store.resolve(id, &context.master()?)?))
     })?;
     host::complain(&format!(
         "lf: warning: the value of {id} goes to standard output in the clear; keep it out of files and logs\n"

@@ -13,7 +13,7 @@ use crate::vault::envelope::{self, MetaView};
 use crate::vault::key::{KeyMeta, Label, Provider};
 use crate::vault::provider;
 
-use super::{Desk, Format, all_of, confirm};
+use super::{Context, Format, all_of, confirm};
 
 /// Where the keys are, and which; of a file without names, what is known to be a key.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,15 +41,15 @@ struct Key {
     value: Secret,
 }
 
-pub(super) fn run(desk: &Desk<'_>, source: &Source, yes: bool) -> Result<()> {
+pub(super) fn run(context: &Context<'_>, source: &Source, yes: bool) -> Result<()> {
     let mut found = Found::default();
     match source {
-        Source::Dotenv { file, names } => found.read_file(desk, file, names)?,
+        Source::Dotenv { file, names } => found.read_file(context, file, names)?,
         Source::Environment(names) => found.read_environment(names)?,
     }
-    found.leave_what_is_there(&desk.store.list()?.keys);
+    found.leave_what_is_there(&context.store.list()?.keys);
     for reason in &found.bad {
-        desk.warn(&format!("not imported: {reason}"), &Error::InvalidKey);
+        context.warn(&format!("not imported: {reason}"), &Error::InvalidKey);
     }
     for key in &found.keys {
         if let Some(known) = provider::contradicts(key.provider.as_str(), key.value.expose()) {
@@ -57,11 +57,11 @@ pub(super) fn run(desk: &Desk<'_>, source: &Source, yes: bool) -> Result<()> {
             let other = known.names[0];
             let sentence =
                 format!("{label} begins like a key of {other}, and is taken for one of {provider}");
-            desk.warn(&sentence, &Error::InvalidProvider(String::new()));
+            context.warn(&sentence, &Error::InvalidProvider(String::new()));
         }
     }
     // Programs that asked for JSON get nothing else, unless it is a person who has to be asked.
-    if desk.format == Format::Text || (!yes && host::has_person()) {
+    if context.format == Format::Text || (!yes && host::has_person()) {
         host::complain(&found.listing());
     }
     let total = found.keys.len() + found.bad.len();
@@ -77,15 +77,15 @@ pub(super) fn run(desk: &Desk<'_>, source: &Source, yes: bool) -> Result<()> {
                 yes,
                 "the same again with --yes, or at a terminal",
             )?;
-            add(desk, &found.keys)?
+            add(context, &found.keys)?
         }
     };
-    report(desk, source, &added)?;
+    report(context, source, &added)?;
     all_of(total, done)
 }
 
 impl Found {
-    fn read_file(&mut self, desk: &Desk<'_>, file: &Path, names: &[String]) -> Result<()> {
+    fn read_file(&mut self, context: &Context<'_>, file: &Path, names: &[String]) -> Result<()> {
         let (bytes, is_exposed) = fs::read_exposed(file, MAX_FILE)?;
         let not_one = |what: &str| Error::usage(format!("{} {what}", file.display()));
         if bytes.len() > MAX_FILE {
@@ -100,7 +100,7 @@ impl Found {
         }
         if is_exposed {
             let sentence = format!("other users can reach {}; chmod 600 it", file.display());
-            desk.warn(&sentence, &Error::InvalidKey);
+            context.warn(&sentence, &Error::InvalidKey);
         }
         for line in lines {
             self.read_line(line, names)?;
@@ -235,30 +235,30 @@ fn place(name: &str, number: usize) -> String {
 }
 
 /// What was added, and with how many that is well: somebody may import the same at the same time.
-fn add(desk: &Desk<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
-    let none = |error: &Error| desk.audit(Kind::Add, COMMAND, None, Some(error));
-    let master = desk.sealing_master().inspect_err(none)?;
+fn add(context: &Context<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
+    let none = |error: &Error| context.audit(Kind::Add, COMMAND, None, Some(error));
+    let master = context.sealing_master().inspect_err(none)?;
     let add = |key: &Key| {
         let (named, now) = ((key.provider.clone(), key.label.clone()), Timestamp::now());
-        let added = desk.store.add_missing(named, &key.value, &master, now);
+        let added = context.store.add_missing(named, &key.value, &master, now);
         match &added {
-            Ok(Some(key)) => desk.audit(Kind::Add, COMMAND, Some(&key.id), None),
+            Ok(Some(key)) => context.audit(Kind::Add, COMMAND, Some(&key.id), None),
             Ok(None) => {
                 let label = key.label.as_str();
                 let sentence = format!("{label} was left alone: somebody else stored it meanwhile");
-                desk.warn(&sentence, &Error::DuplicateKey(String::new()));
+                context.warn(&sentence, &Error::DuplicateKey(String::new()));
             }
             Err(error) => none(error),
         }
         added
     };
-    let done = desk.on_each("importing", keys, |key| key.label.as_str(), add);
+    let done = context.on_each("importing", keys, |key| key.label.as_str(), add);
     let count = done.len();
     Ok((done.into_iter().flatten().collect(), count))
 }
 
-fn report(desk: &Desk<'_>, source: &Source, added: &[KeyMeta]) -> Result<()> {
-    match desk.format {
+fn report(context: &Context<'_>, source: &Source, added: &[KeyMeta]) -> Result<()> {
+    match context.format {
         Format::Json => {
             let views: Vec<MetaView<'_>> = added.iter().map(MetaView::of).collect();
             host::print(&(miniserde::json::to_string(&views) + "\n"))

@@ -8,7 +8,7 @@ use crate::vault::master::passphrase;
 use crate::vault::predecessor;
 
 use super::seat::{Seen, Warn, configured, make_directory, seat, try_on};
-use super::{Desk, confirm, read_passphrase};
+use super::{Context, confirm, read_passphrase};
 
 /// The flags.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,48 +18,48 @@ pub(crate) struct Options {
     pub(crate) passphrase_stdin: bool,
 }
 
-pub(super) fn run(desk: &Desk<'_>, options: &Options) -> Result<()> {
-    desk.settle()?;
-    let given = passphrase::from_environment(&desk.environment.passphrase)?;
+pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
+    context.settle()?;
+    let given = passphrase::from_environment(&context.environment.passphrase)?;
     match given {
         Some(_) if options.passphrase_stdin => Err(Error::usage(
             "the master passphrase is given twice, on standard input and in the environment; keep one of them",
         )),
-        Some((given, origin)) if options.force => reseat(desk, &given, &origin.to_string()),
-        Some((given, origin)) => use_environment(desk, &given, &origin.to_string()),
-        None => establish(desk, options),
+        Some((given, origin)) if options.force => reseat(context, &given, &origin.to_string()),
+        Some((given, origin)) => use_environment(context, &given, &origin.to_string()),
+        None => establish(context, options),
     }
 }
 
 /// The environment's passphrase rules already: only the directory is missing.
-fn use_environment(desk: &Desk<'_>, given: &Secret, origin: &str) -> Result<()> {
-    let is_asked = !desk.environment.passphrase.force;
-    if is_asked && matches!(passphrase::from_keychain(&desk.keychain), Ok(Some(_))) {
+fn use_environment(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
+    let is_asked = !context.environment.passphrase.force;
+    if is_asked && matches!(passphrase::from_keychain(&context.keychain), Ok(Some(_))) {
         return Err(Error::AlreadyConfigured(format!(
             "the keychain has a master passphrase already, and {origin} has one too"
         )));
     }
     envelope::check_passphrase(given)?;
-    let made = make_directory(desk)?;
+    let made = make_directory(context)?;
     if !made {
         return Err(Error::AlreadyConfigured(format!(
             "{} is there already, and the master passphrase comes from {origin}",
-            desk.store.path().display()
+            context.store.path().display()
         )));
     }
     host::print(&format!(
         "{} is ready; the master passphrase comes from {origin}, and the keychain was not changed\n",
-        desk.store.path().display()
+        context.store.path().display()
     ))
 }
 
 /// Puts the environment's passphrase into the keychain, once it has opened what is there.
-fn reseat(desk: &Desk<'_>, given: &Secret, origin: &str) -> Result<()> {
+fn reseat(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
     envelope::check_passphrase(given)?;
     // A locked keychain is noticed before the keys are tried.
-    let kept = passphrase::from_keychain(&desk.keychain)?;
-    let seen = Seen::now(desk, kept, Warn::Yes)?;
-    let shut = try_on(desk, &seen, given).shut;
+    let kept = passphrase::from_keychain(&context.keychain)?;
+    let seen = Seen::now(context, kept, Warn::Yes)?;
+    let shut = try_on(context, &seen, given).shut;
     if shut > 0 {
         return Err(Error::Refused {
             sentence: format!(
@@ -68,15 +68,15 @@ fn reseat(desk: &Desk<'_>, given: &Secret, origin: &str) -> Result<()> {
             hint: "lf keys doctor".to_owned(),
         });
     }
-    seat(desk, &seen, given)?;
+    seat(context, &seen, given)?;
     host::print(&format!(
         "the master passphrase from {origin} is in the keychain now; unset it there, or lf will ask which of the two to use\n"
     ))
 }
 
 /// A new passphrase, from standard input or from the system's randomness, into the keychain.
-fn establish(desk: &Desk<'_>, options: &Options) -> Result<()> {
-    let kept = passphrase::from_keychain(&desk.keychain)?;
+fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
+    let kept = passphrase::from_keychain(&context.keychain)?;
     if kept.is_some() && !options.force {
         return Err(configured());
     }
@@ -86,27 +86,27 @@ fn establish(desk: &Desk<'_>, options: &Options) -> Result<()> {
         passphrase::mint()?
     };
     envelope::check_passphrase(&new)?;
-    let seen = Seen::now(desk, kept, Warn::Yes)?;
+    let seen = Seen::now(context, kept, Warn::Yes)?;
     // What does not open today is not lost by it; without a passphrase nobody can tell.
-    let fit = try_on(desk, &seen, &new);
+    let fit = try_on(context, &seen, &new);
     let lost = if seen.kept.is_some() {
         fit.lost
     } else {
         fit.shut
     };
     if lost > 0 {
-        let place = desk.store.path().display();
+        let place = context.store.path().display();
         let question =
             format!("{lost} of the keys in {place} will not open with the new master passphrase.");
         if !options.force {
             return Err(Error::Refused {
                 sentence: format!("{question} Nothing was changed"),
-                hint: way_to(desk).to_owned(),
+                hint: way_to(context).to_owned(),
             });
         }
         confirm(&question, options.yes, "lf keys init --force --yes")?;
     }
-    seat(desk, &seen, &new)?;
+    seat(context, &seen, &new)?;
     let whose = if options.passphrase_stdin {
         "the master passphrase is"
     } else {
@@ -114,13 +114,13 @@ fn establish(desk: &Desk<'_>, options: &Options) -> Result<()> {
     };
     host::print(&format!(
         "{} is ready; {whose} in the keychain\n",
-        desk.store.path().display()
+        context.store.path().display()
     ))
 }
 
 /// Where the passphrase of keys that are there already may come from.
-fn way_to(desk: &Desk<'_>) -> &'static str {
-    let left = desk.state.as_deref().map(predecessor::find);
+fn way_to(context: &Context<'_>) -> &'static str {
+    let left = context.state.as_deref().map(predecessor::find);
     if matches!(left, Some(Ok(Some(_)))) {
         "lf keys adopt, which takes their passphrase over from the predecessor's file"
     } else {

@@ -8,22 +8,22 @@ use crate::vault::envelope::{MetaView, UsedView};
 use crate::vault::history::{self, LastUsed};
 use crate::vault::key::KeyMeta;
 
-use super::{Desk, Format, table};
+use super::{Context, Format, table};
 use crate::system::term;
 
-pub(super) fn run(desk: &Desk<'_>, last_used: bool) -> Result<()> {
-    let listed = desk.store.list();
-    desk.audit(Kind::List, "keys list", None, listed.as_ref().err());
+pub(super) fn run(context: &Context<'_>, last_used: bool) -> Result<()> {
+    let listed = context.store.list();
+    context.audit(Kind::List, "keys list", None, listed.as_ref().err());
     let listing = listed?;
-    desk.warn_unreadable(&listing.unreadable);
+    context.warn_unreadable(&listing.unreadable);
     // The shape that programs know needs no look into the log.
-    let used = match desk.store.dir()? {
-        Some(dir) if last_used || desk.format == Format::Text => history::last_used(&dir),
+    let used = match context.store.dir()? {
+        Some(dir) if last_used || context.format == Format::Text => history::last_used(&dir),
         Some(_) | None => LastUsed::default(),
     };
     let used = |key: &KeyMeta| used.of(&key.id);
     let mut text = String::new();
-    match desk.format {
+    match context.format {
         Format::Json if last_used => {
             let view = |key| UsedView::of(key, used(key));
             let views: Vec<UsedView<'_>> = listing.keys.iter().map(view).collect();

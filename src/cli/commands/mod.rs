@@ -7,7 +7,7 @@ mod backup;
 mod complete;
 #[cfg(unix)]
 mod consent;
-mod desk;
+mod context;
 mod doctor;
 mod export;
 mod import;
@@ -39,7 +39,7 @@ use crate::system::host::{self, Environment};
 use crate::system::service::Start;
 use crate::vault::key::{Label, Provider};
 
-use self::desk::{Desk, all_of, confirm, read_input, read_passphrase};
+use self::context::{Context, all_of, confirm, read_input, read_passphrase};
 
 /// What a person asked for, checked as far as that needs no file.
 #[derive(Debug, PartialEq, Eq)]
@@ -164,7 +164,7 @@ pub(crate) enum Format {
 }
 
 pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
-    let desk = |format| Desk::new(environment, format);
+    let context = |format| Context::new(environment, format);
     match command {
         Command::Print(text) => host::show(&text),
         Command::Complete(question) => {
@@ -173,32 +173,34 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
             }
             Ok(())
         }
-        Command::Init(options) => init::run(&desk(Format::Text)?, &options),
+        Command::Init(options) => init::run(&context(Format::Text)?, &options),
         Command::Add {
             provider,
             label,
             format,
-        } => add::run(&desk(format)?, provider, label),
-        Command::List { last_used, format } => list::run(&desk(format)?, last_used),
-        Command::Update { key, change } => update::run(&desk(Format::Text)?, &key, &change),
-        Command::Rotate(what) => rotate::run(&desk(Format::Text)?, &what),
-        Command::Remove { key, yes } => remove::run(&desk(Format::Text)?, &key, yes),
-        Command::Export { key } => export::run(&desk(Format::Text)?, &key),
-        Command::Run(options) => run::run(&desk(Format::Text)?, &options),
-        Command::RecoveryExport => recovery::export(&desk(Format::Text)?),
-        Command::RecoveryImport => recovery::import(&desk(Format::Text)?),
-        Command::Backup { file, publish } => backup::backup(&desk(Format::Text)?, &file, publish),
-        Command::Restore { file, existing } => {
-            backup::restore(&desk(Format::Text)?, &file, existing)
+        } => add::run(&context(format)?, provider, label),
+        Command::List { last_used, format } => list::run(&context(format)?, last_used),
+        Command::Update { key, change } => update::run(&context(Format::Text)?, &key, &change),
+        Command::Rotate(what) => rotate::run(&context(Format::Text)?, &what),
+        Command::Remove { key, yes } => remove::run(&context(Format::Text)?, &key, yes),
+        Command::Export { key } => export::run(&context(Format::Text)?, &key),
+        Command::Run(options) => run::run(&context(Format::Text)?, &options),
+        Command::RecoveryExport => recovery::export(&context(Format::Text)?),
+        Command::RecoveryImport => recovery::import(&context(Format::Text)?),
+        Command::Backup { file, publish } => {
+            backup::backup(&context(Format::Text)?, &file, publish)
         }
-        Command::Adopt => adopt::run(&desk(Format::Text)?),
+        Command::Restore { file, existing } => {
+            backup::restore(&context(Format::Text)?, &file, existing)
+        }
+        Command::Adopt => adopt::run(&context(Format::Text)?),
         Command::Import {
             source,
             yes,
             format,
-        } => import::run(&desk(format)?, &source, yes),
-        Command::Audit { which, format } => audit::run(&desk(format)?, &which),
-        Command::Rekey(what) => rekey::run(&desk(Format::Text)?, what),
+        } => import::run(&context(format)?, &source, yes),
+        Command::Audit { which, format } => audit::run(&context(format)?, &which),
+        Command::Rekey(what) => rekey::run(&context(Format::Text)?, what),
         #[cfg(unix)]
         Command::Serve(options) => serve::run(environment, &options),
         #[cfg(unix)]
@@ -206,11 +208,11 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
         #[cfg(unix)]
         Command::Uninstall => service::uninstall(environment),
         #[cfg(unix)]
-        Command::Consent { what, format } => consent::run(&desk(format)?, what),
+        Command::Consent { what, format } => consent::run(&context(format)?, what),
         #[cfg(unix)]
-        Command::Status { options, format } => status::status(&desk(format)?, &options),
+        Command::Status { options, format } => status::status(&context(format)?, &options),
         #[cfg(unix)]
-        Command::GatewayDoctor { options, format } => status::doctor(&desk(format)?, &options),
+        Command::GatewayDoctor { options, format } => status::doctor(&context(format)?, &options),
         #[cfg(not(unix))]
         Command::Serve(_)
         | Command::Install(_)
@@ -218,9 +220,9 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
         | Command::Consent { .. }
         | Command::Status { .. }
         | Command::GatewayDoctor { .. } => Err(Error::usage("the gateway runs on Unix only")),
-        Command::Pair { options, format } => pair::pair(&desk(format)?, &options),
-        Command::Pairings { format } => pair::list(&desk(format)?),
-        Command::Unpair(name) => pair::unpair(&desk(Format::Text)?, name.as_ref()),
-        Command::Doctor { fix, format } => doctor::run(&desk(format)?, fix),
+        Command::Pair { options, format } => pair::pair(&context(format)?, &options),
+        Command::Pairings { format } => pair::list(&context(format)?),
+        Command::Unpair(name) => pair::unpair(&context(Format::Text)?, name.as_ref()),
+        Command::Doctor { fix, format } => doctor::run(&context(format)?, fix),
     }
 }

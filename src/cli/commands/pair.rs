@@ -12,7 +12,7 @@ use crate::vault::key::Label;
 use miniserde::{Serialize, json};
 use zeroize::Zeroizing;
 
-use super::{Desk, Format, table};
+use super::{Context, Format, table};
 use crate::system::term;
 
 /// A new pairing, or a new token for an old one.
@@ -23,14 +23,14 @@ pub(crate) struct Options {
     pub(crate) others: Others,
 }
 
-pub(super) fn pair(desk: &Desk<'_>, options: &Options) -> Result<()> {
+pub(super) fn pair(context: &Context<'_>, options: &Options) -> Result<()> {
     // A token that is sealed now would not move along.
-    desk.settle()?;
+    context.settle()?;
     let now = Timestamp::now();
     let expires_at = options.expires.map(|span| now.after(span));
-    let token = pairings(desk)?.pair(&options.name, expires_at, options.others, now)?;
+    let token = pairings(context)?.pair(&options.name, expires_at, options.others, now)?;
     let name = options.name.as_str();
-    let text = match desk.format {
+    let text = match context.format {
         Format::Json => {
             let view = NewView {
                 name,
@@ -53,9 +53,9 @@ pub(super) fn pair(desk: &Desk<'_>, options: &Options) -> Result<()> {
     host::print(&Zeroizing::new(text))
 }
 
-pub(super) fn list(desk: &Desk<'_>) -> Result<()> {
-    let list = pairings(desk)?.list()?;
-    match desk.format {
+pub(super) fn list(context: &Context<'_>) -> Result<()> {
+    let list = pairings(context)?.list()?;
+    match context.format {
         Format::Json => {
             let views: Vec<View> = list.iter().map(View::of).collect();
             host::show(&(json::to_string(&views) + "\n"))
@@ -83,8 +83,8 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<()> {
     }
 }
 
-pub(super) fn unpair(desk: &Desk<'_>, name: Option<&Label>) -> Result<()> {
-    let (gone, forgotten) = pairings(desk)?.revoke(name)?;
+pub(super) fn unpair(context: &Context<'_>, name: Option<&Label>) -> Result<()> {
+    let (gone, forgotten) = pairings(context)?.revoke(name)?;
     let line = |name: &Label| {
         format!(
             "revoked \"{}\"; its token is dead\n",
@@ -104,14 +104,14 @@ pub(super) fn unpair(desk: &Desk<'_>, name: Option<&Label>) -> Result<()> {
     }
 }
 
-pub(super) fn pairings(desk: &Desk<'_>) -> Result<Pairings> {
-    pairings_in(desk, desk.keychain.clone())
+pub(super) fn pairings(context: &Context<'_>) -> Result<Pairings> {
+    pairings_in(context, context.keychain.clone())
 }
 
 /// The same, by a keychain of other patience.
-pub(super) fn pairings_in(desk: &Desk<'_>, keychain: Keychain) -> Result<Pairings> {
-    let dir = pairing::dir(&desk.environment.root()?);
-    let sources = desk.environment.passphrase.clone();
+pub(super) fn pairings_in(context: &Context<'_>, keychain: Keychain) -> Result<Pairings> {
+    let dir = pairing::dir(&context.environment.root()?);
+    let sources = context.environment.passphrase.clone();
     Ok(Pairings::at(dir, sources, keychain))
 }
 

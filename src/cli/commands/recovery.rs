@@ -10,13 +10,13 @@ use crate::vault::master::passphrase;
 use crate::vault::sheet;
 
 use super::seat::{Seen, Warn, seat, try_on};
-use super::{Desk, read_input};
+use super::{Context, read_input};
 use crate::system::term::{self, Behind};
 
-pub(super) fn export(desk: &Desk<'_>) -> Result<()> {
-    let sheet = print(desk);
+pub(super) fn export(context: &Context<'_>) -> Result<()> {
+    let sheet = print(context);
     // Written down before the first byte goes out, as for a key.
-    desk.audit(
+    context.audit(
         Kind::Export,
         "keys recovery export",
         None,
@@ -29,10 +29,10 @@ pub(super) fn export(desk: &Desk<'_>) -> Result<()> {
     host::print(sheet.expose())
 }
 
-fn print(desk: &Desk<'_>) -> Result<Secret> {
-    let master = desk.settled_master()?;
-    let seen = Seen::now(desk, None, Warn::Yes)?;
-    let fit = try_on(desk, &seen, master.secret());
+fn print(context: &Context<'_>) -> Result<Secret> {
+    let master = context.settled_master()?;
+    let seen = Seen::now(context, None, Warn::Yes)?;
+    let fit = try_on(context, &seen, master.secret());
     if fit.shut > 0 && fit.opens == 0 {
         return Err(Error::Refused {
             sentence: format!(
@@ -45,22 +45,22 @@ fn print(desk: &Desk<'_>) -> Result<Secret> {
     }
     if fit.shut > 0 {
         let sentence = format!("{} of the keys do not open with this passphrase", fit.shut);
-        desk.warn(&sentence, &Error::PassphraseMissing);
+        context.warn(&sentence, &Error::PassphraseMissing);
     }
     sheet::print(master.secret(), Timestamp::now())
 }
 
-pub(super) fn import(desk: &Desk<'_>) -> Result<()> {
-    desk.settle()?;
-    desk.refuse_environment()?;
+pub(super) fn import(context: &Context<'_>) -> Result<()> {
+    context.settle()?;
+    context.refuse_environment()?;
     // Both before anybody types four lines for nothing.
-    let kept = passphrase::from_keychain(&desk.keychain)?;
-    let seen = Seen::now(desk, kept, Warn::Yes)?;
+    let kept = passphrase::from_keychain(&context.keychain)?;
+    let seen = Seen::now(context, kept, Warn::Yes)?;
     if seen.envelopes.is_empty() {
         return Err(Error::Refused {
             sentence: format!(
                 "there is no key in {} to try the sheet on; the keychain was not changed",
-                desk.store.path().display()
+                context.store.path().display()
             ),
             hint: "copy the keys directory there first, or: lf keys restore FILE".to_owned(),
         });
@@ -70,7 +70,7 @@ pub(super) fn import(desk: &Desk<'_>) -> Result<()> {
     } else {
         sheet::read(&read_input(envelope::MAX_VALUE)?)?
     };
-    let fit = try_on(desk, &seen, &passphrase);
+    let fit = try_on(context, &seen, &passphrase);
     let total = fit.opens + fit.shut;
     if fit.opens == 0 || fit.lost > 0 {
         return Err(Error::Refused {
@@ -81,7 +81,7 @@ pub(super) fn import(desk: &Desk<'_>) -> Result<()> {
             hint: "lf keys doctor; a change of the master passphrase (rekey) makes older sheets useless".to_owned(),
         });
     }
-    seat(desk, &seen, &passphrase)?;
+    seat(context, &seen, &passphrase)?;
     host::print(&format!(
         "the master passphrase is in the keychain, and opens {} of {total} keys\n",
         fit.opens

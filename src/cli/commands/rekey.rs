@@ -7,7 +7,7 @@ use crate::vault::master::passphrase::{self, Origin};
 use crate::vault::master::rekey::{self, Stand};
 use crate::vault::master::staging;
 
-use super::{Desk, read_passphrase};
+use super::{Context, read_passphrase};
 
 /// Which passphrase, or none after all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,13 +18,13 @@ pub(crate) enum What {
     Undo,
 }
 
-pub(super) fn run(desk: &Desk<'_>, what: What) -> Result<()> {
+pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
     match what {
         What::Random | What::FromInput => {}
-        What::Finish => return finish(desk),
-        What::Undo => return undo(desk),
+        What::Finish => return finish(context),
+        What::Undo => return undo(context),
     }
-    let old = desk.settled_master()?;
+    let old = context.settled_master()?;
     let new = match old.origin() {
         _ if what == What::FromInput => read_passphrase("new master passphrase")?,
         Origin::Keychain => passphrase::mint()?,
@@ -38,15 +38,15 @@ pub(super) fn run(desk: &Desk<'_>, what: What) -> Result<()> {
             });
         }
     };
-    let stand = rekey::run(&desk.realm(), &old, &new, |done, total| {
-        desk.progress("re-encrypting", done, total);
+    let stand = rekey::run(&context.realm(), &old, &new, |done, total| {
+        context.progress("re-encrypting", done, total);
     })
-    .inspect_err(|error| desk.audit(Kind::Update, COMMAND, None, Some(error)))?;
+    .inspect_err(|error| context.audit(Kind::Update, COMMAND, None, Some(error)))?;
     let (Stand::Done(keys) | Stand::Waiting(keys, _)) = &stand;
     let count = keys.len();
     // One that waits has changed nothing yet.
     for key in keys.iter().filter(|_| matches!(stand, Stand::Done(_))) {
-        desk.audit(Kind::Update, COMMAND, Some(key), None);
+        context.audit(Kind::Update, COMMAND, Some(key), None);
     }
     host::print(&match &stand {
         Stand::Done(_) if *old.origin() == Origin::Keychain => format!(
@@ -72,20 +72,20 @@ pub(super) fn run(desk: &Desk<'_>, what: What) -> Result<()> {
     Ok(())
 }
 
-fn finish(desk: &Desk<'_>) -> Result<()> {
-    let Some(dir) = desk.store.dir()? else {
+fn finish(context: &Context<'_>) -> Result<()> {
+    let Some(dir) = context.store.dir()? else {
         return Err(Error::PassphraseMissing);
     };
     if staging::of(&dir)?.is_none() {
         host::complain(NOTHING);
     }
     // What comes of it is said there.
-    desk.settled_master().map(drop)
+    context.settled_master().map(drop)
 }
 
-fn undo(desk: &Desk<'_>) -> Result<()> {
-    let master = passphrase::find(&desk.environment.passphrase, &desk.keychain)?;
-    if rekey::undo(&desk.realm(), &master)? {
+fn undo(context: &Context<'_>) -> Result<()> {
+    let master = passphrase::find(&context.environment.passphrase, &context.keychain)?;
+    if rekey::undo(&context.realm(), &master)? {
         host::print("the change of the master passphrase is undone; the old one is still the one\n")
     } else {
         host::complain(NOTHING);

@@ -5,7 +5,7 @@ use crate::system::host;
 use crate::vault::audit::Kind;
 use crate::vault::key::{KeyId, KeyMeta};
 
-use super::{Desk, all_of};
+use super::{Context, all_of};
 
 /// Which keys, and what of them.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,31 +15,33 @@ pub(crate) enum What {
     NewValue(String),
 }
 
-pub(super) fn run(desk: &Desk<'_>, what: &What) -> Result<()> {
+pub(super) fn run(context: &Context<'_>, what: &What) -> Result<()> {
     match what {
         What::NewValue(selector) => {
-            let replace = |id: &KeyId| desk.replace_value(id, None);
-            let key = desk.on_key(Kind::Update, COMMAND, selector, replace)?;
+            let replace = |id: &KeyId| context.replace_value(id, None);
+            let key = context.on_key(Kind::Update, COMMAND, selector, replace)?;
             host::print(&format!("{key} has a new value\n"))
         }
         What::Some(selectors) => match selectors.as_slice() {
             [selector] => {
-                let rotate = |id: &KeyId| desk.store.rotate(id, &desk.sealing_master()?);
-                let key = desk.on_key(Kind::Update, COMMAND, selector, rotate)?;
+                let rotate = |id: &KeyId| context.store.rotate(id, &context.sealing_master()?);
+                let key = context.on_key(Kind::Update, COMMAND, selector, rotate)?;
                 host::print(&said(&key))
             }
-            selectors => several(desk, || {
+            selectors => several(context, || {
                 // All are found before the first is touched.
-                let found = selectors.iter().map(|selector| desk.store.select(selector));
+                let found = selectors
+                    .iter()
+                    .map(|selector| context.store.select(selector));
                 let mut ids = found.collect::<Result<Vec<_>>>()?;
                 ids.sort();
                 ids.dedup();
                 Ok((ids, 0))
             }),
         },
-        What::All => several(desk, || {
-            let listing = desk.store.list()?;
-            desk.warn_unreadable(&listing.unreadable);
+        What::All => several(context, || {
+            let listing = context.store.list()?;
+            context.warn_unreadable(&listing.unreadable);
             let ids = listing.keys.into_iter().map(|key| key.id).collect();
             Ok((ids, listing.unreadable.len()))
         }),
@@ -47,21 +49,24 @@ pub(super) fn run(desk: &Desk<'_>, what: &What) -> Result<()> {
 }
 
 /// `find` tells which, and how many have failed already.
-fn several(desk: &Desk<'_>, find: impl FnOnce() -> Result<(Vec<KeyId>, usize)>) -> Result<()> {
+fn several(
+    context: &Context<'_>,
+    find: impl FnOnce() -> Result<(Vec<KeyId>, usize)>,
+) -> Result<()> {
     let found = find().and_then(|(ids, failed)| {
         let some = !ids.is_empty();
-        let master = some.then(|| desk.sealing_master()).transpose()?;
+        let master = some.then(|| context.sealing_master()).transpose()?;
         Ok((ids, failed, master))
     });
-    let none = |error: &Error| desk.audit(Kind::Update, COMMAND, None, Some(error));
+    let none = |error: &Error| context.audit(Kind::Update, COMMAND, None, Some(error));
     let (ids, failed, master) = found.inspect_err(none)?;
     let Some(master) = master else {
         host::complain("no keys to rotate\n");
         return all_of(failed, 0);
     };
-    let rotated = desk.on_each("rotating", &ids, KeyId::as_str, |id| {
-        let rotated = desk.store.rotate(id, &master);
-        desk.audit(Kind::Update, COMMAND, Some(id), rotated.as_ref().err());
+    let rotated = context.on_each("rotating", &ids, KeyId::as_str, |id| {
+        let rotated = context.store.rotate(id, &master);
+        context.audit(Kind::Update, COMMAND, Some(id), rotated.as_ref().err());
         rotated
     });
     host::print(&rotated.iter().map(said).collect::<String>())?;

@@ -13,7 +13,7 @@ use crate::vault::audit::Kind;
 use crate::vault::key::KeyId;
 use crate::vault::provider;
 
-use super::Desk;
+use super::Context;
 
 /// What is to be run, and which keys go where.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,25 +31,25 @@ pub(crate) struct Options {
 }
 
 /// Comes back only when nothing has started, with the reason.
-pub(super) fn run(desk: &Desk<'_>, options: &Options) -> Result<()> {
+pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
     let name = Path::new(&options.program).file_name().unwrap_or_default();
     let name = shown(&name.to_string_lossy());
     let audit = |key: Option<&KeyId>, failure: Option<&Error>| {
-        let context = [("command", "keys run"), ("program", &name)];
-        desk.audit_with(Kind::Run, &context, key, failure);
+        let details = [("command", "keys run"), ("program", name.as_str())];
+        context.audit_with(Kind::Run, &details, key, failure);
     };
-    let plan = plan(desk, options).inspect_err(|error| audit(None, Some(error)))?;
+    let plan = plan(context, options).inspect_err(|error| audit(None, Some(error)))?;
     let nothing = |error: &Error| {
         let keys = plan.keys.iter();
         keys.for_each(|key| audit(Some(key), Some(error)));
     };
     // All that can fail without the passphrase comes before somebody may be asked for it.
-    let names = names(desk, &plan, &audit)?;
+    let names = names(context, &plan, &audit)?;
     check(&names, options).inspect_err(nothing)?;
     let program = Program::find(&options.program).inspect_err(nothing)?;
-    let master = desk.master().inspect_err(nothing)?;
+    let master = context.master().inspect_err(nothing)?;
     let open = |key: &KeyId| {
-        let value = desk.store.resolve(key, &master);
+        let value = context.store.resolve(key, &master);
         value.inspect_err(|error| audit(Some(key), Some(error)))
     };
     let values = pool::each(&plan.keys, open, |_| {});
@@ -81,10 +81,10 @@ struct Plan<'a> {
     input: Option<usize>,
 }
 
-fn plan<'a>(desk: &Desk<'_>, options: &'a Options) -> Result<Plan<'a>> {
+fn plan<'a>(context: &Context<'_>, options: &'a Options) -> Result<Plan<'a>> {
     let mut keys: Vec<KeyId> = Vec::new();
     let mut find = |selector: &str| -> Result<usize> {
-        let id = desk.store.select(selector)?;
+        let id = context.store.select(selector)?;
         let known = keys.iter().position(|known| *known == id);
         Ok(known.unwrap_or_else(|| {
             keys.push(id);
@@ -107,12 +107,12 @@ fn plan<'a>(desk: &Desk<'_>, options: &'a Options) -> Result<Plan<'a>> {
 }
 
 /// The variables' names; one that is not named is its key's provider's.
-fn names(desk: &Desk<'_>, plan: &Plan<'_>, audit: Audit<'_>) -> Result<Vec<String>> {
+fn names(context: &Context<'_>, plan: &Plan<'_>, audit: Audit<'_>) -> Result<Vec<String>> {
     let name = |(name, at): &(Option<&str>, usize)| match name {
         Some(name) => Ok((*name).to_owned()),
         None => {
             let key = &plan.keys[*at];
-            let meta = desk.store.meta(key);
+            let meta = context.store.meta(key);
             let meta = meta.inspect_err(|error| audit(Some(key), Some(error)))?;
             Ok(provider::variable(meta.provider.as_str()))
         }

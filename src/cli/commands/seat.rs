@@ -9,19 +9,19 @@ use crate::vault::envelope::Envelope;
 use crate::vault::master::passphrase;
 use crate::vault::store;
 
-use super::Desk;
+use super::Context;
 
 /// Makes the directory and puts the passphrase into the keychain, under the store's lock and only if
 /// everything is still as it was when it was judged: a key that was added meanwhile, or a passphrase
 /// that somebody else has put there, must not be lost.
-pub(super) fn seat(desk: &Desk<'_>, seen: &Seen, new: &Secret) -> Result<()> {
-    make_directory(desk)?;
-    let dir = Dir::create(desk.store.path())?;
+pub(super) fn seat(context: &Context<'_>, seen: &Seen, new: &Secret) -> Result<()> {
+    make_directory(context)?;
+    let dir = Dir::create(context.store.path())?;
     let _lock = dir.lock()?;
-    let kept = passphrase::from_keychain(&desk.keychain)?;
-    let now = Seen::now(desk, kept, Warn::No)?;
+    let kept = passphrase::from_keychain(&context.keychain)?;
+    let now = Seen::now(context, kept, Warn::No)?;
     match (now.is_same(seen), &seen.kept, &now.kept) {
-        (true, _, _) => passphrase::keep(&desk.keychain, new),
+        (true, _, _) => passphrase::keep(&context.keychain, new),
         (false, None, Some(_)) => Err(configured()),
         (false, _, _) => Err(Error::Refused {
             sentence: "the keys or the keychain were changed by somebody else meanwhile; nothing was changed here".to_owned(),
@@ -49,13 +49,13 @@ pub(super) enum Warn {
 
 impl Seen {
     /// The readable keys, because no passphrase opens the others, beside what the keychain has.
-    pub(super) fn now(desk: &Desk<'_>, kept: Option<Secret>, warn: Warn) -> Result<Seen> {
+    pub(super) fn now(context: &Context<'_>, kept: Option<Secret>, warn: Warn) -> Result<Seen> {
         let mut envelopes = Vec::new();
-        if let Some(dir) = desk.store.dir()? {
+        if let Some(dir) = context.store.dir()? {
             for (_, read) in store::envelopes(&dir)? {
                 match read {
                     Ok(envelope) => envelopes.extend(envelope),
-                    Err(error) if warn == Warn::Yes => desk.warn(&error.to_string(), &error),
+                    Err(error) if warn == Warn::Yes => context.warn(&error.to_string(), &error),
                     Err(_) => {}
                 }
             }
@@ -78,11 +78,14 @@ impl Seen {
 
 /// Makes the directory, or takes loose permissions away from the one that is there; `false` if
 /// there was nothing to do.
-pub(super) fn make_directory(desk: &Desk<'_>) -> Result<bool> {
-    let Some(dir) = desk.store.dir()? else {
-        return Dir::create(desk.store.path()).map(|_| true);
+pub(super) fn make_directory(context: &Context<'_>) -> Result<bool> {
+    let Some(dir) = context.store.dir()? else {
+        return Dir::create(context.store.path()).map(|_| true);
     };
-    if let Some(root) = desk.root().and_then(|root| Dir::open(&root).ok().flatten()) {
+    if let Some(root) = context
+        .root()
+        .and_then(|root| Dir::open(&root).ok().flatten())
+    {
         tighten(&root, |_| Ok(()))?;
     }
     tighten(&dir, store::alone)
@@ -110,19 +113,19 @@ pub(super) struct Fit {
     pub(super) lost: usize,
 }
 
-pub(super) fn try_on(desk: &Desk<'_>, seen: &Seen, passphrase: &Secret) -> Fit {
+pub(super) fn try_on(context: &Context<'_>, seen: &Seen, passphrase: &Secret) -> Fit {
     let total = seen.envelopes.len();
     let opens = |envelope: &Envelope| {
-        let opens = desk.opens(envelope, passphrase);
+        let opens = context.opens(envelope, passphrase);
         let kept = || {
             seen.kept
                 .as_ref()
-                .is_some_and(|kept| desk.opens(envelope, kept))
+                .is_some_and(|kept| context.opens(envelope, kept))
         };
         (opens, !opens && kept())
     };
     let tried = pool::each(&seen.envelopes, opens, |done| {
-        desk.progress("checking", done, total);
+        context.progress("checking", done, total);
     });
     let opens = tried.iter().filter(|(opens, _)| *opens).count();
     Fit {

@@ -8,13 +8,13 @@ use crate::keychain::{Keychain, Patience};
 use crate::system::host;
 
 use super::pair::pairings_in;
-use super::{Desk, Format, ServeOptions, doctor, serve};
+use super::{Context, Format, ServeOptions, doctor, serve};
 
-pub(super) fn status(desk: &Desk<'_>, options: &ServeOptions) -> Result<()> {
-    let address = serve::known_address(desk.environment, options)?;
+pub(super) fn status(context: &Context<'_>, options: &ServeOptions) -> Result<()> {
+    let address = serve::known_address(context.environment, options)?;
     let (version, time) = probe::ask(address).health(address)?;
-    let pairings = pairings_in(desk, keychain(desk))?.list()?.len();
-    host::show(&match desk.format {
+    let pairings = pairings_in(context, keychain(context))?.list()?.len();
+    host::show(&match context.format {
         Format::Json => format!(
             "{{\"address\":\"http://{address}\",\"daemon_version\":\"{version}\",\"time\":\"{time}\",\"pairings\":{pairings}}}\n"
         ),
@@ -24,21 +24,25 @@ pub(super) fn status(desk: &Desk<'_>, options: &ServeOptions) -> Result<()> {
     })
 }
 
-pub(super) fn doctor(desk: &Desk<'_>, options: &ServeOptions) -> Result<()> {
-    let variables = &desk.environment.gateway;
-    let address = serve::known_address(desk.environment, options)?;
-    let (root, keychain) = (desk.environment.root()?, keychain(desk));
+pub(super) fn doctor(context: &Context<'_>, options: &ServeOptions) -> Result<()> {
+    let variables = &context.environment.gateway;
+    let address = serve::known_address(context.environment, options)?;
+    let (root, keychain) = (context.environment.root()?, keychain(context));
     let subject = Subject {
-        scene: serve::scene(desk.environment, options, address.ip(), &root, &keychain),
+        scene: serve::scene(context.environment, options, address.ip(), &root, &keychain),
         address,
-        is_keys_only: serve::is_keys_only(desk.environment, options),
-        pairings: &pairings_in(desk, keychain.clone())?,
+        is_keys_only: serve::is_keys_only(context.environment, options),
+        pairings: &pairings_in(context, keychain.clone())?,
         extra_origins: &variables.extra_origins,
     };
-    doctor::report(desk, &diagnosis::examine(&subject, Timestamp::now()), &[])
+    doctor::report(
+        context,
+        &diagnosis::examine(&subject, Timestamp::now()),
+        &[],
+    )
 }
 
 /// As patient as the gateway's.
-fn keychain(desk: &Desk<'_>) -> Keychain {
-    Keychain::new(desk.environment.bus.clone(), Patience::SHORT)
+fn keychain(context: &Context<'_>) -> Keychain {
+    Keychain::new(context.environment.bus.clone(), Patience::SHORT)
 }

@@ -5,7 +5,7 @@ use crate::system::host;
 use crate::vault::audit::Kind;
 use crate::vault::key::Label;
 
-use super::Desk;
+use super::Context;
 
 /// What is to change; there is always something.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,14 +14,14 @@ pub(crate) enum Change {
     Value(Option<Label>),
 }
 
-pub(super) fn run(desk: &Desk<'_>, selector: &str, change: &Change) -> Result<()> {
-    let (key, what) = desk.on_key(Kind::Update, "keys update", selector, |id| match change {
+pub(super) fn run(context: &Context<'_>, selector: &str, change: &Change) -> Result<()> {
+    let (key, what) = context.on_key(Kind::Update, "keys update", selector, |id| match change {
         Change::Label(label) => Ok((
-            desk.store.relabel(id, label)?,
+            context.store.relabel(id, label)?,
             "has a new label; its value stays",
         )),
         Change::Value(label) => {
-            let key = desk.replace_value(id, label.as_ref())?;
+            let key = context.replace_value(id, label.as_ref())?;
             Ok((
                 key,
                 if label.is_some() {

@@ -24,7 +24,7 @@ use super::Format;
 use crate::system::term::{self, Behind};
 
 /// What every command has at hand.
-pub(super) struct Desk<'a> {
+pub(super) struct Context<'a> {
     pub(super) environment: &'a Environment,
     pub(super) store: Store,
     pub(super) keychain: Keychain,
@@ -33,15 +33,15 @@ pub(super) struct Desk<'a> {
     pub(super) format: Format,
 }
 
-impl Desk<'_> {
-    pub(super) fn new(environment: &Environment, format: Format) -> Result<Desk<'_>> {
+impl Context<'_> {
+    pub(super) fn new(environment: &Environment, format: Format) -> Result<Context<'_>> {
         let patience = if host::has_person() {
             PERSON
         } else {
             Patience::SHORT
         };
         let keychain = Keychain::new(environment.bus.clone(), patience);
-        Ok(Desk {
+        Ok(Context {
             environment,
             store: Store::at(environment.keys()?),
             keychain,
@@ -247,7 +247,7 @@ impl Desk<'_> {
     pub(super) fn audit_with(
         &self,
         kind: Kind,
-        context: &[(&str, &str)],
+        details: &[(&str, &str)],
         key: Option<&KeyId>,
         failure: Option<&Error>,
     ) {
@@ -255,7 +255,7 @@ impl Desk<'_> {
             kind,
             key,
             reason: failure.map(Error::code),
-            context,
+            context: details,
         };
         match self.store.audit(&event, Timestamp::now()) {
             // Where the directory itself is at fault, the command has failed of the same.
