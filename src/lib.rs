@@ -8,7 +8,7 @@
 //! let environment = Environment::read();
 //! let store = Store::at(environment.keys()?);
 //! let keychain = Keychain::new(environment.bus.clone(), Patience::SHORT);
-//! let master = local_keys::vault::master::passphrase::find(&environment.passphrase, &keychain)?;
+//! let master = local_keys::vault::master::source::find(&environment.passphrase, &keychain)?;
 //! let value = store.resolve(&store.select("Prod")?, &master)?;
 //! assert!(value.expose().starts_with("sk-"));
 //! # Ok::<(), local_keys::error::Error>(())

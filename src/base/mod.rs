@@ -5,5 +5,6 @@ pub mod pool;
 pub mod rng;
 pub mod secret;
 pub mod shell;
+pub mod text;
 pub mod time;
 pub mod width;

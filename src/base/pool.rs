@@ -1,6 +1,7 @@
 //! Runs one job per item, on as many threads as there are cores: key derivations cost a core each.
 
 use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
@@ -22,6 +23,21 @@ pub fn each<T: Sync, R: Send>(
         .into_iter()
         .filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner))
         .collect()
+}
+
+/// Both results, worked out side by side where there is a core and a thread for each.
+pub fn beside<A: Send, B>(aside: impl Fn() -> A + Sync, here: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let thread = (cores() > 1).then(|| thread::Builder::new().spawn_scoped(scope, &aside));
+        match thread {
+            Some(Ok(thread)) => {
+                let here = here();
+                let aside = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+                (aside, here)
+            }
+            Some(Err(_)) | None => (aside(), here()),
+        }
+    })
 }
 
 /// Does the jobs 0 to `count`. Not generic, because what is would be there once for every caller.

@@ -32,6 +32,12 @@ impl Secret {
         &self.0
     }
 
+    /// Is it the same text? Not for what a stranger presents: the time tells how much of it is right.
+    #[must_use]
+    pub fn same(&self, other: &Secret) -> bool {
+        self.0 == other.0
+    }
+
     /// Drops one trailing newline (LF or CR LF), as a pipe from `echo` or a file has it.
     pub fn drop_trailing_newline(&mut self) {
         if self.0.ends_with('\n') {

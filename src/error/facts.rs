@@ -82,9 +82,12 @@ table! {
     Error::DecryptionFailed(_) => "decryption_failed", 1, 422,
         "lf keys doctor says which keys open",
         "It was encrypted under another master passphrase, or was changed since. Bring the right passphrase: from a sheet with lf keys recovery import, from another machine with lf keys init --passphrase-stdin. A changed file can be removed, and comes back from a backup with lf keys restore FILE --missing.";
-    Error::PassphraseMissing => "passphrase_missing", 1, 503,
+    Error::PassphraseMissing | Error::PassphraseLost => "passphrase_missing", 1, 503,
         "lf keys init",
         "Neither the keychain nor the environment has a master passphrase. For keys that are there already it has to be theirs: lf keys recovery import takes it from a sheet. On a server, set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file that others cannot read.";
+    Error::WrongPassphrase { .. } => "wrong_passphrase", 2, 503,
+        "correct the passphrase; lf keys doctor tells what it opens",
+        "The configured master passphrase opens none of the keys that are there, so a new key or value would open with nothing that the others open with. Nothing was stored. The message says where the passphrase came from: correct it there, or bring the right one with lf keys recovery import.";
     Error::PassphraseConflict => "passphrase_conflict", 2, 503,
         "unset one of the two, or set ..._FORCE_ENV=1",
         "Both the keychain and the environment have a master passphrase, and lf does not choose. Unset LENSERFIGHT_KEYS_PASSPHRASE (and its _FILE) to use the keychain's, or set LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1 to use the environment's; the keychain is not asked then.";

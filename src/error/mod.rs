@@ -58,6 +58,15 @@ pub enum Error {
     DecryptionFailed(String),
     /// No passphrase is configured anywhere.
     PassphraseMissing,
+    /// The same, and there are keys that were sealed under one.
+    PassphraseLost,
+    /// The passphrase opens none of the keys that are there, so it seals nothing beside them.
+    WrongPassphrase {
+        /// Whose passphrase, and which keys.
+        sentence: String,
+        /// What to do.
+        hint: String,
+    },
     /// Both the keychain and the environment have a passphrase.
     PassphraseConflict,
     /// Not the lines of a recovery sheet; what is wrong with them.
@@ -221,6 +230,9 @@ impl Error {
             }
             Error::CorruptEnvelope { .. } | Error::DecryptionFailed(_) => "lf keys doctor",
             Error::PassphraseMissing => "lf keys init",
+            Error::PassphraseLost => {
+                "lf keys recovery import, with the recovery sheet; or set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file with the passphrase"
+            }
             Error::PassphraseInvalid(_) => "lf keys init --help",
             Error::RekeyPending => {
                 "give lf the new passphrase where the old one is now, or drop the change: lf keys rekey --undo"
@@ -247,6 +259,7 @@ impl Error {
             Error::PairingNotFound(_) => "lf gateway pairings",
             Error::Usage { hint, .. } => return hint.clone(),
             Error::Refused { hint, .. }
+            | Error::WrongPassphrase { hint, .. }
             | Error::NoServiceManager { hint, .. }
             | Error::ServiceFailed { hint, .. } => return Some(hint.clone()),
             Error::InvalidLabel(_)
@@ -308,6 +321,7 @@ impl fmt::Display for Error {
             | Error::CommandNotFound(sentence)
             | Error::NoServiceManager { sentence, .. }
             | Error::ServiceFailed { sentence, .. }
+            | Error::WrongPassphrase { sentence, .. }
             | Error::Refused { sentence, .. } => f.write_str(sentence),
             Error::InvalidKeyId => f.write_str("a key id is 20 to 40 characters of A-Z a-z 0-9 _ -"),
             Error::InvalidProvider(name) => write!(
@@ -334,6 +348,9 @@ impl fmt::Display for Error {
             ),
             Error::PassphraseMissing => f.write_str(
                 "no master passphrase: the keychain has none, and neither LENSERFIGHT_KEYS_PASSPHRASE nor its _FILE is set",
+            ),
+            Error::PassphraseLost => f.write_str(
+                "there are keys, and no master passphrase: the keychain has none, and neither LENSERFIGHT_KEYS_PASSPHRASE nor its _FILE is set",
             ),
             Error::InvalidSheet(reason) => write!(f, "these are not the lines of a recovery sheet: {reason}"),
             Error::CorruptBackup { file, reason } => {

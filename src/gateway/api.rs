@@ -19,8 +19,8 @@ use crate::vault::envelope::{MetaView, UsedView};
 use crate::vault::history;
 use crate::vault::index::Index;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
-use crate::vault::master::passphrase::{self, Master};
-use crate::vault::master::rekey::{self, For, Realm};
+use crate::vault::master::rekey::{self, For, Vault};
+use crate::vault::master::source::{self, Master};
 use crate::vault::store::Store;
 
 /// What the routes work on.
@@ -186,7 +186,7 @@ impl Api {
 
     fn resolve(&self, id: &KeyId) -> Result<Reply> {
         // A change of the passphrase that waits is passed over: reading needs it neither way.
-        let master = passphrase::find(&self.sources, &self.keychain)?;
+        let master = source::find(&self.sources, &self.keychain)?;
         let value = self.store.resolve(id, &master)?;
         Ok(Reply::json(
             200,
@@ -195,14 +195,13 @@ impl Api {
     }
 
     /// The passphrase, for encrypting.
-    fn master(&self) -> Result<Master<'_>> {
-        let realm = Realm {
+    fn master(&self) -> Result<Master> {
+        let vault = Vault {
             store: &self.store,
-            state: Some(&self.state),
             sources: &self.sources,
             keychain: &self.keychain,
         };
-        let (master, settled) = rekey::master(&realm, For::Sealing, |_, _| {})?;
+        let (master, settled) = rekey::master(&vault, For::Sealing, |_, _| {})?;
         settled.map(|_| master)
     }
 }

@@ -13,7 +13,8 @@ use crate::keychain::Keychain;
 use crate::system::fs::Dir;
 use crate::system::host::Sources;
 use crate::vault::doctor::{Check, Status, failed, pass};
-use crate::vault::master::passphrase::{self};
+use crate::vault::master::record;
+use crate::vault::master::source;
 
 /// Everything that the preconditions look at.
 pub struct Scene<'a> {
@@ -42,7 +43,7 @@ pub struct Scene<'a> {
 pub fn of_full_mode(scene: &Scene<'_>) -> Vec<Check> {
     // Asked once: one that hangs takes three seconds each time.
     // (tests/keychain.rs: `a_keychain_that_hangs_is_waited_for_once_before_full_mode`)
-    let kept = passphrase::from_keychain(scene.keychain);
+    let kept = record::present(scene.keychain);
     let is_there = kept.is_ok();
     let mut checks = vec![
         bind_safe(scene),
@@ -137,7 +138,7 @@ fn no_service_role(scene: &Scene<'_>) -> Check {
 }
 
 fn keychain_present(scene: &Scene<'_>, refusal: Option<&Error>) -> Check {
-    let given = matches!(passphrase::from_environment(scene.sources), Ok(Some(_)));
+    let given = matches!(source::from_environment(scene.sources), Ok(Some(_)));
     match refusal {
         None => pass("keychain_present", "it answers".to_owned()),
         Some(_) if given => pass(
@@ -152,9 +153,9 @@ fn keychain_present(scene: &Scene<'_>, refusal: Option<&Error>) -> Check {
 fn keys_passphrase(scene: &Scene<'_>, mut kept: Option<Result<Option<Secret>>>) -> Check {
     let mut ask = || {
         let kept = kept.take();
-        kept.unwrap_or_else(|| passphrase::from_keychain(scene.keychain))
+        kept.unwrap_or_else(|| record::present(scene.keychain))
     };
-    match passphrase::find_among(scene.sources, &mut ask) {
+    match source::find_among(scene.sources, &mut ask) {
         Ok((_, origin)) => pass("keys_passphrase", format!("from {origin}")),
         Err(error) => failed("keys_passphrase", &error),
     }

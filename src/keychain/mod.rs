@@ -3,6 +3,7 @@
 //! Everything goes through `keyring-core`: on Linux with our own Secret Service store, on macOS and
 //! Windows with the keyring project's native ones.
 
+use std::fmt;
 use std::time::Duration;
 
 use keyring_core::{Entry, Error as Refusal};
@@ -13,6 +14,7 @@ use crate::system::host::Bus;
 
 #[cfg(not(any(target_os = "macos", windows)))]
 mod dbus;
+mod exclusive;
 #[cfg(any(target_os = "macos", windows))]
 mod native;
 #[cfg(not(any(target_os = "macos", windows)))]
@@ -25,6 +27,8 @@ mod wire;
 use native as platform;
 #[cfg(not(any(target_os = "macos", windows)))]
 use secret_service as platform;
+
+pub use self::exclusive::Exclusive;
 
 /// How long to wait for whom.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +63,28 @@ impl Keychain {
         Keychain {
             store: platform::Store::new(bus, patience),
         }
+    }
+
+    /// The same keychain, for use while a lock is held: it never opens a dialog, so that nobody waits
+    /// for a person who holds a lock. (tests/rekey.rs: `no_dialog_is_opened_while_a_lock_is_held`)
+    #[must_use]
+    pub fn without_dialogs(&self) -> Keychain {
+        let patience = Patience {
+            person: Duration::ZERO,
+            on_dialog: || {},
+            ..*self.store.patience()
+        };
+        Keychain {
+            store: self.store.with(patience),
+        }
+    }
+
+    /// The lock under which one process of this user at a time replaces what several stores share.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if another process keeps it; as [`Keychain::find`].
+    pub fn lock(&self) -> Result<Exclusive> {
+        Exclusive::take(self)
     }
 
     /// The secret, or `None` if a keychain that works has none.
@@ -113,11 +139,26 @@ impl Keychain {
         keyring_core::api::CredentialStoreApi::build(&self.store, service, account, None)
     }
 
+    #[cfg(not(any(target_os = "macos", windows)))]
+    fn bus(&self) -> &Bus {
+        self.store.bus()
+    }
+
+    fn patience(&self) -> &Patience {
+        self.store.patience()
+    }
+
     fn unavailable(&self, refusal: &Refusal) -> Error {
         let reason = match refusal {
             Refusal::NoStorageAccess(cause) | Refusal::PlatformFailure(cause) => cause.to_string(),
             other => other.to_string(),
         };
         Error::KeychainUnavailable(format!("{}: {reason}", self.store))
+    }
+}
+
+impl fmt::Display for Keychain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.store.fmt(f)
     }
 }

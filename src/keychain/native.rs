@@ -29,6 +29,14 @@ struct Item {
 }
 
 impl Store {
+    pub(super) fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    pub(super) fn with(&self, patience: Patience) -> Store {
+        Store { patience }
+    }
+
     pub(super) fn new(_: Bus, patience: Patience) -> Store {
         Store { patience }
     }

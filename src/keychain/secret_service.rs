@@ -36,6 +36,21 @@ struct Item {
 }
 
 impl Store {
+    pub(super) fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    pub(super) fn with(&self, patience: Patience) -> Store {
+        Store {
+            patience,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
     pub(super) fn new(bus: Bus, patience: Patience) -> Store {
         Store { bus, patience }
     }
@@ -291,6 +306,9 @@ impl Session<'_> {
 
     /// Unlocks, which may take a person; one at a time, because some daemons mix up their dialogs.
     fn unlock(&mut self, objects: &[String]) -> Result<()> {
+        if self.patience.person.is_zero() {
+            return Err(locked());
+        }
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _turn = loop {
             match ONE_AT_A_TIME.try_lock() {

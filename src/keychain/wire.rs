@@ -46,8 +46,12 @@ impl Body {
         self
     }
 
-    pub(super) fn boolean(mut self, value: bool) -> Body {
-        uint32(&mut self.bytes, u32::from(value));
+    pub(super) fn boolean(self, value: bool) -> Body {
+        self.uint32(u32::from(value))
+    }
+
+    pub(super) fn uint32(mut self, value: u32) -> Body {
+        uint32(&mut self.bytes, value);
         self
     }
 
@@ -342,7 +346,7 @@ impl<'a> Reader<'a> {
         self.align(8)
     }
 
-    fn uint32(&mut self) -> Result<u32> {
+    pub(super) fn uint32(&mut self) -> Result<u32> {
         self.align(4)?;
         let bytes = self.take(4)?.try_into().map_err(|_| CUT)?;
         Ok(if self.big_endian {

@@ -3,8 +3,10 @@
 //! Several processes may work on it at once: what reads and then writes holds the directory's lock
 //! from the last look at the file to its publication (tests/concurrency.rs).
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::base::pool;
 use crate::base::secret::{Secret, shown};
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
@@ -12,7 +14,7 @@ use crate::system::fs::{Dir, Locked, Publish};
 use crate::vault::audit::{self, Event};
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
-use crate::vault::master::passphrase::Master;
+use crate::vault::master::source::Master;
 use crate::vault::master::staging;
 
 /// A store of keys, by its path. Nothing is opened before it is needed and nothing is kept open, so
@@ -139,7 +141,7 @@ impl Store {
         &self,
         named: (Provider, Label),
         value: &Secret,
-        master: &Master<'_>,
+        master: &Master,
         now: Timestamp,
     ) -> Result<KeyMeta> {
         let meta = KeyMeta::mint(named, now)?;
@@ -155,7 +157,7 @@ impl Store {
         &self,
         named: (Provider, Label),
         value: &Secret,
-        master: &Master<'_>,
+        master: &Master,
         now: Timestamp,
     ) -> Result<Option<KeyMeta>> {
         let meta = KeyMeta::mint(named, now)?;
@@ -165,15 +167,21 @@ impl Store {
         Ok(is_stored.then_some(meta))
     }
 
-    /// Stores a new key if it is wanted, which is asked under the lock; whether it was.
+    /// Stores a new key if it is wanted, which is asked under the lock; whether it was. That the
+    /// passphrase is this store's own is found out beside the derivation that seals.
     fn insert(
         &self,
         meta: KeyMeta,
         value: &Secret,
-        master: &Master<'_>,
+        master: &Master,
         is_wanted: impl FnOnce() -> Result<bool>,
     ) -> Result<bool> {
-        let mut envelope = envelope::seal(master.secret(), value, meta)?;
+        let (checked, sealed) = pool::beside(
+            || master.check(self.dir()?.as_ref()),
+            || envelope::seal(master.secret(), value, meta),
+        );
+        let mut envelope = sealed?;
+        checked?;
         let dir = Dir::create(&self.path)?.lock()?;
         if staging::ready(&dir)?.is_some() {
             return Err(Error::RekeyPending);
@@ -181,11 +189,14 @@ impl Store {
         if !is_wanted()? {
             return Ok(false);
         }
+        // Another one may have come first, or have changed what was looked at.
+        master.check(Some(&dir))?;
         if let Some(passphrase) = master.replaced()? {
             envelope = envelope::seal(&passphrase, value, envelope.meta)?;
         }
-        let file = envelope.meta.id.file_name();
-        dir.publish(&file, envelope.print().as_bytes(), Publish::New)?;
+        let (file, bytes) = (envelope.meta.id.file_name(), envelope.print().into_bytes());
+        dir.publish(&file, &bytes, Publish::New)?;
+        master.has_sealed(file, bytes);
         Ok(true)
     }
 
@@ -196,26 +207,42 @@ impl Store {
     pub fn relabel(&self, id: &KeyId, label: &Label) -> Result<KeyMeta> {
         self.edit(id, None, |mut envelope, _| {
             envelope.meta.label = label.clone();
-            Ok(envelope)
+            Ok(envelope.into())
         })
     }
 
-    /// Gives a key a new value, and a new label if there is one.
+    /// Gives a key a new value, and a new label if there is one. The present value has to open, so that
+    /// the new one is not sealed under a passphrase that opens nothing here. Where it is only this one
+    /// that does not open, its envelope is kept in `unreadable/`.
     ///
     /// # Errors
-    /// As [`Store::relabel`] and [`envelope::seal`].
+    /// As [`Store::relabel`] and [`envelope::seal`]; [`Error::WrongPassphrase`].
     pub fn replace(
         &self,
         id: &KeyId,
         value: &Secret,
         label: Option<&Label>,
-        master: &Master<'_>,
+        master: &Master,
     ) -> Result<KeyMeta> {
-        self.edit(id, Some(master), |mut envelope, replaced| {
+        self.edit(id, Some(master), |old, replaced| {
+            let mut meta = old.meta.clone();
             if let Some(label) = label {
-                envelope.meta.label = label.clone();
+                meta.label = label.clone();
             }
-            envelope::seal(replaced.unwrap_or(master.secret()), value, envelope.meta)
+            let (opened, sealed) = pool::beside(
+                || master.open(|passphrase| old.open(passphrase)),
+                || envelope::seal(replaced.unwrap_or(master.secret()), value, meta),
+            );
+            let changed = sealed?;
+            let is_lost = match opened {
+                Ok(_) => false,
+                Err(Error::DecryptionFailed(_)) => {
+                    master.check(self.dir()?.as_ref())?;
+                    true
+                }
+                Err(error) => return Err(error),
+            };
+            Ok(Change { changed, is_lost })
         })
     }
 
@@ -223,10 +250,11 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::replace`] and [`Envelope::open`].
-    pub fn rotate(&self, id: &KeyId, master: &Master<'_>) -> Result<KeyMeta> {
+    pub fn rotate(&self, id: &KeyId, master: &Master) -> Result<KeyMeta> {
         self.edit(id, Some(master), |envelope, replaced| {
             let value = master.open(|passphrase| envelope.open(passphrase))?;
             envelope::seal(replaced.unwrap_or(master.secret()), &value, envelope.meta)
+                .map(Change::from)
         })
     }
 
@@ -256,7 +284,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::KeyNotFound`], [`Error::CorruptEnvelope`], [`Error::DecryptionFailed`].
-    pub fn resolve(&self, id: &KeyId, master: &Master<'_>) -> Result<Secret> {
+    pub fn resolve(&self, id: &KeyId, master: &Master) -> Result<Secret> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
         let open = |passphrase: &Secret| staging::open(&dir, &id.file_name(), id, passphrase);
         master.open(open)?.ok_or_else(|| missing(id))
@@ -296,12 +324,7 @@ impl Store {
     /// # Errors
     /// [`Error::Refused`], with nothing changed; as [`Locked::publish`], and then the same again does
     /// the rest.
-    pub fn restore(
-        &self,
-        copies: &[Copy],
-        before: &[Copy],
-        master: Option<&Master<'_>>,
-    ) -> Result<()> {
+    pub fn restore(&self, copies: &[Copy], before: &[Copy], master: Option<&Master>) -> Result<()> {
         let dir = Dir::create(&self.path)?.lock()?;
         if staging::ready(&dir)?.is_some() {
             return Err(Error::RekeyPending);
@@ -350,8 +373,8 @@ impl Store {
     fn edit(
         &self,
         id: &KeyId,
-        master: Option<&Master<'_>>,
-        change: impl Fn(Envelope, Option<&Secret>) -> Result<Envelope>,
+        master: Option<&Master>,
+        change: impl Fn(Envelope, Option<&Secret>) -> Result<Change>,
     ) -> Result<KeyMeta> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
         let before = read_file(&dir, id)?;
@@ -375,12 +398,70 @@ impl Store {
         if let Some(waiting) = waiting {
             let next = waiting.read(&id.file_name(), envelope::MAX_FILE)?;
             if let Some(bytes) = next {
-                publish(&waiting, &change(Envelope::parse(&bytes, id)?, None)?)?;
+                let next = change(Envelope::parse(&bytes, id)?, None)?;
+                publish(&waiting, &next.changed)?;
             }
         }
-        publish(&dir, &changed)?;
-        Ok(changed.meta)
+        if changed.is_lost {
+            keep_aside(&dir, &id.file_name(), &current)?;
+        }
+        publish(&dir, &changed.changed)?;
+        Ok(changed.changed.meta)
     }
+}
+
+/// What becomes of an envelope.
+struct Change {
+    changed: Envelope,
+    /// Is the present one put aside, because nothing that is configured opens it?
+    is_lost: bool,
+}
+
+impl From<Envelope> for Change {
+    fn from(changed: Envelope) -> Change {
+        let is_lost = false;
+        Change { changed, is_lost }
+    }
+}
+
+/// Keeps a file that is no key of this store any more below it, in `unreadable/`, under a name that
+/// nothing has yet. `lf keys recovery import` looks there.
+pub fn keep_aside(dir: &Locked, file: &str, bytes: &[u8]) -> Result<PathBuf> {
+    drop(dir.create_child(UNREADABLE)?);
+    let aside = dir.covered_child(UNREADABLE)?;
+    let aside =
+        aside.ok_or_else(|| Error::from_io("make", dir.path(), ErrorKind::NotFound.into()))?;
+    let stem = file.trim_end_matches(".json");
+    let mut name = file.to_owned();
+    for nth in 1.. {
+        match aside.read(&name, envelope::MAX_FILE)? {
+            None => {
+                aside.publish(&name, bytes, Publish::New)?;
+                break;
+            }
+            Some(kept) if kept == bytes => break,
+            Some(_) => name = format!("{stem}.{nth}.json"),
+        }
+    }
+    Ok(aside.path().join(name))
+}
+
+/// The envelopes in `unreadable/` that can be read, each with its file's name.
+pub fn kept_aside(dir: &Dir) -> Result<Vec<(String, Envelope)>> {
+    let Some(aside) = dir.child(UNREADABLE)? else {
+        return Ok(Vec::new());
+    };
+    let mut kept = Vec::new();
+    for name in names(&aside)? {
+        let stem = name.split('.').next().unwrap_or_default();
+        if let Ok(id) = KeyId::parse(stem)
+            && let Some(bytes) = aside.read(&name, envelope::MAX_FILE)?
+            && let Ok(envelope) = Envelope::parse(&bytes, &id)
+        {
+            kept.push((name, envelope));
+        }
+    }
+    Ok(kept)
 }
 
 /// Every file in the directory that is a key or is named like one, with what reading it gave;
@@ -414,7 +495,10 @@ pub fn names(dir: &Dir) -> Result<Vec<String>> {
 pub fn alone(dir: &Dir) -> Result<()> {
     for name in dir.names()? {
         let look = dir.look(&name)?;
-        if !name.starts_with('.') && look.is_some_and(|look| !look.is_file && !look.is_symlink) {
+        if !name.starts_with('.')
+            && name != UNREADABLE
+            && look.is_some_and(|look| !look.is_file && !look.is_symlink)
+        {
             return Err(Error::Refused {
                 sentence: format!(
                     "{} has \"{}\" in it, and is not for keys alone; its permissions were left as they are",
@@ -456,5 +540,7 @@ fn missing(id: &KeyId) -> Error {
     Error::KeyNotFound(id.to_string())
 }
 
+/// The directory below the keys for envelopes that nothing opened when they were given up.
+pub const UNREADABLE: &str = "unreadable";
 /// Fewer characters of an id are too easily those of another.
 pub const MIN_PREFIX: usize = 4;

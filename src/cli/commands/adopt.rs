@@ -3,10 +3,10 @@
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
 use crate::system::host;
-use crate::vault::master::passphrase;
+use crate::vault::master::record::Record;
 use crate::vault::predecessor::{self, Found, Remain, Remains};
 
-use super::seat::{Seen, Warn, seat, try_on};
+use super::master::{survey, take};
 use super::{Context, pair};
 
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
@@ -24,7 +24,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
         return Ok(());
     };
     let path = left.path(Remain::Passphrase);
-    let kept = passphrase::from_keychain(&context.keychain).map_err(|error| match error {
+    let record = Record::read(&context.keychain).map_err(|error| match error {
         Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
             "{reason}; nothing was removed. Without a keychain, move {} to where only you can read it (chmod 600), and name it in LENSERFIGHT_KEYS_PASSPHRASE_FILE",
             path.display()
@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
         error => error,
     })?;
     match left.read(Remain::Passphrase)? {
-        Some(Found::Secret(secret)) => take_over(context, kept, &secret, &left)?,
+        Some(Found::Secret(secret)) => take_over(context, &record, &secret, &left)?,
         Some(Found::Erased) | None => {}
     }
     let token = match left.read(Remain::Token)? {
@@ -54,18 +54,15 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
 
 fn take_over(
     context: &Context<'_>,
-    kept: Option<Secret>,
+    record: &Record,
     secret: &Secret,
     left: &Remains,
 ) -> Result<()> {
-    if kept
-        .as_ref()
-        .is_some_and(|kept| kept.expose() == secret.expose())
-    {
+    if record.has(secret) {
         return Ok(());
     }
-    let seen = Seen::now(context, kept, Warn::Yes)?;
-    let fit = try_on(context, &seen, secret);
+    let survey = survey(context, secret, record)?;
+    let (opens, total) = (survey.opened(), survey.keys.len());
     let path = left.path(Remain::Passphrase);
     let refused = |reason: String| {
         Err(Error::Refused {
@@ -73,24 +70,18 @@ fn take_over(
             hint: "lf keys doctor".to_owned(),
         })
     };
-    match (&seen.kept, fit.opens, fit.shut) {
+    match (&record.present, opens, total) {
         (_, 0, 1..) => refused(format!(
-            "the passphrase in {} opens none of the {} keys",
-            path.display(),
-            fit.shut
+            "the passphrase in {} opens none of the {total} keys",
+            path.display()
         )),
         (Some(_), 0, 0) => refused(format!(
             "the keychain has another passphrase than {}, and there is no key to try them on",
             path.display()
         )),
-        (Some(_), _, _) if fit.lost > 0 => refused(format!(
-            "{} of the keys open with the keychain's passphrase, and not with that in {}",
-            fit.lost,
-            path.display()
-        )),
-        (_, opens, shut) => {
-            seat(context, &seen, secret)?;
-            host::complain(&format!("it opens {opens} of {} keys\n", opens + shut));
+        _ => {
+            take(context, "keys adopt", record, &survey, secret)?;
+            host::complain(&format!("it opens {opens} of {total} keys\n"));
             Ok(())
         }
     }

@@ -12,7 +12,7 @@ use crate::vault::archive;
 use crate::vault::audit::Kind;
 use crate::vault::envelope::Envelope;
 use crate::vault::key::KeyId;
-use crate::vault::master::passphrase::Master;
+use crate::vault::master::source::Master;
 use crate::vault::store::Copy;
 
 use super::{Context, all_of};
@@ -140,7 +140,7 @@ fn try_on<'a>(
     path: &Path,
     copies: &[Copy],
     has_keys: bool,
-) -> Result<Option<Master<'a>>> {
+) -> Result<Option<Master>> {
     let master = match context.settled_master() {
         Ok(master) => master,
         Err(error @ (Error::PassphraseMissing | Error::KeychainUnavailable(_))) => {

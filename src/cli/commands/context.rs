@@ -11,14 +11,15 @@ use crate::gateway::pairing;
 use crate::keychain::{Keychain, Patience};
 use crate::system::host::{self, Environment};
 use crate::vault::audit::{Event, Kind};
-use crate::vault::envelope::{self, Envelope};
+use crate::vault::envelope;
 use crate::vault::key::{KeyId, KeyMeta, Label};
-use crate::vault::master::passphrase::{self, Master};
-use crate::vault::master::rekey::{self as rekeying, For, Realm, Settled};
+use crate::vault::master::evidence::Evidence;
+use crate::vault::master::rekey::{self as rekeying, For, Settled, Vault};
+use crate::vault::master::source::{self, Master};
 use crate::vault::master::staging;
 use crate::vault::provider;
 use crate::vault::sheet;
-use crate::vault::store::{Store, Unreadable};
+use crate::vault::store::{self, Store, Unreadable};
 
 use super::Format;
 use crate::system::term::{self, Behind};
@@ -56,11 +57,10 @@ impl Context<'_> {
         self.store.path().starts_with(&root).then_some(root)
     }
 
-    /// All that one master passphrase seals.
-    pub(super) fn realm(&self) -> Realm<'_> {
-        Realm {
+    /// The store, and where its master passphrase comes from.
+    pub(super) fn vault(&self) -> Vault<'_> {
+        Vault {
             store: &self.store,
-            state: self.state.as_deref(),
             sources: &self.environment.passphrase,
             keychain: &self.keychain,
         }
@@ -68,7 +68,7 @@ impl Context<'_> {
 
     /// The master passphrase, for opening. A change of it that was cut short is settled first, if that
     /// can be done, and that is said.
-    pub(super) fn master(&self) -> Result<Master<'_>> {
+    pub(super) fn master(&self) -> Result<Master> {
         let (master, settled) = self.settled(For::Reading)?;
         if let Err(error) = settled {
             let sentence = format!("a change of the master passphrase is not finished: {error}");
@@ -78,52 +78,68 @@ impl Context<'_> {
     }
 
     /// The same, with no change of it left.
-    pub(super) fn settled_master(&self) -> Result<Master<'_>> {
+    pub(super) fn settled_master(&self) -> Result<Master> {
         let (master, settled) = self.settled(For::Sealing)?;
         match settled? {
-            Settled::Nothing | Settled::Finished | Settled::Undone => Ok(master),
+            Settled::Nothing | Settled::Finished(_) | Settled::Undone => Ok(master),
             Settled::Waiting => Err(Error::RekeyPending),
-            Settled::Damaged(files) => {
-                let files = files.iter().map(|file| file.display().to_string());
-                Err(Error::CorruptEnvelope {
-                    file: files.collect::<Vec<_>>().join(", "),
-                    reason: "it was changed while it waited to take its place, so the change of the master passphrase was not finished; with the old passphrase, lf keys rekey --undo drops it".to_owned(),
-                })
-            }
         }
     }
 
     /// The same, fit for encrypting.
-    pub(super) fn sealing_master(&self) -> Result<Master<'_>> {
+    pub(super) fn sealing_master(&self) -> Result<Master> {
         let master = self.settled_master()?;
-        envelope::check_passphrase(master.secret())?;
+        envelope::check_passphrase(master.secret()).map_err(|error| {
+            let opens = master.check(self.store.dir().ok().flatten().as_ref());
+            match (opens, &*master.evidence()) {
+                (Ok(()), Some(Evidence::Opened { .. })) => Error::Refused {
+                    sentence: format!("{error}; it opens what is here, and encrypts nothing"),
+                    hint: "lf keys rekey, which gives every key a longer one".to_owned(),
+                },
+                _ => error,
+            }
+        })?;
+        // A person is not asked to type a value that could not be stored.
+        if host::input_is_terminal() {
+            master.check(self.store.dir()?.as_ref())?;
+        }
         Ok(master)
     }
 
-    pub(super) fn settled(&self, wanted: For) -> Result<(Master<'_>, Result<Settled>)> {
-        let (master, settled) = rekeying::master(&self.realm(), wanted, |done, total| {
+    fn settled(&self, wanted: For) -> Result<(Master, Result<Settled>)> {
+        let settled = rekeying::master(&self.vault(), wanted, |done, total| {
             self.progress("finishing the change of passphrase", done, total);
+        });
+        let (master, settled) = settled.map_err(|error| match error {
+            Error::PassphraseMissing if self.has_keys() => Error::PassphraseLost,
+            error => error,
         })?;
-        let sentence = match &settled {
-            Ok(Settled::Undone) => Some(
+        match &settled {
+            Ok(Settled::Undone) => self.warn(
                 "a change of the master passphrase had been cut short; it is undone, and nothing is lost",
+                &Error::RekeyPending,
             ),
-            Ok(Settled::Finished) => {
+            Ok(Settled::Finished(damaged)) => {
                 self.audit(Kind::Update, "keys rekey", None, None);
-                Some(
-                    "the change of the master passphrase that was begun is finished; the new one is the one",
-                )
+                self.warn(
+                    "the change of the master passphrase that had been cut short is finished; the new one is in use",
+                    &Error::RekeyPending,
+                );
+                for file in damaged {
+                    let sentence = format!(
+                        "a re-encrypted envelope was damaged while it waited, and is kept as {}; its key stays under the old passphrase",
+                        file.display()
+                    );
+                    self.warn(&sentence, &Error::RekeyPending);
+                }
             }
-            Ok(Settled::Nothing | Settled::Waiting | Settled::Damaged(_)) | Err(_) => None,
-        };
-        if let Some(sentence) = sentence {
-            self.warn(sentence, &Error::RekeyPending);
+            Ok(Settled::Nothing | Settled::Waiting) | Err(_) => {}
         }
         Ok((master, settled))
     }
 
-    /// Settles a change of the passphrase before something that it must not get into the way of, or
-    /// says that it waits. Where there is no passphrase yet, that something may be what brings it.
+    /// Settles a change of the passphrase before something that must not get in its way, or says that
+    /// it waits. Where there is no passphrase yet, that something may be what brings it.
     pub(super) fn settle(&self) -> Result<()> {
         let Some(dir) = self.store.dir()? else {
             return Ok(());
@@ -132,24 +148,20 @@ impl Context<'_> {
             return Ok(());
         }
         match self.settled_master() {
-            Ok(_) | Err(Error::PassphraseMissing) => Ok(()),
+            Ok(_) | Err(Error::PassphraseMissing | Error::PassphraseLost) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Does it open with this passphrase, here or where it waits for its place?
-    pub(super) fn opens(&self, envelope: &Envelope, passphrase: &Secret) -> bool {
-        let id = &envelope.meta.id;
-        let waits = || {
-            let dir = self.store.dir().ok()??;
-            staging::open_waiting(&dir, &id.file_name(), id, passphrase).ok()?
-        };
-        envelope.open(passphrase).is_ok() || waits().is_some()
+    /// Is there a file that is a key or is named like one?
+    pub(super) fn has_keys(&self) -> bool {
+        let names = || store::names(&self.store.dir().ok()??).ok();
+        names().is_some_and(|names| !names.is_empty())
     }
 
     /// What puts a passphrase into the keychain has nothing to do where the environment rules.
     pub(super) fn refuse_environment(&self) -> Result<()> {
-        match passphrase::from_environment(&self.environment.passphrase)? {
+        match source::from_environment(&self.environment.passphrase)? {
             None => Ok(()),
             Some((_, origin)) => Err(Error::usage(format!(
                 "this is about the keychain, and the master passphrase comes from {origin}; unset that first"

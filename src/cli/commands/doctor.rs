@@ -22,7 +22,8 @@ pub(super) fn run(context: &Context<'_>, fix: bool) -> Result<()> {
         Vec::new()
     };
     let patient = Patient {
-        realm: context.realm(),
+        vault: context.vault(),
+        state: context.state.as_deref(),
         root: root.as_deref(),
     };
     let checks = doctor::examine(&patient, Timestamp::now(), |done, total| {

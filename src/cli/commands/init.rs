@@ -1,13 +1,16 @@
 //! `lf keys init`: the directory, and a master passphrase where one belongs.
 
 use crate::base::secret::Secret;
+use crate::base::text::count;
 use crate::error::{Error, Result};
 use crate::system::host;
 use crate::vault::envelope;
-use crate::vault::master::passphrase;
+use crate::vault::master::record::{self, Record};
+use crate::vault::master::source;
+use crate::vault::master::survey::Survey;
 use crate::vault::predecessor;
 
-use super::seat::{Seen, Warn, configured, make_directory, seat, try_on};
+use super::master::{configured, install, make_directory, set_aside, survey};
 use super::{Context, confirm, read_passphrase};
 
 /// The flags.
@@ -20,7 +23,7 @@ pub(crate) struct Options {
 
 pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
     context.settle()?;
-    let given = passphrase::from_environment(&context.environment.passphrase)?;
+    let given = source::from_environment(&context.environment.passphrase)?;
     match given {
         Some(_) if options.passphrase_stdin => Err(Error::usage(
             "the master passphrase is given twice, on standard input and in the environment; keep one of them",
@@ -34,7 +37,7 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
 /// The environment's passphrase rules already: only the directory is missing.
 fn use_environment(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
     let is_asked = !context.environment.passphrase.force;
-    if is_asked && matches!(passphrase::from_keychain(&context.keychain), Ok(Some(_))) {
+    if is_asked && matches!(record::present(&context.keychain), Ok(Some(_))) {
         return Err(Error::AlreadyConfigured(format!(
             "the keychain has a master passphrase already, and {origin} has one too"
         )));
@@ -57,9 +60,9 @@ fn use_environment(context: &Context<'_>, given: &Secret, origin: &str) -> Resul
 fn reseat(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
     envelope::check_passphrase(given)?;
     // A locked keychain is noticed before the keys are tried.
-    let kept = passphrase::from_keychain(&context.keychain)?;
-    let seen = Seen::now(context, kept, Warn::Yes)?;
-    let shut = try_on(context, &seen, given).shut;
+    let present = record::present(&context.keychain)?;
+    let survey = survey(context, given, &Record::default())?;
+    let shut = survey.shut().count();
     if shut > 0 {
         return Err(Error::Refused {
             sentence: format!(
@@ -68,7 +71,7 @@ fn reseat(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
             hint: "lf keys doctor".to_owned(),
         });
     }
-    seat(context, &seen, given)?;
+    install(context, COMMAND, present.as_ref(), given)?;
     host::print(&format!(
         "the master passphrase from {origin} is in the keychain now; unset it there, or lf will ask which of the two to use\n"
     ))
@@ -76,37 +79,45 @@ fn reseat(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
 
 /// A new passphrase, from standard input or from the system's randomness, into the keychain.
 fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
-    let kept = passphrase::from_keychain(&context.keychain)?;
-    if kept.is_some() && !options.force {
-        return Err(configured());
+    let record = Record::read(&context.keychain)?;
+    if record.present.is_some() && !options.force {
+        return Err(configured(context));
     }
     let new = if options.passphrase_stdin {
         read_passphrase("master passphrase")?
     } else {
-        passphrase::mint()?
+        source::mint()?
     };
     envelope::check_passphrase(&new)?;
-    let seen = Seen::now(context, kept, Warn::Yes)?;
-    // What does not open today is not lost by it; without a passphrase nobody can tell.
-    let fit = try_on(context, &seen, &new);
-    let lost = if seen.kept.is_some() {
-        fit.lost
-    } else {
-        fit.shut
-    };
-    if lost > 0 {
-        let place = context.store.path().display();
-        let question =
-            format!("{lost} of the keys in {place} will not open with the new master passphrase.");
-        if !options.force {
-            return Err(Error::Refused {
-                sentence: format!("{question} Nothing was changed"),
-                hint: way_to(context).to_owned(),
-            });
-        }
-        confirm(&question, options.yes, "lf keys init --force --yes")?;
+    let survey = survey(context, &new, &record)?;
+    let shut: Vec<&String> = survey.shut().collect();
+    if !shut.is_empty() && !options.force {
+        return Err(Error::Refused {
+            sentence: format!(
+                "{} in {} would not open with the new master passphrase; nothing was changed",
+                count(shut.len(), "key"),
+                context.store.path().display()
+            ),
+            hint: way_to(context).to_owned(),
+        });
     }
-    seat(context, &seen, &new)?;
+    if let Some(question) = question(context, &survey, shut.len()) {
+        confirm(
+            &question,
+            options.yes,
+            "to change the passphrase and keep every key: lf keys rekey; to bring keys back: lf keys recovery import",
+        )?;
+    }
+    install(context, COMMAND, record.present.as_ref(), &new)?;
+    // Only now: until the new passphrase is there, nothing has been given up.
+    let given_up = set_aside(context, &shut)?;
+    if given_up > 0 {
+        host::complain(&format!(
+            "{} put aside in {}/unreadable; lf keys recovery import, with the sheet, brings them back\n",
+            count_were(given_up),
+            context.store.path().display()
+        ));
+    }
     let whose = if options.passphrase_stdin {
         "the master passphrase is"
     } else {
@@ -118,6 +129,32 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
     ))
 }
 
+/// What `--force` asks before it replaces a passphrase that keys are under, or gives keys up.
+fn question(context: &Context<'_>, survey: &Survey, shut: usize) -> Option<String> {
+    let place = context.store.path().display();
+    let mut parts = Vec::new();
+    if survey.recorded() > 0 {
+        parts.push(format!(
+            "lf keys rekey changes the master passphrase and re-encrypts every key; this command does not. \
+             {} in {place} would stay under the old one, which is kept on record and goes on opening them.",
+            count(survey.recorded(), "key"),
+        ));
+    }
+    if shut > 0 {
+        parts.push(format!(
+            "{} in {place} open with no passphrase that is known, and become unreadable: they are put aside in {place}/unreadable. \
+             With the recovery sheet, lf keys recovery import keeps them.",
+            count(shut, "key"),
+        ));
+    }
+    (!parts.is_empty()).then(|| parts.join(" "))
+}
+
+fn count_were(number: usize) -> String {
+    let were = if number == 1 { "was" } else { "were" };
+    format!("{} {were}", count(number, "key"))
+}
+
 /// Where the passphrase of keys that are there already may come from.
 fn way_to(context: &Context<'_>) -> &'static str {
     let left = context.state.as_deref().map(predecessor::find);
@@ -127,3 +164,5 @@ fn way_to(context: &Context<'_>) -> &'static str {
         "lf keys recovery import, or lf keys init --passphrase-stdin, with the passphrase that they were encrypted under (or --force to give them up)"
     }
 }
+
+const COMMAND: &str = "keys init";

@@ -13,13 +13,13 @@ mod export;
 mod import;
 mod init;
 mod list;
+mod master;
 mod pair;
 mod recovery;
 mod rekey;
 mod remove;
 mod rotate;
 mod run;
-mod seat;
 #[cfg(unix)]
 mod serve;
 #[cfg(unix)]
@@ -72,6 +72,9 @@ pub(crate) enum Command {
     Rekey(rekey::What),
     RecoveryExport,
     RecoveryImport,
+    RecoveryForget {
+        yes: bool,
+    },
     Backup {
         file: PathBuf,
         publish: Publish,
@@ -187,6 +190,7 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
         Command::Run(options) => run::run(&context(Format::Text)?, &options),
         Command::RecoveryExport => recovery::export(&context(Format::Text)?),
         Command::RecoveryImport => recovery::import(&context(Format::Text)?),
+        Command::RecoveryForget { yes } => recovery::forget(&context(Format::Text)?, yes),
         Command::Backup { file, publish } => {
             backup::backup(&context(Format::Text)?, &file, publish)
         }

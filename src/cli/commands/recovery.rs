@@ -1,16 +1,19 @@
 //! `lf keys recovery`: the master passphrase onto paper, and back.
 
+use std::path::PathBuf;
+
 use crate::base::secret::Secret;
+use crate::base::text::count;
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::system::host;
 use crate::vault::audit::Kind;
 use crate::vault::envelope;
-use crate::vault::master::passphrase;
+use crate::vault::master::record::{self, Record};
 use crate::vault::sheet;
 
-use super::seat::{Seen, Warn, seat, try_on};
-use super::{Context, read_input};
+use super::master::{Taken, aside, bring_back, needing_earlier, survey, take};
+use super::{Context, confirm, read_input};
 use crate::system::term::{self, Behind};
 
 pub(super) fn export(context: &Context<'_>) -> Result<()> {
@@ -31,20 +34,20 @@ pub(super) fn export(context: &Context<'_>) -> Result<()> {
 
 fn print(context: &Context<'_>) -> Result<Secret> {
     let master = context.settled_master()?;
-    let seen = Seen::now(context, None, Warn::Yes)?;
-    let fit = try_on(context, &seen, master.secret());
-    if fit.shut > 0 && fit.opens == 0 {
+    let survey = survey(context, master.secret(), &Record::default())?;
+    let (opens, shut) = (survey.opened(), survey.shut().count());
+    if shut > 0 && opens == 0 {
         return Err(Error::Refused {
             sentence: format!(
-                "the passphrase from {} opens none of the {} keys; its sheet would be worth nothing",
+                "the passphrase from {} opens none of the {}; its sheet would be worth nothing",
                 master.origin(),
-                fit.shut
+                count(shut, "key")
             ),
             hint: "lf keys doctor".to_owned(),
         });
     }
-    if fit.shut > 0 {
-        let sentence = format!("{} of the keys do not open with this passphrase", fit.shut);
+    if shut > 0 {
+        let sentence = format!("{shut} of the keys do not open with this passphrase");
         context.warn(&sentence, &Error::PassphraseMissing);
     }
     sheet::print(master.secret(), Timestamp::now())
@@ -54,15 +57,15 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
     context.settle()?;
     context.refuse_environment()?;
     // Both before anybody types four lines for nothing.
-    let kept = passphrase::from_keychain(&context.keychain)?;
-    let seen = Seen::now(context, kept, Warn::Yes)?;
-    if seen.envelopes.is_empty() {
+    let record = Record::read(&context.keychain)?;
+    let has_aside = |dir| crate::vault::store::kept_aside(&dir).map(|kept| !kept.is_empty());
+    if !context.has_keys() && !context.store.dir()?.map_or(Ok(false), has_aside)? {
         return Err(Error::Refused {
             sentence: format!(
                 "there is no key in {} to try the sheet on; the keychain was not changed",
                 context.store.path().display()
             ),
-            hint: "copy the keys directory there first, or: lf keys restore FILE".to_owned(),
+            hint: "copy the keys directory there first, or: lf keys restore DIR".to_owned(),
         });
     }
     let passphrase = if host::input_is_terminal() {
@@ -70,22 +73,117 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
     } else {
         sheet::read(&read_input(envelope::MAX_VALUE)?)?
     };
-    let fit = try_on(context, &seen, &passphrase);
-    let total = fit.opens + fit.shut;
-    if fit.opens == 0 || fit.lost > 0 {
+    let survey = survey(context, &passphrase, &record)?;
+    let aside = aside(context, &passphrase)?;
+    let (opens, total) = (survey.opened(), survey.keys.len());
+    if opens == 0 && aside.is_empty() {
         return Err(Error::Refused {
             sentence: format!(
-                "the passphrase of this sheet opens {} of the {total} keys, and the keychain's {} others; the keychain was not changed",
-                fit.opens, fit.lost
+                "the passphrase of this sheet opens none of the {}, and the keychain's opens {}; the keychain was not changed",
+                count(total, "key"),
+                survey.recorded()
             ),
             hint: "lf keys doctor; a change of the master passphrase (rekey) makes older sheets useless".to_owned(),
         });
     }
-    seat(context, &seen, &passphrase)?;
-    host::print(&format!(
-        "the master passphrase is in the keychain, and opens {} of {total} keys\n",
-        fit.opens
-    ))
+    let taken = take(
+        context,
+        "keys recovery import",
+        &record,
+        &survey,
+        &passphrase,
+    )?;
+    let back = bring_back(context, &aside)?;
+    host::print(&match taken {
+        Taken::Master => format!(
+            "the master passphrase is in the keychain, and opens {} of {} keys\n",
+            opens + back,
+            total + back
+        ),
+        Taken::Recorded => format!(
+            "the passphrase of the sheet is on record, and opens {}; the master passphrase stays. lf keys rotate --all brings them under it\n",
+            count(opens + back, "key")
+        ),
+    })?;
+    if taken == Taken::Master && record.present.is_some() {
+        host::complain(
+            "the passphrase that the keychain had before stays on record, so the keys of other directories go on opening\n",
+        );
+    }
+    if back > 0 {
+        let were = if back == 1 { "is" } else { "are" };
+        host::complain(&format!(
+            "{} that had been given up {were} back\n",
+            count(back, "key")
+        ));
+    }
+    Ok(())
+}
+
+/// Drops the earlier passphrases, after naming what still needs them in the directories that this
+/// process can see.
+pub(super) fn forget(context: &Context<'_>, yes: bool) -> Result<()> {
+    context.settle()?;
+    let record = match Record::read(&context.keychain) {
+        Ok(record) => Some(record),
+        Err(Error::Refused { sentence, .. }) => {
+            context.warn(&sentence, &Error::PassphraseMissing);
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let question = match &record {
+        Some(record) if record.earlier.is_empty() => {
+            host::complain("no earlier master passphrase is on record\n");
+            return Ok(());
+        }
+        Some(record) => {
+            let earlier = count(record.earlier.len(), "earlier master passphrase");
+            let places = places(context);
+            let needing = needing_earlier(context, record, &places)?;
+            let seen = places.iter().map(|place| place.display().to_string());
+            let seen = seen.collect::<Vec<_>>().join(" and ");
+            if needing.is_empty() {
+                format!(
+                    "Nothing in {seen} needs the {earlier} on record; a copy or a directory elsewhere may. Forget them?"
+                )
+            } else {
+                format!(
+                    "These become unreadable without the {earlier} on record: {}. lf keys rotate --all in each directory brings them under the present one first. Forget the {earlier}?",
+                    needing.join(", ")
+                )
+            }
+        }
+        None => "What the damaged record holds cannot be told. Drop it?".to_owned(),
+    };
+    confirm(
+        &question,
+        yes,
+        "lf keys rotate --all, and then the same command again at a terminal",
+    )?;
+    let forgotten = record::forget(&context.keychain, record.as_ref());
+    context.audit(
+        Kind::Update,
+        "keys recovery forget",
+        None,
+        forgotten.as_ref().err(),
+    );
+    forgotten?;
+    host::print("the earlier master passphrases are forgotten\n")
+}
+
+/// The directories of keys that this process knows of.
+fn places(context: &Context<'_>) -> Vec<PathBuf> {
+    let root = context.environment.root().map(|root| root.join("keys"));
+    let home = context.environment.home();
+    let default = home.map(|home| home.join(".lenserfight").join("keys"));
+    let mut places = vec![context.store.path().to_owned()];
+    for place in [root, default].into_iter().flatten() {
+        if !places.contains(&place) && place.is_dir() {
+            places.push(place);
+        }
+    }
+    places
 }
 
 /// Line by line, so that a mistyped one can be typed again.

@@ -3,8 +3,8 @@
 use crate::error::{Error, Result};
 use crate::system::host;
 use crate::vault::audit::Kind;
-use crate::vault::master::passphrase::{self, Origin};
-use crate::vault::master::rekey::{self, Stand};
+use crate::vault::master::rekey::{self, Outcome};
+use crate::vault::master::source::{self, Origin};
 use crate::vault::master::staging;
 
 use super::{Context, read_passphrase};
@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
     let old = context.settled_master()?;
     let new = match old.origin() {
         _ if what == What::FromInput => read_passphrase("new master passphrase")?,
-        Origin::Keychain => passphrase::mint()?,
+        Origin::Keychain => source::mint()?,
         origin => {
             return Err(Error::Usage {
                 sentence: format!(
@@ -38,38 +38,42 @@ pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
             });
         }
     };
-    let stand = rekey::run(&context.realm(), &old, &new, |done, total| {
+    let outcome = rekey::run(&context.store, &old, &new, |done, total| {
         context.progress("re-encrypting", done, total);
     })
     .inspect_err(|error| context.audit(Kind::Update, COMMAND, None, Some(error)))?;
-    let (Stand::Done(keys) | Stand::Waiting(keys, _)) = &stand;
-    let count = keys.len();
-    // One that waits has changed nothing yet.
-    for key in keys.iter().filter(|_| matches!(stand, Stand::Done(_))) {
-        context.audit(Kind::Update, COMMAND, Some(key), None);
-    }
-    host::print(&match &stand {
-        Stand::Done(_) if *old.origin() == Origin::Keychain => format!(
-            "every key ({count}) is re-encrypted under the new master passphrase, which is in the keychain now\n"
-        ),
-        Stand::Done(_) => format!(
-            "there is nothing to re-encrypt; put the new passphrase into {}\n",
-            old.origin()
-        ),
-        Stand::Waiting(_, origin) => format!(
-            "every key ({count}) is re-encrypted, and waits beside the old one. Nothing has changed yet for whoever has\n\
-             the old passphrase. Now put the new one where the old one is:\n\
+    let origin = old.origin();
+    match &outcome {
+        Outcome::Done(keys) => {
+            context.audit(Kind::Update, COMMAND, None, None);
+            for key in keys {
+                context.audit(Kind::Update, COMMAND, Some(key), None);
+            }
+            host::print(&match origin {
+                Origin::Keychain => format!(
+                    "every key ({}) is re-encrypted under the new master passphrase, which is in the keychain now\n",
+                    keys.len()
+                ),
+                origin => format!(
+                    "there is nothing to re-encrypt; put the new passphrase into {origin}\n"
+                ),
+            })?;
+            if !keys.is_empty() {
+                host::complain(
+                    "recovery sheets printed before are for the old passphrase; print a new one. The keychain keeps the old one on record,\nfor copies and for other directories that are under it, until lf keys recovery forget\n",
+                );
+            }
+            Ok(())
+        }
+        Outcome::Waiting(keys) => host::print(&format!(
+            "every key ({}) is re-encrypted, and waits beside the old one. The old passphrase still opens\n\
+             everything, and nothing has changed yet. Now put the new one where the old one is:\n\
              \x20 {origin}\n\
-             The first command with it switches over; from then on the old one opens nothing, so restart\n\
-             whatever still has it. Until then, lf keys rekey --undo drops the change.\n"
-        ),
-    })?;
-    if matches!(stand, Stand::Done(_)) && count > 0 {
-        host::complain(
-            "backups and recovery sheets from before are for the old passphrase; make new ones. The keychain keeps it, as\nmaster.previous, until the next rekey: for backups, and for other directories that were under it\n",
-        );
+             The first command with the new one switches over; from then on the old one opens nothing, so\n\
+             restart whatever still has it. Until then, lf keys rekey --undo drops the change.\n",
+            keys.len()
+        )),
     }
-    Ok(())
 }
 
 fn finish(context: &Context<'_>) -> Result<()> {
@@ -84,9 +88,11 @@ fn finish(context: &Context<'_>) -> Result<()> {
 }
 
 fn undo(context: &Context<'_>) -> Result<()> {
-    let master = passphrase::find(&context.environment.passphrase, &context.keychain)?;
-    if rekey::undo(&context.realm(), &master)? {
-        host::print("the change of the master passphrase is undone; the old one is still the one\n")
+    let master = source::find(&context.environment.passphrase, &context.keychain)?;
+    if rekey::undo(&context.store, &master)? {
+        host::print(
+            "the change of the master passphrase is undone; the old passphrase is still in use\n",
+        )
     } else {
         host::complain(NOTHING);
         Ok(())

@@ -21,7 +21,7 @@ use crate::system::kernel::inherit;
 use crate::system::service::notify::Manager;
 use crate::vault::doctor::{Check, Status};
 use crate::vault::index::Index;
-use crate::vault::master::passphrase;
+use crate::vault::master::source;
 use crate::vault::store::Store;
 
 use super::{ServeOptions, doctor};
@@ -42,7 +42,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     let scene = scene(environment, options, address.ip(), &root, &keychain);
     check(&scene, is_keys_only)?;
     // A passphrase may still come; one that is given twice stays so for as long as this runs.
-    if let Err(error @ Error::Usage { .. }) = passphrase::from_environment(scene.sources) {
+    if let Err(error @ Error::Usage { .. }) = source::from_environment(scene.sources) {
         return Err(error);
     }
     let permit = if is_keys_only || address.ip().is_loopback() {

@@ -21,8 +21,7 @@ use crate::system::fs::{self, Dir, Locked, Publish};
 use crate::system::host::Sources;
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
-use crate::vault::master::passphrase::{self};
-use crate::vault::master::rekey::{SEALED_PREFIX, sealed_id};
+use crate::vault::master::source;
 use crate::vault::master::staging;
 
 pub use self::recogniser::Recogniser;
@@ -212,7 +211,7 @@ impl Pairings {
 
     /// `false` if there is no keychain, but a passphrase to seal under instead.
     fn store_in_keychain(&self, name: &Label, token: &Secret) -> Result<bool> {
-        let given = passphrase::from_environment(&self.sources)?;
+        let given = source::from_environment(&self.sources)?;
         if self.sources.force && given.is_some() {
             return Ok(false);
         }
@@ -224,7 +223,7 @@ impl Pairings {
     }
 
     fn seal(&self, name: &Label, token: &Secret, now: Timestamp) -> Result<Envelope> {
-        let master = passphrase::find(&self.sources, &self.keychain)?;
+        let master = source::find(&self.sources, &self.keychain)?;
         let provider = Provider::parse("gateway")?;
         envelope::seal(
             master.secret(),
@@ -261,7 +260,7 @@ impl Pairings {
     }
 
     fn has_passphrase(&self) -> bool {
-        matches!(passphrase::from_environment(&self.sources), Ok(Some(_)))
+        matches!(source::from_environment(&self.sources), Ok(Some(_)))
     }
 
     /// The book; `None` if there is none yet.
@@ -424,3 +423,9 @@ const BOOK: &str = "pairings.json";
 const VERSION: u64 = 1;
 const LAST_USED: &str = "last-used.json";
 const MAX_BOOK: usize = 1024 * 1024;
+const SEALED_PREFIX: &str = "bearer-";
+
+/// The id of a sealed token, if that is what this file's name says.
+fn sealed_id(name: &str) -> Option<KeyId> {
+    KeyId::from_file_name(name.strip_prefix(SEALED_PREFIX)?)
+}

@@ -14,7 +14,7 @@ use super::{BOOK, LAST_USED, Pairing, Pairings, SERVICE, Use, read_used};
 use crate::base::time::{Timestamp, monotonic};
 use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Publish, Stamp};
-use crate::vault::master::passphrase;
+use crate::vault::master::source;
 
 /// Knows tokens by their digests; kept by a running gateway.
 ///
@@ -173,7 +173,7 @@ impl Shared {
                 Some(_) if before.is_some() => Err(None),
                 Some(id) => {
                     let master = passphrase.get_or_insert_with(|| {
-                        passphrase::find(&self.pairings.sources, &self.pairings.keychain)
+                        source::find(&self.pairings.sources, &self.pairings.keychain)
                             .map_err(Arc::new)
                     });
                     match master {

@@ -7,9 +7,9 @@ use super::{Check, fail, failed, note, pass, place, quoted};
 use crate::base::time::Timestamp;
 use crate::system::fs::Dir;
 use crate::vault::audit;
-use crate::vault::envelope::Envelope;
+use crate::vault::key::KeyMeta;
 
-pub(super) fn examine(dir: &Dir, envelopes: &[Envelope], now: Timestamp) -> Vec<Check> {
+pub(super) fn examine(dir: &Dir, envelopes: &[KeyMeta], now: Timestamp) -> Vec<Check> {
     vec![
         examine_space(dir),
         examine_place(dir),
@@ -65,12 +65,9 @@ fn synced_folder(dir: &Dir) -> Option<PathBuf> {
 }
 
 /// There is no other clock to ask; but time does not go back, and this was not written yesterday.
-fn examine_clock(envelopes: &[Envelope], now: Timestamp) -> Check {
+fn examine_clock(envelopes: &[KeyMeta], now: Timestamp) -> Check {
     const SET: &str = "set it: timedatectl set-ntp true";
-    let newest = envelopes
-        .iter()
-        .map(|envelope| &envelope.meta)
-        .max_by_key(|key| key.created_at);
+    let newest = envelopes.iter().max_by_key(|key| key.created_at);
     match newest {
         Some(key) if key.created_at > now.after(SLACK) => {
             let (id, then) = (&key.id, key.created_at);

@@ -1,22 +1,24 @@
 //! Does the configured passphrase open every key?
 
-use super::{Check, fail, failed, note, pass, place, quoted};
-use crate::base::pool;
-use crate::base::secret::{Secret, shown};
+use super::{Check, Patient, fail, failed, note, pass, place, quoted};
+use crate::base::secret::shown;
+use crate::base::text::count;
 use crate::error::{Error, Result};
 use crate::system::fs::Dir;
-use crate::vault::envelope::{self, Envelope};
-use crate::vault::key::KeyId;
-use crate::vault::master::passphrase::{self, Origin};
-use crate::vault::master::rekey::Realm;
+use crate::vault::envelope;
+use crate::vault::key::{KeyId, KeyMeta};
+use crate::vault::master::record::{self, Record};
+use crate::vault::master::rekey;
+use crate::vault::master::source::{self, Master, Origin};
 use crate::vault::master::staging;
+use crate::vault::master::survey::{Opens, Survey};
 use crate::vault::predecessor::{self, Found, Remain};
-use crate::vault::store;
+use crate::vault::store::{self, Store};
 
 /// The passphrase and where it is from, if there is one to choose.
-pub(super) fn examine_passphrase(realm: &Realm<'_>) -> (Option<(Secret, Origin)>, Vec<Check>) {
-    let (chosen, mut checks) = choose(realm);
-    let left = realm.state.map(predecessor::find).transpose();
+pub(super) fn examine_passphrase(patient: &Patient<'_>) -> (Option<Master>, Vec<Check>) {
+    let (chosen, mut checks) = choose(patient);
+    let left = patient.state.map(predecessor::find).transpose();
     match left.map(Option::flatten) {
         Ok(None) => {}
         Ok(Some(left)) => checks.extend(
@@ -50,50 +52,63 @@ pub(super) fn examine_passphrase(realm: &Realm<'_>) -> (Option<(Secret, Origin)>
     (chosen, checks)
 }
 
-fn choose(realm: &Realm<'_>) -> (Option<(Secret, Origin)>, Vec<Check>) {
-    let given = match passphrase::from_environment(realm.sources) {
+fn choose(patient: &Patient<'_>) -> (Option<Master>, Vec<Check>) {
+    let vault = &patient.vault;
+    let given = match source::from_environment(vault.sources) {
         Ok(given) => given,
         Err(error) => return (None, vec![failed("passphrase", &error)]),
     };
-    let (keychain, chosen) = match given {
-        Some(given) if realm.sources.force => (
-            note(
+    let mut checks = Vec::new();
+    if given.is_some() && vault.sources.force {
+        checks.push(note(
+            "keychain",
+            "not asked: LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1".to_owned(),
+        ));
+    } else {
+        checks.push(match (record::present(vault.keychain), &given) {
+            (Ok(Some(_)), _) => pass(
                 "keychain",
-                "not asked: LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1".to_owned(),
+                "it answers, and has a master passphrase".to_owned(),
             ),
-            Ok(given),
-        ),
-        given => {
-            let kept = passphrase::from_keychain(realm.keychain);
-            let keychain = match (&kept, &given) {
-                (Ok(Some(_)), _) => pass(
-                    "keychain",
-                    "it answers, and has a master passphrase".to_owned(),
-                ),
-                (Ok(None), _) => pass(
-                    "keychain",
-                    "it answers, and has no master passphrase".to_owned(),
-                ),
-                (Err(error), Some(_)) => note("keychain", error.to_string()),
-                (Err(error), None) => failed("keychain", error),
-            };
-            (keychain, passphrase::choose(kept, given))
-        }
-    };
-    match chosen {
-        Ok((secret, origin)) => {
-            let mut checks = vec![keychain, pass("passphrase", format!("from {origin}"))];
-            if let Err(error) = envelope::check_passphrase(&secret) {
-                checks.push(failed("passphrase", &error));
+            (Ok(None), _) => pass(
+                "keychain",
+                "it answers, and has no master passphrase".to_owned(),
+            ),
+            (Err(error), Some(_)) => note("keychain", error.to_string()),
+            (Err(error), None) => failed("keychain", &error),
+        });
+    }
+    match source::find(vault.sources, vault.keychain) {
+        Ok(master) => {
+            checks.push(pass("passphrase", format!("from {}", master.origin())));
+            if let Err(error) = envelope::check_passphrase(master.secret()) {
+                let hint = "lf keys rekey, which gives every key a longer one";
+                checks.push(fail("passphrase", error.to_string(), hint));
             }
-            (Some((secret, origin)), checks)
+            (Some(master), checks)
         }
-        Err(error) => (None, vec![keychain, failed("passphrase", &error)]),
+        Err(Error::PassphraseMissing) if has_keys(vault.store) => {
+            checks.push(failed("passphrase", &Error::PassphraseLost));
+            (None, checks)
+        }
+        Err(error) => {
+            checks.push(failed("passphrase", &error));
+            (None, checks)
+        }
     }
 }
 
+fn has_keys(store: &Store) -> bool {
+    let names = || store::names(&store.dir().ok()??).ok();
+    names().is_some_and(|names| !names.is_empty())
+}
+
 /// Is a change of the master passphrase under way?
-pub(super) fn examine_rekey(dir: &Dir, master: Option<&(Secret, Origin)>) -> Result<Vec<Check>> {
+pub(super) fn examine_rekey(
+    store: &Store,
+    dir: &Dir,
+    master: Option<&Master>,
+) -> Result<Vec<Check>> {
     const FINISH: &str = "lf keys rekey --finish";
     let waiting = match staging::of(dir) {
         Ok(Some(waiting)) => waiting,
@@ -127,8 +142,9 @@ pub(super) fn examine_rekey(dir: &Dir, master: Option<&(Secret, Origin)>) -> Res
         }
     }
     let is_at_work = waiting.try_lock()?.is_none();
-    let origin = master.map(|(_, origin)| origin);
-    checks.push(match (is_at_work, staging::is_ready(&waiting)?, origin) {
+    let waits_for_keychain = staging::id(&waiting)?.is_some();
+    let origin = master.map(Master::origin).filter(|_| !waits_for_keychain);
+    checks.push(match (is_at_work, staging::is_ready(&waiting), origin) {
         (true, _, _) => note(
             "rekey",
             "the master passphrase is being changed right now".to_owned(),
@@ -138,6 +154,15 @@ pub(super) fn examine_rekey(dir: &Dir, master: Option<&(Secret, Origin)>) -> Res
             "a change of the master passphrase was cut short; every key opens as before".to_owned(),
             FINISH,
         ),
+        (false, true, None | Some(Origin::Keychain))
+            if master.is_some_and(|master| !rekey::can_finish(store, master)) =>
+        {
+            fail(
+                "rekey",
+                "a change of the master passphrase is staged here, and its new passphrase is nowhere; every key opens as before".to_owned(),
+                "lf keys rekey --undo",
+            )
+        }
         (false, true, None | Some(Origin::Keychain)) => fail(
             "rekey",
             "a change of the master passphrase was cut short, after everything was re-encrypted".to_owned(),
@@ -151,105 +176,116 @@ pub(super) fn examine_rekey(dir: &Dir, master: Option<&(Secret, Origin)>) -> Res
     Ok(checks)
 }
 
-/// The envelopes that can be read, and what is to say of the others.
-pub(super) fn read_envelopes(dir: &Dir) -> Result<(Vec<Envelope>, Vec<Check>)> {
-    let (mut good, mut checks): (Vec<Envelope>, Vec<Check>) = (Vec::new(), Vec::new());
-    for (name, read) in store::envelopes(dir)? {
-        match read {
-            Ok(Some(envelope)) => good.push(envelope),
-            Ok(None) => {}
-            Err(error) => {
-                let path = place(dir, &name);
-                // Removing is for the person to decide; only what has an id can be removed by it.
-                let hint = match (&error, KeyId::from_file_name(&name)) {
-                    (Error::Permission { .. }, _) => format!("chmod 600 {}", quoted(&path)),
-                    (Error::CorruptEnvelope { .. }, Some(id)) => {
-                        format!("lf keys restore FILE, from a backup, or: lf keys remove -- {id}")
-                    }
-                    _ => format!("look at it, and then: rm {}", quoted(&path)),
-                };
-                checks.push(fail("envelopes", error.to_string(), &hint));
+/// Are the files envelopes, and does each open? Gives back the metadata of those that are.
+pub(super) fn examine_envelopes(
+    dir: &Dir,
+    master: Option<&Master>,
+    record: &Record,
+    progress: impl FnMut(usize, usize),
+) -> Result<(Vec<KeyMeta>, Vec<Check>)> {
+    let Some(master) = master else {
+        // Without a passphrase there is nothing to try, only to read.
+        let survey = Survey::of(dir, None, &Record::default(), progress)?;
+        let mut checks = unreadable(dir, &survey);
+        if !survey.keys.is_empty() {
+            let keys = count(survey.keys.len(), "envelope");
+            let message = format!("{keys} could not be checked without a passphrase");
+            checks.push(fail("decryption", message, "lf keys recovery import"));
+        }
+        return Ok((metas(survey), checks));
+    };
+    let survey = Survey::of(dir, Some(master.secret()), record, progress)?;
+    let mut checks = unreadable(dir, &survey);
+    let total = survey.keys.len();
+    for (at, known) in record.all().enumerate() {
+        let under: Vec<&KeyMeta> = survey
+            .keys
+            .iter()
+            .filter(|(_, _, opens)| matches!(opens, Opens::Recorded(under) if *under == at))
+            .map(|(_, meta, _)| meta)
+            .collect();
+        if under.is_empty() {
+            continue;
+        }
+        let earlier = record
+            .earlier
+            .iter()
+            .find(|earlier| earlier.passphrase.same(known));
+        let until = earlier.and_then(|earlier| earlier.until);
+        let until = until.map_or_else(String::new, |until| {
+            format!(", replaced {}", until.minute())
+        });
+        let names = under.iter().map(|meta| shown(meta.label.as_str()));
+        let message = format!(
+            "{} under an earlier master passphrase{until}, which the keychain has on record: {}",
+            count_are(under.len()),
+            names.collect::<Vec<_>>().join(", ")
+        );
+        checks.push(fail("decryption", message, "lf keys rotate --all"));
+    }
+    let shut = survey.shut().count();
+    if shut == total && total > 0 {
+        let message = format!(
+            "the master passphrase from {} opens none of the {}",
+            master.origin(),
+            count(total, "key")
+        );
+        let hint = "if it is another one: lf keys recovery import, or correct it where it is from";
+        checks.push(fail("decryption", message, hint));
+    } else {
+        for (_, meta, opens) in &survey.keys {
+            if let Opens::No(error) = opens {
+                let name = format!("{} \"{}\"", meta.provider, shown(meta.label.as_str()));
+                let hint = format!(
+                    "restore it from a copy (lf keys restore DIR), or give it a new value: lf keys update --rotate -- {}",
+                    meta.id
+                );
+                checks.push(fail("decryption", format!("{error} ({name})"), &hint));
             }
         }
     }
-    if checks.is_empty() {
-        checks.push(pass(
-            "envelopes",
-            format!("{} of {} well formed", good.len(), good.len()),
-        ));
+    if survey.opened() == total {
+        checks.push(pass("decryption", format!("{total} of {total} open")));
     }
-    Ok((good, checks))
+    let aside = store::kept_aside(dir)?.len();
+    if aside > 0 {
+        let message = format!(
+            "{} that nothing opened in {}",
+            count(aside, "envelope"),
+            place(dir, store::UNREADABLE)
+        );
+        checks.push(note("unreadable", message));
+    }
+    Ok((metas(survey), checks))
 }
 
-/// Does each open?
-pub(super) fn examine_envelopes(
-    dir: &Dir,
-    good: &[Envelope],
-    passphrase: Option<&Secret>,
-    previous: impl FnOnce() -> Option<Secret>,
-    mut progress: impl FnMut(usize, usize),
-) -> Vec<Check> {
+fn metas(survey: Survey) -> Vec<KeyMeta> {
+    survey.keys.into_iter().map(|(_, meta, _)| meta).collect()
+}
+
+fn count_are(number: usize) -> String {
+    let are = if number == 1 { "is" } else { "are" };
+    format!("{} {are}", count(number, "key"))
+}
+
+/// What is to say of the files that are no envelopes.
+fn unreadable(dir: &Dir, survey: &Survey) -> Vec<Check> {
     let mut checks = Vec::new();
-    let Some(passphrase) = passphrase else {
-        if !good.is_empty() {
-            checks.push(fail(
-                "decryption",
-                format!(
-                    "{} envelopes could not be checked without a passphrase",
-                    good.len()
-                ),
-                "lf keys init --help",
-            ));
-        }
-        return checks;
-    };
-    let open = |envelope: &Envelope| {
-        let id = &envelope.meta.id;
-        envelope.open(passphrase).map(drop).or_else(|error| {
-            let waiting = staging::open_waiting(dir, &id.file_name(), id, passphrase)?;
-            waiting.map(drop).ok_or(error)
-        })
-    };
-    let opened = pool::each(good, open, |done| progress(done, good.len()));
-    let previous = if opened.iter().any(Result::is_err) {
-        previous()
-    } else {
-        None
-    };
-    let none_opens = opened.iter().all(Result::is_err);
-    let opens_with_previous = |envelope: &Envelope| {
-        let previous = previous.as_ref();
-        previous.is_some_and(|previous| envelope.open(previous).is_ok())
-    };
-    let shut: Vec<Check> = good
-        .iter()
-        .zip(opened)
-        .filter_map(|(envelope, opened)| opened.err().map(|error| (envelope, error)))
-        .map(|(envelope, error)| {
-            let hint = if opens_with_previous(envelope) {
-                format!("it is under the one before, which the keychain still has: lf keys rotate -- {}", envelope.meta.id)
-            } else if none_opens {
-                "the passphrase may be another one: lf keys recovery import, or lf keys init --help".to_owned()
-            } else {
-                format!("restore it from a backup (lf keys restore FILE), or give it a new value: lf keys update --rotate -- {}", envelope.meta.id)
-            };
-            fail(
-                "decryption",
-                format!(
-                    "{error} ({} \"{}\")",
-                    envelope.meta.provider,
-                    shown(envelope.meta.label.as_str())
-                ),
-                &hint,
-            )
-        })
-        .collect();
-    if shut.is_empty() {
-        checks.push(pass(
-            "decryption",
-            format!("{} of {} open", good.len(), good.len()),
-        ));
+    for file in &survey.unreadable {
+        let path = place(dir, &file.name);
+        // Removing is for the person to decide; only what has an id can be removed by it.
+        let hint = match (&file.error, KeyId::from_file_name(&file.name)) {
+            (Error::Permission { .. }, _) => format!("chmod 600 {}", quoted(&path)),
+            (Error::CorruptEnvelope { .. }, Some(id)) => {
+                format!("lf keys restore DIR, from a copy, or: lf keys remove -- {id}")
+            }
+            _ => format!("look at it, and then: rm {}", quoted(&path)),
+        };
+        checks.push(fail("envelopes", file.error.to_string(), &hint));
     }
-    checks.extend(shut);
+    if checks.is_empty() {
+        let total = survey.keys.len();
+        checks.push(pass("envelopes", format!("{total} of {total} well formed")));
+    }
     checks
 }

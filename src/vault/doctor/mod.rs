@@ -10,8 +10,9 @@ use crate::base::secret::shown;
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::system::fs::{self, Dir};
-use crate::vault::master::passphrase::{self, Origin};
-use crate::vault::master::rekey::Realm;
+use crate::vault::master::record::Record;
+use crate::vault::master::rekey::Vault;
+use crate::vault::master::source::Origin;
 use crate::vault::store::Store;
 
 /// How a check went.
@@ -41,8 +42,10 @@ pub struct Check {
 /// Everything that a diagnosis looks at.
 #[derive(Debug)]
 pub struct Patient<'a> {
-    /// The keys, and all else under their master passphrase.
-    pub realm: Realm<'a>,
+    /// The keys, and where their master passphrase comes from.
+    pub vault: Vault<'a>,
+    /// The gateway's directory, if it is known.
+    pub state: Option<&'a Path>,
     /// The directory above the keys, if it is ours too.
     pub root: Option<&'a Path>,
 }
@@ -54,8 +57,8 @@ pub fn examine(
     progress: impl FnMut(usize, usize),
 ) -> Vec<Check> {
     let mut checks = Vec::new();
-    let (master, passphrase_checks) = keys::examine_passphrase(&patient.realm);
-    match patient.realm.store.dir() {
+    let (master, passphrase_checks) = keys::examine_passphrase(patient);
+    match patient.vault.store.dir() {
         Ok(Some(dir)) => {
             let root = patient.root.and_then(|root| Dir::open(root).ok().flatten());
             let or_failed = |id, examined: Result<Vec<Check>>| {
@@ -69,30 +72,25 @@ pub fn examine(
             checks.extend(passphrase_checks);
             checks.extend(or_failed(
                 "rekey",
-                keys::examine_rekey(&dir, master.as_ref()),
+                keys::examine_rekey(patient.vault.store, &dir, master.as_ref()),
             ));
-            let secret = master.as_ref().map(|(secret, _)| secret);
-            let previous = || match &master {
-                Some((_, Origin::Keychain)) => passphrase::previous(patient.realm.keychain).ok()?,
-                Some(_) | None => None,
-            };
-            let envelopes = match keys::read_envelopes(&dir) {
-                Ok((envelopes, about)) => {
-                    checks.extend(about);
-                    let opened =
-                        keys::examine_envelopes(&dir, &envelopes, secret, previous, progress);
-                    checks.extend(opened);
-                    envelopes
+            let record = match &master {
+                Some(master) if *master.origin() == Origin::Keychain => {
+                    Record::read(patient.vault.keychain).unwrap_or_else(|error| {
+                        checks.push(failed("keychain", &error));
+                        Record::default()
+                    })
                 }
-                Err(error) => {
-                    checks.push(failed("envelopes", &error));
-                    Vec::new()
-                }
+                Some(_) | None => Record::default(),
             };
+            let examined = keys::examine_envelopes(&dir, master.as_ref(), &record, progress);
+            let (envelopes, about) =
+                examined.unwrap_or_else(|error| (Vec::new(), vec![failed("envelopes", &error)]));
+            checks.extend(about);
             checks.extend(ground::examine(&dir, &envelopes, now));
         }
         Ok(None) => {
-            let message = format!("{} does not exist", patient.realm.store.path().display());
+            let message = format!("{} does not exist", patient.vault.store.path().display());
             checks.push(fail("keys_directory", message, "lf keys init"));
             checks.extend(passphrase_checks);
         }

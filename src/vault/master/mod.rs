@@ -1,5 +1,18 @@
-//! The master passphrase: where it comes from, and how it changes.
+//! The master passphrase: where it comes from, what the keychain has on record, and how it changes.
+//!
+//! The promise: every key opens with the passphrase that is configured, whatever is killed, stopped
+//! or run beside it, in this directory of keys or in another one on the same keychain. It rests on
+//! these rules:
+//!
+//! 1. Nothing is sealed under a passphrase that opens nothing in a store that has keys ([`evidence`]).
+//! 2. `master` in the keychain is replaced by one function, which first puts it on record ([`record`]).
+//! 3. What belongs to one store is named after it: the next passphrase of a rekey has an account of
+//!    its own, and its envelopes lie in the store's own `.rekey/` ([`staging`], [`rekey`]).
+//! 4. No lock is held while a person is asked.
 
-pub mod passphrase;
+pub mod evidence;
+pub mod record;
 pub mod rekey;
+pub mod source;
 pub mod staging;
+pub mod survey;

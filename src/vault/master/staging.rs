@@ -1,9 +1,12 @@
-//! Envelopes under the next master passphrase, which wait beside the present ones to take their place.
+//! `.rekey`: the directory in which a store's envelopes wait under its next master passphrase.
 //!
-//! They lie in `.rekey`, a directory in that of the present ones, under the same names. Once a file
-//! `ready` is there too, all of them are, and have been opened: from then on the change goes forward.
-//! Until then it can only be undone. Whoever changes passphrases holds the lock on `.rekey`
-//! (src/rekey/).
+//! | file        | says                                                                             |
+//! |-------------|----------------------------------------------------------------------------------|
+//! | `id`        | the name under which the keychain has this change's next passphrase; none where the passphrase comes from the environment |
+//! | `<id>.json` | a key's envelope under the next passphrase; it will take the place of the present one |
+//! | `ready`     | all of them are here and have been opened: from now on the change goes forward. It lists their names |
+//!
+//! Whoever makes, finishes or undoes a change holds the lock on `.rekey` ([`super::rekey`]).
 
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
@@ -14,68 +17,81 @@ use crate::vault::key::KeyId;
 /// The directory's name.
 pub const NAME: &str = ".rekey";
 
-/// The envelopes that wait beside those in `dir`, complete or not.
-///
-/// # Errors
-/// As [`Dir::child`].
+/// The staging directory in `dir`, complete or not.
 pub fn of(dir: &Dir) -> Result<Option<Dir>> {
     dir.child(NAME)
 }
 
-/// Those that wait, if they are complete.
-///
-/// # Errors
-/// As [`Dir::child`].
+/// The same, if everything is staged.
 pub fn ready(dir: &Dir) -> Result<Option<Dir>> {
-    match of(dir)? {
-        Some(waiting) if is_ready(&waiting)? => Ok(Some(waiting)),
-        Some(_) | None => Ok(None),
-    }
+    Ok(of(dir)?.filter(is_ready))
 }
 
-/// As [`ready`], to be changed under the lock on the present ones.
-///
-/// # Errors
-/// As [`Dir::child`].
+/// The same, to be changed under the lock on the keys' directory.
 pub fn ready_covered(dir: &Locked) -> Result<Option<Locked>> {
-    match dir.covered_child(NAME)? {
-        Some(waiting) if is_ready(&waiting)? => Ok(Some(waiting)),
-        Some(_) | None => Ok(None),
-    }
+    let staging = dir.covered_child(NAME)?;
+    Ok(staging.filter(|staging| is_ready(staging)))
 }
 
-/// Are all of them here?
-///
-/// # Errors
-/// As [`Dir::look`].
-pub fn is_ready(waiting: &Dir) -> Result<bool> {
-    Ok(waiting.look(READY)?.is_some())
+/// Is everything staged? What cannot be looked at is taken to be.
+pub fn is_ready(staging: &Dir) -> bool {
+    !matches!(staging.look(READY), Ok(None))
 }
 
-/// Says that all of them are here.
-///
-/// # Errors
-/// As [`Locked::publish`].
-pub fn declare(waiting: &Locked) -> Result<()> {
-    waiting.publish(READY, b"", Publish::Replacement)
+/// Says that these envelopes, and no others, take the place of the present ones.
+pub fn declare(staging: &Locked, files: &[String]) -> Result<()> {
+    let text = files.join("\n");
+    staging.publish(READY, text.as_bytes(), Publish::Replacement)
 }
 
 /// Takes that back.
-///
-/// # Errors
-/// As [`Locked::remove`].
-pub fn retract(waiting: &Locked) -> Result<()> {
-    waiting.remove(READY).map(drop)
+pub fn retract(staging: &Locked) -> Result<()> {
+    staging.remove(READY).map(drop)
 }
 
-/// Decrypts an envelope of this directory. Where the passphrase is already the next one, that is the
-/// envelope that waits: a change that was cut short keeps nobody from a key.
+/// Was this file among those that were declared?
+pub fn declared(staging: &Dir) -> Result<Vec<String>> {
+    let text = staging.read(READY, MAX_LIST)?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&text)
+        .lines()
+        .map(str::to_owned)
+        .collect())
+}
+
+/// Names the change.
+pub fn identify(staging: &Locked, id: &str) -> Result<()> {
+    staging.publish(ID, id.as_bytes(), Publish::Replacement)
+}
+
+/// Takes the name back, once the keychain has nothing under it.
+pub fn forget_id(staging: &Locked) -> Result<()> {
+    staging.remove(ID).map(drop)
+}
+
+/// The change's name; `None` for one whose passphrase comes from the environment, for one of the first
+/// version of lf, and where the name is damaged, so that its passphrase cannot be found anyway.
+pub fn id(staging: &Dir) -> Result<Option<String>> {
+    let bytes = staging.read(ID, MAX_ID)?;
+    let is_fit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_id = |bytes: &Vec<u8>| (1..=MAX_ID).contains(&bytes.len()) && bytes.iter().all(is_fit);
+    Ok(bytes
+        .filter(is_id)
+        .and_then(|bytes| String::from_utf8(bytes).ok()))
+}
+
+/// The envelopes that are staged.
+pub fn files(staging: &Dir) -> Result<Vec<(String, KeyId)>> {
+    let names = staging.names()?.into_iter();
+    Ok(names
+        .filter_map(|name| KeyId::from_file_name(&name).map(|id| (name, id)))
+        .collect())
+}
+
+/// Decrypts an envelope of this directory, or the staged one where the passphrase is already the next
+/// one: a change that was cut short keeps nobody from a key.
 /// (tests/rekey.rs: `whoever_has_the_passphrase_of_the_moment_reads_every_key`)
 ///
 /// `None` if there is no such file.
-///
-/// # Errors
-/// [`Error::CorruptEnvelope`], [`Error::DecryptionFailed`], what reading says.
 pub fn open(dir: &Dir, file: &str, id: &KeyId, passphrase: &Secret) -> Result<Option<Secret>> {
     let Some(bytes) = dir.read(file, envelope::MAX_FILE)? else {
         return Ok(None);
@@ -84,7 +100,7 @@ pub fn open(dir: &Dir, file: &str, id: &KeyId, passphrase: &Secret) -> Result<Op
     if !matches!(opened, Err(Error::DecryptionFailed(_))) {
         return opened.map(Some);
     }
-    if let Some(value) = open_waiting(dir, file, id, passphrase)? {
+    if let Some(value) = open_staged(dir, file, id, passphrase)? {
         return Ok(Some(value));
     }
     // It may have taken its place while we looked.
@@ -95,36 +111,35 @@ pub fn open(dir: &Dir, file: &str, id: &KeyId, passphrase: &Secret) -> Result<Op
     }
 }
 
-/// Decrypts the envelope that waits for this one's place; `None` if there is none, or it does not open.
-///
-/// # Errors
-/// What reading says.
-pub fn open_waiting(
+/// Decrypts the staged envelope of a key; `None` if there is none, or it does not open.
+pub fn open_staged(
     dir: &Dir,
     file: &str,
     id: &KeyId,
     passphrase: &Secret,
 ) -> Result<Option<Secret>> {
-    let Some(waiting) = of(dir)? else {
+    let Some(staging) = of(dir)? else {
         return Ok(None);
     };
-    let envelope = read(&waiting, file, id)?;
+    let envelope = read(&staging, file, id)?;
     Ok(envelope.and_then(|envelope| envelope.open(passphrase).ok()))
 }
 
-/// One of those that wait; `None` if it is not there, or damaged.
-///
-/// # Errors
-/// What reading says.
-pub fn read(waiting: &Dir, file: &str, id: &KeyId) -> Result<Option<Envelope>> {
-    let bytes = waiting.read(file, envelope::MAX_FILE)?;
+/// A staged envelope; `None` if it is not there, or damaged.
+pub fn read(staging: &Dir, file: &str, id: &KeyId) -> Result<Option<Envelope>> {
+    let bytes = staging.read(file, envelope::MAX_FILE)?;
     Ok(bytes.and_then(|bytes| Envelope::parse(&bytes, id).ok()))
 }
 
 /// Is this a name that a change uses beside those of envelopes?
-#[must_use]
 pub fn is_own(name: &str) -> bool {
-    name == READY || fs::is_temporary(name)
+    name == READY || name == ID || fs::is_temporary(name)
 }
 
 const READY: &str = "ready";
+/// The file that names the change.
+pub const ID: &str = "id";
+/// Bytes; an id has 16.
+const MAX_ID: usize = 64;
+/// Bytes; room for a hundred thousand names.
+const MAX_LIST: usize = 8 * 1024 * 1024;

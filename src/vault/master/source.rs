@@ -14,7 +14,10 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::evidence::Evidence;
+use super::record::{self, Record};
 use crate::base::rng;
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
@@ -35,60 +38,60 @@ pub enum Origin {
     Credential(PathBuf),
 }
 
-/// The master passphrase as it was found, and the way to notice that it has been replaced since.
+/// The master passphrase as it was found, and what shows that it is the store's own.
 #[derive(Debug)]
-pub struct Master<'a> {
+pub struct Master {
     secret: Secret,
     origin: Origin,
-    keychain: &'a Keychain,
+    /// Asked again while locks are held, so it opens no dialog.
+    keychain: Keychain,
+    evidence: Mutex<Option<Evidence>>,
 }
 
-impl Master<'_> {
+impl Master {
     /// The passphrase.
-    #[must_use]
     pub fn secret(&self) -> &Secret {
         &self.secret
     }
 
     /// Where it was found.
-    #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
+    /// What has shown that it is the store's own, if [`Master::check`] has looked.
+    pub fn evidence(&self) -> MutexGuard<'_, Option<Evidence>> {
+        self.evidence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn keychain(&self) -> &Keychain {
+        &self.keychain
+    }
+
     /// Another passphrase, if the keychain has one by now. Asked under the store's lock before a key
-    /// is published: `init --force` may have replaced the passphrase while somebody typed a value.
+    /// is published: another command may have replaced the passphrase while a value was typed.
     /// (tests/concurrency.rs: `a_key_that_was_typed_while_the_passphrase_was_replaced_opens`)
-    ///
-    /// # Errors
-    /// As [`find`].
     pub fn replaced(&self) -> Result<Option<Secret>> {
         if self.origin != Origin::Keychain {
             return Ok(None);
         }
-        let current = from_keychain(self.keychain)?.ok_or(Error::PassphraseMissing)?;
-        Ok((current.expose() != self.secret.expose()).then_some(current))
+        let present = record::present(&self.keychain)?.ok_or(Error::PassphraseMissing)?;
+        Ok((!present.same(&self.secret)).then_some(present))
     }
 
-    /// Opens something that is sealed under it. Where the keychain has replaced it since, that one is
-    /// tried too, and at last the one before, which a store that was elsewhere when `rekey` ran, or a
-    /// backup, may still be under. (tests/rekey.rs: `a_store_that_was_elsewhere_still_opens`)
-    ///
-    /// # Errors
-    /// What opening says.
+    /// Opens something that may be sealed under this passphrase or, where it is the keychain's, under
+    /// another one on record: a store that was elsewhere when `rekey` ran, or a backup, still is.
+    /// (tests/rekey.rs: `a_store_that_was_elsewhere_still_opens`)
     pub fn open<T>(&self, open: impl Fn(&Secret) -> Result<T>) -> Result<T> {
         let opened = open(&self.secret);
         if !matches!(opened, Err(Error::DecryptionFailed(_))) || self.origin != Origin::Keychain {
             return opened;
         }
-        for other in [self.replaced(), previous(self.keychain)] {
-            if let Ok(Some(other)) = other
-                && let Ok(value) = open(&other)
-            {
-                return Ok(value);
-            }
-        }
-        opened
+        let Ok(record) = Record::read(&self.keychain) else {
+            return opened;
+        };
+        let mut others = record.all().filter(|other| !other.same(&self.secret));
+        others.find_map(|other| open(other).ok()).map_or(opened, Ok)
     }
 }
 
@@ -97,12 +100,13 @@ impl Master<'_> {
 /// # Errors
 /// [`Error::PassphraseConflict`], [`Error::PassphraseMissing`], [`Error::KeychainUnavailable`], and
 /// as [`from_environment`].
-pub fn find<'a>(sources: &Sources, keychain: &'a Keychain) -> Result<Master<'a>> {
-    let (secret, origin) = find_among(sources, &mut || from_keychain(keychain))?;
+pub fn find(sources: &Sources, keychain: &Keychain) -> Result<Master> {
+    let (secret, origin) = find_among(sources, &mut || record::present(keychain))?;
     Ok(Master {
         secret,
         origin,
-        keychain,
+        keychain: keychain.without_dialogs(),
+        evidence: Mutex::default(),
     })
 }
 
@@ -192,79 +196,6 @@ pub fn mint() -> Result<Secret> {
     rng::token::<32>().map(Secret::new)
 }
 
-/// Puts a master passphrase into the keychain and reads it back.
-///
-/// # Errors
-/// [`Error::KeychainUnavailable`], also when something else comes back.
-pub fn keep(keychain: &Keychain, passphrase: &Secret) -> Result<()> {
-    keep_as(ACCOUNT, keychain, passphrase)
-}
-
-/// As [`keep`], beside the one that is in use.
-///
-/// # Errors
-/// As [`keep`].
-pub fn keep_next(keychain: &Keychain, passphrase: &Secret) -> Result<()> {
-    keep_as(NEXT, keychain, passphrase)
-}
-
-/// As [`keep`], for the one that was in use before.
-///
-/// # Errors
-/// As [`keep`].
-pub fn keep_previous(keychain: &Keychain, passphrase: &Secret) -> Result<()> {
-    keep_as(PREVIOUS, keychain, passphrase)
-}
-
-/// What [`keep_previous`] has put there.
-///
-/// # Errors
-/// [`Error::KeychainUnavailable`].
-pub fn previous(keychain: &Keychain) -> Result<Option<Secret>> {
-    keychain.find(SERVICE, PREVIOUS)
-}
-
-/// What [`keep_next`] has put there.
-///
-/// # Errors
-/// [`Error::KeychainUnavailable`].
-pub fn next(keychain: &Keychain) -> Result<Option<Secret>> {
-    keychain.find(SERVICE, NEXT)
-}
-
-/// Takes that away.
-///
-/// # Errors
-/// [`Error::KeychainUnavailable`].
-pub fn forget_next(keychain: &Keychain) -> Result<()> {
-    keychain.delete(SERVICE, NEXT).map(drop)
-}
-
-fn keep_as(account: &str, keychain: &Keychain, passphrase: &Secret) -> Result<()> {
-    keychain
-        .store(SERVICE, account, passphrase)
-        .map_err(|error| match error {
-            Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
-                "{reason}; lf keys doctor tells whether it took the passphrase all the same"
-            )),
-            error => error,
-        })?;
-    match keychain.find(SERVICE, account)? {
-        Some(kept) if kept.expose() == passphrase.expose() => Ok(()),
-        Some(_) | None => Err(Error::KeychainUnavailable(
-            "the keychain took the passphrase, but gives back something else".to_owned(),
-        )),
-    }
-}
-
-/// The keychain's passphrase alone.
-///
-/// # Errors
-/// [`Error::KeychainUnavailable`].
-pub fn from_keychain(keychain: &Keychain) -> Result<Option<Secret>> {
-    keychain.find(SERVICE, ACCOUNT)
-}
-
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -302,9 +233,5 @@ fn twice(one: &str, other: &str) -> Error {
     ))
 }
 
-const SERVICE: &str = "lenserfight-keys";
-const ACCOUNT: &str = "master";
-const NEXT: &str = "master.next";
-const PREVIOUS: &str = "master.previous";
 /// Bytes; a passphrase is far smaller, and /dev/zero is not one.
 const MAX: usize = 64 * 1024;

@@ -1,0 +1,210 @@
+//! What the commands share that bring a master passphrase into the keychain.
+
+use std::path::PathBuf;
+
+use crate::base::secret::Secret;
+use crate::base::text::count;
+use crate::base::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::system::fs::{Dir, Publish};
+use crate::system::host;
+use crate::vault::audit::Kind;
+use crate::vault::envelope::{self, Envelope};
+use crate::vault::master::record::{self, Record};
+use crate::vault::master::survey::Survey;
+use crate::vault::store;
+
+use super::Context;
+
+/// Makes the directory and makes `new` the master passphrase, if the keychain still has what it had
+/// when that was decided. What it had stays on record.
+pub(super) fn install(
+    context: &Context<'_>,
+    command: &str,
+    seen: Option<&Secret>,
+    new: &Secret,
+) -> Result<()> {
+    make_directory(context)?;
+    let replaced = record::replace(&context.keychain, new, Timestamp::now(), |now| {
+        match (seen, now) {
+            (None, None) => Ok(()),
+            (Some(seen), Some(now)) if seen.same(now) => Ok(()),
+            (None, Some(_)) => Err(configured(context)),
+            (Some(_), _) => Err(Error::Refused {
+                sentence: "another process has changed the master passphrase in the meantime; nothing was changed here".to_owned(),
+                hint: "lf keys doctor, and then the same command again".to_owned(),
+            }),
+        }
+    });
+    context.audit(Kind::Update, command, None, replaced.as_ref().err());
+    replaced
+}
+
+/// What came of a passphrase that was brought from elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is the master passphrase now.
+    Master,
+    /// It is on record beside the master passphrase, which opens other keys here.
+    Recorded,
+}
+
+/// Takes a passphrase that opens keys here into the keychain. Where the master passphrase opens keys
+/// here too, it stays, and the other one goes on record.
+pub(super) fn take(
+    context: &Context<'_>,
+    command: &str,
+    record: &Record,
+    survey: &Survey,
+    passphrase: &Secret,
+) -> Result<Taken> {
+    if record.present.is_some() && survey.recorded() > 0 {
+        let copy = Secret::new(passphrase.expose().to_owned());
+        let recorded = record::remember(&context.keychain, copy, Timestamp::now());
+        context.audit(Kind::Update, command, None, recorded.as_ref().err());
+        return recorded.map(|()| Taken::Recorded);
+    }
+    install(context, command, record.present.as_ref(), passphrase).map(|()| Taken::Master)
+}
+
+/// Tries a passphrase on the keys that are there, and says which files cannot be read.
+pub(super) fn survey(
+    context: &Context<'_>,
+    passphrase: &Secret,
+    record: &Record,
+) -> Result<Survey> {
+    let Some(dir) = context.store.dir()? else {
+        return Ok(Survey::default());
+    };
+    let survey = Survey::of(&dir, Some(passphrase), record, |done, total| {
+        context.progress("checking", done, total);
+    })?;
+    context.warn_unreadable(&survey.unreadable);
+    Ok(survey)
+}
+
+pub(super) fn configured(context: &Context<'_>) -> Error {
+    let place = context.store.path().display();
+    Error::AlreadyConfigured(format!(
+        "the keychain has a master passphrase, and {place} uses it; nothing was changed"
+    ))
+}
+
+/// Moves keys that nothing opens into `unreadable/`. Gives back how many.
+pub(super) fn set_aside(context: &Context<'_>, files: &[&String]) -> Result<usize> {
+    let Some(dir) = context.store.dir()?.filter(|_| !files.is_empty()) else {
+        return Ok(0);
+    };
+    let dir = dir.lock()?;
+    for file in files {
+        if let Some(bytes) = dir.read(file, envelope::MAX_FILE)? {
+            store::keep_aside(&dir, file, &bytes)?;
+            dir.remove(file)?;
+        }
+    }
+    Ok(files.len())
+}
+
+/// The envelopes in `unreadable/` that this passphrase opens, by their files' names.
+pub(super) fn aside(context: &Context<'_>, passphrase: &Secret) -> Result<Vec<(String, Envelope)>> {
+    let Some(dir) = context.store.dir()? else {
+        return Ok(Vec::new());
+    };
+    let mut aside = store::kept_aside(&dir)?;
+    aside.retain(|(_, envelope)| envelope.open(passphrase).is_ok());
+    Ok(aside)
+}
+
+/// Moves them back among the keys, and says which have another value there by now.
+pub(super) fn bring_back(context: &Context<'_>, aside: &[(String, Envelope)]) -> Result<usize> {
+    let Some(dir) = context.store.dir()?.filter(|_| !aside.is_empty()) else {
+        return Ok(0);
+    };
+    let dir = dir.lock()?;
+    let Some(from) = dir.covered_child(store::UNREADABLE)? else {
+        return Ok(0);
+    };
+    let mut back = 0;
+    for (name, envelope) in aside {
+        let file = envelope.meta.id.file_name();
+        match dir.publish(&file, envelope.print().as_bytes(), Publish::New) {
+            Ok(()) => {
+                from.remove(name)?;
+                back += 1;
+            }
+            Err(error @ Error::DuplicateKey(_)) => {
+                let place = from.path().join(name);
+                let sentence = format!(
+                    "{} has another value by now; what it was stays in {}",
+                    envelope.meta,
+                    place.display()
+                );
+                context.warn(&sentence, &error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    drop(from);
+    dir.remove_child(store::UNREADABLE)?;
+    Ok(back)
+}
+
+/// Makes the directory, or takes loose permissions away from the one that is there; `false` if there
+/// was nothing to do.
+pub(super) fn make_directory(context: &Context<'_>) -> Result<bool> {
+    let Some(dir) = context.store.dir()? else {
+        return Dir::create(context.store.path()).map(|_| true);
+    };
+    if let Some(root) = context
+        .root()
+        .and_then(|root| Dir::open(&root).ok().flatten())
+    {
+        tighten(&root, |_| Ok(()))?;
+    }
+    tighten(&dir, store::alone)
+}
+
+/// `false` if nobody but the owner could reach it before; an error if it `may` not be closed.
+fn tighten(dir: &Dir, may: fn(&Dir) -> Result<()>) -> Result<bool> {
+    let is_loose = dir.look(".")?.is_some_and(|look| look.mode & 0o077 != 0);
+    if is_loose {
+        may(dir)?;
+        dir.tighten(".")?;
+        host::complain(&format!(
+            "{} could be reached by other users; now only its owner can\n",
+            dir.path().display()
+        ));
+    }
+    Ok(is_loose)
+}
+
+/// The keys of a directory that open with an earlier passphrase alone, each with its place.
+pub(super) fn needing_earlier(
+    context: &Context<'_>,
+    record: &Record,
+    places: &[PathBuf],
+) -> Result<Vec<String>> {
+    let mut needing = Vec::new();
+    for place in places {
+        let Some(keys) = Dir::open(place)? else {
+            continue;
+        };
+        for dir in [Some(&keys), keys.child(store::UNREADABLE)?.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            let survey = Survey::of(dir, record.present.as_ref(), record, |done, total| {
+                context.progress("checking", done, total);
+            })?;
+            let earlier = survey.recorded();
+            if earlier > 0 {
+                needing.push(format!(
+                    "{} in {}",
+                    count(earlier, "key"),
+                    dir.path().display()
+                ));
+            }
+        }
+    }
+    Ok(needing)
+}

@@ -1,0 +1,270 @@
+//! The user's record of master passphrases in the keychain, and the one way to change it.
+//!
+//! | account          | holds                                                                        |
+//! |------------------|------------------------------------------------------------------------------|
+//! | `master`         | the present passphrase, which seals                                          |
+//! | `master.earlier` | the ones that it has replaced, newest first: JSON, `{"v":1,"earlier":[…]}`   |
+//! | `rekey.<id>`     | the next passphrase of the one rekey whose id lies in its `.rekey/`          |
+//!
+//! All stores of a user share `master`, so replacing it must not close another store. [`replace`] is
+//! therefore the only function that writes it:
+//!
+//! 1. take the user's lock, [`Keychain::lock`];
+//! 2. read `master` again, and let the caller object to what it is by now;
+//! 3. put it into `master.earlier`, and read that back;
+//! 4. make sure that the lock is still held; write `master`, and read it back.
+//!
+//! Killed after any of these, every passphrase that has sealed something is in `master` or in
+//! `master.earlier`. (tests/master.rs; the model in model/tests.rs walks all interleavings)
+
+use miniserde::{Deserialize, Serialize, json};
+
+use crate::base::secret::Secret;
+use crate::base::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::keychain::Keychain;
+
+/// Every passphrase of this user that may have sealed something.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// What seals now.
+    pub present: Option<Secret>,
+    /// What has sealed before, newest first.
+    pub earlier: Vec<Earlier>,
+}
+
+/// A passphrase that was replaced.
+#[derive(Debug)]
+pub struct Earlier {
+    pub passphrase: Secret,
+    /// When it was replaced, as far as that was written down.
+    pub until: Option<Timestamp>,
+}
+
+impl Record {
+    /// What the keychain has.
+    ///
+    /// # Errors
+    /// [`Error::KeychainUnavailable`]; [`Error::Refused`] if the earlier ones are damaged.
+    pub fn read(keychain: &Keychain) -> Result<Record> {
+        Ok(Record {
+            present: present(keychain)?,
+            earlier: earlier(keychain)?,
+        })
+    }
+
+    /// All of them, the present one first.
+    pub fn all(&self) -> impl Iterator<Item = &Secret> {
+        let earlier = self.earlier.iter().map(|earlier| &earlier.passphrase);
+        self.present.iter().chain(earlier)
+    }
+
+    pub fn has(&self, passphrase: &Secret) -> bool {
+        self.all().any(|known| known.same(passphrase))
+    }
+}
+
+/// The present master passphrase; `None` if the keychain works and has none.
+///
+/// # Errors
+/// [`Error::KeychainUnavailable`].
+pub fn present(keychain: &Keychain) -> Result<Option<Secret>> {
+    keychain.find(SERVICE, MASTER)
+}
+
+/// Makes `new` the master passphrase. `may` is asked under the lock whether what is there by now may
+/// be replaced.
+///
+/// # Errors
+/// What `may` says; [`Error::KeychainUnavailable`], [`Error::Refused`], with nothing replaced unless
+/// the keychain itself says that it does not know.
+pub fn replace(
+    keychain: &Keychain,
+    new: &Secret,
+    now: Timestamp,
+    may: impl FnOnce(Option<&Secret>) -> Result<()>,
+) -> Result<()> {
+    let keychain = &keychain.without_dialogs();
+    let mut lock = keychain.lock()?;
+    let old = present(keychain)?;
+    may(old.as_ref())?;
+    match old {
+        Some(old) if old.same(new) => return Ok(()),
+        Some(old) => put_on_record(keychain, old, now)?,
+        None => {}
+    }
+    lock.confirm(keychain)?;
+    keep(keychain, MASTER, new)
+}
+
+/// Puts a passphrase on record as an earlier one: what it opens opens, and `master` stays.
+///
+/// # Errors
+/// As [`replace`].
+pub fn remember(keychain: &Keychain, passphrase: Secret, now: Timestamp) -> Result<()> {
+    let keychain = &keychain.without_dialogs();
+    let _lock = keychain.lock()?;
+    if present(keychain)?.is_some_and(|present| present.same(&passphrase)) {
+        return Ok(());
+    }
+    put_on_record(keychain, passphrase, now)
+}
+
+/// Drops the earlier passphrases, if they are still those that were looked at.
+///
+/// # Errors
+/// As [`replace`].
+pub fn forget(keychain: &Keychain, seen: Option<&Record>) -> Result<()> {
+    let keychain = &keychain.without_dialogs();
+    let _lock = keychain.lock()?;
+    if let Some(seen) = seen
+        && !earlier(keychain)?
+            .iter()
+            .all(|now| seen.has(&now.passphrase))
+    {
+        return Err(Error::Refused {
+            sentence: "another passphrase was put on record in the meantime; nothing was forgotten"
+                .to_owned(),
+            hint: "lf keys recovery forget".to_owned(),
+        });
+    }
+    for account in [EARLIER, FORMER_PREVIOUS] {
+        keychain.delete(SERVICE, account)?;
+    }
+    Ok(())
+}
+
+fn put_on_record(keychain: &Keychain, passphrase: Secret, now: Timestamp) -> Result<()> {
+    let mut list = earlier(keychain)?;
+    if list.iter().any(|known| known.passphrase.same(&passphrase)) {
+        return Ok(());
+    }
+    if list.len() >= MOST {
+        return Err(Error::Refused {
+            sentence: format!(
+                "the keychain has {MOST} earlier master passphrases on record, and no room for another; nothing was changed"
+            ),
+            hint: "lf keys recovery forget, which names what still needs them".to_owned(),
+        });
+    }
+    let until = Some(now);
+    list.insert(0, Earlier { passphrase, until });
+    keep(keychain, EARLIER, &print(&list))
+}
+
+/// The earlier ones, newest first, with the one that the first version of lf kept.
+fn earlier(keychain: &Keychain) -> Result<Vec<Earlier>> {
+    let mut list = match keychain.find(SERVICE, EARLIER)? {
+        Some(text) => parse(&text).ok_or_else(damaged)?,
+        None => Vec::new(),
+    };
+    let former = keychain.find(SERVICE, FORMER_PREVIOUS)?;
+    if let Some(passphrase) = former
+        && !list.iter().any(|known| known.passphrase.same(&passphrase))
+    {
+        let until = None;
+        list.push(Earlier { passphrase, until });
+    }
+    Ok(list)
+}
+
+/// Keeps the next passphrase of the rekey `id`, and reads it back.
+///
+/// # Errors
+/// [`Error::KeychainUnavailable`].
+pub fn keep_next(keychain: &Keychain, id: &str, next: &Secret) -> Result<()> {
+    keep(keychain, &next_of(id), next)
+}
+
+/// The next passphrase of the rekey `id`, or of one of lf's first version, which shared one account.
+///
+/// # Errors
+/// [`Error::KeychainUnavailable`].
+pub fn next(keychain: &Keychain, id: Option<&str>) -> Result<Option<Secret>> {
+    match id {
+        Some(id) => keychain.find(SERVICE, &next_of(id)),
+        None => keychain.find(SERVICE, FORMER_NEXT),
+    }
+}
+
+/// Drops the next passphrase of a rekey that has ended.
+///
+/// # Errors
+/// [`Error::KeychainUnavailable`].
+pub fn drop_next(keychain: &Keychain, id: Option<&str>) -> Result<()> {
+    let account = id.map_or_else(|| FORMER_NEXT.to_owned(), next_of);
+    keychain.delete(SERVICE, &account).map(drop)
+}
+
+fn next_of(id: &str) -> String {
+    format!("rekey.{id}")
+}
+
+fn keep(keychain: &Keychain, account: &str, secret: &Secret) -> Result<()> {
+    let uncertain = |error| match error {
+        Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
+            "{reason}; lf keys doctor tells whether it took the passphrase all the same"
+        )),
+        error => error,
+    };
+    keychain
+        .store(SERVICE, account, secret)
+        .map_err(uncertain)?;
+    match keychain.find(SERVICE, account)? {
+        Some(kept) if kept.same(secret) => Ok(()),
+        Some(_) | None => Err(Error::KeychainUnavailable(
+            "the keychain took the passphrase, but gives back something else".to_owned(),
+        )),
+    }
+}
+
+fn print(list: &[Earlier]) -> Secret {
+    let entry = |earlier: &Earlier| Entry {
+        passphrase: earlier.passphrase.expose().to_owned(),
+        until: earlier.until.map(|until| until.to_string()),
+    };
+    Secret::new(json::to_string(&List {
+        v: VERSION,
+        earlier: list.iter().map(entry).collect(),
+    }))
+}
+
+fn parse(text: &Secret) -> Option<Vec<Earlier>> {
+    let list: List = json::from_str(text.expose()).ok()?;
+    let entry = |entry: Entry| Earlier {
+        until: entry.until.as_deref().and_then(Timestamp::parse),
+        passphrase: Secret::new(entry.passphrase),
+    };
+    (list.v == VERSION).then(|| list.earlier.into_iter().map(entry).collect())
+}
+
+fn damaged() -> Error {
+    Error::Refused {
+        sentence: format!(
+            "the keychain's entry {SERVICE}/{EARLIER}, the record of earlier master passphrases, is damaged or of a later version; nothing was changed"
+        ),
+        hint: "lf keys recovery forget drops it, if nothing needs it any more".to_owned(),
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct List {
+    v: u64,
+    earlier: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    passphrase: String,
+    until: Option<String>,
+}
+
+const SERVICE: &str = "lenserfight-keys";
+const MASTER: &str = "master";
+const EARLIER: &str = "master.earlier";
+/// Where the first version of lf kept the one before, and the next one of any rekey.
+const FORMER_PREVIOUS: &str = "master.previous";
+const FORMER_NEXT: &str = "master.next";
+const VERSION: u64 = 1;
+/// A list of 64 fits the smallest keychain entries known but Windows's, which says so itself.
+const MOST: usize = 64;

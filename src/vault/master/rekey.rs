@@ -1,0 +1,570 @@
+//! A change of the master passphrase: every key of one store, re-encrypted under the next one.
+//!
+//! The protocol, for a passphrase in the keychain:
+//!
+//! |   | step                                                                | opens every key     |
+//! |---|---------------------------------------------------------------------|---------------------|
+//! | 1 | `.rekey/` is made and locked; `.rekey/id` names the change          | the old one         |
+//! | 2 | the next passphrase goes into the keychain, as `rekey.<id>`         | the old one         |
+//! | 3 | every key is re-encrypted into `.rekey/`, read back and opened      | the old one         |
+//! | 4 | with the store locked, what was changed since is done again; `.rekey/ready` | either      |
+//! | 5 | [`record::replace`]: the old one is put on record, the next one becomes `master` | either |
+//! | 6 | every staged envelope is moved over the present one                 | the next one        |
+//! | 7 | `ready`, the keychain's `rekey.<id>`, `id` and `.rekey/` go         | the next one        |
+//!
+//! A change that was cut short is settled by the next command that needs the passphrase. What it does
+//! is decided by [`next_step`]: before step 4 the change is undone, after it it is finished.
+//!
+//! Several stores may share the keychain, and their changes may run in any order. They never write the
+//! same account but `master` and the record, in step 5, under the user's lock. Whatever `master` is by
+//! then goes on record, so the passphrase that any other store is under stays known.
+//!
+//! A passphrase in the environment is not ours to set. There steps 2 and 5 are the person's, and the
+//! change waits after step 4 until a command finds the next passphrase configured.
+//!
+//! Proof: the model in `model.rs` walks every interleaving of two changes, their crashes and their
+//! recovery; tests/torture.rs does so with real processes.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use super::record::{self, Record};
+use super::source::{self, Master, Origin};
+use super::staging;
+use crate::base::pool;
+use crate::base::rng;
+use crate::base::secret::Secret;
+use crate::base::time::{Deadline, Timestamp};
+use crate::error::{Error, Result};
+use crate::keychain::Keychain;
+use crate::system::fs::{Dir, Locked, Publish};
+use crate::system::host::Sources;
+use crate::vault::envelope::{self, Envelope};
+use crate::vault::key::KeyId;
+use crate::vault::store::{self, Store};
+
+/// A store, and where its master passphrase comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Vault<'a> {
+    pub store: &'a Store,
+    pub sources: &'a Sources,
+    pub keychain: &'a Keychain,
+}
+
+/// What the passphrase is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    /// Opening, which works in every state of a change, so nobody is waited for.
+    Reading,
+    /// Sealing: a change that is about to end is waited for.
+    Sealing,
+}
+
+/// What became of a change that was begun before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// There was none, or a process is at work on it right now.
+    Nothing,
+    /// It waits for a command with the next passphrase.
+    Waiting,
+    /// It was finished. These staged envelopes were damaged and were set aside.
+    Finished(Vec<PathBuf>),
+    /// It was not complete, and is undone.
+    Undone,
+}
+
+/// What [`run`] has reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The next passphrase is configured, and seals every key.
+    Done(Vec<KeyId>),
+    /// Every key is staged; the next passphrase is the person's to configure, where the old one is.
+    Waiting(Vec<KeyId>),
+}
+
+/// What to do about a change that was cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Undo,
+    Finish,
+    Wait,
+}
+
+/// The decision, from what is known: is everything staged, and is the next passphrase at hand?
+pub fn next_step(is_ready: bool, has_next: bool) -> Step {
+    match (is_ready, has_next) {
+        (false, _) => Step::Undo,
+        (true, true) => Step::Finish,
+        (true, false) => Step::Wait,
+    }
+}
+
+/// The master passphrase, and what became of a change of it that was cut short. That a change cannot
+/// be settled keeps nobody from reading.
+///
+/// # Errors
+/// As [`source::find`]; those of the change are in the result's second half.
+pub fn master(
+    vault: &Vault<'_>,
+    wanted: For,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<(Master, Result<Settled>)> {
+    let find = || source::find(vault.sources, vault.keychain);
+    let mut master = find()?;
+    loop {
+        match settle(vault.store, &master, wanted, &mut progress) {
+            // Another process has had the lock, so everything may be otherwise now.
+            Ok(None) => master = find()?,
+            Ok(Some(settled @ (Settled::Nothing | Settled::Waiting))) => {
+                return Ok((master, Ok(settled)));
+            }
+            Ok(Some(settled)) => return Ok((find()?, Ok(settled))),
+            Err(error) => return Ok((find()?, Err(error))),
+        }
+    }
+}
+
+/// Re-encrypts every key under `new`. `progress` hears how many of how many are staged.
+///
+/// # Errors
+/// [`Error::Refused`] if `new` is the present one or another change is at work;
+/// [`Error::DecryptionFailed`], [`Error::CorruptEnvelope`] for a key that does not open now; what
+/// sealing, writing and the keychain say. Every key opens with the configured passphrase all the same.
+pub fn run(
+    store: &Store,
+    old: &Master,
+    new: &Secret,
+    progress: impl FnMut(usize, usize),
+) -> Result<Outcome> {
+    envelope::check_passphrase(new)?;
+    if new.same(old.secret()) {
+        return Err(Error::Refused {
+            sentence: "this is the present master passphrase already; nothing was changed"
+                .to_owned(),
+            hint: "lf keys rotate --all gives every key a fresh salt and IV".to_owned(),
+        });
+    }
+    let change = Change::claim(Dir::create(store.path())?)?;
+    if staging::is_ready(&change.staging) {
+        return Err(Error::RekeyPending); // another process was faster
+    }
+    // What a killed change has left behind must not be taken for this one's.
+    let change = if change.staging.names()?.is_empty() {
+        change
+    } else {
+        change.clear(old)?;
+        Change::claim(change.dir)?
+    };
+    let (keys, files) = change.stage_all(old, new, progress).inspect_err(|_| {
+        // Best effort: what stays behind is undone by the next command.
+        let _ = change.clear(old);
+    })?;
+    let ids = files
+        .iter()
+        .filter_map(|file| KeyId::from_file_name(file))
+        .collect();
+    match old.origin() {
+        Origin::Keychain => {
+            change.commit(old, new)?;
+            change.switch(&keys, &files)?;
+            change.clear(old)?;
+            Ok(Outcome::Done(ids))
+        }
+        _ if files.is_empty() => {
+            change.clear(old)?;
+            Ok(Outcome::Done(ids))
+        }
+        Origin::Variable | Origin::File(_) | Origin::Credential(_) => Ok(Outcome::Waiting(ids)),
+    }
+}
+
+/// Drops a change that has not taken effect. `false` if there is none.
+///
+/// # Errors
+/// [`Error::Refused`] if it has taken effect, or is at work; what the system and the keychain say.
+pub fn undo(store: &Store, master: &Master) -> Result<bool> {
+    let Some(change) = Change::begun(store)? else {
+        return Ok(false);
+    };
+    let change = change.ok_or_else(at_work)?;
+    let keys = change.dir.lock()?;
+    if staging::is_ready(&change.staging) {
+        let too_late = |sentence: &str, hint: &str| {
+            Err(Error::Refused {
+                sentence: format!("{sentence}, so the change was not undone"),
+                hint: hint.to_owned(),
+            })
+        };
+        match change.next(master)? {
+            Some(next) if next.is_master => {
+                return too_late(
+                    "the new master passphrase is in use already",
+                    "lf keys rekey --finish",
+                );
+            }
+            Some(_) | None => {}
+        }
+        // Nothing that could be a key's only envelope that opens is thrown away.
+        let declared = staging::declared(&change.staging)?;
+        for file in store::names(&keys)? {
+            let Some(id) = KeyId::from_file_name(&file) else {
+                continue;
+            };
+            let bytes = keys.read(&file, envelope::MAX_FILE)?.unwrap_or_default();
+            let opens = |passphrase: &Secret| Envelope::parse(&bytes, &id)?.open(passphrase);
+            if master.open(opens).is_ok() {
+                continue;
+            }
+            if let Some(staged) = change.staging.read(&file, envelope::MAX_FILE)? {
+                store::keep_aside(&keys, &file, &staged)?;
+            } else if declared.contains(&file) && *master.origin() != Origin::Keychain {
+                return too_late(
+                    &format!("{file} is under the new master passphrase already"),
+                    "configure the new passphrase, and then: lf keys rekey --finish",
+                );
+            }
+        }
+    }
+    change.clear(master).map(|()| true)
+}
+
+/// Whether a change that is ready could be finished with what is configured.
+pub fn can_finish(store: &Store, master: &Master) -> bool {
+    match Change::begun(store) {
+        Ok(Some(Some(change))) => matches!(change.next(master), Ok(Some(_))),
+        _ => true,
+    }
+}
+
+/// `None` if another process has had the lock in the meantime.
+fn settle(
+    store: &Store,
+    master: &Master,
+    wanted: For,
+    progress: &mut impl FnMut(usize, usize),
+) -> Result<Option<Settled>> {
+    let Some(dir) = store.dir()? else {
+        return Ok(Some(Settled::Nothing));
+    };
+    let Some(staging) = staging::of(&dir)? else {
+        return Ok(Some(Settled::Nothing));
+    };
+    let is_ready = staging::is_ready(&staging);
+    // Without the lock, which readers would only take from each other.
+    if is_ready && is_for_others(&staging, master)? {
+        return Ok(Some(Settled::Waiting));
+    }
+    let Some(staging) = staging.try_lock()? else {
+        if !is_ready || wanted == For::Reading {
+            return Ok(Some(Settled::Nothing)); // at work, and in nobody's way
+        }
+        drop(staging.lock()?);
+        return Ok(None);
+    };
+    if staging::of(&dir)?.is_none() || staging::is_ready(&staging) != is_ready {
+        return Ok(None);
+    }
+    let change = Change { dir, staging };
+    let next = if is_ready { change.next(master)? } else { None };
+    match (next_step(is_ready, next.is_some()), next) {
+        (Step::Finish, Some(next)) => change.finish(master, &next, progress).map(Some),
+        (Step::Undo, _) => {
+            // Killed in its first or last step, it has changed nothing, or everything.
+            let had_any = !staging::files(&change.staging)?.is_empty();
+            change.clear(master)?;
+            Ok(Some(if had_any {
+                Settled::Undone
+            } else {
+                Settled::Nothing
+            }))
+        }
+        (Step::Wait | Step::Finish, _) => Ok(Some(Settled::Waiting)),
+    }
+}
+
+/// Does a change wait for the next passphrase of an environment that still has the old one?
+fn is_for_others(staging: &Dir, master: &Master) -> Result<bool> {
+    if *master.origin() == Origin::Keychain || staging::id(staging)?.is_some() {
+        return Ok(false);
+    }
+    let sample = sample(staging)?;
+    Ok(sample.is_some_and(|envelope| envelope.open(master.secret()).is_err()))
+}
+
+/// One of the staged envelopes, if one is whole.
+fn sample(staging: &Dir) -> Result<Option<Envelope>> {
+    for (file, id) in staging::files(staging)? {
+        if let Some(envelope) = staging::read(staging, &file, &id)? {
+            return Ok(Some(envelope));
+        }
+    }
+    Ok(None)
+}
+
+/// The next passphrase of a change.
+struct Next {
+    passphrase: Secret,
+    /// Is it the one that is configured? Then the change has taken effect.
+    is_master: bool,
+    /// Is it that, or one that the keychain has on record?
+    is_known: bool,
+}
+
+/// A change, which this process alone works on.
+struct Change {
+    /// The keys' directory, not locked.
+    dir: Dir,
+    /// `.rekey` in it.
+    staging: Locked,
+}
+
+impl Change {
+    /// A staging directory of this process's own.
+    fn claim(dir: Dir) -> Result<Change> {
+        let deadline = Deadline::after(PATIENCE);
+        while deadline.left().is_some() {
+            let staging = dir.create_child(staging::NAME)?;
+            match staging.try_lock()? {
+                Some(staging) => {
+                    let stamp =
+                        |dir: &Dir, name| dir.look(name).map(|look| look.map(|look| look.stamp));
+                    // A process that has settled a change may have removed it between the two.
+                    if stamp(&dir, staging::NAME)? == stamp(&staging, ".")? {
+                        return Ok(Change { dir, staging });
+                    }
+                }
+                // Another process has just begun, or is about to remove what is empty.
+                None if staging.names()?.is_empty() => thread::sleep(PAUSE),
+                None => break,
+            }
+        }
+        Err(at_work())
+    }
+
+    /// The change that was begun in a store; `Some(None)` if another process is at work on it.
+    fn begun(store: &Store) -> Result<Option<Option<Change>>> {
+        let Some(dir) = store.dir()? else {
+            return Ok(None);
+        };
+        let Some(staging) = staging::of(&dir)? else {
+            return Ok(None);
+        };
+        let staging = staging.try_lock()?;
+        Ok(Some(staging.map(|staging| Change { dir, staging })))
+    }
+
+    /// Steps 1 to 4. Keys are re-encrypted while others work with them; what they have changed is done
+    /// again under the store's lock, which is handed on with the names of the files.
+    fn stage_all(
+        &self,
+        old: &Master,
+        new: &Secret,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<(Locked, Vec<String>)> {
+        if *old.origin() == Origin::Keychain {
+            let id = rng::token::<12>()?;
+            staging::identify(&self.staging, &id)?;
+            record::keep_next(old.keychain(), &id, new)?;
+        }
+        let before = staging::files(&self.dir)?;
+        // One that is damaged is named before the others are re-encrypted for nothing.
+        for (file, id) in &before {
+            let bytes = self.dir.read(file, envelope::MAX_FILE)?;
+            bytes.map(|bytes| Envelope::parse(&bytes, id)).transpose()?;
+        }
+        let stage =
+            |(file, id): &(String, KeyId)| Ok((file.clone(), self.stage(file, id, old, new)?));
+        let staged = pool::each(&before, stage, |done| progress(done, before.len()));
+        let staged = staged.into_iter().collect::<Result<HashMap<_, _>>>()?;
+
+        let keys = self.dir.lock()?;
+        let mut files = Vec::new();
+        for (file, id) in staging::files(&keys)? {
+            let now = keys.read(&file, envelope::MAX_FILE)?;
+            if staged.get(&file) != Some(&now) {
+                self.stage(&file, &id, old, new)?;
+            }
+            files.push(file);
+        }
+        for (file, _) in staging::files(&self.staging)? {
+            if !files.contains(&file) {
+                self.staging.remove(&file)?;
+            }
+        }
+        staging::declare(&self.staging, &files)?;
+        Ok((keys, files))
+    }
+
+    /// Re-encrypts one key, and opens what has arrived on the disk. Gives back the bytes that it began
+    /// with; `None` if the file has gone.
+    fn stage(&self, file: &str, id: &KeyId, old: &Master, new: &Secret) -> Result<Option<Vec<u8>>> {
+        let Some(bytes) = self.dir.read(file, envelope::MAX_FILE)? else {
+            return Ok(None);
+        };
+        let present = Envelope::parse(&bytes, id)?;
+        let value = old.open(|passphrase| present.open(passphrase))?;
+        let next = envelope::seal(new, &value, present.meta)?;
+        self.staging
+            .publish(file, next.print().as_bytes(), Publish::Replacement)?;
+        let arrived = self.staging.read(file, envelope::MAX_FILE)?;
+        let arrived = Envelope::parse(&arrived.unwrap_or_default(), id)?.open(new)?;
+        if arrived.same(&value) {
+            Ok(Some(bytes))
+        } else {
+            Err(Error::DecryptionFailed(id.to_string()))
+        }
+    }
+
+    /// The passphrase of the staged envelopes, if it is anywhere.
+    fn next(&self, master: &Master) -> Result<Option<Next>> {
+        let sample = sample(&self.staging)?;
+        let fits = |passphrase: &Secret| {
+            let opens = |sample: &Envelope| sample.open(passphrase).is_ok();
+            sample.as_ref().is_none_or(opens)
+        };
+        let id = staging::id(&self.staging)?;
+        let is_keychains = *master.origin() == Origin::Keychain;
+        if !is_keychains && id.is_none() {
+            let passphrase = copy(master.secret());
+            let (is_master, is_known) = (true, true);
+            return Ok(fits(&passphrase).then_some(Next {
+                passphrase,
+                is_master,
+                is_known,
+            }));
+        }
+        let record = Record::read(master.keychain())?;
+        let waiting = record::next(master.keychain(), id.as_deref())?;
+        // The first version's account belonged to no store: only an envelope tells whose it is.
+        let waiting = waiting.filter(|next| id.is_some() || (sample.is_some() && fits(next)));
+        let known = || record.all().find(|known| fits(known)).map(copy);
+        Ok(waiting.or_else(known).map(|passphrase| Next {
+            is_master: record
+                .present
+                .as_ref()
+                .is_some_and(|present| present.same(&passphrase)),
+            is_known: record.has(&passphrase),
+            passphrase,
+        }))
+    }
+
+    /// Goes forward from step 5.
+    fn finish(
+        &self,
+        master: &Master,
+        next: &Next,
+        progress: &mut impl FnMut(usize, usize),
+    ) -> Result<Settled> {
+        let staged = staging::files(&self.staging)?;
+        let opens = |file: &str, id: &KeyId| -> Result<bool> {
+            let envelope = staging::read(&self.staging, file, id)?;
+            Ok(envelope.is_some_and(|envelope| envelope.open(&next.passphrase).is_ok()))
+        };
+        // Nothing takes the place of an envelope before it has been opened, or made once more.
+        let is_sound = |(file, id): &(String, KeyId)| -> Result<bool> {
+            Ok(opens(file, id)?
+                || self.stage(file, id, master, &next.passphrase).is_ok() && opens(file, id)?)
+        };
+        let sound = pool::each(&staged, is_sound, |done| progress(done, staged.len()));
+        let sound = sound.into_iter().collect::<Result<Vec<bool>>>()?;
+        let keys = self.dir.lock()?;
+        // A change that has taken effect before, and whose passphrase another store's has replaced
+        // since, does not take effect twice.
+        let is_whole = staging::declared(&self.staging)?
+            .iter()
+            .all(|file| staged.iter().any(|(staged, _)| staged == file));
+        if !next.is_known || (is_whole && !next.is_master) {
+            self.commit(master, &next.passphrase)?;
+        }
+        let (mut files, mut damaged) = (Vec::new(), Vec::new());
+        for ((file, _), is_sound) in staged.into_iter().zip(sound) {
+            match self.staging.read(&file, envelope::MAX_FILE)? {
+                _ if is_sound => files.push(file),
+                Some(bytes) => {
+                    damaged.push(store::keep_aside(&keys, &file, &bytes)?);
+                    self.staging.remove(&file)?;
+                }
+                None => {} // its key was removed
+            }
+        }
+        self.switch(&keys, &files)?;
+        self.clear(master)?;
+        Ok(Settled::Finished(damaged))
+    }
+
+    /// Step 5.
+    fn commit(&self, master: &Master, next: &Secret) -> Result<()> {
+        let replaced = record::replace(master.keychain(), next, Timestamp::now(), |_| Ok(()));
+        replaced.map_err(|error| match error {
+            Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
+                "{reason}; every key is there under the old and under the new master passphrase, and the next command that reaches the keychain finishes the change"
+            )),
+            error => error,
+        })
+    }
+
+    /// Step 6, for these files.
+    fn switch(&self, keys: &Locked, files: &[String]) -> Result<()> {
+        for file in files {
+            // What was removed since does not come back.
+            if keys.look(file)?.is_some() {
+                keys.take(&self.staging, file)?;
+            } else {
+                self.staging.remove(file)?;
+            }
+        }
+        keys.sync()?;
+        self.staging.sync()
+    }
+
+    /// Step 7, and the way back from before step 5. `ready` goes before anything that it vouches for,
+    /// and the name of the change after the passphrase that is kept under it.
+    fn clear(&self, master: &Master) -> Result<()> {
+        let id = staging::id(&self.staging)?;
+        let former = match id {
+            None if *master.origin() == Origin::Keychain => sample(&self.staging)?,
+            _ => None,
+        };
+        staging::retract(&self.staging)?;
+        for name in self.staging.names()? {
+            let is_ours = staging::is_own(&name) || KeyId::from_file_name(&name).is_some();
+            if is_ours
+                && name != staging::ID
+                && self.staging.look(&name)?.is_some_and(|look| look.is_file)
+            {
+                self.staging.remove(&name)?;
+            }
+        }
+        let keychain = master.keychain();
+        if id.is_some() {
+            if record::drop_next(keychain, id.as_deref()).is_err() {
+                return Ok(()); // the next command tries again, by the name that stays
+            }
+            staging::forget_id(&self.staging)?;
+        } else if let Some(envelope) = former
+            && let Ok(Some(next)) = record::next(keychain, None)
+            && envelope.open(&next).is_ok()
+        {
+            let _ = record::drop_next(keychain, None);
+        }
+        // What is not ours in it keeps it there, and does no harm.
+        self.dir.remove_child(staging::NAME)
+    }
+}
+
+fn copy(secret: &Secret) -> Secret {
+    Secret::new(secret.expose().to_owned())
+}
+
+fn at_work() -> Error {
+    Error::Refused {
+        sentence: "another change of the master passphrase is at work".to_owned(),
+        hint: "wait for it to end; lf keys doctor tells how it went".to_owned(),
+    }
+}
+
+/// How long to wait for another process that is about to begin, or to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(3);
