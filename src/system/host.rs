@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
+#[cfg(unix)]
+use crate::system::kernel::signal;
 use crate::system::service::systemd::CREDENTIAL;
 
 /// Makes this process a poor source of secrets, before it has any: no core dumps, no tracing by the
@@ -34,8 +36,7 @@ pub fn harden() {
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     // A file that may not grow is an error to report, and no reason to die without a word.
     // (tests/disk.rs: `a_limit_on_file_sizes_is_an_error_and_loses_nothing`)
-    let ignored = std::sync::Arc::default();
-    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, ignored);
+    let _ = signal::survive_file_limit();
     let umask = rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let _ = BEFORE.set((core, umask));
 }
@@ -81,25 +82,6 @@ pub fn machine_name() -> String {
         .nodename()
         .to_string_lossy()
         .into_owned()
-}
-
-/// Something to read, once somebody asks this process to end (SIGINT, SIGTERM). A second request
-/// ends it at once.
-///
-/// # Errors
-/// What the system says.
-#[cfg(unix)]
-pub fn on_end() -> io::Result<std::os::unix::net::UnixStream> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let (end, notify) = std::os::unix::net::UnixStream::pair()?;
-    let has_been_asked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal only sets the flag, the second finds it set.
-        signal_hook::flag::register_conditional_default(signal, has_been_asked.clone())?;
-        signal_hook::flag::register(signal, has_been_asked.clone())?;
-        signal_hook::low_level::pipe::register(signal, notify.try_clone()?)?;
-    }
-    Ok(end)
 }
 
 /// The arguments after the program's name.

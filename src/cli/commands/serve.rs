@@ -18,6 +18,7 @@ use crate::keychain::{Keychain, Patience};
 use crate::system::host::{self, Environment, GatewayVariables};
 #[cfg(target_os = "linux")]
 use crate::system::kernel::inherit;
+use crate::system::kernel::signal;
 use crate::system::service::notify::Manager;
 use crate::vault::doctor::{Check, Status};
 use crate::vault::index::Index;
@@ -55,7 +56,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
         host::complain("lf: note: there are no keys yet, and no audit log until there are\n");
     }
     host::raise_file_limit();
-    let end = host::on_end()
+    let end = signal::on_end()
         .map_err(|error| Error::from_io("listen for", Path::new("signals"), error))?;
     let idle = inherited.is_some().then_some(IDLE);
     let listener = inherited.map_or_else(|| listen(address), Ok)?;

@@ -5,3 +5,5 @@
 pub mod inherit;
 pub mod landlock;
 pub mod memory;
+#[cfg(unix)]
+pub mod signal;

@@ -1,0 +1,65 @@
+//! Signals: a request to end becomes something to read, and a file that may not grow is an error.
+
+use std::io;
+use std::os::fd::IntoRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::{mem, ptr};
+
+use libc::{SIG_DFL, SIGINT, SIGTERM, SIGXFSZ, c_int};
+
+/// Something to read, once somebody asks this process to end (SIGINT, SIGTERM). A second request ends
+/// it at once.
+pub fn on_end() -> io::Result<UnixStream> {
+    let (end, notify) = UnixStream::pair()?;
+    notify.set_nonblocking(true)?;
+    // It stays open for good, because a signal may come at any time.
+    NOTIFY.store(notify.into_raw_fd(), Ordering::SeqCst);
+    for signal in REQUESTS {
+        set_handler(signal, request)?;
+    }
+    Ok(end)
+}
+
+/// Makes a write beyond the limit on file sizes an error, where SIGXFSZ would end the process. A
+/// handler that does nothing and not SIG_IGN, which a program that takes our place would inherit.
+pub fn survive_file_limit() -> io::Result<()> {
+    set_handler(SIGXFSZ, nothing)
+}
+
+fn set_handler(signal: c_int, handler: extern "C" fn(c_int)) -> io::Result<()> {
+    // SAFETY: integers, a mask and pointers, for which all zeros is a value: no flags, no signals.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = handler as *const () as libc::sighandler_t;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: a complete action, whose handler has this signature and is async-signal-safe.
+    match unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+extern "C" fn request(_: c_int) {
+    // SAFETY: signal(2) and write(2) may be called in a handler (signal-safety(7)), and the code that
+    // was interrupted finds errno as it was.
+    unsafe {
+        let before = *errno();
+        for signal in REQUESTS {
+            libc::signal(signal, SIG_DFL);
+        }
+        libc::write(NOTIFY.load(Ordering::SeqCst), [0_u8].as_ptr().cast(), 1);
+        *errno() = before;
+    }
+}
+
+extern "C" fn nothing(_: c_int) {}
+
+#[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
+use libc::__errno as errno;
+#[cfg(target_os = "linux")]
+use libc::__errno_location as errno;
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+use libc::__error as errno;
+
+static NOTIFY: AtomicI32 = AtomicI32::new(-1);
+const REQUESTS: [c_int; 2] = [SIGINT, SIGTERM];
