@@ -95,7 +95,11 @@ const DOORS: &[(&str, &[&str])] = &[
     ("UnixDatagram", &["system/service/notify.rs"]),
     (
         "libc::",
-        &["system/kernel/landlock.rs", "system/kernel/signal.rs"],
+        &[
+            "system/kernel/landlock.rs",
+            "system/kernel/inherit.rs",
+            "system/kernel/signal.rs",
+        ],
     ),
     ("process::exit", &["system/program.rs"]),
 ];

@@ -2,38 +2,40 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::{socket_acceptconn, socket_domain};
 
 /// The first socket that was passed on, if it is a TCP socket that listens; for the first caller only.
-/// To be called before this process listens anywhere itself.
-///
-/// # Errors
-/// What is wrong with the descriptor.
 pub fn listener() -> io::Result<TcpListener> {
     let not_ours = || io::Error::other("descriptor 3 is not a TCP socket that listens");
     if TAKEN.swap(true, Ordering::SeqCst) {
         return Err(not_ours());
     }
-    // SAFETY: borrowed for questions only, which fail if there is no such descriptor.
-    let socket = unsafe { BorrowedFd::borrow_raw(FIRST) };
-    fcntl_getfd(socket)?;
+    // SAFETY: a question about a number; -1 if it is no descriptor.
+    let flags = unsafe { libc::fcntl(FIRST, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // What this process opens itself has the flag, from its first moment: std and src/system/ set it.
+    if flags & libc::FD_CLOEXEC != 0 {
+        return Err(not_ours());
+    }
+    // SAFETY: it is open, and was inherited, so that nothing else in this process owns it; nobody gets
+    // here twice.
+    let socket = unsafe { OwnedFd::from_raw_fd(FIRST) };
     let is_inet = matches!(
-        socket_domain(socket),
+        socket_domain(&socket),
         Ok(AddressFamily::INET | AddressFamily::INET6)
     );
-    if !is_inet || !matches!(socket_acceptconn(socket), Ok(true)) {
+    if !is_inet || !matches!(socket_acceptconn(&socket), Ok(true)) {
         return Err(not_ours());
     }
     // Not for programs that this one might start.
-    fcntl_setfd(socket, FdFlags::CLOEXEC)?;
-    // SAFETY: nothing of this process listens yet, so a socket that does was inherited, and nobody
-    // else owns it; the flag above lets nobody take it twice.
-    let socket = unsafe { OwnedFd::from_raw_fd(FIRST) };
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
     Ok(TcpListener::from(socket))
 }
 

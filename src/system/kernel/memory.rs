@@ -3,6 +3,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::ptr;
 use std::slice;
 
@@ -95,10 +96,10 @@ pub fn share_one_heap() {
     }
 }
 
-/// Memory for the next allocation of exactly this many bytes on this thread; given back on drop if that
-/// never comes.
+/// Memory for the next allocation of exactly this many bytes on this thread, which it cannot leave;
+/// given back on drop if that allocation never comes.
 #[derive(Debug)]
-pub struct Reserved(());
+pub struct Reserved(PhantomData<*const ()>);
 
 /// Sets so many bytes aside, at least [`LARGE`], because an allocation that fails ends the process, and
 /// one derivation too many should only be an error. `None` if the system has no more.
@@ -106,12 +107,12 @@ pub struct Reserved(());
 pub fn reserve(size: usize) -> Option<Reserved> {
     let layout = Layout::from_size_align(size, 1).ok()?;
     if !is_mapped(layout) {
-        return Some(Reserved(()));
+        return Some(Reserved(PhantomData));
     }
-    drop(Reserved(()));
+    drop(Reserved(PhantomData)); // what was set aside before
     let block = map(size);
     ASIDE.set((block, size));
-    (!block.is_null()).then_some(Reserved(()))
+    (!block.is_null()).then_some(Reserved(PhantomData))
 }
 
 impl Drop for Reserved {
@@ -158,7 +159,7 @@ fn map(size: usize) -> *mut u8 {
     let Ok(start) = start.map(<*mut _>::cast::<u8>) else {
         return ptr::null_mut();
     };
-    let before = start.align_offset(HUGE);
+    let before = start.addr().next_multiple_of(HUGE) - start.addr();
     // SAFETY: all within the new mapping; what is before and behind the aligned part goes back, each a
     // whole number of pages, and nobody has seen it.
     unsafe {
