@@ -2,6 +2,9 @@
 //!
 //! Whatever is no line of the log tells nothing and stops nobody.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use miniserde::Deserialize;
 use miniserde::json::{self, Value};
 
@@ -92,17 +95,20 @@ fn shown((name, value): (String, Value)) -> (String, String) {
 
 /// When keys were last used: by key, and the time as the log has it, which sorts as times do.
 #[derive(Debug, Default)]
-pub struct LastUsed(Vec<(KeyId, String)>);
+pub struct LastUsed(HashMap<String, String>);
 
 /// When each key's value was last given to somebody, as far as the log goes back.
 #[must_use]
 pub fn last_used(dir: &Dir) -> LastUsed {
     let mut used = LastUsed::default();
+    // One at a time in this process, because each has a whole log in memory.
+    let _turn = READING.lock().unwrap_or_else(PoisonError::into_inner);
     // The newer generation first: one that becomes the older meanwhile is read twice, and not never.
     for name in [FILE, OLDER] {
-        // Parsing is what costs. The last line that tells of a key comes first from this end, and all
-        // before it need no more than a look.
-        let _ = dir.read_back(name, MAX_READ, &mut |line| used.hear(line));
+        // Parsing is what costs: the last line that tells of a key comes first from this end, and all
+        // before it are only looked at.
+        let text = generation(dir, name).unwrap_or_default();
+        text.rsplit('\n').for_each(|line| used.add(line));
     }
     used
 }
@@ -111,71 +117,37 @@ impl LastUsed {
     /// When this one was, if the log tells.
     #[must_use]
     pub fn of(&self, id: &KeyId) -> Option<Timestamp> {
-        let at = self.find(id.as_str()).ok()?;
-        Timestamp::parse(&self.0[at].1)
+        Timestamp::parse(self.0.get(id.as_str())?)
     }
 
-    fn find(&self, id: &str) -> std::result::Result<usize, usize> {
-        self.0.binary_search_by(|(key, _)| key.as_str().cmp(id))
-    }
-
-    fn hear(&mut self, line: &str) {
-        match glance(line) {
-            Glance::Use { id, ts } if self.find(id).is_ok_and(|at| self.0[at].1.as_str() >= ts) => {
+    fn add(&mut self, line: &str) {
+        let Some((_, rest)) = line.split_once(r#""keyId""#) else {
+            return;
+        };
+        // As `audit` writes it: this use is known already, or a later one.
+        let is_known = || {
+            let id = rest.strip_prefix(r#":""#)?.split_once('"')?.0;
+            let ts = line.strip_prefix(r#"{"ts":""#)?.split_once('"')?.0;
+            Some(self.0.get(id)?.as_str() >= ts)
+        };
+        if is_known() != Some(true)
+            && let Some((id, ts)) = use_of_key(line)
+        {
+            let latest = self.0.entry(id).or_default();
+            if *latest < ts {
+                *latest = ts;
             }
-            Glance::Use { .. } | Glance::Unclear => {
-                let Some((id, ts)) = use_of_key(line) else {
-                    return;
-                };
-                match self.find(id.as_str()) {
-                    Ok(at) if self.0[at].1 < ts => self.0[at].1 = ts,
-                    Ok(_) => {}
-                    Err(at) => self.0.insert(at, (id, ts)),
-                }
-            }
-            Glance::Other => {}
         }
     }
 }
 
-/// What the first characters of a line tell.
-enum Glance<'a> {
-    /// Of the use of a key, if the rest is as it should be.
-    Use { id: &'a str, ts: &'a str },
-    /// Of nothing of the kind.
-    Other,
-    /// It is not as `audit` writes them, and tells what it tells.
-    Unclear,
-}
-
-fn glance(line: &str) -> Glance<'_> {
-    let begin = || {
-        let (ts, rest) = line.strip_prefix(r#"{"ts":""#)?.split_at_checked(TS)?;
-        let (kind, rest) = rest.strip_prefix(r#"","kind":""#)?.split_once('"')?;
-        Some((ts, kind, rest))
-    };
-    let Some((ts, kind, rest)) = begin() else {
-        return if line.contains(r#""keyId""#) {
-            Glance::Unclear
-        } else {
-            Glance::Other
-        };
-    };
-    if !USES.contains(&kind) {
-        return Glance::Other;
-    }
-    let id = rest
-        .strip_prefix(r#","keyId":""#)
-        .and_then(|rest| rest.split_once('"'));
-    id.map_or(Glance::Unclear, |(id, _)| Glance::Use { id, ts })
-}
-
 /// Of a line that tells that a key was used: which, and when.
-fn use_of_key(line: &str) -> Option<(KeyId, String)> {
+fn use_of_key(line: &str) -> Option<(String, String)> {
     let line: Line = json::from_str(line).ok()?;
     let is_use = line.ok && USES.contains(&line.kind.as_str());
     Timestamp::parse(&line.ts).filter(|_| is_use)?;
-    Some((KeyId::parse(&line.key?).ok()?, line.ts))
+    let id = line.key.filter(|id| KeyId::parse(id).is_ok())?;
+    Some((id, line.ts))
 }
 
 #[derive(Deserialize)]
@@ -196,10 +168,9 @@ fn generation(dir: &Dir, name: &str) -> Result<String> {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
+static READING: Mutex<()> = Mutex::new(());
 /// The kinds of events that give a value away.
 const USES: [&str; 3] = ["resolve", "export", "run"];
-/// Characters of a timestamp.
-const TS: usize = 24;
 /// Bytes of a generation that are read, from its end: it may be one line longer than its limit, or have
 /// been written by something that has none.
 const MAX_READ: u64 = 6 * 1024 * 1024;
@@ -242,7 +213,7 @@ mod tests {
             "\"keyId\"".to_owned(),
             String::new(),
         ] {
-            used.hear(&line);
+            used.add(&line);
         }
         let day = |id| {
             used.of(&KeyId::parse(id).unwrap())

@@ -2,114 +2,91 @@
 //! systemd, Kubernetes and people use them.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Dir, Publish, platform};
+use super::{Dir, OPEN, Publish, platform};
 use crate::error::{Error, Result};
 
-/// Reads a secret's file; a pipe will do, but nobody outside the owner and group may have any right
-/// to it.
-///
-/// # Errors
-/// [`Error::PassphraseInvalid`] when others can reach it or it has more than `limit` bytes.
+/// Reads a secret's file, of at most `limit` bytes; a pipe will do, but nobody outside the owner and
+/// group may have any right to it. `None` if there is none.
 pub fn read_private(path: &Path, limit: usize) -> Result<Option<Vec<u8>>> {
     let failed = |error| Error::from_io("read the passphrase file", path, error);
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
+    let unfit = |fault: &str| {
+        let sentence = format!("the passphrase file {} {fault}", path.display());
+        Err(Error::PassphraseInvalid(sentence))
     };
-    if platform::others_can_reach(&file).map_err(failed)? {
-        let shown = path.display();
-        return Err(Error::PassphraseInvalid(format!(
-            "the passphrase file {shown} can be reached by other users; chmod 600 it first"
-        )));
+    let (file, is_exposed) = match open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed)?,
+    };
+    if is_exposed {
+        return unfit("can be reached by other users; chmod 600 it first");
     }
-    let mut bytes = Vec::with_capacity(limit + 1);
-    file.take(limit as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
+    let bytes = read(file, limit).map_err(failed)?;
     if bytes.len() > limit {
-        return Err(Error::PassphraseInvalid(format!(
-            "the passphrase file {} has more than {limit} bytes",
-            path.display()
-        )));
+        return unfit(&format!("has more than {limit} bytes"));
     }
     Ok(Some(bytes))
 }
 
 /// The first `limit` + 1 bytes of a file, or of a pipe, so that the caller sees when there are more.
-///
-/// # Errors
-/// What the system says.
 pub fn read_named(path: &Path, limit: usize) -> Result<Vec<u8>> {
     Ok(read_exposed(path, limit)?.0)
 }
 
 /// As [`read_named`], and whether users outside the file's owner and group can reach it.
-///
-/// # Errors
-/// What the system says.
 pub fn read_exposed(path: &Path, limit: usize) -> Result<(Vec<u8>, bool)> {
-    let failed = |error| Error::from_io("read", path, error);
-    let file = File::open(path).map_err(failed)?;
-    let is_exposed = platform::others_can_reach(&file).map_err(failed)?;
+    open(path)
+        .and_then(|(file, is_exposed)| Ok((read(file, limit)?, is_exposed)))
+        .map_err(|error| Error::from_io("read", path, error))
+}
+
+fn open(path: &Path) -> io::Result<(File, bool)> {
+    let file = File::open(path)?;
+    let is_exposed = platform::others_can_reach(&file)?;
+    Ok((file, is_exposed))
+}
+
+fn read(file: File, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(limit as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    Ok((bytes, is_exposed))
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Is this file, there or not, in this very directory?
-#[must_use]
 pub fn is_below(path: &Path, dir: &Path) -> bool {
     let real = |path: &Path| fs::canonicalize(path).ok();
     real(parent(path)).is_some_and(|parent| Some(parent) == real(dir))
 }
 
 /// A directory that the user names, wherever links lead; `None` if there is none.
-///
-/// # Errors
-/// What the system says.
 pub fn open_named(path: &Path) -> Result<Option<Dir>> {
     match fs::canonicalize(path) {
         Ok(real) => Dir::open(&real),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::from_io("open the directory", path, error)),
+        Err(error) => Err(Error::from_io(OPEN, path, error)),
     }
 }
 
 /// Writes a file so that it is there whole or not at all, as [`super::Locked::publish`] does, in a directory
 /// that need not be ours; 0600 where there are modes.
-///
-/// # Errors
-/// [`Error::DuplicateKey`] if it must be new and is not; what the system says.
 pub fn write_named(path: &Path, bytes: &[u8], publish: Publish) -> Result<()> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Error::usage("the file's name is missing, or not UTF-8 text"))?;
     let parent = parent(path);
-    let real = fs::canonicalize(parent)
-        .map_err(|error| Error::from_io("open the directory", parent, error))?;
-    match Dir::open(&real)? {
-        Some(dir) => dir.place(name, bytes, publish),
-        None => Err(Error::from_io(
-            "open the directory",
-            parent,
-            ErrorKind::NotFound.into(),
-        )),
-    }
+    let real = fs::canonicalize(parent).map_err(|error| Error::from_io(OPEN, parent, error))?;
+    let gone = || Error::from_io(OPEN, parent, ErrorKind::NotFound.into());
+    Dir::open(&real)?
+        .ok_or_else(gone)?
+        .place(name, bytes, publish)
 }
 
 /// A handle that only names a directory; the nearest one above it where it does not exist, or cannot be
 /// reached. With the path that it has.
-///
-/// # Errors
-/// What the system says of the last that was tried.
 #[cfg(target_os = "linux")]
 pub fn nearest(path: &Path) -> Result<(std::os::fd::OwnedFd, PathBuf)> {
-    let failed = |path: &Path, error| Error::from_io("open the directory", path, error);
+    let failed = |path: &Path, error| Error::from_io(OPEN, path, error);
     let path = std::path::absolute(path).map_err(|error| failed(path, error))?;
     let mut last = failed(&path, ErrorKind::NotFound.into());
     for dir in path.ancestors() {
@@ -123,7 +100,6 @@ pub fn nearest(path: &Path) -> Result<(std::os::fd::OwnedFd, PathBuf)> {
 
 /// The directories that a file is in: by its path, and where the links on the way lead. A link in place
 /// of its directory is there to be moved on, so the one that the next directory will be in counts too.
-#[must_use]
 pub fn parents(path: &Path) -> Vec<PathBuf> {
     let real = fs::canonicalize(path).ok();
     let dir = parent(path);

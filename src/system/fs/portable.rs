@@ -7,14 +7,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Look, Purpose, Stamp};
+use super::{Look, Purpose};
 
 /// A directory's path.
 #[derive(Debug)]
 pub(super) struct Handle(PathBuf);
 
-/// The size, and when the file was written.
-pub(super) type Version = (u64, Option<SystemTime>);
+/// Tells one version of a file from another: the size, and when it was written.
+pub type Stamp = (u64, Option<SystemTime>);
 
 impl Handle {
     pub(super) fn open(path: &Path) -> io::Result<Handle> {
@@ -61,7 +61,7 @@ impl Handle {
             mode: if stat.is_dir() { 0o700 } else { 0o600 },
             owner: own_user(),
             size: stat.len(),
-            stamp: Stamp((stat.len(), stat.modified().ok())),
+            stamp: (stat.len(), stat.modified().ok()),
             // A file changed in place is not told from the same file: trust none.
             changed: None,
         })
@@ -87,12 +87,8 @@ impl Handle {
             .open(self.0.join(name))
     }
 
-    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.0.join(from), self.0.join(to))
-    }
-
-    pub(super) fn rename_from(&self, from: &Handle, name: &str) -> io::Result<()> {
-        fs::rename(from.0.join(name), self.0.join(name))
+    pub(super) fn rename_from(&self, from: &Handle, old: &str, new: &str) -> io::Result<()> {
+        fs::rename(from.0.join(old), self.0.join(new))
     }
 
     /// A rename would replace the target; a link fails if there is one.
@@ -112,7 +108,7 @@ impl Handle {
         Ok((Handle(self.0.clone()), lock))
     }
 
-    pub(super) fn tighten(&self) -> io::Result<()> {
+    pub(super) fn tighten(&self, _: Option<&File>) -> io::Result<()> {
         Ok(())
     }
 
@@ -148,19 +144,11 @@ pub(super) fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn tighten_file(_: &File) -> io::Result<()> {
-    Ok(())
-}
-
-pub(super) fn keep_own_bits(_: &File) -> io::Result<()> {
-    Ok(())
-}
-
 pub(super) fn others_can_reach(_: &File) -> io::Result<bool> {
     Ok(false)
 }
 
-pub(super) fn own_user() -> u32 {
+pub fn own_user() -> u32 {
     0
 }
 

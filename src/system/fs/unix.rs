@@ -9,15 +9,15 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{Look, Purpose, Stamp};
+use super::{Look, Purpose};
 use crate::base::time::Timestamp;
 
 /// An open directory: nobody can swap a parent under our feet.
 #[derive(Debug)]
 pub(super) struct Handle(File);
 
-/// The inode, its size, and when it was changed.
-pub(super) type Version = (u64, i64, (i64, i64));
+/// Tells one version of a file from another: the inode, its size, and when it was changed.
+pub type Stamp = (u64, i64, (i64, i64));
 
 impl Handle {
     pub(super) fn open(path: &Path) -> io::Result<Handle> {
@@ -60,11 +60,11 @@ impl Handle {
             mode: stat.st_mode as u32 & 0o777,
             owner: stat.st_uid,
             size: u64::try_from(stat.st_size).unwrap_or(0),
-            stamp: Stamp((
+            stamp: (
                 stat.st_ino as u64,
                 stat.st_size as i64,
                 (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
-            )),
+            ),
             changed: Timestamp::from_unix(stat.st_ctime as i64),
         })
     }
@@ -83,15 +83,18 @@ impl Handle {
     pub(super) fn create_file(&self, name: &str) -> io::Result<File> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(&self.0, name, flags, OWNER_ONLY)?.into())
+        let file = File::from(rustix::fs::openat(&self.0, name, flags, OWNER_ONLY)?);
+        // The umask can only take bits away, but it could take ours. A file system without modes may
+        // refuse this, if the owner can work with what it has; others could never reach the file.
+        match rustix::fs::fchmod(&file, OWNER_ONLY) {
+            Err(Errno::PERM) if mode(&file)?.contains(OWNER_ONLY) => {}
+            done => done?,
+        }
+        Ok(file)
     }
 
-    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(rustix::fs::renameat(&self.0, from, &self.0, to)?)
-    }
-
-    pub(super) fn rename_from(&self, from: &Handle, name: &str) -> io::Result<()> {
-        Ok(rustix::fs::renameat(&from.0, name, &self.0, name)?)
+    pub(super) fn rename_from(&self, from: &Handle, old: &str, new: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&from.0, old, &self.0, new)?)
     }
 
     /// File systems that cannot refuse to replace (EINVAL) can link, which fails in the same way.
@@ -116,8 +119,13 @@ impl Handle {
         Ok((own, lock))
     }
 
-    pub(super) fn tighten(&self) -> io::Result<()> {
-        Ok(rustix::fs::fchmod(&self.0, Mode::RWXU)?)
+    /// A file in it, or itself.
+    pub(super) fn tighten(&self, file: Option<&File>) -> io::Result<()> {
+        let done = match file {
+            Some(file) => rustix::fs::fchmod(file, OWNER_ONLY),
+            None => rustix::fs::fchmod(&self.0, Mode::RWXU),
+        };
+        Ok(done?)
     }
 
     pub(super) fn may_write(&self, name: &str) -> io::Result<()> {
@@ -168,29 +176,16 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::from(rustix::fs::open(path, flags, Mode::empty())?).sync_all()
 }
 
-pub(super) fn tighten_file(file: &File) -> io::Result<()> {
-    Ok(rustix::fs::fchmod(file, OWNER_ONLY)?)
-}
-
-/// As [`tighten_file`] for a new file, which nobody else could ever reach: a file system without modes
-/// may refuse, if its owner can work with what it has.
-pub(super) fn keep_own_bits(file: &File) -> io::Result<()> {
-    match rustix::fs::fchmod(file, OWNER_ONLY) {
-        Err(Errno::PERM)
-            if Mode::from_raw_mode(rustix::fs::fstat(file)?.st_mode).contains(OWNER_ONLY) =>
-        {
-            Ok(())
-        }
-        done => Ok(done?),
-    }
-}
-
 pub(super) fn others_can_reach(file: &File) -> io::Result<bool> {
-    let mode = rustix::fs::fstat(file)?.st_mode;
-    Ok(Mode::from_raw_mode(mode).intersects(Mode::RWXO))
+    Ok(mode(file)?.intersects(Mode::RWXO))
 }
 
-pub(super) fn own_user() -> u32 {
+fn mode(file: &File) -> rustix::io::Result<Mode> {
+    Ok(Mode::from_raw_mode(rustix::fs::fstat(file)?.st_mode))
+}
+
+/// The user id that files of ours must belong to.
+pub fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
