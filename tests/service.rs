@@ -22,7 +22,6 @@ use local_keys::gateway::{Gateway as Served, Lifetime, listen};
 use local_keys::keychain::{Keychain, Patience};
 use local_keys::system::host::Bus;
 use local_keys::system::host::Sources;
-use local_keys::vault::index::Index;
 use local_keys::vault::store::Store;
 use support::gateway::{Gateway, bearer, pair, token};
 use support::{HANG, Home, Outcome, PASSPHRASE, VALUE, free_ports, hand_over, package_of, until};
@@ -208,7 +207,6 @@ fn a_gateway_that_a_socket_started_ends_when_nobody_is_connected_any_more() {
     );
     let api = Api {
         store: Store::at(home.keys()),
-        index: Index::default(),
         state,
         sources,
         keychain,

@@ -17,7 +17,6 @@ use crate::system::host::Sources;
 use crate::vault::audit::Kind;
 use crate::vault::envelope::{MetaView, UsedView};
 use crate::vault::history;
-use crate::vault::index::Index;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 use crate::vault::master::rekey::{self, For, Vault};
 use crate::vault::master::source::{self, Master};
@@ -28,8 +27,6 @@ use crate::vault::store::Store;
 pub struct Api {
     /// The keys.
     pub store: Store,
-    /// What is known of them from the last listing.
-    pub index: Index,
     /// `<root>/gateway`.
     pub state: PathBuf,
     /// Where the passphrase may come from; it is fetched for each request that needs it.
@@ -65,11 +62,7 @@ impl Api {
                     .unwrap_or_else(|error| Reply::error(error.facts())),
             ),
             Route::Page(file) => quiet(file.reply()),
-            Route::List(detail) => told(
-                Kind::List,
-                None,
-                self.list(*detail, now).map_err(Fault::from),
-            ),
+            Route::List(detail) => told(Kind::List, None, self.list(*detail).map_err(Fault::from)),
             Route::Add => self.add(body, now),
             Route::Update(id) => on_key(Kind::Update, id, |id| self.update(id, body)),
             Route::Remove(id) => on_key(Kind::Remove, id, |id| {
@@ -122,9 +115,9 @@ impl Api {
         }
     }
 
-    fn list(&self, detail: Detail, now: Timestamp) -> Result<Reply> {
-        let seen = self.index.list(&self.store, now)?;
-        let keys = seen.keys();
+    fn list(&self, detail: Detail) -> Result<Reply> {
+        let listing = self.store.list()?;
+        let keys = listing.keys.iter();
         let text = match detail {
             Detail::Meta => json::to_string(&KeysView {
                 keys: keys.map(MetaView::of).collect(),

@@ -6,7 +6,6 @@ pub mod doctor;
 pub mod dotenv;
 pub mod envelope;
 pub mod history;
-pub mod index;
 pub mod key;
 pub mod master;
 pub mod predecessor;

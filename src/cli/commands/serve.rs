@@ -21,7 +21,6 @@ use crate::system::kernel::inherit;
 use crate::system::kernel::signal;
 use crate::system::service::notify::Manager;
 use crate::vault::doctor::{Check, Status};
-use crate::vault::index::Index;
 use crate::vault::master::source;
 use crate::vault::store::Store;
 
@@ -153,7 +152,6 @@ fn gateway(
     let guard = Guard::new(hosts, origins, Recogniser::new(pairings));
     let api = Api {
         store: Store::at(environment.keys()?),
-        index: Index::default(),
         state,
         sources,
         keychain,
