@@ -8,9 +8,9 @@ use std::thread;
 
 use local_keys::system::fs::Dir;
 use support::bus::Bus;
-use support::gateway::{Gateway, bearer, pair, token};
+use support::gateway::{Gateway, bearer, token};
 use support::pty::Terminal;
-use support::{Home, PASSPHRASE, Run, VALUE, cores};
+use support::{Home, Run, VALUE, cores};
 
 const NEW: &str = "a new passphrase of some length";
 
@@ -268,32 +268,6 @@ fn a_key_that_does_not_open_stops_the_change_before_it_begins() {
 }
 
 #[test]
-fn sealed_tokens_move_along() {
-    let (home, _) = Home::with_key();
-    let bearer = bearer(&pair(&home, ""));
-    let is_known = |passphrase: &str| {
-        let gateway = Gateway::run(with(
-            &home,
-            passphrase,
-            "gateway serve --keys-only --port 0",
-        ));
-        gateway
-            .ask("GET /keys", &[("Authorization", &bearer)], "")
-            .status
-            == 200
-    };
-    home.lf("keys rekey --passphrase-stdin").input(NEW).ok();
-    assert!(
-        is_known(PASSPHRASE) && is_known(NEW),
-        "both, while the change waits"
-    );
-    with(&home, NEW, "keys rekey --finish").ok();
-    assert!(is_known(NEW));
-    assert!(!is_known(PASSPHRASE));
-    assert!(!home.path().join(".lenserfight/gateway/.rekey").exists());
-}
-
-#[test]
 fn a_gateway_and_other_writers_go_on_during_a_change() {
     let (home, bus, ids) = two_keys();
     let bearer = bearer(&token(bus.on(home.bare("gateway pair"))));
@@ -496,24 +470,6 @@ fn what_keeps_a_change_from_being_settled_keeps_nobody_from_reading() {
     assert_eq!(
         exported(with(&home, NEW, "keys export Prod --i-understand")),
         VALUE
-    );
-}
-
-#[test]
-fn tokens_without_keys_move_along_and_none_is_sealed_in_between() {
-    let home = Home::new();
-    home.lf("keys init").ok();
-    let bearer = bearer(&pair(&home, ""));
-    home.lf("keys rekey --passphrase-stdin").input(NEW).ok();
-    home.lf("gateway pair --name late")
-        .fails(2, "rekey_pending");
-    with(&home, NEW, "keys rekey --finish").ok();
-    let gateway = Gateway::run(with(&home, NEW, "gateway serve --keys-only --port 0"));
-    assert_eq!(
-        gateway
-            .ask("GET /keys", &[("Authorization", &bearer)], "")
-            .status,
-        200
     );
 }
 

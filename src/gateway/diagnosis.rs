@@ -118,18 +118,18 @@ fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
     };
     let mut checks = Vec::new();
     for (pairing, _) in &list {
+        if pairing.is_outdated() {
+            let name = printable(pairing.name.as_str());
+            let message =
+                format!("\"{name}\" was sealed by a former version of lf; its token is dead");
+            checks.push(note_on_pairing(message));
+        }
         let Some(at) = pairing.expires_at.filter(|at| *at <= now.after(SOON)) else {
             continue;
         };
         let name = printable(pairing.name.as_str());
         let word = if at <= now { "expired" } else { "expires" };
-        checks.push(Check {
-            hint: Some(
-                "lf gateway pair --name NAME, for a new token; or lf gateway unpair NAME"
-                    .to_owned(),
-            ),
-            ..note("pairings", format!("\"{name}\" {word} at {at}"))
-        });
+        checks.push(note_on_pairing(format!("\"{name}\" {word} at {at}")));
     }
     if checks.is_empty() {
         let count = list.len();
@@ -139,6 +139,14 @@ fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
         ));
     }
     checks
+}
+
+fn note_on_pairing(message: String) -> Check {
+    let hint = "lf gateway pair --name NAME, for a new token; or lf gateway unpair NAME";
+    Check {
+        hint: Some(hint.to_owned()),
+        ..note("pairings", message)
+    }
 }
 
 const CONSENT: &str = "tailscale_consent";

@@ -135,6 +135,12 @@ impl Keychain {
         }
     }
 
+    /// Is there no keychain at all? One that is locked, or does not answer, is one.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.store.is_absent()
+    }
+
     fn entry(&self, service: &str, account: &str) -> keyring_core::Result<Entry> {
         keyring_core::api::CredentialStoreApi::build(&self.store, service, account, None)
     }

@@ -54,6 +54,16 @@ impl Store {
     pub(super) fn new(bus: Bus, patience: Patience) -> Store {
         Store { bus, patience }
     }
+
+    /// Is there no bus, or nobody on it who provides a Secret Service? The bus itself answers that.
+    pub(super) fn is_absent(&self) -> bool {
+        let ask = || {
+            let mut bus = Connection::open(&self.bus, Deadline::after(self.patience.service))?;
+            let reply = bus.call(&BUS, "NameHasOwner", &Body::new("s").string(NAME))?;
+            Ok(reply.body("b")?.boolean()?)
+        };
+        matches!(ask(), Ok(false) | Err(Failure::Unreachable(_)))
+    }
 }
 
 impl fmt::Display for Store {

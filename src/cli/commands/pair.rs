@@ -24,8 +24,6 @@ pub(crate) struct Options {
 }
 
 pub(super) fn pair(context: &Context<'_>, options: &Options) -> Result<()> {
-    // A token that is sealed now would not move along.
-    context.settle()?;
     let now = Timestamp::now();
     let expires_at = options.expires.map(|span| now.after(span));
     let token = pairings(context)?.pair(&options.name, expires_at, options.others, now)?;
@@ -55,6 +53,12 @@ pub(super) fn pair(context: &Context<'_>, options: &Options) -> Result<()> {
 
 pub(super) fn list(context: &Context<'_>) -> Result<()> {
     let list = pairings(context)?.list()?;
+    for (pairing, _) in list.iter().filter(|(pairing, _)| pairing.is_outdated()) {
+        let name = printable(pairing.name.as_str());
+        host::complain(&format!(
+            "lf: note: the token of \"{name}\" was sealed by a former version of lf and is no longer good; lf gateway pair --name NAME makes a new one\n"
+        ));
+    }
     match context.format {
         Format::Json => {
             let views: Vec<View> = list.iter().map(View::of).collect();

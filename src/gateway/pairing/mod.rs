@@ -1,16 +1,27 @@
-//! Bearer tokens of paired browsers: mint, list, revoke, recognise.
+//! The pairings of a gateway: pair, list, revoke, recognise.
 //!
-//! A token is 32 random bytes, kept in the keychain under its pairing's name; on a host without one,
-//! in an envelope under the operator's passphrase. The book beside it, `<root>/gateway/pairings.json`,
-//! has names and times and no secret: a running gateway looks at it before every answer, and holds
-//! digests only.
+//! `<root>/gateway/pairings.json` lists them by name and time; a running gateway looks at it before
+//! every answer. A token is 32 random bytes. The keychain keeps it under its pairing's name, and is the
+//! authority: whoever can only write the list cannot pair himself. On a host without a keychain the list
+//! holds the token's SHA-256 instead, which is no secret: nobody guesses 256 random bits from it.
+//! Such a digest counts only while no keychain is in use, which is one of these:
+//!
+//! 1. The environment has a master passphrase and forces it, so that no keychain is asked.
+//! 2. The keychain does not answer, and the environment has a master passphrase.
+//! 3. There is no keychain: no session bus, or nobody on it who provides one.
+//!
+//! Once a keychain has answered a running gateway, 2 and 3 no longer hold for that gateway, so that a
+//! keychain that is locked or ended later lets nobody in.
+//! (tests/pairing.rs: `a_digest_in_the_list_counts_for_nothing_once_a_keychain_answers`)
 
 mod recogniser;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use base64ct::{Base64UrlUnpadded, Encoding};
 use miniserde::{Deserialize, Serialize, json};
+use sha2::{Digest, Sha256};
 
 use crate::base::rng;
 use crate::base::secret::Secret;
@@ -19,10 +30,8 @@ use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 use crate::system::fs::{self, Dir, Locked, Publish};
 use crate::system::host::Sources;
-use crate::vault::envelope::{self, Envelope};
-use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
+use crate::vault::key::Label;
 use crate::vault::master::source;
-use crate::vault::master::staging;
 
 pub use self::recogniser::Recogniser;
 
@@ -43,8 +52,17 @@ pub struct Pairing {
     pub created_at: Option<Timestamp>,
     /// When its token ends, if it does.
     pub expires_at: Option<Timestamp>,
-    /// The envelope that holds the token, if the keychain does not.
-    sealed: Option<KeyId>,
+    token: Token,
+}
+
+/// Where a pairing's token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    Keychain,
+    /// Nowhere; this is its SHA-256.
+    Digest([u8; 32]),
+    /// In an envelope of this id, which former versions made. It is no longer opened.
+    Sealed(String),
 }
 
 /// What becomes of the other pairings when one is made.
@@ -56,9 +74,15 @@ pub enum Others {
     Revoke,
 }
 
+impl Pairing {
+    /// A former version sealed its token: it has to be paired again.
+    pub fn is_outdated(&self) -> bool {
+        matches!(self.token, Token::Sealed(_))
+    }
+}
+
 impl Pairings {
     /// The pairings in `<root>/gateway`, whether it is there yet or not.
-    #[must_use]
     pub fn at(dir: PathBuf, sources: Sources, keychain: Keychain) -> Pairings {
         Pairings {
             dir,
@@ -67,11 +91,8 @@ impl Pairings {
         }
     }
 
-    /// Makes a pairing, or gives the one of this name a new token. The old token is dead with it.
-    ///
-    /// # Errors
-    /// [`Error::KeychainUnavailable`] if the token can neither be kept in the keychain nor sealed;
-    /// the pairing's old token is still good then.
+    /// Makes a pairing, or gives the one of this name a new token. The old token is dead with it, or
+    /// still good if this fails.
     pub fn pair(
         &self,
         name: &Label,
@@ -81,46 +102,32 @@ impl Pairings {
     ) -> Result<Secret> {
         let token = rng::token::<32>().map(Secret::new)?;
         let dir = Dir::create(&self.dir)?.lock()?;
-        let book = self.read(&dir)?.unwrap_or_else(|| self.predecessors());
+        let list = self.read(&dir)?.unwrap_or_else(|| self.predecessors());
         let is_kept = |pairing: &Pairing| pairing.name != *name && others == Others::Keep;
-        let (mut kept, gone): (Vec<Pairing>, Vec<Pairing>) = book.into_iter().partition(is_kept);
+        let (mut kept, mut gone): (Vec<Pairing>, Vec<Pairing>) =
+            list.into_iter().partition(is_kept);
         let before = self.keychain_token(name);
-        let sealed = if self.store_in_keychain(name, &token)? {
-            None
-        } else {
-            if staging::ready(&dir)?.is_some() {
-                return Err(Error::RekeyPending); // it would not move along
-            }
-            let envelope = self.seal(name, &token, now)?;
-            let file = sealed_name(&envelope.meta.id);
-            dir.publish(&file, envelope.print().as_bytes(), Publish::New)?;
-            Some(envelope.meta.id)
-        };
         kept.push(Pairing {
             name: name.clone(),
             created_at: Some(now),
             expires_at,
-            sealed,
+            token: self.keep(name, &token)?,
         });
         if let Err(error) = write(&dir, &kept) {
-            // The old token is still the one that the book means.
+            // The old token is still the one that the list means.
             if let Some(before) = before {
                 let _ = self.keychain.store(SERVICE, name.as_str(), &before);
             }
             return Err(error);
         }
-        let is_replaced = |pairing: &&Pairing| pairing.name != *name || pairing.sealed.is_some();
-        let gone: Vec<Pairing> = gone.iter().filter(is_replaced).cloned().collect();
+        gone.retain(|pairing| pairing.name != *name);
         self.forget(&gone)?;
-        sweep(&dir, &kept)?;
+        sweep(&dir)?;
         Ok(token)
     }
 
     /// Takes over the token of the predecessor's one pairing, if that is still good: nobody has made
     /// or revoked a pairing here yet, and the keychain has no token for it. `false` if it is dead.
-    ///
-    /// # Errors
-    /// [`Error::KeychainUnavailable`]; what reading says.
     pub fn inherit(&self, token: &Secret) -> Result<bool> {
         let dir = Dir::create(&self.dir)?.lock()?;
         if self.read(&dir)?.is_some() || self.keychain.find(SERVICE, DEFAULT_NAME)?.is_some() {
@@ -136,113 +143,88 @@ impl Pairings {
     }
 
     /// Every pairing, oldest first, with the time of its last use.
-    ///
-    /// # Errors
-    /// What reading says; [`Error::CorruptPairings`] for a book that is none.
     pub fn list(&self) -> Result<Vec<(Pairing, Option<Timestamp>)>> {
-        let Some(dir) = Dir::open(&self.dir)? else {
-            return Ok(without_use(self.predecessors()));
+        let dir = Dir::open(&self.dir)?;
+        let list = dir.as_ref().map(|dir| self.read(dir)).transpose()?;
+        let (mut pairings, used) = match (list.flatten(), &dir) {
+            (Some(list), Some(dir)) => (list, read_used(dir)?),
+            _ => (self.predecessors(), HashMap::new()),
         };
-        let Some(book) = self.read(&dir)? else {
-            return Ok(without_use(self.predecessors()));
+        pairings.sort_by_key(|pairing| pairing.created_at);
+        let with_use = |pairing: Pairing| {
+            let used = used.get(pairing.name.as_str()).copied();
+            (pairing, used)
         };
-        let used = read_used(&dir)?;
-        let mut pairings: Vec<_> = book
-            .into_iter()
-            .map(|pairing| (used.get(pairing.name.as_str()).copied(), pairing))
-            .map(|(used, pairing)| (pairing, used))
-            .collect();
-        pairings.sort_by_key(|(pairing, _)| pairing.created_at);
-        Ok(pairings)
+        Ok(pairings.into_iter().map(with_use).collect())
     }
 
-    /// The names in the book; asks no keychain.
-    ///
-    /// # Errors
-    /// As [`Pairings::list`].
+    /// The names in the list; asks no keychain.
     pub fn names(&self) -> Result<Vec<Label>> {
-        let book = Dir::open(&self.dir)?
-            .map(|dir| self.read(&dir))
-            .transpose()?;
-        let pairings = book.flatten().into_iter().flatten();
+        let dir = Dir::open(&self.dir)?;
+        let list = dir.map(|dir| self.read(&dir)).transpose()?;
+        let pairings = list.flatten().into_iter().flatten();
         Ok(pairings.map(|pairing| pairing.name).collect())
     }
 
-    /// Revokes the pairing of this name, or all; a running gateway hears of it before its next
-    /// answer. Tells which there were, and what kept a dead token in the keychain, if something did.
-    ///
-    /// # Errors
-    /// What reading and writing say; nothing is revoked then.
+    /// Revokes the pairing of this name, or all; a running gateway notices before its next answer.
+    /// Tells which there were, and what kept a dead token in the keychain, if something did. Nothing is
+    /// revoked if this fails.
     pub fn revoke(&self, name: Option<&Label>) -> Result<(Vec<Label>, Result<()>)> {
         let dir = Dir::create(&self.dir)?.lock()?;
         let is_gone = |pairing: &Pairing| name.is_none_or(|name| pairing.name == *name);
-        // Without a book there may be the predecessor's token, even if the keychain does not answer;
-        // with a book that does not mention it, it is dead.
+        // Without a list there may be the predecessor's token, even if the keychain does not answer;
+        // with a list that does not mention it, it is dead.
         let (found, is_damaged) = match self.read(&dir) {
-            // To revoke all takes no list of them.
+            // To revoke all, the names need not be readable.
             Err(Error::CorruptPairings { .. }) if name.is_none() => (None, true),
             found => (found?, false),
         };
-        let (book, is_first) = match found {
-            Some(book) => (book, false),
-            None => (self.possible_predecessors(), true),
-        };
-        let (gone, kept): (Vec<Pairing>, Vec<Pairing>) = book.into_iter().partition(is_gone);
+        let is_first = found.is_none();
+        let list = found.unwrap_or_else(|| self.possible_predecessors());
+        let (gone, kept): (Vec<Pairing>, Vec<Pairing>) = list.into_iter().partition(is_gone);
         if gone.is_empty() && !is_damaged {
             return Ok((Vec::new(), Ok(())));
         }
         let was_there =
-            |pairing: &Pairing| !is_first || self.keychain_token(&pairing.name).is_some();
-        let names = gone
-            .iter()
-            .filter(|pairing| was_there(pairing))
-            .map(|pairing| pairing.name.clone())
-            .collect();
-        // The book first: from here on the token is dead, whatever happens to the rest.
+            |pairing: &&Pairing| !is_first || self.keychain_token(&pairing.name).is_some();
+        let names = gone.iter().filter(was_there);
+        let names = names.map(|pairing| pairing.name.clone()).collect();
+        // The list first: from here on the token is dead, whatever happens to the rest.
         write(&dir, &kept)?;
-        sweep(&dir, &kept)?;
+        sweep(&dir)?;
         let forgotten = match self.forget(&gone) {
             // A host that never had a keychain has nothing in it.
-            Err(_) if is_first && self.has_passphrase() => Ok(()),
+            Err(_) if is_first && self.is_without_keychain() => Ok(()),
             forgotten => forgotten,
         };
         Ok((names, forgotten))
     }
 
-    /// `false` if there is no keychain, but a passphrase to seal under instead.
-    fn store_in_keychain(&self, name: &Label, token: &Secret) -> Result<bool> {
-        let given = source::from_environment(&self.sources)?;
-        if self.sources.force && given.is_some() {
-            return Ok(false);
+    /// Keeps a token in the keychain, or its digest where none is in use.
+    fn keep(&self, name: &Label, token: &Secret) -> Result<Token> {
+        let digest = Token::Digest(digest(token.expose()));
+        if self.is_forced() {
+            return Ok(digest);
         }
         match self.keychain.store(SERVICE, name.as_str(), token) {
-            Ok(()) => Ok(true),
-            Err(_) if given.is_some() => Ok(false),
+            Ok(()) => Ok(Token::Keychain),
+            Err(_) if self.is_without_keychain() => Ok(digest),
             Err(error) => Err(error),
         }
     }
 
-    fn seal(&self, name: &Label, token: &Secret, now: Timestamp) -> Result<Envelope> {
-        let master = source::find(&self.sources, &self.keychain)?;
-        let provider = Provider::parse("gateway")?;
-        envelope::seal(
-            master.secret(),
-            token,
-            KeyMeta {
-                id: KeyId::mint()?,
-                provider,
-                label: name.clone(),
-                created_at: now,
-            },
-        )
+    /// Is the environment's passphrase used without a look into the keychain?
+    fn is_forced(&self) -> bool {
+        self.sources.force && self.has_passphrase()
     }
 
-    /// The token of a pairing whose envelope this is; `None` if it has gone.
-    fn sealed_token(&self, id: &KeyId, passphrase: &Secret) -> Result<Option<Secret>> {
-        let Some(dir) = Dir::open(&self.dir)? else {
-            return Ok(None);
-        };
-        staging::open(&dir, &sealed_name(id), id, passphrase)
+    /// Is no keychain in use here? Asked once it has failed.
+    fn is_without_keychain(&self) -> bool {
+        self.has_passphrase() || self.keychain.is_absent()
+    }
+
+    fn has_passphrase(&self) -> bool {
+        matches!(source::from_environment(&self.sources), Ok(Some(_)))
     }
 
     fn keychain_token(&self, name: &Label) -> Option<Secret> {
@@ -252,89 +234,71 @@ impl Pairings {
 
     /// Takes the tokens of these out of the keychain; a keychain that fails once is not asked again.
     fn forget(&self, pairings: &[Pairing]) -> Result<()> {
-        let mut kept = pairings.iter().filter(|pairing| pairing.sealed.is_none());
+        let mut kept = pairings
+            .iter()
+            .filter(|pairing| pairing.token == Token::Keychain);
         kept.try_for_each(|pairing| {
             let deleted = self.keychain.delete(SERVICE, pairing.name.as_str());
             deleted.map(drop)
         })
     }
 
-    fn has_passphrase(&self) -> bool {
-        matches!(source::from_environment(&self.sources), Ok(Some(_)))
-    }
-
-    /// The book; `None` if there is none yet.
+    /// The list; `None` if there is none yet.
     fn read(&self, dir: &Dir) -> Result<Option<Vec<Pairing>>> {
         let corrupt = |reason| Error::CorruptPairings {
-            file: dir.path().join(BOOK),
+            file: dir.path().join(LIST),
             reason,
         };
-        let Some(bytes) = dir.read(BOOK, MAX_BOOK)? else {
+        let Some(bytes) = dir.read(LIST, MAX_LIST)? else {
             return Ok(None);
         };
         let text = std::str::from_utf8(&bytes).map_err(|_| corrupt("it is not UTF-8 text"))?;
-        let book: Book =
+        let list: List =
             json::from_str(text).map_err(|_| corrupt("it is not a list of pairings"))?;
-        if book.v != VERSION {
+        if list.v != VERSION {
             return Err(corrupt("it is of another version"));
         }
-        let pairings = book
-            .pairings
-            .iter()
-            .map(Page::check)
-            .collect::<Option<Vec<_>>>();
-        pairings
-            .map(Some)
-            .ok_or_else(|| corrupt("a pairing has a bad name, time or id"))
+        let pairings: Option<Vec<Pairing>> = list.pairings.iter().map(Entry::check).collect();
+        let pairings =
+            pairings.ok_or_else(|| corrupt("a pairing has a bad name, time or digest"))?;
+        Ok(Some(pairings))
     }
 
-    /// What there is before the first book: the one token that the predecessor keeps in the keychain.
+    /// What there is before the first list: the one token that the predecessor keeps in the keychain.
     fn predecessors(&self) -> Vec<Pairing> {
-        let is_kept = |pairing: &Pairing| self.keychain_token(&pairing.name).is_some();
-        self.possible_predecessors()
-            .into_iter()
-            .filter(is_kept)
-            .collect()
+        let mut possible = self.possible_predecessors();
+        possible.retain(|pairing| self.keychain_token(&pairing.name).is_some());
+        possible
     }
 
     /// The same, whether the keychain has it or not.
     fn possible_predecessors(&self) -> Vec<Pairing> {
-        let name = Label::parse(DEFAULT_NAME)
-            .ok()
-            .filter(|_| !self.sources.force);
-        let unknown = |name| Pairing {
+        let name = Label::parse(DEFAULT_NAME).ok();
+        let of_keychain = |name| Pairing {
             name,
             created_at: None,
             expires_at: None,
-            sealed: None,
+            token: Token::Keychain,
         };
-        name.map(unknown).into_iter().collect()
+        let name = name.filter(|_| !self.sources.force);
+        name.map(of_keychain).into_iter().collect()
     }
 }
 
 fn write(dir: &Locked, pairings: &[Pairing]) -> Result<()> {
-    let pairings = pairings.iter().map(Page::of).collect();
-    dir.publish(
-        BOOK,
-        json::to_string(&Book {
-            v: VERSION,
-            pairings,
-        })
-        .as_bytes(),
-        Publish::Replacement,
-    )
+    let pairings = pairings.iter().map(Entry::of).collect();
+    let text = json::to_string(&List {
+        v: VERSION,
+        pairings,
+    });
+    dir.publish(LIST, text.as_bytes(), Publish::Replacement)
 }
 
-/// Removes what a process that was killed has left behind: envelopes that no pairing means, and
-/// temporary files.
-fn sweep(dir: &Locked, book: &[Pairing]) -> Result<()> {
-    let meant: Vec<String> = book
-        .iter()
-        .filter_map(|pairing| pairing.sealed.as_ref())
-        .map(sealed_name)
-        .collect();
+/// Removes temporary files that a killed process has left behind, and the envelopes of former versions.
+fn sweep(dir: &Locked) -> Result<()> {
     for name in dir.names()? {
-        if fs::is_temporary(&name) || (sealed_id(&name).is_some() && !meant.contains(&name)) {
+        let is_sealed = name.starts_with("bearer-") && name.ends_with(".json");
+        if is_sealed || fs::is_temporary(&name) {
             dir.remove(&name)?;
         }
     }
@@ -342,66 +306,74 @@ fn sweep(dir: &Locked, book: &[Pairing]) -> Result<()> {
 }
 
 fn read_used(dir: &Dir) -> Result<HashMap<String, Timestamp>> {
-    let bytes = dir.read(LAST_USED, MAX_BOOK)?.unwrap_or_default();
-    let uses: Vec<Use> = std::str::from_utf8(&bytes)
-        .ok()
-        .and_then(|text| json::from_str(text).ok())
-        .unwrap_or_default();
-    Ok(uses
-        .into_iter()
-        .filter_map(|Use { name, at }| Some((name, Timestamp::parse(&at)?)))
-        .collect())
+    let bytes = dir.read(LAST_USED, MAX_LIST)?.unwrap_or_default();
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    let uses: Vec<Use> = json::from_str(text).unwrap_or_default();
+    let parsed = |Use { name, at }| Some((name, Timestamp::parse(&at)?));
+    Ok(uses.into_iter().filter_map(parsed).collect())
 }
 
-fn without_use(pairings: Vec<Pairing>) -> Vec<(Pairing, Option<Timestamp>)> {
-    pairings
-        .into_iter()
-        .map(|pairing| (pairing, None))
-        .collect()
-}
-
-fn sealed_name(id: &KeyId) -> String {
-    format!("{SEALED_PREFIX}{}", id.file_name())
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
 }
 
 #[derive(Serialize, Deserialize)]
-struct Book {
+struct List {
     v: u64,
-    pairings: Vec<Page>,
+    pairings: Vec<Entry>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Page {
+struct Entry {
     name: String,
     #[serde(rename = "createdAt")]
     created_at: Option<String>,
     #[serde(rename = "expiresAt")]
     expires_at: Option<String>,
+    /// The token's digest in base64url, if no keychain has the token.
+    sha256: Option<String>,
+    /// As former versions wrote it.
     sealed: Option<String>,
 }
 
-impl Page {
-    fn of(pairing: &Pairing) -> Page {
-        Page {
+impl Entry {
+    fn of(pairing: &Pairing) -> Entry {
+        let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        let (sha256, sealed) = match &pairing.token {
+            Token::Keychain => (None, None),
+            Token::Digest(digest) => (Some(Base64UrlUnpadded::encode_string(digest)), None),
+            Token::Sealed(id) => (None, Some(id.clone())),
+        };
+        Entry {
             name: pairing.name.as_str().to_owned(),
-            created_at: pairing.created_at.map(|at| at.to_string()),
-            expires_at: pairing.expires_at.map(|at| at.to_string()),
-            sealed: pairing.sealed.as_ref().map(ToString::to_string),
+            created_at: text(pairing.created_at),
+            expires_at: text(pairing.expires_at),
+            sha256,
+            sealed,
         }
     }
 
+    /// `None` if something in it is not what it should be.
     fn check(&self) -> Option<Pairing> {
-        let time = |text: &Option<String>| {
-            text.as_deref()
-                .map(|text| Timestamp::parse(text).ok_or(()))
-                .transpose()
-                .ok()
+        let time = |text: &Option<String>| match text {
+            None => Some(None),
+            Some(text) => Timestamp::parse(text).map(Some),
+        };
+        let token = match (&self.sha256, &self.sealed) {
+            (None, None) => Token::Keychain,
+            (Some(text), None) => {
+                let mut digest = [0; 32];
+                let length = Base64UrlUnpadded::decode(text, &mut digest).ok()?.len();
+                (length == digest.len()).then_some(Token::Digest(digest))?
+            }
+            (None, Some(id)) => Token::Sealed(id.clone()),
+            (Some(_), Some(_)) => return None,
         };
         Some(Pairing {
             name: Label::parse(&self.name).ok()?,
             created_at: time(&self.created_at)?,
             expires_at: time(&self.expires_at)?,
-            sealed: self.sealed.as_deref().map(KeyId::parse).transpose().ok()?,
+            token,
         })
     }
 }
@@ -412,20 +384,15 @@ struct Use {
     at: String,
 }
 
-/// The name of a pairing that was given none, and of the predecessor's.
-pub const DEFAULT_NAME: &str = "web-pair";
 /// The gateway's directory, below the root.
 pub fn dir(root: &Path) -> PathBuf {
     root.join("gateway")
 }
+
+/// The name of a pairing that was given none, and of the predecessor's.
+pub const DEFAULT_NAME: &str = "web-pair";
 const SERVICE: &str = "lenserfight-gateway-bearer";
-const BOOK: &str = "pairings.json";
+const LIST: &str = "pairings.json";
 const VERSION: u64 = 1;
 const LAST_USED: &str = "last-used.json";
-const MAX_BOOK: usize = 1024 * 1024;
-const SEALED_PREFIX: &str = "bearer-";
-
-/// The id of a sealed token, if that is what this file's name says.
-fn sealed_id(name: &str) -> Option<KeyId> {
-    KeyId::from_file_name(name.strip_prefix(SEALED_PREFIX)?)
-}
+const MAX_LIST: usize = 1024 * 1024;

@@ -1,26 +1,27 @@
-//! Recognises tokens, for a running gateway: by digests, with no token in memory between requests.
+//! Recognises tokens by their digests, for a running gateway: no token is in memory between requests.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use miniserde::json;
-use sha2::{Digest, Sha256};
 use zeroize::optimization_barrier;
 
-use super::{BOOK, LAST_USED, Pairing, Pairings, SERVICE, Use, read_used};
+use super::{DEFAULT_NAME, LAST_USED, LIST, Pairing, Pairings, SERVICE, Token, Use};
+use super::{digest, read_used};
+use crate::base::secret::Secret;
 use crate::base::time::{Timestamp, monotonic};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::system::fs::{Dir, Publish, Stamp};
-use crate::vault::master::source;
 
 /// Knows tokens by their digests; kept by a running gateway.
 ///
-/// The book is looked at for every request, and is enough to revoke. The keychain, which may take its
-/// time, is asked only for what is not known yet, and now and then, in the background, in case
-/// somebody else has changed it: nobody whose token is known waits for it.
+/// The list is looked at for every request, and is enough to revoke. The keychain, which may take its
+/// time, is asked only for what is not known yet, and every ten seconds in the background, in case
+/// somebody else has changed it: a request with a known token never waits for it.
 /// (tests/pairing.rs: `a_keychain_that_hangs_delays_nobody_who_is_known`)
 #[derive(Clone, Debug)]
 pub struct Recogniser {
@@ -31,17 +32,19 @@ pub struct Recogniser {
 struct Shared {
     pairings: Pairings,
     known: Mutex<Known>,
-    /// Held by the one who asks the keychain.
+    /// Held by the thread that asks the keychain.
     loading: Mutex<()>,
     is_refreshing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The book's version, and its content; `None` before the first look.
-    book: Option<(Option<Stamp>, Vec<Pairing>)>,
+    /// The list's version, and its content; `None` before the first look.
+    list: Option<(Option<Stamp>, Vec<Pairing>)>,
     digests: Vec<(Pairing, [u8; 32])>,
     loaded: Option<Loaded>,
+    /// Has the keychain ever answered?
+    has_keychain: bool,
     used: HashMap<String, Timestamp>,
     used_saved: HashMap<String, Timestamp>,
 }
@@ -55,42 +58,36 @@ struct Loaded {
     failure: Option<Arc<Error>>,
 }
 
+type Result<T> = std::result::Result<T, Arc<Error>>;
+
 impl Recogniser {
     /// Knows nobody yet; looks at the first request.
-    #[must_use]
     pub fn new(pairings: Pairings) -> Recogniser {
-        let known = Mutex::new(Known::default());
         let shared = Shared {
             pairings,
-            known,
-            loading: Mutex::new(()),
-            is_refreshing: AtomicBool::new(false),
+            known: Mutex::default(),
+            loading: Mutex::default(),
+            is_refreshing: AtomicBool::default(),
         };
         Recogniser {
             shared: Arc::new(shared),
         }
     }
 
-    /// Whose token is this? `None`: nobody's, or no longer. The comparison takes the same time for
-    /// every token, right or wrong.
-    ///
-    /// # Errors
-    /// Whatever keeps the tokens from being known, if it might be one of those.
-    pub fn recognise(
-        &self,
-        token: &str,
-        now: Timestamp,
-    ) -> std::result::Result<Option<String>, Arc<Error>> {
+    /// Whose token is this? `None`: nobody's, or no longer. An error says what keeps the tokens from
+    /// being known, if this might be one of those. The comparison takes the same time for every token,
+    /// right or wrong.
+    pub fn recognise(&self, token: &str, now: Timestamp) -> Result<Option<String>> {
         let digest = digest(token);
         for _ in 0..MOST_TRIES {
-            self.shared.follow_book()?;
+            self.shared.follow_list()?;
             let (is_known, needs_loading) = {
                 let known = self.shared.known();
                 (known.name_of(&digest).is_some(), known.needs_loading())
             };
             match (is_known, needs_loading) {
                 (true, true) => self.refresh(),
-                // The book may change while the keychain is asked: then there is more to know.
+                // The list may change while the keychain is asked: then there is more to know.
                 (false, true) => {
                     self.shared.load_once();
                     continue;
@@ -102,14 +99,14 @@ impl Recogniser {
         self.shared.known().answer(&digest, now)
     }
 
-    /// Reads the tokens again, beside whoever is being answered.
+    /// Reads the tokens again in a thread of its own.
     fn refresh(&self) {
         if self.shared.is_refreshing.swap(true, Ordering::SeqCst) {
             return;
         }
         let shared = Arc::clone(&self.shared);
         let started = thread::Builder::new().spawn(move || {
-            shared.load_once();
+            let _ = catch_unwind(AssertUnwindSafe(|| shared.load_once()));
             shared.is_refreshing.store(false, Ordering::SeqCst);
         });
         if started.is_err() {
@@ -118,31 +115,28 @@ impl Recogniser {
     }
 
     /// Writes down when each pairing was last used, if that has changed. Best effort, and without
-    /// waiting for anybody: it is for a person to look at.
+    /// waiting for a lock: it is for a person to look at.
     pub fn save(&self) {
         self.shared.save();
     }
 }
 
 impl Shared {
-    /// Takes notice of a changed book: whoever is no longer in it, as it was, is forgotten at once.
-    fn follow_book(&self) -> Result<()> {
+    /// Takes notice of a changed list: a pairing that is no longer in it, as it was, is forgotten at
+    /// once.
+    fn follow_list(&self) -> Result<()> {
         let mut known = self.known();
         let dir = Dir::open(&self.pairings.dir)?;
-        let stamp = match &dir {
-            Some(dir) => dir.look(BOOK)?.map(|look| look.stamp),
-            None => None,
-        };
-        if known.book.as_ref().is_some_and(|(seen, _)| *seen == stamp) {
+        let look = dir.as_ref().map(|dir| dir.look(LIST)).transpose()?;
+        let stamp = look.flatten().map(|look| look.stamp);
+        if known.list.as_ref().is_some_and(|(seen, _)| *seen == stamp) {
             return Ok(());
         }
-        let book = match &dir {
-            Some(dir) => self.pairings.read(dir)?,
-            None => None,
-        };
-        let book = book.unwrap_or_else(|| self.pairings.possible_predecessors());
-        known.digests.retain(|(pairing, _)| book.contains(pairing));
-        known.book = Some((stamp, book));
+        let list = dir.map(|dir| self.pairings.read(&dir)).transpose()?;
+        let list = list.flatten();
+        let list = list.unwrap_or_else(|| self.pairings.possible_predecessors());
+        known.digests.retain(|(pairing, _)| list.contains(pairing));
+        known.list = Some((stamp, list));
         Ok(())
     }
 
@@ -153,68 +147,39 @@ impl Shared {
         }
     }
 
-    /// Reads the tokens of the book, without keeping anybody from being recognised meanwhile. The
-    /// first failure of the keychain, or of the passphrase, is everybody's: nobody waits for more.
+    /// Reads the tokens of the list. Requests are recognised meanwhile.
     fn load(&self) {
-        let (of, book, digests) = {
+        let (of, list, has_keychain) = {
             let known = self.known();
-            let (stamp, book) = known.book.clone().unwrap_or_default();
-            (stamp, book, known.digests.clone())
+            let (stamp, list) = known.list.clone().unwrap_or_default();
+            (stamp, list, known.has_keychain)
         };
-        let (mut keychain, mut passphrase) = (Ok(()), None);
-        let mut loaded = Vec::new();
-        for pairing in book {
-            let before = digests
-                .iter()
-                .find(|(known, _)| *known == pairing)
-                .map(|(_, digest)| *digest);
-            let token = match &pairing.sealed {
-                // An envelope does not change; only a keychain can, behind the book's back.
-                Some(_) if before.is_some() => Err(None),
-                Some(id) => {
-                    let master = passphrase.get_or_insert_with(|| {
-                        source::find(&self.pairings.sources, &self.pairings.keychain)
-                            .map_err(Arc::new)
-                    });
-                    match master {
-                        Ok(master) => self
-                            .pairings
-                            .sealed_token(id, master.secret())
-                            .map_err(|_| None),
-                        Err(error) => Err(Some(Arc::clone(error))),
-                    }
-                }
-                None => match &keychain {
-                    Ok(()) => self
-                        .pairings
-                        .keychain
-                        .find(SERVICE, pairing.name.as_str())
-                        .map_err(|error| {
-                            let error = Arc::new(error);
-                            keychain = Err(Arc::clone(&error));
-                            Some(error)
-                        }),
-                    Err(error) => Err(Some(Arc::clone(error))),
-                },
-            };
-            loaded.push((pairing, before, token));
-        }
-        let mut failure = None;
+        let mut tokens = Tokens {
+            pairings: &self.pairings,
+            has_keychain,
+            failure: None,
+            counts: None,
+        };
+        let found: Vec<_> = list
+            .into_iter()
+            .map(|pairing| (tokens.digest(&pairing), pairing))
+            .collect();
         let mut known = self.known();
-        let current = known.book.clone().map(|(_, book)| book).unwrap_or_default();
-        for (pairing, before, token) in loaded {
-            known.digests.retain(|(known, _)| *known != pairing);
-            let digest = match token {
-                Ok(token) => token.map(|token| digest(token.expose())),
-                // What does not answer for a while revokes nobody whom the book still has.
-                Err(error) => {
-                    // Without a book this is only where a predecessor's token might be.
-                    failure = failure.or(error.filter(|_| before.is_none() && of.is_some()));
-                    before
+        known.has_keychain = tokens.has_keychain;
+        let current = known.list.clone().map(|(_, list)| list).unwrap_or_default();
+        let mut failure = None;
+        for (found, pairing) in found {
+            let is_it = |(known, _): &(Pairing, _)| *known == pairing;
+            match found {
+                // What does not answer for a while revokes nobody whom the list still has.
+                Err(_) if known.digests.iter().any(is_it) => continue,
+                // Without a list this is only where a predecessor's token might be.
+                Err(error) => failure = failure.or(of.map(|_| error)),
+                Ok(found) => {
+                    known.digests.retain(|entry| !is_it(entry));
+                    let found = found.filter(|_| current.contains(&pairing));
+                    known.digests.extend(found.map(|digest| (pairing, digest)));
                 }
-            };
-            if let Some(digest) = digest.filter(|_| current.contains(&pairing)) {
-                known.digests.push((pairing, digest));
             }
         }
         known.loaded = Some(Loaded {
@@ -244,19 +209,67 @@ impl Shared {
         };
         let saved = read_used(&dir).and_then(|mut all| {
             all.extend(used.clone());
-            let uses: Vec<Use> = all
-                .into_iter()
-                .map(|(name, at)| Use {
-                    name,
-                    at: at.to_string(),
-                })
-                .collect();
-            let text = json::to_string(&uses);
+            let uses = all.into_iter().map(|(name, at)| Use {
+                name,
+                at: at.to_string(),
+            });
+            let text = json::to_string(&uses.collect::<Vec<_>>());
             dir.publish(LAST_USED, text.as_bytes(), Publish::Replacement)
         });
         if saved.is_ok() {
             self.known().used_saved = used;
         }
+    }
+}
+
+/// One reading of the tokens.
+struct Tokens<'a> {
+    pairings: &'a Pairings,
+    /// Has the keychain ever answered?
+    has_keychain: bool,
+    /// The keychain's first failure is everybody's: nobody waits for a second.
+    failure: Option<Arc<Error>>,
+    /// Do digests in the list count? Found out when there is one.
+    counts: Option<Result<bool>>,
+}
+
+impl Tokens<'_> {
+    /// The digest of a pairing's token; `None` if nothing is its token.
+    fn digest(&mut self, pairing: &Pairing) -> Result<Option<[u8; 32]>> {
+        match pairing.token {
+            Token::Keychain => {
+                let token = self.find(pairing.name.as_str())?;
+                Ok(token.map(|token| digest(token.expose())))
+            }
+            Token::Digest(digest) => {
+                let counts = self.counts.take().unwrap_or_else(|| self.list_counts());
+                self.counts = Some(counts.clone());
+                counts.map(|counts| counts.then_some(digest))
+            }
+            Token::Sealed(_) => Ok(None),
+        }
+    }
+
+    /// As the comment on top of this room has it.
+    fn list_counts(&mut self) -> Result<bool> {
+        if self.pairings.is_forced() {
+            return Ok(true);
+        }
+        match self.find(DEFAULT_NAME) {
+            Ok(_) => Ok(false),
+            Err(_) if !self.has_keychain && self.pairings.is_without_keychain() => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn find(&mut self, name: &str) -> Result<Option<Secret>> {
+        if let Some(failure) = &self.failure {
+            return Err(Arc::clone(failure));
+        }
+        let found = self.pairings.keychain.find(SERVICE, name).map_err(Arc::new);
+        self.has_keychain |= found.is_ok();
+        self.failure = found.as_ref().err().cloned();
+        found
     }
 }
 
@@ -271,30 +284,23 @@ impl Known {
         found
     }
 
-    fn answer(
-        &mut self,
-        digest: &[u8; 32],
-        now: Timestamp,
-    ) -> std::result::Result<Option<String>, Arc<Error>> {
-        let failure = self
-            .loaded
-            .as_ref()
-            .and_then(|loaded| loaded.failure.clone());
-        match (self.name_of(digest), failure) {
-            (Some(pairing), _) if pairing.expires_at.is_some_and(|end| end <= now) => Ok(None),
-            (Some(pairing), _) => {
-                let name = pairing.name.as_str().to_owned();
-                self.used.insert(name.clone(), now);
-                Ok(Some(name))
-            }
-            (None, Some(failure)) => Err(failure),
-            (None, None) => Ok(None),
+    fn answer(&mut self, digest: &[u8; 32], now: Timestamp) -> Result<Option<String>> {
+        let Some(pairing) = self.name_of(digest) else {
+            let loaded = self.loaded.as_ref();
+            let failure = loaded.and_then(|loaded| loaded.failure.clone());
+            return failure.map_or(Ok(None), Err);
+        };
+        if pairing.expires_at.is_some_and(|end| end <= now) {
+            return Ok(None);
         }
+        let name = pairing.name.as_str().to_owned();
+        self.used.insert(name.clone(), now);
+        Ok(Some(name))
     }
 
-    /// Have the tokens not been read since the book changed, or too long ago?
+    /// Have the tokens not been read since the list changed, or too long ago?
     fn needs_loading(&self) -> bool {
-        let stamp = self.book.as_ref().and_then(|(stamp, _)| *stamp);
+        let stamp = self.list.as_ref().and_then(|(stamp, _)| *stamp);
         self.loaded.as_ref().is_none_or(|loaded| {
             let trust = if loaded.failure.is_some() {
                 RETRY
@@ -310,10 +316,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn digest(token: &str) -> [u8; 32] {
-    Sha256::digest(token).into()
-}
-
 fn is_same(one: &[u8; 32], other: &[u8; 32]) -> bool {
     let difference = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
     optimization_barrier(&difference);
@@ -324,5 +326,5 @@ fn is_same(one: &[u8; 32], other: &[u8; 32]) -> bool {
 const TRUST: Duration = Duration::from_secs(10);
 /// How long a failure to read the tokens stands before the next try.
 const RETRY: Duration = Duration::from_secs(1);
-/// A book that changes more often than this during one request is not worth chasing.
+/// A list that changes more often than this during one request is not followed further.
 const MOST_TRIES: usize = 4;
