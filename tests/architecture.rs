@@ -89,9 +89,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ),
     ("memfd_create", &["system/program.rs"]),
     (
-        "process::Command",
-        &["system/program.rs", "system/service/manager.rs"],
+        "process::{Command",
+        &["system/program.rs", "system/service/mod.rs"],
     ),
+    ("process::Command", &["system/program.rs"]),
     ("UnixDatagram", &["system/service/notify.rs"]),
     (
         "libc::",

@@ -408,6 +408,41 @@ fn printing_the_unit_needs_no_systemd_changes_nothing_and_has_no_secret() {
 }
 
 #[test]
+fn the_unit_names_the_path_that_lf_was_called_by() {
+    let home = Home::new();
+    let (versions, bin) = (home.path().join("Cellar/1.0"), home.path().join("bin"));
+    fs::create_dir_all(&versions).unwrap();
+    fs::create_dir(&bin).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_lf"), versions.join("lf")).unwrap();
+    symlink(versions.join("lf"), bin.join("lf")).unwrap();
+    // Another program of that name, which PATH has later.
+    let path = format!("{}:{}", bin.display(), versions.display());
+    for (program, line) in [
+        ("lf", "lf \"$@\""),
+        ("a path", "bin/lf \"$@\""),
+        ("another name", "exec -a nonsense bin/lf \"$@\""),
+    ] {
+        let mut shell = Command::new("/bin/bash");
+        let output = shell
+            .args(["-c", line, "bash", "gateway", "install", "--print"])
+            .current_dir(home.path())
+            .env_clear()
+            .env("HOME", home.path())
+            .env("PATH", &path)
+            .output()
+            .unwrap();
+        let unit = String::from_utf8(output.stdout).unwrap();
+        let expected = if program == "another name" {
+            versions.join("lf")
+        } else {
+            bin.join("lf")
+        };
+        let start = format!("ExecStart={expected:?} gateway serve\n");
+        assert!(unit.contains(&start), "{program}: {unit}");
+    }
+}
+
+#[test]
 fn what_serve_would_refuse_is_not_installed() {
     let home = Home::new();
     for (arguments, status, code) in [
@@ -733,6 +768,10 @@ fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
         "{installed}"
     );
     assert!(answers(at(first)));
+    assert!(
+        installed.err.contains("cargo clean removes it"),
+        "{installed}"
+    );
     let pid = manager.ask(&[
         "show",
         "--property=MainPID",
@@ -844,12 +883,17 @@ fn the_line_of_the_unit_serves() {
     let line = lines
         .find_map(|line| line.strip_prefix("ExecStart="))
         .unwrap();
-    let words: Vec<&str> = line
-        .split('"')
-        .filter(|word| !word.trim().is_empty())
-        .collect();
-    assert_eq!(Path::new(words[0]), Path::new(env!("CARGO_BIN_EXE_lf")));
-    let gateway = Gateway::run(home.words(&words[1..]));
+    let program = format!("{:?} gateway serve", env!("CARGO_BIN_EXE_lf"));
+    assert_eq!(line, program);
+    let mut run = home.lf("gateway serve");
+    let settings = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment="));
+    for setting in settings.flat_map(|line| line.trim_matches('"').split("\" \"")) {
+        let (name, value) = setting.split_once('=').unwrap();
+        run = run.env(name, value);
+    }
+    let gateway = Gateway::run(run);
     assert_eq!(gateway.address.port(), port);
     assert!(gateway.is_well());
 }

@@ -4,7 +4,6 @@ use crate::base::secret::shown;
 use crate::base::time::parse_span;
 use crate::error::{Error, Result};
 use crate::gateway::pairing::{DEFAULT_NAME, Others};
-use crate::system::service::Start;
 use crate::vault::key::Label;
 
 use super::args::Args;
@@ -73,11 +72,7 @@ fn install(args: &mut Args) -> Result<Command> {
     args.no_operands()?;
     Ok(Command::Install(InstallOptions {
         serve: serve_options(args)?,
-        start: if args.flag("--socket") {
-            Start::OnConnection
-        } else {
-            Start::AtLogin
-        },
+        socket: args.flag("--socket"),
         credential: args.value("--credential").map(Into::into),
         print: args.flag("--print"),
     }))

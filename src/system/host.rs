@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 #[cfg(unix)]
 use std::sync::OnceLock;
 
@@ -15,7 +15,7 @@ use crate::base::secret::Secret;
 use crate::error::{Error, Result};
 #[cfg(unix)]
 use crate::system::kernel::signal;
-use crate::system::service::systemd::CREDENTIAL;
+use crate::system::service::CREDENTIAL;
 
 /// Makes this process a poor source of secrets, before it has any: no core dumps, no tracing by the
 /// same user (Linux: `PR_SET_DUMPABLE`), and files that only their owner can read.
@@ -260,12 +260,22 @@ impl Environment {
     }
 }
 
-/// The file that this program was started from.
-///
-/// # Errors
-/// What the system says.
+/// The absolute path that this program was called by, with the links in it as they are: they go on
+/// leading to the newest version (Homebrew, Nix). Where that does not lead here, the file itself.
 pub fn program() -> Result<PathBuf> {
-    env::current_exe().map_err(|error| Error::from_io("find", "this program".as_ref(), error))
+    let failed = |error| Error::from_io("find", "this program".as_ref(), error);
+    let name = env::args_os().next().unwrap_or_default();
+    let file = env::current_exe().map_err(failed)?;
+    let real = |path: &PathBuf| std::fs::canonicalize(path).ok();
+    let path = env::var_os("PATH").unwrap_or_default();
+    let called = match Path::new(&name).parent() {
+        Some(dir) if dir.as_os_str().is_empty() => env::split_paths(&path)
+            .map(|dir| dir.join(&name))
+            .find(|path| path.is_file()),
+        _ => Some(name.into()),
+    };
+    let called = called.filter(|path| real(path).is_some_and(|path| real(&file) == Some(path)));
+    std::path::absolute(called.unwrap_or(file)).map_err(failed)
 }
 
 impl GatewayVariables {

@@ -36,7 +36,6 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::system::fs::Publish;
 use crate::system::host::{self, Environment};
-use crate::system::service::Start;
 use crate::vault::key::{Label, Provider};
 
 use self::context::{Context, all_of, confirm, read_input, read_passphrase};
@@ -154,7 +153,7 @@ pub(crate) enum Consenting {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct InstallOptions {
     pub(crate) serve: ServeOptions,
-    pub(crate) start: Start,
+    pub(crate) socket: bool,
     pub(crate) credential: Option<PathBuf>,
     pub(crate) print: bool,
 }

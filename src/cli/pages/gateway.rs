@@ -163,7 +163,7 @@ pub(super) const PAGES: &[Page] = &[
             ("--port N", "the port"),
             ("--tailscale", "full mode over Tailscale"),
         ],
-        notes: "The variables LENSERFIGHT_RUNTIME_DIR, LENSERFIGHT_KEYS_DIR,\nLENSERFIGHT_KEYS_PASSPHRASE_FILE and LF_GATEWAY_EXTRA_* go into the unit\nas they are now; the passphrase itself never does.\nOn a machine without a keychain, from boot on:\n  systemd-ask-password -n | systemd-creds encrypt --user \\\n    --name=lenserfight-keys-passphrase - FILE\n  lf gateway install --keys-only --credential FILE && loginctl enable-linger",
+        notes: "The variables LENSERFIGHT_RUNTIME_DIR, LENSERFIGHT_KEYS_DIR,\nLENSERFIGHT_KEYS_PASSPHRASE_FILE and LF_GATEWAY_EXTRA_* go into the unit\nas they are now, and so does the path that lf was called by, with its links\nas they are; the passphrase itself never does.\nOn a machine without a keychain, from boot on:\n  systemd-ask-password -n | systemd-creds encrypt --user \\\n    --name=lenserfight-keys-passphrase - FILE\n  lf gateway install --keys-only --credential FILE && loginctl enable-linger",
     },
     Page {
         name: "gateway uninstall",

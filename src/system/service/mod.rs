@@ -1,151 +1,277 @@
-//! The gateway as a service of its user: what systemd or launchd is told, and how it is asked.
+//! The gateway as a service of its user: the text of the systemd units and of the launchd agent, and the
+//! tools that start them.
 
-pub mod launchd;
-pub mod manager;
 #[cfg(unix)]
 pub mod notify;
-pub mod systemd;
 
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
 
-/// What is to run, and with what. All text, because that is what the files are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is to run, and with what. None of it is secret.
+#[derive(Clone, Debug)]
 pub struct Service {
     /// The absolute path of `lf`.
     pub program: String,
     /// Where it listens.
     pub address: SocketAddr,
-    /// In what mode.
-    pub mode: Mode,
-    /// When it starts.
-    pub start: Start,
-    /// Environment variables; none of them secret.
+    /// The variables that it is set up by.
     pub variables: Vec<(&'static str, String)>,
-    /// The directories that it writes; the first is there, others may come.
-    pub writable: Vec<String>,
     /// The file of an encrypted systemd credential with the passphrase.
     pub credential: Option<String>,
-    /// Can the manager give it namespaces of its own?
-    pub walls: Walls,
-}
-
-/// What `lf gateway serve` is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// `--keys-only`
-    KeysOnly,
-    /// Nothing.
-    Full,
-    /// `--tailscale`
-    Tailscale,
-}
-
-/// When the service starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// With its user's session.
-    AtLogin,
-    /// With the first connection.
-    OnConnection,
-}
-
-/// What stands between the service and the rest, as far as namespaces go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Walls {
-    /// A user namespace, and in it all that needs one.
-    Namespaces,
-    /// None: this system gives users none.
-    NoNamespaces,
-}
-
-/// Whose a file is that stands where ours belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Maker {
-    /// Ours, as we wrote it.
-    Lf,
-    /// Ours, and changed since.
-    Edited,
-    /// Somebody else's.
-    Stranger,
+    /// Its only socket comes from systemd.
+    pub is_private: bool,
+    /// A directory that it writes to.
+    pub root: String,
+    /// Another one, which may come later.
+    pub keys: String,
 }
 
 impl Service {
-    /// What to type for the same without a service manager.
-    #[must_use]
-    pub fn foreground(&self) -> String {
-        let here = Service {
-            start: Start::AtLogin,
-            ..self.clone()
-        };
-        format!("lf {}", here.arguments().join(" "))
-    }
-
-    /// What follows the program's name.
-    fn arguments(&self) -> Vec<String> {
-        let mut arguments: Vec<String> = ["gateway", "serve"].map(str::to_owned).into();
-        match self.mode {
-            Mode::KeysOnly => arguments.push("--keys-only".to_owned()),
-            Mode::Full => {}
-            Mode::Tailscale => arguments.push("--tailscale".to_owned()),
+    /// The text of [`SERVICE`].
+    pub fn unit(&self) -> String {
+        let mut settings = String::new();
+        for (name, value) in &self.variables {
+            settings += &format!("Environment={}\n", quoted(&format!("{name}={value}")));
         }
-        if self.start == Start::AtLogin {
-            arguments.extend(["--bind".to_owned(), self.address.ip().to_string()]);
-            arguments.extend(["--port".to_owned(), self.address.port().to_string()]);
+        if let Some(file) = &self.credential {
+            let file = file.replace('%', "%%");
+            settings += &format!("LoadCredentialEncrypted={CREDENTIAL}:{file}\n");
         }
-        arguments
+        format!(
+            include_str!("lf-gateway.service"),
+            digest = DIGEST,
+            program = quoted(&self.program),
+            ip = self.address.ip(),
+            port = self.address.port(),
+            settings = settings,
+            private = if self.is_private { "yes" } else { "no" },
+            root = quoted(&self.root),
+            keys = quoted(&format!("-{}", self.keys)),
+        )
+    }
+
+    /// The text of [`SOCKET`].
+    pub fn socket(&self) -> String {
+        let address = self.address;
+        format!(
+            include_str!("lf-gateway.socket"),
+            digest = DIGEST,
+            address = address
+        )
+    }
+
+    /// The text of the agent [`LABEL`]; what the gateway says goes to this log.
+    pub fn agent(&self, log: &str) -> String {
+        let mut settings = String::new();
+        for (name, value) in &self.variables {
+            let value = escaped(value);
+            settings += &format!("<key>{name}</key>\n<string>{value}</string>\n");
+        }
+        format!(
+            include_str!("com.lenserfight.lf-gateway.plist"),
+            digest = DIGEST,
+            program = escaped(&self.program),
+            ip = self.address.ip(),
+            port = self.address.port(),
+            settings = settings,
+            log = escaped(log),
+        )
     }
 }
 
-/// Puts the line that says whose the file is where [`MARK`] stands in its text.
-fn signed(text: &str) -> String {
-    text.replacen(MARK, &format!("{SIGNATURE}{}", digest(text)), 1)
+/// A unit without what needs namespaces.
+pub fn without_namespaces(unit: &str) -> &str {
+    let parts = unit.split_once("# The rest needs namespaces.");
+    parts.map_or(unit, |(before, _)| before)
 }
 
-/// Whose is it?
-#[must_use]
-pub fn maker(text: &str) -> Maker {
-    let Some(at) = text.find(SIGNATURE) else {
-        return Maker::Stranger;
-    };
-    let (before, rest) = text.split_at(at);
-    let rest = &rest[SIGNATURE.len()..];
-    let Some((digits, after)) = rest.split_at_checked(DIGITS) else {
-        return Maker::Edited;
-    };
-    if digest(&format!("{before}{MARK}{after}")) == digits {
-        Maker::Lf
-    } else {
-        Maker::Edited
-    }
-}
-
-fn digest(text: &str) -> String {
+/// Puts the digest of a file's text where the text has a place for it.
+pub fn signed(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
-    let digits = digest.iter().take(DIGITS / 2);
-    digits.map(|byte| format!("{byte:02x}")).collect()
+    let digits = digest.iter().take(DIGEST.len() / 2);
+    let digits: String = digits.map(|byte| format!("{byte:02x}")).collect();
+    text.replacen(DIGEST, &digits, 1)
 }
 
-const MARK: &str = "\u{1}";
-const SIGNATURE: &str = "made by lf gateway install, which replaces it if its digest is still ";
-const DIGITS: usize = 32;
+/// Did `lf` write this file, and has nobody changed it since?
+pub fn is_ours(text: &str) -> bool {
+    let (_, rest) = text.split_once("its digest is ").unwrap_or_default();
+    let digits = rest.get(..DIGEST.len());
+    digits.is_some_and(|digits| signed(&text.replacen(digits, DIGEST, 1)) == text)
+}
+
+/// Text as one word of a unit, where `%` begins a specifier.
+fn quoted(text: &str) -> String {
+    let text = text.replace('\\', r"\\").replace('"', r#"\""#);
+    format!("\"{}\"", text.replace('%', "%%"))
+}
+
+/// Text in a property list.
+fn escaped(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    text.replace('>', "&gt;")
+}
+
+/// Runs one of the system's tools to its end, without input and without the passphrase: what it wrote
+/// to standard output, or where that is nothing to standard error; as an error if it failed.
+pub fn ask(tool: &str, arguments: &[&str]) -> Result<String, String> {
+    let mut command = Command::new(tool);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .env_remove("LENSERFIGHT_KEYS_PASSPHRASE")
+        .env("LC_ALL", "C");
+    let output = command
+        .output()
+        .map_err(|error| format!("{tool}: {error}"))?;
+    let said = if output.stdout.is_empty() {
+        output.stderr
+    } else {
+        output.stdout
+    };
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    if output.status.success() {
+        Ok(said)
+    } else {
+        Err(said)
+    }
+}
+
+/// The service's unit.
+pub const SERVICE: &str = "lf-gateway.service";
+/// The unit of the socket that starts it.
+pub const SOCKET: &str = "lf-gateway.socket";
+/// What launchd calls it.
+pub const LABEL: &str = "com.lenserfight.lf-gateway";
+/// The name of the systemd credential that holds the passphrase.
+pub const CREDENTIAL: &str = "lenserfight-keys-passphrase";
+/// Stands for the digest of the text that it is in.
+const DIGEST: &str = "00000000000000000000000000000000";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn service() -> Service {
+        Service {
+            program: "/opt/my tools/100%/$lf".into(),
+            address: "127.0.0.1:38080".parse().unwrap(),
+            variables: vec![("LENSERFIGHT_KEYS_DIR", "/m/<a> \"b\" \\c%".into())],
+            credential: None,
+            is_private: false,
+            root: "/h/.lenserfight".into(),
+            keys: "/m/<a> \"b\" \\c%".into(),
+        }
+    }
+
+    #[track_caller]
+    fn has(text: &str, lines: &[&str]) {
+        for line in lines {
+            assert!(text.lines().any(|it| it == *line), "no {line} in {text}");
+        }
+    }
+
     #[test]
     fn a_file_tells_whether_it_is_ours_and_untouched() {
-        let text = signed(&format!("# {MARK}\n[Unit]\n"));
-        assert!(
-            !text.contains(MARK) && text.ends_with("\n[Unit]\n"),
-            "{text}"
+        let service = service();
+        for text in [service.unit(), service.socket(), service.agent("/log")] {
+            let text = signed(&text);
+            assert!(is_ours(&text) && !text.contains(DIGEST), "{text}");
+            assert!(!is_ours(&format!("{text}Nice=1\n")));
+            assert!(!is_ours(&text.replace(" made", "made")));
+            assert!(!is_ours(&text[..text.len() - 20]));
+            assert!(!is_ours(&text[..60]));
+        }
+        assert!(!is_ours("[Unit]\n"));
+    }
+
+    #[test]
+    fn paths_are_words_of_their_own_and_nothing_in_them_is_a_specifier() {
+        has(
+            &service().unit(),
+            &[
+                "ExecStart=\"/opt/my tools/100%%/$lf\" gateway serve",
+                "Environment=\"LF_GATEWAY_BIND=127.0.0.1\" \"LF_GATEWAY_PORT=38080\"",
+                "Environment=\"LENSERFIGHT_KEYS_DIR=/m/<a> \\\"b\\\" \\\\c%%\"",
+                "ReadWritePaths=\"/h/.lenserfight\"",
+                "ReadWritePaths=\"-/m/<a> \\\"b\\\" \\\\c%%\"",
+                "PrivateNetwork=no",
+                "WantedBy=default.target",
+            ],
         );
-        assert_eq!(maker(&text), Maker::Lf);
-        assert_eq!(maker(&format!("{text}Nice=1\n")), Maker::Edited);
-        assert_eq!(maker(&text.replace("# made", "#made")), Maker::Edited);
-        assert_eq!(maker(&text[..text.len() - 20]), Maker::Edited);
-        assert_eq!(maker("[Unit]\n"), Maker::Stranger);
+    }
+
+    #[test]
+    fn a_socket_takes_the_network_away() {
+        let service = Service {
+            is_private: true,
+            address: "[::1]:8080".parse().unwrap(),
+            ..service()
+        };
+        has(&service.unit(), &["PrivateNetwork=yes"]);
+        has(
+            &service.socket(),
+            &["ListenStream=[::1]:8080", "WantedBy=sockets.target"],
+        );
+    }
+
+    #[test]
+    fn an_address_that_comes_later_than_its_users_session_is_waited_for() {
+        let unit = service().unit();
+        let value = |name: &str| -> u32 {
+            let value = unit.lines().find_map(|line| line.strip_prefix(name));
+            value.unwrap().parse().unwrap()
+        };
+        let starts = value("StartLimitIntervalSec=") / value("RestartSec=");
+        assert!(starts < value("StartLimitBurst="), "{unit}");
+        has(&service().socket(), &["FreeBind=yes"]);
+    }
+
+    #[test]
+    fn without_namespaces_nothing_stays_that_would_stop_the_start() {
+        let service = Service {
+            credential: Some("/h/100%.cred".into()),
+            ..service()
+        };
+        let unit = service.unit();
+        assert!(unit.contains("ProtectSystem=strict"), "{unit}");
+        let text = without_namespaces(&unit);
+        for word in ["Private", "Protect", "Capability", "ReadWritePaths"] {
+            assert!(!text.contains(word), "{text}");
+        }
+        has(
+            text,
+            &[
+                "LoadCredentialEncrypted=lenserfight-keys-passphrase:/h/100%%.cred",
+                "NoNewPrivileges=yes",
+            ],
+        );
+    }
+
+    #[test]
+    fn text_in_the_property_list_is_never_markup() {
+        let service = Service {
+            program: "/Users/a&b/<lf>".into(),
+            ..service()
+        };
+        let text = service.agent("/Users/a&b/Library/Logs/lf-gateway.log");
+        for expected in [
+            "<string>/Users/a&amp;b/&lt;lf&gt;</string>\n<string>gateway</string>\n<string>serve</string>\n",
+            "<key>LF_GATEWAY_PORT</key>\n<string>38080</string>\n",
+            "<key>LENSERFIGHT_KEYS_DIR</key>\n<string>/m/&lt;a&gt; ",
+            "<key>StandardErrorPath</key>\n<string>/Users/a&amp;b/Library/Logs/lf-gateway.log</string>\n",
+        ] {
+            assert!(text.contains(expected), "no {expected} in {text}");
+        }
+        for tag in ["dict", "array", "string", "key", "integer", "plist"] {
+            let (open, end) = (format!("<{tag}"), format!("</{tag}>"));
+            assert_eq!(
+                text.matches(&open).count(),
+                text.matches(&end).count(),
+                "{tag}"
+            );
+        }
     }
 }
