@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use crate::base::shell::unquote;
 use crate::error::{Error, Result, kinds};
 
-use super::help::Page;
-use super::{page_of, topic};
+use super::help::{Page, page_of};
+use super::topic;
 use crate::cli::commands::{Question, Shell, Wanted};
 
 /// The script of a shell.
@@ -132,11 +132,7 @@ fn wanted(page: &Page, (flag, place): (&str, &str)) -> Wanted {
 
 /// The flag of this name and what stands for its value, if it takes one.
 fn value_of(page: &Page, name: &str) -> Option<(&'static str, &'static str)> {
-    let mut values = page
-        .flags
-        .iter()
-        .filter_map(|(flag, _)| flag.split_once(' '));
-    let (flag, place) = values.find(|(flag, _)| *flag == name)?;
+    let (flag, place) = page.valued().find(|(flag, _)| *flag == name)?;
     Some((flag, place.trim_end_matches("...")))
 }
 
@@ -182,8 +178,7 @@ fn places(page: &Page) -> Vec<(&'static str, Times)> {
 
 fn offer_members(question: &mut Question, group: &Page) {
     for page in group.members() {
-        let last = page.name.rsplit(' ').next().unwrap_or_default();
-        question.known.push((last, page.summary));
+        question.known.push((page.last_word(), page.summary));
     }
 }
 
@@ -192,7 +187,7 @@ fn offer_flags(question: &mut Question, page: &Page, given: &[String]) {
     if !question.word.starts_with('-') && !page.is_command() {
         return;
     }
-    for (flag, what) in page.flags {
+    for (flag, what) in &page.flags {
         let name = flag.split(' ').next().unwrap_or_default();
         let is_given = |word: &String| word.split('=').next() == Some(name);
         if name != HELP.0 && !given.iter().any(is_given) {
@@ -223,7 +218,7 @@ const COMMAND: &str = "-- CMD";
 
 #[cfg(test)]
 mod tests {
-    use super::super::pages::pages;
+    use super::super::help::pages;
     use super::*;
 
     /// What is asked where the line ends.
@@ -244,7 +239,7 @@ mod tests {
 
     #[test]
     fn commands_flags_and_topics_come_from_the_pages() {
-        for page in pages().filter(|page| !page.name.is_empty()) {
+        for page in pages().iter().filter(|page| !page.name.is_empty()) {
             let (group, last) = page.name.rsplit_once(' ').unwrap_or(("", page.name));
             let line = format!("{group} ").trim_start().to_owned();
             assert!(offered(&line).contains(&last), "{line:?}");
@@ -321,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_command_behind_two_dashes_is_another_programs() {
-        let page = pages().find(|page| page.name == "keys run").unwrap();
+        let page = pages().iter().find(|page| page.name == "keys run").unwrap();
         assert!(places(page).is_empty());
         let words = ["--key", "a", "--", "b", "-c"].map(String::from);
         assert_eq!(operands(page, &words), (2, true));

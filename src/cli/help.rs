@@ -1,36 +1,92 @@
-//! A help page: its text, and the flags that its command has.
+//! The help pages. They are data, in `help.txt`, and also say which flags a command has.
+//!
+//! A page there begins with `# lf NAME :: SYNOPSIS`. One line of summary follows, then a line for each
+//! example and each flag (`WHAT :: WHAT IT DOES`), and whatever is left are notes.
 
+use std::ffi::OsString;
 use std::fmt::Write;
+use std::sync::LazyLock;
 
 use crate::base::width;
 
-use super::pages::pages;
-
-/// One page; `""` is the program's, a page without a synopsis of its own flags names a group.
+/// One page. The program's has no name; a group of commands has COMMAND in its synopsis.
+#[derive(Default)]
 pub(super) struct Page {
     /// The words behind `lf`.
     pub(super) name: &'static str,
-    /// One line for the group's page.
-    pub(super) summary: &'static str,
     /// What may follow the name.
     pub(super) synopsis: &'static str,
+    /// One line for the group's page.
+    pub(super) summary: &'static str,
     /// What to type, and what that does; the first thing that people look for.
-    pub(super) examples: &'static [(&'static str, &'static str)],
+    pub(super) examples: Vec<Row>,
     /// Flags and values (those have a word behind them, and dots where they may be given several
     /// times), and what they do.
-    pub(super) flags: &'static [(&'static str, &'static str)],
+    pub(super) flags: Vec<Row>,
     /// What else there is to know.
     pub(super) notes: &'static str,
 }
 
+pub(super) type Row = (&'static str, &'static str);
+
+/// Every page, the program's first.
+pub(super) fn pages() -> &'static [Page] {
+    static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
+        let pages = include_str!("help.txt").split("\n# lf");
+        pages.map(Page::parse).collect()
+    });
+    &PAGES
+}
+
+/// The page whose name has the most of the first words, and how many words that is.
+pub(super) fn page_of(argv: &[OsString]) -> (&'static Page, usize) {
+    let words = argv.iter().map_while(|word| word.to_str()).take(3);
+    let words: Vec<&str> = words.collect();
+    let named = |count: usize| {
+        let name = words[..count].join(" ");
+        let page = pages().iter().find(|page| page.name == name)?;
+        Some((page, count))
+    };
+    let longest = (0..=words.len()).rev().find_map(named);
+    longest.unwrap_or((&pages()[0], 0))
+}
+
 impl Page {
+    fn parse(text: &'static str) -> Page {
+        let (heading, text) = text.split_once('\n').unwrap_or((text, ""));
+        let (name, synopsis) = heading.split_once(" :: ").unwrap_or((heading, ""));
+        let (summary, mut rest) = text.split_once('\n').unwrap_or((text, ""));
+        let mut page = Page {
+            name: name.trim_start_matches("# lf").trim_start(),
+            synopsis,
+            summary,
+            ..Page::default()
+        };
+        while let Some((line, behind)) = rest.split_once('\n')
+            && let Some(row) = line.split_once(" :: ")
+        {
+            if line.starts_with('-') {
+                page.flags.push(row);
+            } else {
+                page.examples.push(row);
+            }
+            rest = behind;
+        }
+        page.notes = match rest.trim_end() {
+            "ID" => ID,
+            notes => notes,
+        };
+        page
+    }
+
     /// What to type for it.
     pub(super) fn full_name(&self) -> String {
-        if self.name.is_empty() {
-            "lf".to_owned()
-        } else {
-            format!("lf {}", self.name)
-        }
+        format!("lf {}", self.name).trim_end().to_owned()
+    }
+
+    /// The last word of the name.
+    pub(super) fn last_word(&self) -> &'static str {
+        self.name.rsplit(' ').next().unwrap_or_default()
     }
 
     /// Is this a command, and not a group of them?
@@ -38,17 +94,21 @@ impl Page {
         !self.synopsis.contains("COMMAND")
     }
 
+    /// The flags that take a value, and the word that stands for it.
+    pub(super) fn valued(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let flags = self.flags.iter();
+        flags.filter_map(|(flag, _)| flag.split_once(' '))
+    }
+
     /// The names of flags that take a value.
     pub(super) fn values(&self) -> impl Iterator<Item = &'static str> {
-        self.flags
-            .iter()
-            .filter_map(|(flag, _)| flag.split_once(' ').map(|(name, _)| name))
+        self.valued().map(|(name, _)| name)
     }
 
     /// May this value be given several times?
     pub(super) fn may_repeat(&self, name: &str) -> bool {
-        let is_it = |flag: &str| flag.split(' ').next() == Some(name) && flag.ends_with("...");
-        self.flags.iter().any(|(flag, _)| is_it(flag))
+        let mut valued = self.valued();
+        valued.any(|(flag, value)| flag == name && value.ends_with("..."))
     }
 
     /// Is everything after `--` another program's?
@@ -58,27 +118,19 @@ impl Page {
 
     /// The names of flags that take none.
     pub(super) fn flags(&self) -> impl Iterator<Item = &'static str> {
-        self.flags
-            .iter()
-            .map(|(flag, _)| *flag)
-            .filter(|flag| !flag.contains(' '))
+        let flags = self.flags.iter().map(|(flag, _)| *flag);
+        flags.filter(|flag| !flag.contains(' '))
     }
 
     /// The commands and groups right below a group.
     pub(super) fn members(&self) -> impl Iterator<Item = &'static Page> {
-        pages().filter(|page| self.has(page))
+        pages().iter().filter(|page| self.has(page))
     }
 
     /// Is that page below this one, by one word?
     pub(super) fn has(&self, page: &Page) -> bool {
-        let rest = match self.name {
-            "" => Some(page.name),
-            name => page
-                .name
-                .strip_prefix(name)
-                .and_then(|rest| rest.strip_prefix(' ')),
-        };
-        !self.is_command() && rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(' '))
+        let group = page.name.rsplit_once(' ').map_or("", |(group, _)| group);
+        !page.name.is_empty() && group == self.name && !self.is_command()
     }
 
     #[cfg(test)]
@@ -92,23 +144,16 @@ impl Page {
 /// A page, for standard output.
 pub(super) fn text(page: &Page) -> String {
     let mut text = String::new();
-    for (line, what) in page.examples {
+    for (line, what) in &page.examples {
         let _ = writeln!(text, "  {line}");
         fold(&mut text, "      ", 6, what);
     }
-    text.push('\n');
-    fold(
-        &mut text,
-        &format!("{} ", page.full_name()),
-        6,
-        page.synopsis,
-    );
+    let name = format!("\n{} ", page.full_name());
+    fold(&mut text, &name, 6, page.synopsis);
     fold(&mut text, "  ", 2, page.summary);
-    list(&mut text, "  ", page.flags);
-    let members: Vec<(&str, &str)> = page
-        .members()
-        .map(|member| (member.name, member.summary))
-        .collect();
+    list(&mut text, "  ", &page.flags);
+    let members = page.members().map(|member| (member.name, member.summary));
+    let members: Vec<Row> = members.collect();
     if !members.is_empty() {
         text.push('\n');
     }
@@ -123,7 +168,7 @@ pub(super) fn text(page: &Page) -> String {
 }
 
 /// Names and what they are, in two columns.
-fn list(text: &mut String, begin: &str, rows: &[(&str, &str)]) {
+fn list(text: &mut String, begin: &str, rows: &[Row]) {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, what) in rows {
         let name = format!("{begin}{name:width$}  ");
@@ -134,7 +179,7 @@ fn list(text: &mut String, begin: &str, rows: &[(&str, &str)]) {
 /// Words in lines that fit a terminal: behind `first`, and then behind as many spaces as `indent` says.
 pub(super) fn fold(text: &mut String, first: &str, indent: usize, words: &str) {
     text.push_str(first);
-    let mut used = first.len();
+    let mut used = first.trim_start_matches('\n').len();
     for (at, word) in words.split(' ').enumerate() {
         let columns = width::of(word);
         if at > 0 && used + 1 + columns > WIDTH {
@@ -150,10 +195,7 @@ pub(super) fn fold(text: &mut String, first: &str, indent: usize, words: &str) {
     text.push('\n');
 }
 
-/// Name and version.
-pub(super) fn version() -> String {
-    concat!("lf ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
-}
-
+/// The notes of a page that are `ID` in the file.
+const ID: &str = "ID is a key's id, or 4 or more of its first characters, or a label or provider that only one key has. An ID that begins with a dash goes after --.";
 /// Columns that no line of help is longer than: those of a terminal that nobody has widened.
 const WIDTH: usize = 80;

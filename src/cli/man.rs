@@ -4,12 +4,11 @@ use std::fmt::Write;
 
 use crate::error::kinds;
 
-use super::help::Page;
-use super::pages::{PROGRAM, pages};
+use super::help::{Page, pages};
 
 /// `lf.1`. It has no date, so that a version has one man page.
 pub(super) fn text() -> String {
-    let program = &PROGRAM;
+    let (program, commands) = (&pages()[0], &pages()[1..]);
     let mut text = format!(
         ".TH LF 1 \"\" \"lf {}\" \"User Commands\"\n.SH NAME\nlf \\- {}\n.SH SYNOPSIS\n.B lf\n{}\n.SH DESCRIPTION\n",
         escaped(env!("CARGO_PKG_VERSION")),
@@ -17,11 +16,11 @@ pub(super) fn text() -> String {
         escaped(program.synopsis),
     );
     lines(&mut text, program.notes);
-    list(&mut text, program.flags);
+    list(&mut text, &program.flags);
     text.push_str(".SH EXAMPLES\n");
-    list(&mut text, program.examples);
+    list(&mut text, &program.examples);
     text.push_str(".SH COMMANDS\n");
-    for page in pages().skip(1) {
+    for page in commands {
         section(&mut text, page);
     }
     text.push_str(".SH ERRORS\nThe code stands behind lf: in a line of standard error.\n");
@@ -41,7 +40,7 @@ fn section(text: &mut String, page: &Page) {
     }
     text.push_str(".PP\n");
     lines(text, page.summary);
-    list(text, page.flags);
+    list(text, &page.flags);
     if !page.notes.is_empty() {
         text.push_str(".PP\n");
         lines(text, page.notes);
@@ -49,7 +48,7 @@ fn section(text: &mut String, page: &Page) {
     // A group's examples are those of its commands.
     if page.is_command() {
         text.push_str(".PP\nExamples:\n");
-        list(text, page.examples);
+        list(text, &page.examples);
     }
 }
 
@@ -119,7 +118,7 @@ mod tests {
                 "{}",
                 page.name
             );
-            for (flag, _) in page.flags {
+            for (flag, _) in &page.flags {
                 assert!(
                     man.contains(&format!("\\fB{}\\fR", escaped(flag))),
                     "{flag}"

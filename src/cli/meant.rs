@@ -1,18 +1,18 @@
 //! Did you mean: the command, flag or topic that is close to what was typed. Only words of our own are
 //! ever shown, never what was typed.
 
-use super::help::Page;
-use super::pages::pages;
+use super::help::{Page, pages};
 
 /// The command that was meant in this group: one of its own, or one of another group.
 pub(super) fn command(group: &Page, word: &str) -> Option<&'static Page> {
     let far = |page: &&Page| {
-        let last = page.name.rsplit(' ').next().unwrap_or_default();
         // Of two that are equally close, the group's own.
-        distance(word, last).map(|far| 2 * far + usize::from(!group.has(page)))
+        distance(word, page.last_word()).map(|far| 2 * far + usize::from(!group.has(page)))
     };
     // The program's own page has no name.
-    let near = pages().skip(1).filter_map(|page| Some((far(&page)?, page)));
+    let near = pages()[1..]
+        .iter()
+        .filter_map(|page| Some((far(&page)?, page)));
     near.min_by_key(|(far, _)| *far).map(|(_, page)| page)
 }
 
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn nothing_is_meant_by_nothing() {
-        assert!(pages().all(|page| command(page, "").is_none()));
+        assert!(pages().iter().all(|page| command(page, "").is_none()));
     }
 
     #[test]

@@ -8,7 +8,6 @@ mod help;
 mod keys;
 mod man;
 mod meant;
-mod pages;
 mod run;
 mod topic;
 
@@ -23,8 +22,7 @@ use crate::system::host::{self, Environment};
 use crate::system::kernel::memory;
 
 use self::args::Args;
-use self::help::Page;
-use self::pages::{PROGRAM, pages};
+use self::help::{Page, page_of};
 use crate::cli::commands::{Command, Format};
 
 /// The whole life of a run: parse, run, report, exit.
@@ -102,31 +100,14 @@ pub(crate) fn parse(mut argv: Vec<OsString>) -> Result<Command> {
     })
 }
 
-/// The page whose name has the most of the first words, and how many words that is.
-fn page_of(argv: &[OsString]) -> (&'static Page, usize) {
-    let words: Vec<&str> = argv
-        .iter()
-        .map_while(|word| word.to_str())
-        .take(3)
-        .collect();
-    let find = |count: usize| {
-        let name = words.get(..count)?.join(" ");
-        pages()
-            .find(|page| page.name == name)
-            .map(|page| (page, count))
-    };
-    find(3)
-        .or_else(|| find(2))
-        .or_else(|| find(1))
-        .unwrap_or((&PROGRAM, 0))
-}
-
 fn group(page: &Page, rest: &[OsString]) -> Result<Command> {
     let word = rest.first().map(|word| word.to_string_lossy());
     let is_program = page.name.is_empty();
     match word.as_deref() {
         Some("-h" | "--help") => Ok(Command::Print(help::text(page))),
-        Some("-V" | "--version") if is_program => Ok(Command::Print(help::version())),
+        Some("-V" | "--version") if is_program => Ok(Command::Print(
+            concat!("lf ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),
+        )),
         Some(word) => Err(unknown(page, word, &rest[1..])),
         None => Err(Error::usage(format!(
             "{} needs a command",
@@ -183,6 +164,7 @@ mod tests {
     use super::*;
     use crate::cli::commands::Rotation;
     use crate::cli::commands::RunOptions;
+    use crate::cli::help::pages;
 
     fn parsed(line: &str) -> Result<Command> {
         parse(line.split_whitespace().map(OsString::from).collect())

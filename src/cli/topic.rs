@@ -5,19 +5,17 @@ use std::fmt::Write;
 use crate::base::secret::shown;
 use crate::error::{Error, Facts, Result, kinds};
 
-use super::help;
+use super::help::{self, page_of, pages};
 use super::meant;
-use super::page_of;
-use super::pages::{PROGRAM, pages};
 
 /// The topic that has every error; no command has its name.
 pub(super) const ERRORS: &str = "errors";
 
 /// What there is to say about these words.
 pub(super) fn text(words: &[String]) -> Result<String> {
-    match page_of(&words.iter().map(Into::into).collect::<Vec<_>>()) {
-        (page, count) if count == words.len() => return Ok(help::text(page)),
-        _ => {}
+    let (page, count) = page_of(&words.iter().map(Into::into).collect::<Vec<_>>());
+    if count == words.len() {
+        return Ok(help::text(page));
     }
     let name = words.join(" ");
     if name == ERRORS {
@@ -31,9 +29,9 @@ pub(super) fn text(words: &[String]) -> Result<String> {
 
 fn no_help(name: &str) -> Error {
     let codes = kinds().map(|facts| facts.code);
-    let pages = pages().map(|page| page.name);
-    let meant = meant::word(name, &mut codes.chain(pages).chain([ERRORS]));
-    let by_last_word = || meant::command(&PROGRAM, name).map(|page| page.name);
+    let names = pages().iter().map(|page| page.name);
+    let meant = meant::word(name, &mut codes.chain(names).chain([ERRORS]));
+    let by_last_word = || meant::command(&pages()[0], name).map(|page| page.name);
     Error::Usage {
         sentence: format!("there is no help on \"{}\"", shown(name)),
         hint: meant

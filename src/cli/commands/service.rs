@@ -380,13 +380,13 @@ fn is_installed(dir: Option<&Dir>, name: &str, removal: &str) -> Result<bool> {
 }
 
 fn publish(dir: &Dir, name: &str, text: &str) -> Result<()> {
-    let (lock, text) = (dir.lock()?, signed(text));
-    dir.publish(&lock, name, text.as_bytes(), Publish::Replacement)
+    let text = signed(text);
+    dir.lock()?
+        .publish(name, text.as_bytes(), Publish::Replacement)
 }
 
 fn remove(dir: &Dir, name: &str) -> Result<()> {
-    let lock = dir.lock()?;
-    dir.remove(&lock, name).map(drop)
+    dir.lock()?.remove(name).map(drop)
 }
 
 /// What a line of a unit can hold: a backslash at its end would join it with the next one.
