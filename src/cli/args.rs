@@ -12,6 +12,13 @@ use pico_args::Arguments;
 use super::help::Page;
 use super::meant;
 
+/// How results, warnings and errors are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
 /// What was given, nothing of it unknown.
 pub(super) struct Args {
     values: Vec<(&'static str, String)>,
@@ -56,7 +63,7 @@ impl Args {
                     return Err(Error::usage(sentence));
                 }
                 if SECRET_FLAGS.contains(&name) && looks_like_secret(&value) {
-                    return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
+                    return Err(secret_in_argv());
                 }
                 given.values.push((name, value));
                 if !page.may_repeat(name) {
@@ -83,6 +90,14 @@ impl Args {
 
     pub(super) fn flag(&self, name: &str) -> bool {
         self.flags.contains(&name)
+    }
+
+    pub(super) fn format(&self) -> Format {
+        if self.flag("--json") {
+            Format::Json
+        } else {
+            Format::Text
+        }
     }
 
     pub(super) fn value(&mut self, name: &str) -> Option<String> {
@@ -227,7 +242,7 @@ fn refuse_secrets(page: &Page, words: &[OsString]) -> Result<()> {
     let is_secret =
         |name| SECRET_FLAGS.contains(&name) && !page.values().any(|known| known == name);
     if names.any(is_secret) {
-        return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
+        return Err(secret_in_argv());
     }
     Ok(())
 }
@@ -235,7 +250,7 @@ fn refuse_secrets(page: &Page, words: &[OsString]) -> Result<()> {
 fn operand(word: OsString) -> Result<String> {
     let text = text(word)?;
     if looks_like_secret(&text) {
-        return Err(Error::SecretInArgv(ON_STDIN.to_owned()));
+        return Err(secret_in_argv());
     }
     Ok(text)
 }
@@ -244,9 +259,14 @@ fn text(word: OsString) -> Result<String> {
     word.into_string().map_err(|_| Error::usage(NOT_TEXT))
 }
 
+/// Where a secret may go instead.
+pub(super) fn secret_in_argv() -> Error {
+    Error::SecretInArgv(ON_STDIN.to_owned())
+}
+
 const NOT_TEXT: &str = "an argument is not UTF-8 text";
 
-pub(super) const ON_STDIN: &str = "no secret is taken from the command line, where the shell records it and every local process can read it; pass it on standard input";
+const ON_STDIN: &str = "no secret is taken from the command line, where the shell records it and every local process can read it; pass it on standard input";
 const SECRET_FLAGS: [&str; 9] = [
     "--key",
     "--value",

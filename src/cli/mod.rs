@@ -2,13 +2,9 @@
 
 mod args;
 mod commands;
-mod complete;
-mod gateway;
 mod help;
-mod keys;
 mod man;
 mod meant;
-mod run;
 mod topic;
 
 use std::ffi::OsString;
@@ -21,9 +17,9 @@ use crate::error::{Error, Result};
 use crate::system::host::{self, Environment};
 use crate::system::kernel::memory;
 
-use self::args::Args;
+use self::args::{Args, Format};
+use self::commands::Command;
 use self::help::{Page, page_of};
-use crate::cli::commands::{Command, Format};
 
 /// The whole life of a run: parse, run, report, exit.
 #[must_use]
@@ -32,7 +28,7 @@ pub fn main() -> ExitCode {
     host::harden();
     let argv = host::args();
     let format = format(&argv);
-    match parse(argv).and_then(|command| commands::run(command, &Environment::read())) {
+    match parse(argv).and_then(|command| command.run(&Environment::read())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             host::complain(&report(&error, format));
@@ -76,10 +72,10 @@ struct ErrorView {
 }
 
 /// What to run, or how the command line is wrong; the hint then names the help that fits.
-pub(crate) fn parse(mut argv: Vec<OsString>) -> Result<Command> {
+fn parse(mut argv: Vec<OsString>) -> Result<Command> {
     // For the scripts of `lf completions` alone: on no page, and no reason to complain about anything.
     if argv.first().is_some_and(|word| word == "complete") {
-        return Ok(Command::Complete(complete::question(&argv[1..])));
+        return Ok(commands::complete(argv));
     }
     let (page, words) = page_of(&argv);
     let rest = argv.split_off(words);
@@ -133,7 +129,7 @@ fn unknown(group: &Page, word: &str, rest: &[OsString]) -> Error {
 }
 
 /// In what form the error of this command line is to be written, whatever is wrong with it.
-pub(crate) fn format(argv: &[OsString]) -> Format {
+fn format(argv: &[OsString]) -> Format {
     let is_json = argv
         .iter()
         .take_while(|word| *word != "--")
@@ -145,29 +141,20 @@ fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
     let Some(mut args) = Args::take(page, words)? else {
         return Ok(Command::Print(help::text(page)));
     };
-    let format = if args.flag("--json") {
-        Format::Json
-    } else {
-        Format::Text
-    };
-    match page.name {
-        "help" => topic::text(&args.operands("TOPIC").unwrap_or_default()).map(Command::Print),
-        "man" => args.no_operands().map(|()| Command::Print(man::text())),
-        "completions" => complete::script(&args.one_operand("shell")?).map(Command::Print),
-        name if name.starts_with("keys ") => keys::command(name, &mut args, format),
-        name => gateway::command(name, &mut args, format),
-    }
+    commands::build(page.name, &mut args)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::commands::Rotation;
-    use crate::cli::commands::RunOptions;
     use crate::cli::help::pages;
 
     fn parsed(line: &str) -> Result<Command> {
         parse(line.split_whitespace().map(OsString::from).collect())
+    }
+
+    fn refused(line: &str) -> Error {
+        parsed(line).err().unwrap_or_else(|| panic!("{line}"))
     }
 
     #[test]
@@ -180,7 +167,7 @@ mod tests {
             assert!(words.contains(page.synopsis), "{}", page.name);
             if page.is_command() {
                 let line = format!("{} {}", page.name, page.example_arguments());
-                assert!(parsed(&line).is_ok(), "{line}: {:?}", parsed(&line));
+                assert!(parsed(&line).is_ok(), "{line}: {:?}", parsed(&line).err());
             }
         }
     }
@@ -195,35 +182,6 @@ mod tests {
             let mut but_the_last = page.notes.lines().rev().skip(1);
             assert!(but_the_last.all(|line| line.len() <= 80), "{}", page.name);
         }
-    }
-
-    #[test]
-    fn operands_after_two_dashes_are_never_flags() {
-        let key = "-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".to_owned();
-        assert_eq!(
-            parsed(&format!("keys remove --yes -- {key}")).unwrap(),
-            Command::Remove {
-                key: key.clone(),
-                yes: true
-            }
-        );
-        assert_eq!(
-            parsed("keys remove -- --yes").unwrap(),
-            Command::Remove {
-                key: "--yes".into(),
-                yes: false
-            }
-        );
-        assert_eq!(
-            parsed("keys rotate -- --all").unwrap(),
-            Command::Rotate(Rotation::Some(vec!["--all".into()]))
-        );
-        assert_eq!(
-            parsed(&format!("keys remove --yes {key}"))
-                .unwrap_err()
-                .code(),
-            "usage"
-        );
     }
 
     #[test]
@@ -321,7 +279,7 @@ mod tests {
             "gateway consent revoke wireguard",
             "help nothing",
         ] {
-            let error = parsed(line).expect_err(line);
+            let error = refused(line);
             assert_eq!(
                 (error.code(), error.exit_code()),
                 ("usage", 2),
@@ -341,7 +299,7 @@ mod tests {
         for last in [&b"--key=\xff"[..], b"--\xff", b"\xff"] {
             let mut argv: Vec<OsString> = ["keys", "audit"].map(Into::into).into();
             argv.push(OsString::from_vec(last.to_vec()));
-            let error = parse(argv).unwrap_err();
+            let error = parse(argv).err().unwrap();
             assert!(error.to_string().contains("not UTF-8"), "{error}");
         }
     }
@@ -354,7 +312,7 @@ mod tests {
             ("keys backup -x", false),
             ("keys run -x -- true", false),
         ] {
-            let sentence = parsed(line).unwrap_err().to_string();
+            let sentence = refused(line).to_string();
             assert_eq!(sentence.contains("an ID that"), is_said, "{sentence}");
         }
     }
@@ -362,7 +320,7 @@ mod tests {
     #[test]
     fn a_refused_export_is_hinted_at_as_it_can_be_typed() {
         let words = ["keys", "export", "--", "-my key"].map(OsString::from);
-        let hint = parse(words.into()).unwrap_err().hint();
+        let hint = parse(words.into()).err().unwrap().hint();
         let typed = r"lf keys export --i-understand -- -my\ key";
         assert_eq!(hint.as_deref(), Some(typed));
     }
@@ -397,7 +355,7 @@ mod tests {
             "keys run --value x -- true",
             "keys export --key x --i-understand",
         ] {
-            let error = parsed(line).expect_err(line);
+            let error = refused(line);
             assert_eq!(
                 (error.code(), error.exit_code()),
                 ("secret_in_argv", 2),
@@ -408,50 +366,6 @@ mod tests {
                 "{error}"
             );
         }
-    }
-
-    #[test]
-    fn what_follows_two_dashes_is_the_programs_own() {
-        let line = "keys run --key a --env=B=b --key=-c --stdin d --override -- llm --key sk-abcdefghijklmnop -- --help";
-        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
-        assert_eq!(
-            parsed(line).unwrap(),
-            Command::Run(RunOptions {
-                keys: vec!["a".into(), "-c".into()],
-                variables: vec![("B".into(), "b".into())],
-                input: Some("d".into()),
-                overrides: true,
-                program: "llm".into(),
-                arguments: words("--key sk-abcdefghijklmnop -- --help"),
-            })
-        );
-        for line in ["keys run --key a", "keys run --key a --", "keys run llm x"] {
-            let error = parsed(line).unwrap_err();
-            assert_eq!(error.code(), "usage", "{line}");
-            assert!(error.hint().unwrap().contains(" -- "), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_value_may_begin_with_a_dash_behind_an_equals_sign_only() {
-        let add = |line| match parsed(line) {
-            Ok(Command::Add { label, .. }) => label.map(|label| label.as_str().to_owned()),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(
-            add("keys add --provider openai --label=-x").as_deref(),
-            Some("-x")
-        );
-        assert_eq!(
-            add("keys add --label=a=b --provider=openai").as_deref(),
-            Some("a=b")
-        );
-        assert_eq!(
-            parsed("keys add --provider openai --label -x")
-                .unwrap_err()
-                .code(),
-            "usage"
-        );
     }
 
     #[test]

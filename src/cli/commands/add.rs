@@ -9,8 +9,15 @@ use crate::vault::key::{KeyMeta, Label, Provider};
 
 use super::{Context, Format};
 
-pub(super) fn run(context: &Context<'_>, provider: Provider, label: Option<Label>) -> Result<()> {
-    let added = add(context, provider, label);
+/// Whose key it is, and what it is called; by the provider's name otherwise.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) provider: Provider,
+    pub(crate) label: Option<Label>,
+}
+
+pub(super) fn run(context: &Context<'_>, options: Options) -> Result<()> {
+    let added = add(context, options);
     context.audit(
         Kind::Add,
         "keys add",
@@ -31,7 +38,7 @@ pub(super) fn run(context: &Context<'_>, provider: Provider, label: Option<Label
     }
 }
 
-fn add(context: &Context<'_>, provider: Provider, label: Option<Label>) -> Result<KeyMeta> {
+fn add(context: &Context<'_>, Options { provider, label }: Options) -> Result<KeyMeta> {
     // Before anybody is asked for a value that could not be stored.
     let master = context.sealing_master()?;
     let value = context.read_value(&format!("value of the {provider} key"))?;

@@ -1,42 +1,59 @@
-//! `lf complete`, which the scripts of `lf completions` ask at every Tab: what may stand there, one a
-//! line. Silent when it cannot tell; it asks no keychain, writes no audit line and changes nothing.
+//! `lf completions`: the scripts of the shells; and `lf complete`, which they ask at every Tab: what may
+//! stand there by the help pages and the store, one a line. It is silent when it cannot tell, asks no
+//! keychain, writes no audit line and changes nothing.
+
+use std::ffi::OsString;
 
 use crate::base::secret::{looks_like_secret, printable};
 use crate::base::shell::{quote, unquote};
-use crate::error::Result;
+use crate::cli::args::Format;
+use crate::cli::help::{Page, page_of};
+use crate::cli::topic;
+use crate::error::{Error, Result, kinds};
 use crate::system::host::{self, Environment};
-use crate::vault::key::KeyMeta;
+use crate::vault::key::Provider;
 use crate::vault::provider;
 use crate::vault::store::{MIN_PREFIX, Store};
 
-use super::{Context, Format, pair};
+use super::{Context, pair};
 
-/// What is asked at the cursor.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Question {
-    pub(crate) shell: Shell,
-    /// The word so far, out of its quotes; of a flag's value behind an equals sign, the value.
-    pub(crate) word: String,
-    /// What of the word stays as it was typed, quotes and all: the shell replaces the rest.
-    pub(crate) head: String,
-    /// What stands before the answer in the same word, such as `--provider=`.
-    pub(crate) before: String,
-    /// Answers that need no store, and what they are.
-    pub(crate) known: Vec<(&'static str, &'static str)>,
-    pub(crate) wanted: Wanted,
+/// The script of a shell.
+pub(super) fn script(shell: &str) -> Result<String> {
+    let script = SCRIPTS.iter().find(|(name, _)| *name == shell);
+    let (_, script) =
+        script.ok_or_else(|| Error::usage("there are scripts for bash, zsh and fish"))?;
+    Ok((*script).to_owned())
 }
 
-/// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shell {
-    Bash,
-    Zsh,
-    Fish,
+/// Answers a script; nothing, if anything is wrong.
+pub(super) fn answer(environment: &Environment, asked: &[OsString]) {
+    let Some(question) = question(asked) else {
+        return;
+    };
+    if let Ok(lines) = lines(environment, &question) {
+        let _ = host::print(&lines);
+    }
+}
+
+/// What is asked at the cursor.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Question {
+    is_bash: bool,
+    /// The word so far, out of its quotes; of a flag's value behind an equals sign, the value.
+    word: String,
+    /// What of the word stays as it was typed, quotes and all: the shell replaces the rest.
+    head: String,
+    /// What stands before the answer in the same word, such as `--provider=`.
+    before: String,
+    /// Answers that need no store, and what they are.
+    known: Vec<(&'static str, &'static str)>,
+    wanted: Wanted,
 }
 
 /// What else may stand there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Wanted {
+    #[default]
     Nothing,
     Keys,
     /// `NAME=ID`, for a variable of the environment.
@@ -48,119 +65,418 @@ pub(crate) enum Wanted {
     Command(usize),
 }
 
-pub(super) fn run(environment: &Environment, question: &Question) {
-    let mut lines = String::new();
-    for (answer, what) in &question.known {
-        line(&mut lines, question, answer, what);
+/// What a script asks: its shell, the part of the last word that the shell replaces, and the words
+/// behind `lf` up to the cursor, as they were typed.
+fn question(asked: &[OsString]) -> Option<Question> {
+    let asked = asked.iter().map(|word| word.to_string_lossy().into_owned());
+    let asked: Vec<String> = asked.collect();
+    let [shell, tail, pieces @ ..] = asked.as_slice() else {
+        return None;
+    };
+    SCRIPTS.iter().find(|(name, _)| name == shell)?;
+    let is_bash = shell == "bash";
+    let mut words = if is_bash {
+        joined(pieces)
+    } else {
+        pieces.to_vec()
+    };
+    let typed = words.pop()?;
+    let mut question = Question {
+        is_bash,
+        word: unquote(&typed).0,
+        head: typed.strip_suffix(tail.as_str()).unwrap_or_default().into(),
+        ..Question::default()
+    };
+    let words: Vec<String> = words.iter().map(|word| unquote(word).0).collect();
+    by_page(&mut question, &words);
+    if question.wanted == Wanted::Command(0) {
+        let end = pieces.iter().position(|piece| piece == "--")?;
+        // Counted as the shell counts, with `lf` as the first.
+        question.wanted = Wanted::Command(end + 2);
     }
-    if find(environment, question, &mut lines).is_ok() {
-        let _ = host::print(&lines);
+    Some(question)
+}
+
+/// bash takes words apart at these characters, and gives them as words of their own.
+fn joined(pieces: &[String]) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for piece in pieces {
+        let is_break = !piece.is_empty() && piece.chars().all(|c| "=:@".contains(c));
+        match words.last_mut() {
+            Some(last) if goes_on || is_break => last.push_str(piece),
+            _ => words.push(piece.clone()),
+        }
+        goes_on = is_break;
+    }
+    words
+}
+
+/// Finds out what may stand behind these words.
+fn by_page(question: &mut Question, before: &[String]) {
+    let argv: Vec<OsString> = before.iter().map(Into::into).collect();
+    let (page, count) = page_of(&argv);
+    let rest = &before[count..];
+    if !page.is_command() {
+        if rest.is_empty() {
+            offer_members(question, page);
+            offer_flags(question, page, rest);
+        }
+        return;
+    }
+    let (operands, is_cut) = operands(page, rest);
+    if let Some(flag) = rest
+        .last()
+        .filter(|_| !is_cut)
+        .and_then(|word| value_of(page, word))
+    {
+        question.wanted = wanted(page, flag);
+        return;
+    }
+    if let Some((name, value)) = question.word.split_once('=').filter(|_| !is_cut)
+        && let Some(flag) = value_of(page, name)
+    {
+        question.wanted = wanted(page, flag);
+        question.before = format!("{name}=");
+        question.word = value.to_owned();
+        return;
+    }
+    let places = places(page);
+    let more = || places.iter().find(|(_, is_many)| *is_many);
+    match places.get(operands).or_else(more).map(|(place, _)| *place) {
+        _ if is_cut && page.synopsis.contains(COMMAND) => question.wanted = Wanted::Command(0),
+        _ if question.word.starts_with('-') && !is_cut => offer_flags(question, page, rest),
+        Some("TOPIC") => offer_topics(question, rest),
+        Some(word) if word.starts_with(|c: char| c.is_lowercase()) => {
+            let words = places.iter().filter(|_| operands == 0);
+            question.known.extend(words.map(|(word, _)| (*word, "")));
+        }
+        Some(place) => question.wanted = wanted(page, ("", place)),
+        None => offer_flags(question, page, rest),
     }
 }
 
-fn find(environment: &Environment, question: &Question, lines: &mut String) -> Result<()> {
+/// What an operand or the value of a flag is, by the word that stands for it on the page.
+fn wanted(page: &Page, (flag, place): (&str, &str)) -> Wanted {
+    match (flag, place) {
+        ("--provider", _) => Wanted::Providers,
+        (_, "ID") => Wanted::Keys,
+        (_, "NAME=ID") => Wanted::Variables,
+        (_, "NAME") if page.name.starts_with("gateway ") => Wanted::Pairings,
+        (_, "FILE" | "DIR" | "PATH") => Wanted::Files,
+        _ => Wanted::Nothing,
+    }
+}
+
+/// The flag of this name and what stands for its value, if it takes one.
+fn value_of(page: &Page, name: &str) -> Option<(&'static str, &'static str)> {
+    let (flag, place) = page.valued().find(|(flag, _)| *flag == name)?;
+    Some((flag, place.trim_end_matches("...")))
+}
+
+/// How many operands there are, and whether `--` has been among the words.
+fn operands(page: &Page, words: &[String]) -> (usize, bool) {
+    let (mut count, mut is_cut, mut is_value) = (0, false, false);
+    for word in words {
+        if is_cut || !(word.starts_with('-') || is_value) {
+            count += 1;
+        }
+        is_cut |= word == "--";
+        is_value = !is_cut && value_of(page, word).is_some();
+    }
+    (count, is_cut)
+}
+
+/// What may stand as an operand, by the synopsis: `ID...`, `FILE`, or words such as `bash`; and whether
+/// more than one may.
+fn places(page: &Page) -> Vec<(&'static str, bool)> {
+    let mut places = Vec::new();
+    let synopsis = page.synopsis.split(COMMAND).next().unwrap_or_default();
+    let mut words = synopsis.split_whitespace();
+    while let Some(word) = words.next() {
+        let word = word.trim_start_matches(['[', '(']);
+        let is_many = word.contains("...") || word.contains('…');
+        let word = word.split([']', ')', '.', '…']).next().unwrap_or_default();
+        if value_of(page, word).is_some() {
+            words.next();
+        } else if !word.starts_with('-') {
+            let either = word.split('|').filter(|place| !place.is_empty());
+            places.extend(either.map(|place| (place, is_many)));
+        }
+    }
+    places
+}
+
+fn offer_members(question: &mut Question, group: &Page) {
+    for page in group.members() {
+        question.known.push((page.last_word(), page.summary));
+    }
+}
+
+/// The flags that are not there yet; the program and its groups take them first only.
+fn offer_flags(question: &mut Question, page: &Page, given: &[String]) {
+    if !question.word.starts_with('-') && !page.is_command() {
+        return;
+    }
+    for (flag, what) in &page.flags {
+        let name = flag.split(' ').next().unwrap_or_default();
+        let is_given = |word: &String| word.split('=').next() == Some(name);
+        if name != HELP.0 && !given.iter().any(is_given) {
+            question.known.push((name, what));
+        }
+    }
+    question.known.push(HELP);
+}
+
+fn offer_topics(question: &mut Question, words: &[String]) {
+    let argv: Vec<OsString> = words.iter().map(Into::into).collect();
+    let (page, count) = page_of(&argv);
+    if count < words.len() {
+        return;
+    }
+    offer_members(question, page);
+    if words.is_empty() {
+        question.known.push((topic::ERRORS, "every error code"));
+        for facts in kinds() {
+            question.known.push((facts.code, facts.way_out));
+        }
+    }
+}
+
+/// The answers, one a line.
+fn lines(environment: &Environment, question: &Question) -> Result<String> {
+    let known = question.known.iter();
+    let mut lines: String = known
+        .filter_map(|(name, what)| line(question, name, what))
+        .collect();
+    let mut offer = |name: &str, what: &str| lines.extend(line(question, name, what));
     let word = question.word.as_str();
     match question.wanted {
         Wanted::Nothing => {}
         Wanted::Files => lines.push_str("\tfiles\n"),
-        Wanted::Command(number) => *lines = format!("\tcommand {number}\n"),
-        Wanted::Keys => keys(environment, word, &mut |_, name, what| {
-            line(lines, question, name, what);
-        })?,
+        Wanted::Command(number) => lines = format!("\tcommand {number}\n"),
+        Wanted::Keys => {
+            for (_, name, what) in keys(environment, word)? {
+                offer(&name, &what);
+            }
+        }
         Wanted::Variables => {
             let (variable, id) = word.split_once('=').unzip();
-            keys(
-                environment,
-                id.unwrap_or_default(),
-                &mut |key, name, what| {
-                    let usual = || provider::variable(key.provider.as_str());
-                    let variable = variable.map_or_else(usual, str::to_owned);
-                    line(lines, question, &format!("{variable}={name}"), what);
-                },
-            )?;
+            for (provider, name, what) in keys(environment, id.unwrap_or_default())? {
+                let usual = || provider::variable(provider.as_str());
+                let variable = variable.map_or_else(usual, str::to_owned);
+                offer(&format!("{variable}={name}"), &what);
+            }
         }
         Wanted::Providers => {
             for known in provider::KNOWN {
-                for name in known.names {
-                    line(lines, question, name, known.variable);
-                }
+                known
+                    .names
+                    .iter()
+                    .for_each(|name| offer(name, known.variable));
             }
         }
         Wanted::Pairings => {
             let context = Context::new(environment, Format::Text)?;
             for name in pair::pairings(&context)?.names()? {
                 if is_fit(name.as_str()) {
-                    line(lines, question, name.as_str(), "");
+                    offer(name.as_str(), "");
                 }
             }
         }
     }
-    Ok(())
+    Ok(lines)
 }
 
 /// An answer as its shell wants it, if it goes on as the word begins: for bash in quotes that fit what
 /// is typed, without what stays; for the others plain, with a description.
-fn line(lines: &mut String, question: &Question, answer: &str, what: &str) {
+fn line(question: &Question, answer: &str, what: &str) -> Option<String> {
     if !answer.starts_with(question.word.as_str()) {
-        return;
+        return None;
     }
-    let mut answer = question.before.clone() + answer;
-    if question.shell == Shell::Bash {
+    let answer = question.before.clone() + answer;
+    if question.is_bash {
         let (stays, open) = unquote(&question.head);
-        let Some(rest) = answer.strip_prefix(stays.as_str()) else {
-            return;
-        };
-        answer = quote(rest, open);
-    } else if !what.is_empty() {
-        answer.push('\t');
-        answer.push_str(&printable(what));
+        let rest = answer.strip_prefix(stays.as_str())?;
+        return Some(quote(rest, open) + "\n");
     }
-    lines.push_str(&answer);
-    lines.push('\n');
+    let tab = if what.is_empty() { "" } else { "\t" };
+    Some(format!("{answer}{tab}{}\n", printable(what)))
 }
 
-/// The names that select one key each: its label, its provider, or else its id, or a part of one.
-fn keys(
-    environment: &Environment,
-    word: &str,
-    offer: &mut dyn FnMut(&KeyMeta, &str, &str),
-) -> Result<()> {
+/// The names that select one key each (its label, its provider, or else its id, or a part of one), behind
+/// the key's provider and before what tells it from others.
+fn keys(environment: &Environment, word: &str) -> Result<Vec<(Provider, String, String)>> {
     let listing = Store::at(environment.keys()?).list()?;
-    let (mut names, mut ids): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    let (mut names, mut ids): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for key in &listing.keys {
-        names.push(key.label.as_str().to_owned());
+        names.push(key.label.as_str());
         if key.provider.as_str() != key.label.as_str() {
-            names.push(key.provider.to_string());
+            names.push(key.provider.as_str());
         }
-        ids.push(key.id.to_string());
+        ids.push(key.id.as_str());
     }
-    ids.extend(listing.unreadable.into_iter().map(|file| file.name));
-    names.sort();
-    ids.sort();
+    ids.extend(listing.unreadable.iter().map(|file| file.name.as_str()));
+    names.sort_unstable();
+    ids.sort_unstable();
     let selects = |name: &str| {
-        let first = names.partition_point(|other| other.as_str() < name);
-        let is_only = names.get(first + 1).is_none_or(|next| next != name);
-        let begins = ids.get(ids.partition_point(|id| id.as_str() < name));
+        let first = names.partition_point(|other| *other < name);
+        let is_only = names.get(first + 1).is_none_or(|next| *next != name);
+        let begins = ids.get(ids.partition_point(|id| *id < name));
         let is_id = name.len() >= MIN_PREFIX && begins.is_some_and(|id| id.starts_with(name));
         is_only && !is_id && is_fit(name)
     };
+    let mut found = Vec::new();
     for key in &listing.keys {
         let (label, provider, id) = (key.label.as_str(), key.provider.as_str(), key.id.as_str());
+        let mut offer = |name: &str, (a, b): (&str, &str)| {
+            found.push((key.provider.clone(), name.to_owned(), format!("{a}, {b}")));
+        };
         let has_label = selects(label);
         if has_label {
-            offer(key, label, &format!("{provider}, {id}"));
+            offer(label, (provider, id));
         }
         if provider != label && selects(provider) {
-            offer(key, provider, &format!("{label}, {id}"));
+            offer(provider, (label, id));
         }
         if (!has_label || word.len() >= MIN_PREFIX) && !id.starts_with('-') {
-            offer(key, id, &format!("{provider}, {label}"));
+            offer(id, (provider, label));
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Not what a terminal would not show as it is, or what lf would take for a flag or a secret.
 fn is_fit(name: &str) -> bool {
     printable(name) == name && !name.starts_with('-') && !looks_like_secret(name)
+}
+
+const SCRIPTS: [(&str, &str); 3] = [
+    ("bash", include_str!("../completions/lf.bash")),
+    ("zsh", include_str!("../completions/lf.zsh")),
+    ("fish", include_str!("../completions/lf.fish")),
+];
+const HELP: (&str, &str) = ("--help", "this command's help");
+/// What a synopsis says where another command follows.
+const COMMAND: &str = "-- CMD";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::help::pages;
+
+    /// What is asked where the line ends.
+    fn asked(shell: &str, line: &str) -> Question {
+        let words = line.split(' ').map(OsString::from);
+        let tail = line.rsplit([' ', '=']).next().unwrap();
+        let asked: Vec<OsString> = [shell.into(), tail.into()]
+            .into_iter()
+            .chain(words)
+            .collect();
+        question(&asked).unwrap()
+    }
+
+    fn offered(line: &str) -> Vec<&'static str> {
+        let known = asked("zsh", line).known.into_iter();
+        known.map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn commands_flags_and_topics_come_from_the_pages() {
+        for page in pages().iter().filter(|page| !page.name.is_empty()) {
+            let (group, last) = page.name.rsplit_once(' ').unwrap_or(("", page.name));
+            let line = format!("{group} ").trim_start().to_owned();
+            assert!(offered(&line).contains(&last), "{line:?}");
+            assert!(
+                offered(&format!("help {line}")).contains(&last),
+                "help {line:?}"
+            );
+            let flags = offered(&format!("{} -", page.name));
+            for name in page.flags().chain(page.values()).chain(["--help"]) {
+                assert!(flags.contains(&name), "{} {name}", page.name);
+            }
+        }
+        assert!(offered("help ").contains(&"key_not_found"));
+        assert_eq!(
+            offered("keys doctor --json --fix "),
+            ["--help"],
+            "given once"
+        );
+        assert_eq!(offered("completions "), ["bash", "zsh", "fish"]);
+        for line in [
+            "bogus ",
+            "keys bogus ",
+            "completions bash ",
+            "help bogus ",
+            "keys remove a b",
+        ] {
+            let asked = asked("zsh", line);
+            let known: Vec<_> = asked
+                .known
+                .iter()
+                .filter(|(name, _)| !name.starts_with('-'))
+                .collect();
+            assert!(
+                known.is_empty() && asked.wanted == Wanted::Nothing,
+                "{line}: {known:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn operands_and_values_are_what_the_page_calls_them() {
+        for (line, wanted) in [
+            ("keys remove ", Wanted::Keys),
+            ("keys remove --yes Pr", Wanted::Keys),
+            ("keys remove -- -x", Wanted::Keys),
+            ("keys remove a ", Wanted::Nothing),
+            ("keys rotate a b ", Wanted::Keys),
+            ("keys update --label a ", Wanted::Keys),
+            ("keys update a --label ", Wanted::Nothing),
+            ("keys add --provider ", Wanted::Providers),
+            ("keys add --provider=op", Wanted::Providers),
+            ("keys backup ", Wanted::Files),
+            ("keys restore --force ", Wanted::Files),
+            ("gateway unpair ", Wanted::Pairings),
+            ("gateway pair --name ", Wanted::Pairings),
+            ("keys run --key ", Wanted::Keys),
+            ("keys run --key a --key ", Wanted::Keys),
+            ("keys run --key=", Wanted::Keys),
+            ("keys run --env ", Wanted::Variables),
+            ("keys run --stdin ", Wanted::Keys),
+            ("keys run --key a -- ", Wanted::Command(6)),
+            ("keys audit --key ", Wanted::Keys),
+            ("keys import --dotenv ", Wanted::Files),
+            ("keys import --env ", Wanted::Nothing),
+        ] {
+            assert_eq!(asked("zsh", line).wanted, wanted, "{line}");
+        }
+        let joined = asked("zsh", "keys add --provider=op");
+        assert_eq!(
+            (joined.before.as_str(), joined.word.as_str()),
+            ("--provider=", "op")
+        );
+    }
+
+    #[test]
+    fn a_command_behind_two_dashes_is_another_programs() {
+        let page = pages().iter().find(|page| page.name == "keys run").unwrap();
+        assert!(places(page).is_empty());
+        let words = ["--key", "a", "--", "b", "-c"].map(String::from);
+        assert_eq!(operands(page, &words), (2, true));
+    }
+
+    #[test]
+    fn what_bash_takes_apart_is_put_together() {
+        for (pieces, words) in [
+            (vec!["--provider", "=", "op"], vec!["--provider=op"]),
+            (vec!["--provider", "="], vec!["--provider="]),
+            (vec!["me", "@", "home"], vec!["me@home"]),
+            (vec!["A", "=", "b", ":", "c", ""], vec!["A=b:c", ""]),
+            (vec!["a", "b"], vec!["a", "b"]),
+        ] {
+            let pieces: Vec<String> = pieces.into_iter().map(String::from).collect();
+            assert_eq!(joined(&pieces), words);
+        }
+    }
 }

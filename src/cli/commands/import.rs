@@ -41,7 +41,13 @@ struct Key {
     value: Secret,
 }
 
-pub(super) fn run(context: &Context<'_>, source: &Source, yes: bool) -> Result<()> {
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) source: Source,
+    pub(crate) yes: bool,
+}
+
+pub(super) fn run(context: &Context<'_>, Options { source, yes }: &Options) -> Result<()> {
     let mut found = Found::default();
     match source {
         Source::Dotenv { file, names } => found.read_file(context, file, names)?,
@@ -61,7 +67,7 @@ pub(super) fn run(context: &Context<'_>, source: &Source, yes: bool) -> Result<(
         }
     }
     // Programs that asked for JSON get nothing else, unless it is a person who has to be asked.
-    if context.format == Format::Text || (!yes && host::has_person()) {
+    if context.format == Format::Text || (!*yes && host::has_person()) {
         host::complain(&found.listing());
     }
     let total = found.keys.len() + found.bad.len();
@@ -74,7 +80,7 @@ pub(super) fn run(context: &Context<'_>, source: &Source, yes: bool) -> Result<(
             };
             confirm(
                 &question,
-                yes,
+                *yes,
                 "the same again with --yes, or at a terminal",
             )?;
             add(context, &found.keys)?

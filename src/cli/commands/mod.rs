@@ -1,4 +1,4 @@
-//! One value per command; [`run`] is the table. Only this room prints results.
+//! Every command: its name, how its command line is read, and what runs. Only this room prints results.
 
 mod add;
 mod adopt;
@@ -10,8 +10,10 @@ mod consent;
 mod context;
 mod doctor;
 mod export;
+mod gateway;
 mod import;
 mod init;
+mod keys;
 mod list;
 mod master;
 mod pair;
@@ -29,108 +31,110 @@ mod status;
 mod table;
 mod update;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-#[cfg(not(unix))]
-use crate::error::Error;
-use crate::error::Result;
-use crate::system::fs::Publish;
+use crate::error::{Error, Result};
 use crate::system::host::{self, Environment};
-use crate::vault::key::{Label, Provider};
 
 use self::context::{Context, all_of, confirm, read_input, read_passphrase};
+use super::args::{Args, Format};
+use super::{man, topic};
 
-/// What a person asked for, checked as far as that needs no file.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Command {
+/// What a command line asks for. It has been checked as far as that needs no file.
+pub(super) enum Command {
     Print(String),
-    Complete(Option<Question>),
-    Init(init::Options),
-    Add {
-        provider: Provider,
-        label: Option<Label>,
-        format: Format,
-    },
-    List {
-        last_used: bool,
-        format: Format,
-    },
-    Update {
-        key: String,
-        change: Change,
-    },
-    Rotate(rotate::What),
-    Remove {
-        key: String,
-        yes: bool,
-    },
-    Export {
-        key: String,
-    },
-    Run(run::Options),
-    Rekey(rekey::What),
-    RecoveryExport,
-    RecoveryImport,
-    RecoveryForget {
-        yes: bool,
-    },
-    Backup {
-        file: PathBuf,
-        publish: Publish,
-    },
-    Restore {
-        file: PathBuf,
-        existing: Existing,
-    },
-    Adopt,
-    Import {
-        source: ImportSource,
-        yes: bool,
-        format: Format,
-    },
-    Audit {
-        which: audit::Which,
-        format: Format,
-    },
-    Serve(ServeOptions),
-    Install(InstallOptions),
-    Uninstall,
-    Pair {
-        options: PairOptions,
-        format: Format,
-    },
-    Pairings {
-        format: Format,
-    },
-    Unpair(Option<Label>),
-    Consent {
-        what: Consenting,
-        format: Format,
-    },
-    Status {
-        options: ServeOptions,
-        format: Format,
-    },
-    GatewayDoctor {
-        options: ServeOptions,
-        format: Format,
-    },
-    Doctor {
-        fix: bool,
-        format: Format,
-    },
+    Run(Box<Work>),
 }
 
-pub(crate) use audit::Which as WhichEvents;
-pub(crate) use backup::Existing;
-pub(crate) use complete::{Question, Shell, Wanted};
-pub(crate) use import::Source as ImportSource;
-pub(crate) use init::Options as InitOptions;
-pub(crate) use pair::Options as PairOptions;
-pub(crate) use rekey::What as Rekeying;
-pub(crate) use rotate::What as Rotation;
-pub(crate) use run::Options as RunOptions;
-pub(crate) use update::Change;
+type Work = dyn FnOnce(&Environment) -> Result<()>;
+
+impl Command {
+    pub(super) fn run(self, environment: &Environment) -> Result<()> {
+        match self {
+            Command::Print(text) => host::show(&text),
+            Command::Run(run) => run(environment),
+        }
+    }
+}
+
+/// The command of this name, which is its help page's, as its arguments say.
+pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
+    match name {
+        "help" => topic::text(&args.operands("TOPIC").unwrap_or_default()).map(Command::Print),
+        "man" => nothing(args).map(|()| Command::Print(man::text())),
+        "completions" => complete::script(&args.one_operand("shell")?).map(Command::Print),
+
+        "keys init" => on(args, keys::init, |c, o| init::run(c, &o)),
+        "keys add" => on(args, keys::add, add::run),
+        "keys list" => on(args, keys::list, list::run),
+        "keys update" => on(args, keys::update, |c, o| update::run(c, &o)),
+        "keys rotate" => on(args, keys::rotate, |c, o| rotate::run(c, &o)),
+        "keys remove" => on(args, keys::remove, |c, o| remove::run(c, &o)),
+        "keys export" => on(args, keys::export, |c, key| export::run(c, &key)),
+        "keys run" => on(args, keys::run, |c, o| run::run(c, &o)),
+        "keys backup" => on(args, keys::backup, |c, (f, p)| backup::backup(c, &f, p)),
+        "keys restore" => on(args, keys::restore, |c, (f, e)| backup::restore(c, &f, e)),
+        "keys recovery export" => on(args, keys::recovery_export, |c, ()| recovery::export(c)),
+        "keys recovery import" => on(args, nothing, |c, ()| recovery::import(c)),
+        "keys recovery forget" => on(args, keys::recovery_forget, recovery::forget),
+        "keys adopt" => on(args, nothing, |c, ()| adopt::run(c)),
+        "keys import" => on(args, keys::import, |c, o| import::run(c, &o)),
+        "keys audit" => on(args, keys::audit, |c, o| audit::run(c, &o)),
+        "keys rekey" => on(args, keys::rekey, rekey::run),
+        "keys doctor" => on(args, keys::doctor, doctor::run),
+
+        "gateway pair" => on(args, gateway::pair, |c, o| pair::pair(c, &o)),
+        "gateway pairings" => on(args, nothing, |c, ()| pair::list(c)),
+        "gateway unpair" => on(args, gateway::unpair, |c, o| pair::unpair(c, o.as_ref())),
+        #[cfg(unix)]
+        "gateway serve" => on(args, gateway::serve, |c, o| serve::run(c.environment, &o)),
+        #[cfg(unix)]
+        "gateway status" => on(args, gateway::serve, |c, o| status::status(c, &o)),
+        #[cfg(unix)]
+        "gateway doctor" => on(args, gateway::serve, |c, o| status::doctor(c, &o)),
+        #[cfg(unix)]
+        "gateway consent show" => on(args, gateway::consent_show, consent::run),
+        #[cfg(unix)]
+        "gateway consent grant" => on(args, gateway::consent_grant, consent::run),
+        #[cfg(unix)]
+        "gateway consent revoke" => on(args, gateway::consent_revoke, consent::run),
+        #[cfg(unix)]
+        "gateway install" => on(args, gateway::install, |c, o| {
+            service::install(c.environment, &o)
+        }),
+        #[cfg(unix)]
+        "gateway uninstall" => on(args, nothing, |c, ()| service::uninstall(c.environment)),
+        _ => Err(Error::usage(format!(
+            "lf {name} is not there on this system"
+        ))),
+    }
+}
+
+/// What the scripts of `lf completions` ask; on no page.
+pub(super) fn complete(argv: Vec<OsString>) -> Command {
+    Command::Run(Box::new(move |environment| {
+        complete::answer(environment, &argv[1..]);
+        Ok(())
+    }))
+}
+
+/// Reads what a command line asks for, now, and leaves the rest for later.
+fn on<T: 'static>(
+    args: &mut Args,
+    read: fn(&mut Args) -> Result<T>,
+    run: fn(&Context<'_>, T) -> Result<()>,
+) -> Result<Command> {
+    let options = read(args)?;
+    let format = args.format();
+    Ok(Command::Run(Box::new(move |environment| {
+        run(&Context::new(environment, format)?, options)
+    })))
+}
+
+fn nothing(args: &mut Args) -> Result<()> {
+    args.no_operands()
+}
 
 /// The flags; the environment stands in for what is not given.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -156,76 +160,4 @@ pub(crate) struct InstallOptions {
     pub(crate) socket: bool,
     pub(crate) credential: Option<PathBuf>,
     pub(crate) print: bool,
-}
-
-/// How results, warnings and errors are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    Text,
-    Json,
-}
-
-pub(crate) fn run(command: Command, environment: &Environment) -> Result<()> {
-    let context = |format| Context::new(environment, format);
-    match command {
-        Command::Print(text) => host::show(&text),
-        Command::Complete(question) => {
-            if let Some(question) = question {
-                complete::run(environment, &question);
-            }
-            Ok(())
-        }
-        Command::Init(options) => init::run(&context(Format::Text)?, &options),
-        Command::Add {
-            provider,
-            label,
-            format,
-        } => add::run(&context(format)?, provider, label),
-        Command::List { last_used, format } => list::run(&context(format)?, last_used),
-        Command::Update { key, change } => update::run(&context(Format::Text)?, &key, &change),
-        Command::Rotate(what) => rotate::run(&context(Format::Text)?, &what),
-        Command::Remove { key, yes } => remove::run(&context(Format::Text)?, &key, yes),
-        Command::Export { key } => export::run(&context(Format::Text)?, &key),
-        Command::Run(options) => run::run(&context(Format::Text)?, &options),
-        Command::RecoveryExport => recovery::export(&context(Format::Text)?),
-        Command::RecoveryImport => recovery::import(&context(Format::Text)?),
-        Command::RecoveryForget { yes } => recovery::forget(&context(Format::Text)?, yes),
-        Command::Backup { file, publish } => {
-            backup::backup(&context(Format::Text)?, &file, publish)
-        }
-        Command::Restore { file, existing } => {
-            backup::restore(&context(Format::Text)?, &file, existing)
-        }
-        Command::Adopt => adopt::run(&context(Format::Text)?),
-        Command::Import {
-            source,
-            yes,
-            format,
-        } => import::run(&context(format)?, &source, yes),
-        Command::Audit { which, format } => audit::run(&context(format)?, &which),
-        Command::Rekey(what) => rekey::run(&context(Format::Text)?, what),
-        #[cfg(unix)]
-        Command::Serve(options) => serve::run(environment, &options),
-        #[cfg(unix)]
-        Command::Install(options) => service::install(environment, &options),
-        #[cfg(unix)]
-        Command::Uninstall => service::uninstall(environment),
-        #[cfg(unix)]
-        Command::Consent { what, format } => consent::run(&context(format)?, what),
-        #[cfg(unix)]
-        Command::Status { options, format } => status::status(&context(format)?, &options),
-        #[cfg(unix)]
-        Command::GatewayDoctor { options, format } => status::doctor(&context(format)?, &options),
-        #[cfg(not(unix))]
-        Command::Serve(_)
-        | Command::Install(_)
-        | Command::Uninstall
-        | Command::Consent { .. }
-        | Command::Status { .. }
-        | Command::GatewayDoctor { .. } => Err(Error::usage("the gateway runs on Unix only")),
-        Command::Pair { options, format } => pair::pair(&context(format)?, &options),
-        Command::Pairings { format } => pair::list(&context(format)?),
-        Command::Unpair(name) => pair::unpair(&context(Format::Text)?, name.as_ref()),
-        Command::Doctor { fix, format } => doctor::run(&context(format)?, fix),
-    }
 }

@@ -6,14 +6,20 @@ use crate::vault::audit::Kind;
 
 use super::{Context, confirm};
 
-pub(super) fn run(context: &Context<'_>, selector: &str, yes: bool) -> Result<()> {
-    let name = context.on_key(Kind::Remove, "keys remove", selector, |id| {
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) key: String,
+    pub(crate) yes: bool,
+}
+
+pub(super) fn run(context: &Context<'_>, Options { key, yes }: &Options) -> Result<()> {
+    let name = context.on_key(Kind::Remove, "keys remove", key, |id| {
         // By its name where it can be read; a damaged one is removed by its id.
         let known = context.store.meta(id);
         let name = known.map_or_else(|_| format!("{id} (unreadable)"), |key| key.to_string());
         confirm(
             &format!("{name} will be removed for good."),
-            yes,
+            *yes,
             &format!("lf keys remove --yes -- {id}"),
         )?;
         context.store.remove(id).map(|()| name)

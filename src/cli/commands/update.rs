@@ -14,8 +14,14 @@ pub(crate) enum Change {
     Value(Option<Label>),
 }
 
-pub(super) fn run(context: &Context<'_>, selector: &str, change: &Change) -> Result<()> {
-    let (key, what) = context.on_key(Kind::Update, "keys update", selector, |id| match change {
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) key: String,
+    pub(crate) change: Change,
+}
+
+pub(super) fn run(context: &Context<'_>, Options { key, change }: &Options) -> Result<()> {
+    let (key, what) = context.on_key(Kind::Update, "keys update", key, |id| match change {
         Change::Label(label) => Ok((
             context.store.relabel(id, label)?,
             "has a new label; its value stays",

@@ -1,0 +1,103 @@
+//! What the command lines of `lf gateway` ask for; nothing is opened here.
+#![cfg_attr(not(unix), allow(dead_code))]
+
+use crate::base::secret::shown;
+use crate::base::time::parse_span;
+use crate::cli::args::Args;
+use crate::error::{Error, Result};
+use crate::gateway::pairing::{DEFAULT_NAME, Others};
+use crate::vault::key::Label;
+
+use super::{Consenting, InstallOptions, ServeOptions, pair};
+
+pub(super) fn serve(args: &mut Args) -> Result<ServeOptions> {
+    args.no_operands()?;
+    let (keys_only, tailscale) = (args.flag("--keys-only"), args.flag("--tailscale"));
+    if keys_only && tailscale {
+        return Err(Error::usage(
+            "--tailscale is about full mode; with --keys-only, --bind takes any address",
+        ));
+    }
+    Ok(ServeOptions {
+        keys_only,
+        tailscale,
+        bind: args.value("--bind"),
+        port: args.value("--port"),
+    })
+}
+
+pub(super) fn install(args: &mut Args) -> Result<InstallOptions> {
+    Ok(InstallOptions {
+        serve: serve(args)?,
+        socket: args.flag("--socket"),
+        credential: args.value("--credential").map(Into::into),
+        print: args.flag("--print"),
+    })
+}
+
+pub(super) fn pair(args: &mut Args) -> Result<pair::Options> {
+    args.no_operands()?;
+    let name = args.open_value("--name")?;
+    let expires = args.value("--expires").map(|span| {
+        let not_a_span = || {
+            Error::usage(format!(
+                "\"{}\" is not a time such as 90d or 12h, from a minute to ten years",
+                shown(&span)
+            ))
+        };
+        parse_span(&span).ok_or_else(not_a_span)
+    });
+    Ok(pair::Options {
+        name: Label::parse(name.as_deref().unwrap_or(DEFAULT_NAME))?,
+        expires: expires.transpose()?,
+        others: if args.flag("--rotate") {
+            Others::Revoke
+        } else {
+            Others::Keep
+        },
+    })
+}
+
+/// The name, or none for all of them.
+pub(super) fn unpair(args: &mut Args) -> Result<Option<Label>> {
+    if args.flag("--all") {
+        return args.no_operands().map(|()| None);
+    }
+    Label::parse(&args.one_operand("NAME")?).map(Some)
+}
+
+pub(super) fn consent_show(args: &mut Args) -> Result<Consenting> {
+    args.no_operands().map(|()| Consenting::Show)
+}
+
+pub(super) fn consent_grant(args: &mut Args) -> Result<Consenting> {
+    tailscale(&args.one_operand("network (it is tailscale)")?)?;
+    let notes = args.open_value("--notes")?;
+    // A line to remember by, not in the way of the file or the screen that it goes to.
+    let is_unfit = |text: &String| text.chars().count() > 200 || text.chars().any(char::is_control);
+    if notes.as_ref().is_some_and(is_unfit) {
+        return Err(Error::usage(
+            "--notes takes at most 200 characters, and no control characters",
+        ));
+    }
+    let yes = args.flag("--yes");
+    Ok(Consenting::Grant { notes, yes })
+}
+
+pub(super) fn consent_revoke(args: &mut Args) -> Result<Consenting> {
+    if args.has_operands() {
+        tailscale(&args.one_operand("network")?)?;
+    }
+    Ok(Consenting::Revoke)
+}
+
+/// All that can be consented to.
+fn tailscale(network: &str) -> Result<()> {
+    match network {
+        "tailscale" => Ok(()),
+        _ => Err(Error::usage(format!(
+            "consent is to tailscale, and \"{}\" is something else",
+            shown(network)
+        ))),
+    }
+}
