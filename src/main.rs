@@ -3,7 +3,7 @@
 use std::alloc::System;
 use std::process::ExitCode;
 
-use local_keys::system::kernel::memory::{Paged, Wiping};
+use local_keys::memory::{Paged, Wiping};
 
 #[global_allocator]
 static MEMORY: Wiping<Paged<System>> = Wiping(Paged(System));

@@ -6,7 +6,6 @@ mod support;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use local_keys::system::fs::Dir;
 use support::bus::Bus;
 use support::gateway::{Gateway, bearer, pair};
 use support::pty::Terminal;
@@ -89,8 +88,7 @@ fn a_removed_key_does_not_come_back() {
 #[test]
 fn a_writer_waits_for_the_lock_and_a_reader_does_not() {
     let (home, id) = Home::with_key();
-    let dir = Dir::open(&home.keys()).unwrap().unwrap();
-    let lock = dir.lock().unwrap();
+    let lock = support::lock(&home.keys());
     let run = home.lf(&format!("keys update --label New -- {id}"));
     let mut writer = run.spawn();
     assert_eq!(home.value(&id), VALUE, "reading takes no lock");
@@ -103,26 +101,6 @@ fn a_writer_waits_for_the_lock_and_a_reader_does_not() {
     drop(lock);
     assert_eq!(run.finish(writer).status, Some(0));
     assert!(home.lf("keys list").ok().out.contains("New"));
-}
-
-#[test]
-fn a_directory_that_is_cleared_away_while_it_is_made_is_made_once_more() {
-    let home = Home::new();
-    let dir = Dir::open(home.path()).unwrap().unwrap();
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
-                dir.remove_child("child").unwrap();
-            }
-        });
-        let make = |_| dir.create_child("child").map(drop);
-        let made: Vec<_> = (0..500).map(make).collect();
-        is_over.store(true, Ordering::Relaxed);
-        for made in made {
-            made.unwrap();
-        }
-    });
 }
 
 #[test]
@@ -214,8 +192,7 @@ fn of_several_inits_at_once_one_wins_and_the_others_say_so() {
 fn a_full_audit_log_makes_no_reader_wait() {
     let (home, _) = Home::with_key();
     std::fs::write(home.keys().join("audit.log"), vec![b'x'; 5 * 1024 * 1024]).unwrap();
-    let dir = Dir::open(&home.keys()).unwrap().unwrap();
-    let lock = dir.lock().unwrap();
+    let lock = support::lock(&home.keys());
     let start = std::time::Instant::now();
     let listed = home.bare("keys list").ok();
     assert!(

@@ -685,10 +685,7 @@ fn a_lock_that_somebody_holds_delays_neither_service_nor_the_end() {
             .status,
         200
     );
-    let state = local_keys::system::fs::Dir::open(&home.path().join(".lenserfight/gateway"))
-        .unwrap()
-        .unwrap();
-    let _lock = state.lock().unwrap();
+    let _lock = support::lock(&home.path().join(".lenserfight/gateway"));
     let start = Instant::now();
     assert_eq!(gateway.ends().status, Some(0));
     assert!(

@@ -13,10 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use local_keys::base::secret::Secret;
-use local_keys::keychain::{Keychain, Patience};
-use local_keys::system::host::Bus as Address;
-use support::bus::{Bus, address};
+use local_keys::{Keychain, Patience, Secret};
+use support::bus::{Bus, address, environment};
 use support::gateway::identify;
 use support::pty::Terminal;
 use support::{Home, Outcome, PASSPHRASE, Run, VALUE};
@@ -46,14 +44,8 @@ fn in_time(run: Run, status: i32, code: &str) -> Outcome {
     outcome
 }
 
-fn keychain(home: &std::path::Path) -> Keychain {
-    Keychain::new(
-        Address {
-            address: Some(address(home)),
-            runtime_dir: None,
-        },
-        Patience::SHORT,
-    )
+fn keychain(socket: &std::path::Path) -> Keychain {
+    Keychain::new(&environment(socket), Patience::SHORT)
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 
-use local_keys::vault::key::KeyId;
+use local_keys::KeyId;
 use miniserde::json::{self, Value};
 use support::{Home, VALUE, mode};
 

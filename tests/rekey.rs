@@ -6,7 +6,6 @@ mod support;
 use std::fs;
 use std::thread;
 
-use local_keys::system::fs::Dir;
 use support::bus::Bus;
 use support::gateway::{Gateway, bearer, token};
 use support::pty::Terminal;
@@ -457,8 +456,7 @@ fn what_keeps_a_change_from_being_settled_keeps_nobody_from_reading() {
     fs::remove_file(&rekey).unwrap();
     // A change that its owner has stopped in: readers do not wait for it.
     home.lf("keys rekey --passphrase-stdin").input(NEW).ok();
-    let waiting = Dir::open(&rekey).unwrap().unwrap();
-    let lock = waiting.lock().unwrap();
+    let lock = support::lock(&rekey);
     assert_eq!(home.value(&id), VALUE);
     assert_eq!(
         exported(with(&home, NEW, "keys export Prod --i-understand")),

@@ -14,15 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use local_keys::gateway::api::Api;
-use local_keys::gateway::guard::Guard;
-use local_keys::gateway::origin::{Hosts, Origins};
-use local_keys::gateway::pairing::{Pairings, Recogniser};
-use local_keys::gateway::{Gateway as Served, Lifetime, listen};
-use local_keys::keychain::{Keychain, Patience};
-use local_keys::system::host::Bus;
-use local_keys::system::host::Sources;
-use local_keys::vault::store::Store;
 use support::gateway::{Gateway, bearer, pair, token};
 use support::{HANG, Home, Outcome, PASSPHRASE, VALUE, free_ports, hand_over, package_of, until};
 
@@ -187,48 +178,6 @@ fn a_service_manager_that_is_not_there_stops_nothing() {
         assert!(gateway.is_well());
         assert_eq!(gateway.ends().status, Some(0));
     }
-}
-
-#[test]
-fn a_gateway_that_a_socket_started_ends_when_nobody_is_connected_any_more() {
-    let home = Home::new();
-    let (sources, keychain) = (
-        Sources::default(),
-        Keychain::new(Bus::default(), Patience::SHORT),
-    );
-    let state = home.path().join("gateway");
-    let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = listener.local_addr().unwrap();
-    let pairings = Pairings::at(state.clone(), sources.clone(), keychain.clone());
-    let guard = Guard::new(
-        Hosts::new(address.ip(), "box", ""),
-        Origins::with_extra("").unwrap(),
-        Recogniser::new(pairings),
-    );
-    let api = Api {
-        store: Store::at(home.keys()),
-        state,
-        sources,
-        keychain,
-    };
-    let (stop, notify) = std::os::unix::net::UnixStream::pair().unwrap();
-    // Connected from before it begins: its time only runs once this is closed.
-    let client = TcpStream::connect(address).unwrap();
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let served = std::thread::spawn(move || {
-        let lifetime = Lifetime {
-            end: &stop,
-            idle: Some(Duration::from_millis(200)),
-            on_ending: &|| sender.send(()).unwrap(),
-        };
-        Served::new(guard, api, None, |_| {}).serve(listener, &lifetime)
-    });
-    let too_early = receiver.recv_timeout(Duration::from_millis(700));
-    assert!(too_early.is_err(), "somebody was still connected");
-    drop(client);
-    receiver.recv_timeout(Duration::from_secs(10)).unwrap();
-    served.join().unwrap().unwrap();
-    drop(notify);
 }
 
 /// What the gateway says of its sandbox, and whether there is one.

@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use local_keys::base::secret::Secret;
 use stage::{Key, Memory, Stage, Template, value_of};
 use strace::{Extent, Fault, Point};
 use support::{Outcome, PASSPHRASE, Run};
@@ -36,7 +35,7 @@ struct Scenario {
     /// Where the next commands find it.
     after: Source,
     /// The passphrases that keys may be under afterwards.
-    passphrases: fn(&Stage, &Scenario) -> Vec<Secret>,
+    passphrases: fn(&Stage, &Scenario) -> Vec<String>,
     /// The labels of the keys whose files change.
     touches: &'static [&'static str],
     /// What becomes of each of these.
@@ -148,8 +147,8 @@ const INIT: Scenario = Scenario {
 /// The passphrase that the keys are under comes into a keychain that has none.
 const BRING: Scenario = Scenario {
     after: Source::Forced,
-    passphrases: |stage, _| vec![stage.kept().unwrap_or(secret(PASSPHRASE))],
-    done: |stage, _, _| assert_eq!(stage.kept().unwrap().expose(), PASSPHRASE),
+    passphrases: |stage, _| vec![stage.kept().unwrap_or(PASSPHRASE.to_owned())],
+    done: |stage, _, _| assert_eq!(stage.kept().as_deref(), Some(PASSPHRASE)),
     ..INIT
 };
 
@@ -378,7 +377,7 @@ const SCENARIOS: &[Scenario] = &[
         passphrases: |stage, _| {
             let file = ".lenserfight/gateway/keys/bGVuc2VyZmlnaHQta2V5cw__bWFzdGVy";
             let left = || fs::read_to_string(stage.home.path().join(file)).unwrap();
-            vec![stage.kept().unwrap_or_else(|| secret(&left()))]
+            vec![stage.kept().unwrap_or_else(left)]
         },
         again: Some("nothing"),
         ..BRING
@@ -425,10 +424,6 @@ fn pairing(stage: &Stage, source: Source, names: &[&str]) -> Option<String> {
     };
     let mut tokens: Vec<String> = names.iter().map(pair).collect();
     tokens.pop()
-}
-
-fn secret(text: &str) -> Secret {
-    Secret::new(text.to_owned())
 }
 
 #[test]

@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unsafe_code)]
 
+mod support;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use local_keys::base::secret::Secret;
-use local_keys::base::time::Timestamp;
-use local_keys::system::kernel::memory::Wiping;
-use local_keys::vault::envelope::{self, Envelope};
-use local_keys::vault::key::{KeyId, KeyMeta, Label, Provider};
+use local_keys::memory::Wiping;
+use local_keys::{Keychain, Patience, Store, find_passphrase};
+use support::Home;
 
 struct Inspector;
 
@@ -42,28 +42,25 @@ static MEMORY: Wiping<Inspector> = Wiping(Inspector);
 
 #[test]
 fn whatever_is_freed_is_wiped() {
-    let id = KeyId::mint().unwrap();
-    let (provider, label) = (
-        Provider::parse("openai").unwrap(),
-        Label::parse("Prod").unwrap(),
-    );
-    let meta = KeyMeta {
-        id: id.clone(),
-        provider,
-        label,
-        created_at: Timestamp::now(),
+    let home = Home::new();
+    home.add("openai", "Prod", &"sk-secret".repeat(1000));
+    let environment = support::with_passphrase(support::PASSPHRASE);
+    let keychain = Keychain::new(&environment, Patience::SHORT);
+    let master = find_passphrase(&environment, &keychain).unwrap();
+    let store = Store::at(home.keys());
+    let resolve = || {
+        store
+            .resolve(&store.select("Prod").unwrap(), &master)
+            .unwrap()
     };
-    let passphrase = Secret::new("correct horse battery staple".to_owned());
-    let sealed = envelope::seal(&passphrase, &Secret::new("sk-secret".repeat(1000)), meta).unwrap();
-    let opened = Envelope::parse(sealed.print().as_bytes(), &id)
-        .unwrap()
-        .open(&passphrase)
-        .unwrap();
-    assert_eq!(opened.expose().len(), 9000);
+    let opened = [resolve(), resolve()];
+    for value in &opened {
+        assert_eq!(value.expose().len(), 9000);
+    }
     // A buffer that grows is moved, and its old places are freed.
     let mut grown = Vec::new();
     (0..100_000_u32).for_each(|n| grown.push(n));
-    drop((opened, passphrase, grown));
+    drop((opened, master, grown));
     assert!(BLOCKS.load(Ordering::Relaxed) > 100);
     assert!(
         BYTES.load(Ordering::Relaxed) > 2 * 32 * 1024 * 1024,

@@ -369,12 +369,4 @@ const MAX_ORIGIN: usize = 100;
 const BARRED: &str = r#"{"error":"permission_error"}"#;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_is_a_500_for_its_own_request() {
-        let (reply, rest) = survive(|| panic!("expected by this test"));
-        assert_eq!((reply.status, rest), (500, Rest::Broken));
-    }
-}
+mod tests;

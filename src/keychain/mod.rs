@@ -10,7 +10,7 @@ use keyring_core::{Entry, Error as Refusal};
 
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
-use crate::system::host::Bus;
+use crate::system::host::Environment;
 
 #[cfg(not(any(target_os = "macos", windows)))]
 mod dbus;
@@ -57,11 +57,12 @@ pub struct Keychain {
 }
 
 impl Keychain {
-    /// The keychain behind this bus.
+    /// The keychain that these variables lead to: on Linux by `DBUS_SESSION_BUS_ADDRESS`, else by the
+    /// `bus` in `XDG_RUNTIME_DIR`; macOS and Windows have one without any.
     #[must_use]
-    pub fn new(bus: Bus, patience: Patience) -> Keychain {
+    pub fn new(environment: &Environment, patience: Patience) -> Keychain {
         Keychain {
-            store: platform::Store::new(bus, patience),
+            store: platform::Store::new(environment.bus.clone(), patience),
         }
     }
 
@@ -146,7 +147,7 @@ impl Keychain {
     }
 
     #[cfg(not(any(target_os = "macos", windows)))]
-    fn bus(&self) -> &Bus {
+    fn bus(&self) -> &crate::system::host::Bus {
         self.store.bus()
     }
 

@@ -90,7 +90,8 @@ pub fn args() -> Vec<OsString> {
     env::args_os().skip(1).collect()
 }
 
-/// What the environment variables say. An empty variable counts as unset.
+/// What environment variables say of the store, the passphrase and the keychain. An empty variable
+/// counts as unset.
 #[derive(Debug, Default)]
 pub struct Environment {
     home: Option<PathBuf>,
@@ -111,7 +112,7 @@ pub struct Environment {
 #[derive(Clone)]
 pub struct Sources {
     /// Reads `LENSERFIGHT_KEYS_PASSPHRASE`, unless empty: a process that lives long keeps no copy.
-    pub variable: fn() -> Option<OsString>,
+    pub variable: std::sync::Arc<dyn Fn() -> Option<OsString> + Send + Sync>,
     /// `LENSERFIGHT_KEYS_PASSPHRASE_FILE`, unless empty.
     pub file: Option<PathBuf>,
     /// `$CREDENTIALS_DIRECTORY/lenserfight-keys-passphrase`; need not exist.
@@ -123,7 +124,7 @@ pub struct Sources {
 impl Default for Sources {
     fn default() -> Sources {
         Sources {
-            variable: || None,
+            variable: std::sync::Arc::new(|| None),
             file: None,
             credential: None,
             force: false,
@@ -176,29 +177,40 @@ pub struct GatewayVariables {
 }
 
 impl Environment {
-    /// Reads it, once.
+    /// The variables of this process.
     #[must_use]
     pub fn read() -> Environment {
+        Environment {
+            gateway: GatewayVariables::read(),
+            colour: variable("NO_COLOR").is_none()
+                && variable("TERM").is_none_or(|term| term != "dumb"),
+            ..Environment::of(|name| env::var_os(name))
+        }
+    }
+
+    /// Other variables than those of this process: `lookup` gives the value of a name. It is asked
+    /// here, and again for `LENSERFIGHT_KEYS_PASSPHRASE` whenever the passphrase is looked for.
+    #[must_use]
+    pub fn of(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Environment {
+        let variable = move |name: &str| lookup(name).filter(|value| !value.is_empty());
         let path = |name| variable(name).map(PathBuf::from);
         Environment {
             home: path(if cfg!(windows) { "USERPROFILE" } else { "HOME" }),
             runtime_dir: path("LENSERFIGHT_RUNTIME_DIR"),
             keys_dir: path("LENSERFIGHT_KEYS_DIR"),
             config: path("XDG_CONFIG_HOME").filter(|path| path.is_absolute()),
-            passphrase: Sources {
-                variable: || variable(PASSPHRASE_VARIABLES[0]),
-                file: path(PASSPHRASE_VARIABLES[1]),
-                credential: path("CREDENTIALS_DIRECTORY").map(|dir| dir.join(CREDENTIAL)),
-                force: variable(PASSPHRASE_VARIABLES[2]).is_some_and(|value| value == "1"),
-            },
             bus: Bus {
                 address: variable("DBUS_SESSION_BUS_ADDRESS")
                     .and_then(|address| address.into_string().ok()),
                 runtime_dir: path("XDG_RUNTIME_DIR"),
             },
-            gateway: GatewayVariables::read(),
-            colour: variable("NO_COLOR").is_none()
-                && variable("TERM").is_none_or(|term| term != "dumb"),
+            passphrase: Sources {
+                file: path(PASSPHRASE_VARIABLES[1]),
+                credential: path("CREDENTIALS_DIRECTORY").map(|dir| dir.join(CREDENTIAL)),
+                force: variable(PASSPHRASE_VARIABLES[2]).is_some_and(|value| value == "1"),
+                variable: std::sync::Arc::new(move || variable(PASSPHRASE_VARIABLES[0])),
+            },
+            ..Environment::default()
         }
     }
 

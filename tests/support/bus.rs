@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use local_keys::Environment;
+
 use super::{Home, Outcome, Run, package_of, until};
 
 pub struct Bus {
@@ -216,6 +218,14 @@ fn start_daemon(dir: &Path) -> Child {
 
 pub fn address(socket: &Path) -> String {
     format!("unix:path={}", socket.display())
+}
+
+/// Variables for the library that lead to this bus, and to nothing else.
+pub fn environment(socket: &Path) -> Environment {
+    let address = address(socket);
+    Environment::of(move |name| {
+        (name == "DBUS_SESSION_BUS_ADDRESS").then(|| address.clone().into())
+    })
 }
 
 fn start(command: &mut Command) -> Child {

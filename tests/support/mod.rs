@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use local_keys::Environment;
+
 use self::bus::Bus;
 
 pub const PASSPHRASE: &str = "correct horse battery staple";
@@ -407,6 +409,48 @@ pub fn hand_over(path: &Path) {
                 .success()
         );
     }
+}
+
+/// Variables for the library that have this master passphrase, and lead to no keychain.
+pub fn with_passphrase(passphrase: &str) -> Environment {
+    let passphrase = passphrase.to_owned();
+    Environment::of(move |name| match name {
+        "LENSERFIGHT_KEYS_PASSPHRASE" => Some(passphrase.clone().into()),
+        "LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV" => Some("1".into()),
+        _ => None,
+    })
+}
+
+/// Takes the lock on a directory as `lf` does: flock(2) on the directory itself.
+pub fn lock(dir: &Path) -> fs::File {
+    let dir = fs::File::open(dir).unwrap();
+    dir.try_lock().unwrap();
+    dir
+}
+
+/// Is this a moment as `lf` writes them: `YYYY-MM-DDTHH:MM:SS.mmmZ`, in UTC, on a day that exists?
+pub fn is_timestamp(text: &str) -> bool {
+    let shape: String = text
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    if shape != "0000-00-00T00:00:00.000Z" {
+        return false;
+    }
+    let number = |at: usize, length: usize| text[at..at + length].parse::<u32>().unwrap();
+    let year = number(0, 4);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match number(5, 2) {
+        4 | 6 | 9 | 11 => 30,
+        2 if is_leap => 29,
+        2 => 28,
+        1..=12 => 31,
+        _ => return false,
+    };
+    (1..=days).contains(&number(8, 2))
+        && number(11, 2) < 24
+        && number(14, 2) < 60
+        && number(17, 2) < 60
 }
 
 pub fn mode(path: &Path) -> u32 {

@@ -7,18 +7,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use local_keys::base::secret::Secret;
-use local_keys::base::time::Timestamp;
-use local_keys::gateway::pairing::{self, Pairings, Recogniser};
-use local_keys::keychain::{Keychain, Patience};
-use local_keys::system::host::Sources;
-use local_keys::vault::key::{KeyId, KeyMeta};
-use local_keys::vault::master::passphrase::{self};
-use local_keys::vault::master::staging;
-use local_keys::vault::store::Store;
+use local_keys::{KeyId, Keychain, Patience, Secret, Store, find_passphrase};
+use miniserde::{Deserialize, json};
 
-use super::support::bus::{Bus, address};
-use super::support::{Home, Outcome, PASSPHRASE, Run};
+use super::support::bus::{Bus, environment};
+use super::support::gateway::{Gateway, bearer};
+use super::support::{Home, Outcome, PASSPHRASE, Run, with_passphrase};
 use super::{NEXT, Scenario, Source};
 
 /// A home and a bus of one thread, used for one point after the other.
@@ -59,6 +53,13 @@ pub struct Memory {
 /// A key's file, and a passphrase.
 type Question = (Vec<u8>, String);
 
+/// What `lf keys list --json` says of a key.
+#[derive(Deserialize)]
+struct Listed {
+    id: String,
+    label: String,
+}
+
 impl Stage {
     pub fn new(core: String) -> Stage {
         let home = Home::new();
@@ -80,17 +81,14 @@ impl Stage {
     }
 
     pub fn keychain(&self) -> Keychain {
-        let bus = local_keys::system::host::Bus {
-            address: Some(address(&self.bus.socket())),
-            runtime_dir: None,
-        };
-        Keychain::new(bus, Patience::SHORT)
+        Keychain::new(&environment(&self.bus.socket()), Patience::SHORT)
     }
 
     /// Starts a keyring that has ended again, with what it has written down, and says so:
     /// gnome-keyring does not bear for ever that clients go away in the middle.
     pub fn revive(&mut self) -> bool {
-        let is_gone = passphrase::from_keychain(&self.keychain()).is_err();
+        let (service, account) = MASTER;
+        let is_gone = self.keychain().find(service, account).is_err();
         if is_gone {
             self.bus.restart();
             self.revived += 1;
@@ -99,60 +97,66 @@ impl Stage {
     }
 
     /// The master passphrase in the keychain.
-    pub fn kept(&self) -> Option<Secret> {
-        passphrase::from_keychain(&self.keychain()).unwrap()
+    pub fn kept(&self) -> Option<String> {
+        let (service, account) = MASTER;
+        let kept = self.keychain().find(service, account).unwrap();
+        kept.map(|secret| secret.expose().to_owned())
     }
 
     pub fn keep(&self, passphrase: &str) {
-        passphrase::keep(&self.keychain(), &Secret::new(passphrase.to_owned())).unwrap();
+        let (service, account) = MASTER;
+        let secret = Secret::new(passphrase.to_owned());
+        self.keychain().store(service, account, &secret).unwrap();
     }
 
     /// The master passphrase that a command with this source finds.
-    pub fn configured(&self, source: Source) -> Option<Secret> {
-        let (sources, keychain) = self.sources(source);
-        let found = passphrase::find(&sources, &keychain).ok();
-        found.map(|master| Secret::new(master.secret().expose().to_owned()))
+    pub fn configured(&self, source: Source) -> Option<String> {
+        match source {
+            Source::Environment | Source::Forced => Some(PASSPHRASE.to_owned()),
+            Source::Next => Some(NEXT.to_owned()),
+            Source::Keychain => self.kept(),
+            Source::Both => match self.kept() {
+                Some(_) => None, // lf does not choose between two
+                None => Some(PASSPHRASE.to_owned()),
+            },
+        }
     }
 
-    /// Whose token a gateway would say that this is.
+    /// Whose token a gateway takes this for, by its line in the audit log.
     pub fn recognise(&self, scenario: &Scenario, token: &str) -> Option<String> {
-        let (sources, keychain) = self.sources(scenario.after);
-        let pairings = Pairings::at(pairing::dir(&self.root()), sources, keychain);
-        let recogniser = Recogniser::new(pairings);
-        recogniser.recognise(token, Timestamp::now()).unwrap()
+        let serve = scenario
+            .after
+            .run(self, "gateway serve --keys-only --port 0");
+        let gateway = Gateway::run(serve);
+        let answer = gateway.ask("GET /keys", &[("Authorization", &bearer(token))], "");
+        let ended = gateway.ends();
+        assert_eq!(ended.status, Some(0), "{ended}");
+        match answer.status {
+            200 => {
+                let log = self.home.audit();
+                let (_, rest) = log.rsplit_once("\"pairing\":\"").expect("a line about it");
+                Some(rest.split('"').next().unwrap().to_owned())
+            }
+            401 => None,
+            _ => panic!("{answer:?}"),
+        }
     }
 
     /// Each key opens with this passphrase, and nothing is changed by that.
     pub fn all_open_with(&self, passphrase: &str) {
-        let store = Store::at(self.home.keys());
-        let dir = store.dir().unwrap().unwrap();
-        for KeyMeta { id, .. } in store.list().unwrap().keys {
-            let secret = Secret::new(passphrase.to_owned());
-            assert!(
-                staging::open(&dir, &id.file_name(), &id, &secret).is_ok(),
-                "{id}"
-            );
+        for Listed { id, .. } in listed(&self.home.bare("keys list --json").ok()) {
+            assert!(self.open(&id, passphrase).is_some(), "{id}");
         }
     }
 
-    fn sources(&self, source: Source) -> (Sources, Keychain) {
-        let force = source == Source::Forced;
-        let next = Sources {
-            variable: || Some(NEXT.into()),
-            ..Sources::default()
-        };
-        let environment = Sources {
-            variable: || Some(PASSPHRASE.into()),
-            force,
-            ..Sources::default()
-        };
-        let nobody = Keychain::new(local_keys::system::host::Bus::default(), Patience::SHORT);
-        match source {
-            Source::Environment => (environment, nobody),
-            Source::Next => (next, nobody),
-            Source::Keychain => (Sources::default(), self.keychain()),
-            Source::Both | Source::Forced => (environment, self.keychain()),
-        }
+    /// The value of a key under exactly this passphrase, if it opens with it.
+    fn open(&self, id: &str, passphrase: &str) -> Option<String> {
+        let environment = with_passphrase(passphrase);
+        let keychain = Keychain::new(&environment, Patience::SHORT);
+        let master = find_passphrase(&environment, &keychain).unwrap();
+        let store = Store::at(self.home.keys());
+        let value = store.resolve(&KeyId::parse(id).unwrap(), &master).ok()?;
+        Some(value.expose().to_owned())
     }
 
     fn root(&self) -> PathBuf {
@@ -167,12 +171,12 @@ impl Stage {
         if self.root().exists() {
             copy(&self.root(), &home.path().join(".lenserfight"));
         }
-        let keys = Store::at(home.keys()).list().unwrap().keys;
-        let key = |meta: KeyMeta| Key {
-            id: meta.id.to_string(),
-            label: meta.label.as_str().to_owned(),
-            value: value_of(meta.label.as_str()),
+        let key = |Listed { id, label }| Key {
+            value: value_of(&label),
+            id,
+            label,
         };
+        let keys = listed(&home.bare("keys list --json").ok());
         Template {
             keys: keys.into_iter().map(key).collect(),
             kept: self.entries(),
@@ -218,20 +222,11 @@ impl Stage {
         memory: &Memory,
         outcome: &Outcome,
     ) {
-        let keys = self.open_all(scenario, memory);
-        self.compare(scenario, template, &keys, outcome.status == Some(0));
         let after = |arguments: &str| scenario.after.run(self, arguments);
-
-        let listed = after("keys list --json").ok();
-        assert_eq!(
-            listed.out.matches("\"id\":").count(),
-            keys.len(),
-            "{listed}"
-        );
-        assert!(
-            keys.iter().all(|key| listed.out.contains(&key.id)) && listed.err.is_empty(),
-            "{listed}"
-        );
+        let list = after("keys list --json").ok();
+        let keys = self.open_all(scenario, memory, listed(&list));
+        self.compare(scenario, template, &keys, outcome.status == Some(0));
+        assert!(list.err.is_empty(), "{list}");
         if template.token.is_some() {
             let listed = after("gateway pairings").ok();
             assert!(listed.out.contains("first"), "{listed}");
@@ -271,38 +266,35 @@ impl Stage {
         memory.survived.borrow_mut().insert(shape);
     }
 
-    /// Every key in the directory, opened through the library.
-    fn open_all(&self, scenario: &Scenario, memory: &Memory) -> Vec<Key> {
-        let store = Store::at(self.home.keys());
-        let listing = store.list().unwrap();
-        assert!(listing.unreadable.is_empty(), "{:?}", listing.unreadable);
+    /// These keys, each opened through the library; there are no others in the directory.
+    fn open_all(&self, scenario: &Scenario, memory: &Memory, listed: Vec<Listed>) -> Vec<Key> {
         let passphrases = (scenario.passphrases)(self, scenario);
-        let dir = store.dir().unwrap();
-        let open = |id: &KeyId, passphrase: &Secret| {
-            let file = id.file_name();
-            let waiting = self.home.keys().join(staging::NAME).join(&file);
+        let open = |id: &str, passphrase: &String| {
+            let waiting = self.home.keys().join(format!(".rekey/{id}.json"));
             let bytes = [
-                fs::read(self.home.file(id.as_str())).unwrap(),
+                fs::read(self.home.file(id)).unwrap(),
                 fs::read(waiting).unwrap_or_default(),
             ];
-            let question = (bytes.concat(), passphrase.expose().to_owned());
+            let question = (bytes.concat(), passphrase.clone());
             if let Some(known) = memory.opened.borrow().get(&question) {
                 return known.clone();
             }
-            let value = staging::open(dir.as_ref().unwrap(), &file, id, passphrase);
-            let value = value.ok().map(|value| value.unwrap().expose().to_owned());
+            let value = self.open(id, passphrase);
             memory.opened.borrow_mut().insert(question, value.clone());
             value
         };
-        let key = |meta: &KeyMeta| Key {
-            id: meta.id.to_string(),
-            label: meta.label.as_str().to_owned(),
+        let is_key = |name: &&String| name.ends_with(".json") && !name.starts_with('.');
+        let files = self.home.names().iter().filter(is_key).count();
+        assert_eq!(files, listed.len(), "{:?}", self.home.names());
+        let key = |Listed { id, label }| Key {
             value: passphrases
                 .iter()
-                .find_map(|passphrase| open(&meta.id, passphrase))
-                .unwrap_or_else(|| panic!("{meta} does not open")),
+                .find_map(|passphrase| open(&id, passphrase))
+                .unwrap_or_else(|| panic!("{id} ({label}) does not open")),
+            id,
+            label,
         };
-        listing.keys.iter().map(key).collect()
+        listed.into_iter().map(key).collect()
     }
 
     /// Old or new, and new if the command says that it is done; what it was not asked to touch is
@@ -366,6 +358,11 @@ impl Stage {
     }
 }
 
+/// The keys that `lf keys list --json` has printed.
+fn listed(outcome: &Outcome) -> Vec<Listed> {
+    json::from_str(&outcome.out).unwrap()
+}
+
 /// What the keys that a scenario prepares hold.
 pub fn value_of(label: &str) -> String {
     format!("sk-of-{label}")
@@ -395,9 +392,11 @@ fn copy(from: &Path, to: &Path) {
 
 /// What lf keeps in the keychain in these scenarios.
 const ACCOUNTS: &[(&str, &str)] = &[
-    ("lenserfight-keys", "master"),
+    MASTER,
     ("lenserfight-keys", "master.next"),
     ("lenserfight-keys", "master.previous"),
     ("lenserfight-gateway-bearer", "first"),
     ("lenserfight-gateway-bearer", "second"),
 ];
+
+const MASTER: (&str, &str) = ("lenserfight-keys", "master");

@@ -41,7 +41,7 @@ impl Context<'_> {
         } else {
             Patience::SHORT
         };
-        let keychain = Keychain::new(environment.bus.clone(), patience);
+        let keychain = Keychain::new(environment, patience);
         Ok(Context {
             environment,
             store: Store::at(environment.keys()?),

@@ -36,7 +36,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     let origins = Origins::with_extra(&variables.extra_origins)?;
     let hosts = Hosts::new(address.ip(), &host::machine_name(), &variables.extra_hosts);
     // Nobody sits at this terminal for every request: the keychain gets three seconds, and no more.
-    let keychain = Keychain::new(environment.bus.clone(), Patience::SHORT);
+    let keychain = Keychain::new(environment, Patience::SHORT);
     let root = environment.root()?;
     let is_keys_only = is_keys_only(environment, options);
     let scene = scene(environment, options, address.ip(), &root, &keychain);

@@ -44,5 +44,5 @@ pub(super) fn doctor(context: &Context<'_>, options: &ServeOptions) -> Result<()
 
 /// As patient as the gateway's.
 fn keychain(context: &Context<'_>) -> Keychain {
-    Keychain::new(context.environment.bus.clone(), Patience::SHORT)
+    Keychain::new(context.environment, Patience::SHORT)
 }

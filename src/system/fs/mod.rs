@@ -466,3 +466,6 @@ const TOKEN_BYTES: usize = 12;
 /// A key derivation under the lock takes a fraction of a second, so this is many in a row.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 const LOCK_PAUSE: Duration = Duration::from_millis(3);
+
+#[cfg(test)]
+mod tests;
