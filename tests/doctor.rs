@@ -159,7 +159,7 @@ fn a_wrong_passphrase_and_tampering_are_found_by_decrypting() {
     assert!(
         outcome
             .out
-            .contains("FAIL  decryption: 1 envelopes could not be checked"),
+            .contains("FAIL  decryption: 1 envelope could not be checked"),
         "{outcome}"
     );
     let text = fs::read_to_string(home.file(&id)).unwrap();

@@ -108,7 +108,7 @@ fn a_sheet_that_does_not_fit_changes_nothing() {
         .on(home.bare("keys recovery import"))
         .input(others)
         .fails(2, "refused");
-    assert!(refused.err.contains("opens 0 of the 1 keys"), "{refused}");
+    assert!(refused.err.contains("opens none of the 1 key"), "{refused}");
     assert_eq!(bus.lookup("lenserfight-keys", "master"), "");
     // Nothing to try it on, and a passphrase that rules anyway.
     let empty = Home::new();
@@ -124,7 +124,7 @@ fn a_sheet_that_does_not_fit_changes_nothing() {
 }
 
 #[test]
-fn a_sheet_replaces_a_passphrase_that_opens_nothing_and_no_other() {
+fn a_sheet_replaces_a_passphrase_that_opens_nothing_here_and_joins_one_that_does() {
     let (first, id) = Home::with_key();
     let sheet = sheet(&first);
     let (home, bus) = second_machine(&first);
@@ -134,17 +134,26 @@ fn a_sheet_replaces_a_passphrase_that_opens_nothing_and_no_other() {
     bus.on(home.bare("keys recovery import"))
         .input(sheet.as_str())
         .ok();
+    assert_eq!(bus.lookup("lenserfight-keys", "master"), PASSPHRASE);
     assert_eq!(export(&home, &bus, &id), VALUE);
-    // One key more, under another passphrase: then the sheet would cost it.
-    bus.store(&stale, "a passphrase with a key of its own");
-    let own = bus
-        .on(home.bare("keys add --provider openai"))
+    // One key more, under another passphrase: that one stays, and the sheet's goes on record.
+    let foreign = "a passphrase with a key of its own";
+    let other = Home::new();
+    let own = other
+        .bare("keys add --provider openai")
+        .env("LENSERFIGHT_KEYS_PASSPHRASE", foreign)
         .input("own")
         .ok();
-    bus.on(home.bare("keys recovery import"))
-        .input(sheet)
-        .fails(2, "refused");
-    assert_eq!(export(&home, &bus, own.out.trim_end()), "own");
+    let own = own.out.trim_end();
+    fs::copy(other.file(own), home.file(own)).unwrap();
+    bus.store(&stale, foreign);
+    let taken = bus.on(home.bare("keys recovery import")).input(sheet).ok();
+    assert!(taken.out.contains("the master passphrase stays"), "{taken}");
+    assert_eq!(bus.lookup("lenserfight-keys", "master"), foreign);
+    assert_eq!(export(&home, &bus, own), "own");
+    assert_eq!(export(&home, &bus, &id), VALUE);
+    bus.on(home.bare("keys rotate --all")).ok();
+    bus.on(home.bare("keys doctor")).ok();
 }
 
 #[test]

@@ -100,7 +100,7 @@ table! {
     Error::RekeyPending => "rekey_pending", 2, 503,
         "configure the new passphrase, or lf keys rekey --undo",
         "A change of the master passphrase waits for the new one. Give lf the new passphrase where the old one is now, and the next command finishes the change; or drop the change with lf keys rekey --undo. Reading goes on meanwhile.";
-    Error::PassphraseInvalid(_) => "passphrase_invalid", 2, 503,
+    Error::PassphraseInvalid(_) | Error::PassphraseShort(_) => "passphrase_invalid", 2, 503,
         "do what the message says",
         "The master passphrase that is configured cannot be used: too short, not text, or in a file that others can read or that holds more than it.";
     Error::KeychainUnavailable(_) => "keychain_unavailable", 1, 503,

@@ -82,6 +82,8 @@ pub enum Error {
     RekeyPending,
     /// The passphrase cannot be used; why.
     PassphraseInvalid(String),
+    /// The passphrase opens the keys that are there and is too short to encrypt under.
+    PassphraseShort(String),
     /// The OS keychain did not do what it was asked; what was tried, and what came of it.
     KeychainUnavailable(String),
     /// `lf keys init` has nothing to do.
@@ -234,6 +236,9 @@ impl Error {
                 "lf keys recovery import, with the recovery sheet; or set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file with the passphrase"
             }
             Error::PassphraseInvalid(_) => "lf keys init --help",
+            Error::PassphraseShort(_) => {
+                "lf keys rekey, which re-encrypts every key under a longer one"
+            }
             Error::RekeyPending => {
                 "give lf the new passphrase where the old one is now, or drop the change: lf keys rekey --undo"
             }
@@ -316,6 +321,7 @@ impl fmt::Display for Error {
             Error::Usage { sentence, .. }
             | Error::SecretInArgv(sentence)
             | Error::PassphraseInvalid(sentence)
+            | Error::PassphraseShort(sentence)
             | Error::KeychainUnavailable(sentence)
             | Error::AlreadyConfigured(sentence)
             | Error::CommandNotFound(sentence)

@@ -83,6 +83,13 @@ impl Context<'_> {
         match settled? {
             Settled::Nothing | Settled::Finished(_) | Settled::Undone => Ok(master),
             Settled::Waiting => Err(Error::RekeyPending),
+            Settled::Damaged(files) => {
+                let files = files.iter().map(|file| file.display().to_string());
+                Err(Error::CorruptEnvelope {
+                    file: files.collect::<Vec<_>>().join(", "),
+                    reason: "it was changed while it waited to take its place, so the change of the master passphrase was not finished; with the old passphrase, lf keys rekey --undo drops it".to_owned(),
+                })
+            }
         }
     }
 
@@ -90,13 +97,12 @@ impl Context<'_> {
     pub(super) fn sealing_master(&self) -> Result<Master> {
         let master = self.settled_master()?;
         envelope::check_passphrase(master.secret()).map_err(|error| {
-            let opens = master.check(self.store.dir().ok().flatten().as_ref());
-            match (opens, &*master.evidence()) {
-                (Ok(()), Some(Evidence::Opened { .. })) => Error::Refused {
-                    sentence: format!("{error}; it opens what is here, and encrypts nothing"),
-                    hint: "lf keys rekey, which gives every key a longer one".to_owned(),
-                },
-                _ => error,
+            let checked = master.check(self.store.dir().ok().flatten().as_ref());
+            match (error, checked, &*master.evidence()) {
+                (Error::PassphraseInvalid(reason), Ok(()), Some(Evidence::Opened { .. })) => {
+                    Error::PassphraseShort(format!("{reason}; it opens what is here"))
+                }
+                (error, ..) => error,
             }
         })?;
         // A person is not asked to type a value that could not be stored.
@@ -133,7 +139,7 @@ impl Context<'_> {
                     self.warn(&sentence, &Error::RekeyPending);
                 }
             }
-            Ok(Settled::Nothing | Settled::Waiting) | Err(_) => {}
+            Ok(Settled::Nothing | Settled::Waiting | Settled::Damaged(_)) | Err(_) => {}
         }
         Ok((master, settled))
     }

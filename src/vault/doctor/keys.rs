@@ -224,22 +224,26 @@ pub(super) fn examine_envelopes(
         checks.push(fail("decryption", message, "lf keys rotate --all"));
     }
     let shut = survey.shut().count();
-    if shut == total && total > 0 {
+    const WRONG: &str =
+        "if it is another passphrase: lf keys recovery import, or correct it where it is from";
+    if shut == total && total > 1 {
         let message = format!(
             "the master passphrase from {} opens none of the {}",
             master.origin(),
             count(total, "key")
         );
-        let hint = "if it is another one: lf keys recovery import, or correct it where it is from";
-        checks.push(fail("decryption", message, hint));
+        checks.push(fail("decryption", message, WRONG));
     } else {
         for (_, meta, opens) in &survey.keys {
             if let Opens::No(error) = opens {
                 let name = format!("{} \"{}\"", meta.provider, shown(meta.label.as_str()));
-                let hint = format!(
+                let mut hint = format!(
                     "restore it from a copy (lf keys restore DIR), or give it a new value: lf keys update --rotate -- {}",
                     meta.id
                 );
+                if total == 1 {
+                    hint = format!("{WRONG}; {hint}");
+                }
                 checks.push(fail("decryption", format!("{error} ({name})"), &hint));
             }
         }

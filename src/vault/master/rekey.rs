@@ -69,7 +69,9 @@ pub enum Settled {
     Nothing,
     /// It waits for a command with the next passphrase.
     Waiting,
-    /// It was finished. These staged envelopes were damaged and were set aside.
+    /// These staged envelopes are damaged, and nobody here knows the old passphrase, so nothing was moved.
+    Damaged(Vec<PathBuf>),
+    /// It was finished. These staged envelopes were damaged, and are kept aside.
     Finished(Vec<PathBuf>),
     /// It was not complete, and is undone.
     Undone,
@@ -117,7 +119,7 @@ pub fn master(
         match settle(vault.store, &master, wanted, &mut progress) {
             // Another process has had the lock, so everything may be otherwise now.
             Ok(None) => master = find()?,
-            Ok(Some(settled @ (Settled::Nothing | Settled::Waiting))) => {
+            Ok(Some(settled @ (Settled::Nothing | Settled::Waiting | Settled::Damaged(_)))) => {
                 return Ok((master, Ok(settled)));
             }
             Ok(Some(settled)) => return Ok((find()?, Ok(settled))),
@@ -469,6 +471,11 @@ impl Change {
         };
         let sound = pool::each(&staged, is_sound, |done| progress(done, staged.len()));
         let sound = sound.into_iter().collect::<Result<Vec<bool>>>()?;
+        if *master.origin() != Origin::Keychain && sound.contains(&false) {
+            let damaged = staged.iter().zip(sound).filter(|(_, is_sound)| !is_sound);
+            let damaged = damaged.map(|((file, _), _)| self.staging.path().join(file));
+            return Ok(Settled::Damaged(damaged.collect()));
+        }
         let keys = self.dir.lock()?;
         // A change that has taken effect before, and whose passphrase another store's has replaced
         // since, does not take effect twice.
