@@ -76,9 +76,9 @@ fn every_command_on_keys_works_with_nothing_but_the_program() {
     import.env("GROQ_API_KEY", VALUE).ok();
     assert!(lf(&home, "keys audit --tail 1").out.contains("keys import"));
     lf(&home, "keys remove GROQ_API_KEY --yes");
-    lf(&home, "keys backup /keys.tar");
+    home.copy();
     lf(&home, "keys remove Web --yes");
-    lf(&home, "keys restore /keys.tar");
+    lf(&home, "keys restore /copy");
     let sheet = lf(&home, "keys recovery export --i-understand").out;
     assert!(sheet.contains(PASSPHRASE));
     let rekey = with(&home, PASSPHRASE, "keys rekey --passphrase-stdin");

@@ -26,9 +26,11 @@ show keys rotate Prod
 show keys run --key Prod -- sh -c 'echo "this program has a key of ${#OPENAI_API_KEY} characters in OPENAI_API_KEY"'
 show keys export Prod --i-understand
 show keys doctor
-show keys backup "$HOME/keys.tar"
+echo
+echo "\$ cp -r ~/.lenserfight/keys ~/copy"
+cp -r "$HOME/.lenserfight/keys" "$HOME/copy"
 show keys remove Prod --yes
-show keys restore "$HOME/keys.tar"
+show keys restore "$HOME/copy"
 show keys remove Prod --yes
 echo
 echo "# On disk: ciphertext, and what a key is called."

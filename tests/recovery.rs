@@ -1,10 +1,11 @@
-//! The ways back: a sheet of paper, a backup, and what the predecessor left in the clear.
+//! The ways back: a sheet of paper, a copy of the directory, and what the predecessor left in the clear.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use support::bus::Bus;
@@ -180,126 +181,97 @@ fn the_sheet_is_printed_only_for_whoever_understands_and_is_worth_something() {
 }
 
 #[test]
-fn a_backup_brings_back_what_was_removed_and_is_plain_tar() {
+fn a_copy_of_the_directory_brings_back_what_was_removed() {
     let (home, id) = Home::with_key();
     let other = home.add("mistral", "Other", "other");
-    let file = home.path().join("backup.tar");
-    let done = home.words(&["keys", "backup", file.to_str().unwrap()]).ok();
-    assert!(done.out.contains("2 keys"), "{done}");
-    assert_eq!(mode(&file), 0o600);
-    let bytes = fs::read(&file).unwrap();
-    assert!(
-        !bytes
-            .windows(5)
-            .any(|window| window == &VALUE.as_bytes()[..5])
-    );
-    let listed = Command::new("tar").arg("tf").arg(&file).output().unwrap();
-    let listed = String::from_utf8(listed.stdout).unwrap();
-    assert!(
-        listed.contains(&format!("{id}.json\n")) && listed.contains(&other),
-        "{listed}"
-    );
-
-    let (one, two) = (
-        fs::read(home.file(&id)).unwrap(),
-        fs::read(home.file(&other)).unwrap(),
-    );
+    let restore = format!("keys restore {}", home.copy().display());
+    let before = [&id, &other].map(|id| fs::read(home.file(id)).unwrap());
     home.lf(&format!("keys remove --yes -- {id}")).ok();
-    let restored = home.lf(&format!("keys restore {}", file.display())).ok();
-    assert!(
-        restored.out.starts_with("1 of 2 keys are restored"),
+    let restored = home.lf(&restore).ok();
+    assert_eq!(
+        restored.out, "1 of 2 keys are restored; 1 are here as they were\n",
         "{restored}"
     );
-    assert_eq!(
-        (
-            fs::read(home.file(&id)).unwrap(),
-            fs::read(home.file(&other)).unwrap()
-        ),
-        (one, two)
-    );
-    home.lf(&format!("keys restore {}", file.display())).ok();
+    let after = [&id, &other].map(|id| fs::read(home.file(id)).unwrap());
+    assert_eq!(before, after);
+    assert_eq!(mode(&home.file(&id)), 0o600);
+    assert_eq!(home.value(&id), VALUE);
     assert!(home.audit().contains(r#""kind":"add","keyId""#));
+    let again = home.lf(&restore).ok();
+    assert!(again.out.starts_with("0 of 2 keys"), "{again}");
 }
 
 #[test]
-fn a_backup_never_overwrites_unless_told() {
+fn restore_never_overwrites() {
     let (home, id) = Home::with_key();
-    let file = home.path().join("backup.tar");
-    let on = |command: &str| home.lf(&format!("{command} {}", file.display()));
-    fs::write(&file, "mine").unwrap();
-    on("keys backup").fails(2, "refused");
-    assert_eq!(fs::read(&file).unwrap(), b"mine");
-    on("keys backup --force").ok();
-    home.lf(&format!("keys backup {}/none/b.tar", home.path().display()))
-        .fails(1, "io_error");
-
+    let dir = home.copy();
+    let restore = format!("keys restore {}", dir.display());
+    let late = home.add("openai", "Late", "late");
     home.lf(&format!("keys rotate --new-value -- {id}"))
         .input("newer")
         .ok();
-    let gone = home.add("openai", "Late", "late");
-    let refused = on("keys restore").fails(2, "refused");
-    assert!(
-        refused.err.contains(&id) && refused.err.contains("--missing"),
-        "{refused}"
+    let differs = home.lf(&restore).ok();
+    let shown = format!(
+        "{id} is here too, differs, and was left as it is; to see the copy's value: LENSERFIGHT_KEYS_DIR={} lf keys export --i-understand -- {id}",
+        dir.display()
     );
+    assert!(differs.err.contains(&shown), "{differs}");
+    assert!(differs.out.starts_with("0 of 1 keys"), "{differs}");
     assert_eq!(home.value(&id), "newer");
-    on("keys restore --missing").ok();
-    assert_eq!(home.value(&id), "newer");
-    on("keys restore --force").ok();
-    assert_eq!(home.value(&id), VALUE);
-    assert_eq!(home.value(&gone), "late");
-    // A damaged key is not the same either, and comes back when told.
-    fs::write(home.file(&id), "{}").unwrap();
-    on("keys restore").fails(2, "refused");
-    on("keys restore --force").ok();
+    assert_eq!(home.value(&late), "late");
+    // Nor what is damaged, or no file at all; but what is gone comes back.
+    for damage in ["{}", ""] {
+        fs::write(home.file(&id), damage).unwrap();
+        let differs = home.lf(&restore).ok();
+        assert!(differs.err.contains(&id), "{differs}");
+        assert_eq!(fs::read_to_string(home.file(&id)).unwrap(), damage);
+    }
+    fs::remove_file(home.file(&id)).unwrap();
+    symlink("/nowhere", home.file(&id)).unwrap();
+    assert!(home.lf(&restore).ok().err.contains(&id));
+    fs::remove_file(home.file(&id)).unwrap();
+    home.lf(&restore).ok();
     assert_eq!(home.value(&id), VALUE);
 }
 
 #[test]
-fn a_truncated_changed_or_foreign_backup_is_refused_whole() {
+fn what_is_no_copy_of_a_keys_directory_is_said_to_be_none() {
     let (home, id) = Home::with_key();
-    let file = home.path().join("backup.tar");
-    let restore = || home.lf(&format!("keys restore {}", file.display()));
-    home.lf(&format!("keys backup {}", file.display())).ok();
-    let good = fs::read(&file).unwrap();
-    fs::remove_file(home.file(&id)).unwrap();
-    let mut changed = good.clone();
-    changed[600] ^= 1;
-    let tar = |name: &str| {
-        fs::write(home.path().join(name), "x").unwrap();
-        let made = Command::new("tar")
-            .args(["cf", "-", "-C"])
-            .arg(home.path())
-            .arg(name)
-            .output();
-        made.unwrap().stdout
-    };
-    for (bytes, reason) in [
-        (good[..good.len() / 2].to_vec(), "cut short"),
-        (good[..good.len() - 512].to_vec(), "cut short"),
-        (changed, "was changed"),
-        (tar("notes.txt"), "not made by lf"),
-        (b"PK\x03\x04".to_vec(), "cut short"),
-        (Vec::new(), "cut short"),
+    let dir = home.copy();
+    let restore = |path: &Path| home.lf(&format!("keys restore {}", path.display()));
+    let (file, empty) = (dir.join(format!("{id}.json")), home.path().join("empty"));
+    fs::create_dir(&empty).unwrap();
+    for (path, why) in [
+        (&file, "it is a file"),
+        (&empty, "there are no keys in it"),
+        (&home.path().join("none"), "there is no such directory"),
     ] {
-        fs::write(&file, bytes).unwrap();
-        let refused = restore().fails(1, "corrupt_backup");
-        assert!(refused.err.contains(reason), "{reason}: {refused}");
-        assert!(home.names().is_empty());
+        let refused = restore(path).fails(2, "usage");
+        let sentence = format!("is not a copy of a keys directory: {why}");
+        assert!(refused.err.contains(&sentence), "{refused}");
     }
-    fs::remove_file(&file).unwrap();
-    restore().fails(1, "io_error");
-    fs::write(&file, good).unwrap();
-    restore().ok();
-    assert_eq!(home.value(&id), VALUE);
+    // What is damaged in one is named, and keeps nobody from the rest; nothing outside is taken for a key.
+    let other = home.add("openai", "Other", "other");
+    fs::copy(home.file(&other), dir.join(format!("{other}.json"))).unwrap();
+    fs::write(&file, "{}").unwrap();
+    let linked = "l".repeat(32);
+    symlink(home.file(&other), dir.join(format!("{linked}.json"))).unwrap();
+    for id in [&id, &other] {
+        fs::remove_file(home.file(id)).unwrap();
+    }
+    let incomplete = restore(&dir).fails(1, "incomplete");
+    assert!(
+        incomplete.err.contains(&id) && incomplete.err.contains(&linked),
+        "{incomplete}"
+    );
+    assert_eq!(home.names(), [format!("{other}.json")]);
 }
 
 #[test]
 fn keys_that_do_not_open_are_not_put_among_others_that_do() {
-    let (first, _) = Home::with_key();
-    let file = first.path().join("backup.tar");
-    first.lf(&format!("keys backup {}", file.display())).ok();
-    let restore = format!("keys restore {}", file.display());
+    let (first, id) = Home::with_key();
+    let dir = first.copy();
+    let restore = format!("keys restore {}", dir.display());
     let home = Home::new();
     let with = |arguments: &str| {
         home.bare(arguments).env(
@@ -307,10 +279,19 @@ fn keys_that_do_not_open_are_not_put_among_others_that_do() {
             "another passphrase of one's own",
         )
     };
-    with("keys add --provider openai").input("v").ok();
-    with(&restore).fails(2, "refused");
+    let own = with("keys add --provider openai").input("v").ok().out;
+    let refused = with(&restore).fails(2, "refused");
+    assert!(refused.err.contains(&id), "it is named: {refused}");
     assert_eq!(home.names().len(), 1);
-    // On a machine with nothing but the backup they are welcome, and their passphrase is asked for.
+    // Those that do open are restored all the same.
+    let file = format!("{}.json", own.trim_end());
+    fs::rename(home.keys().join(&file), dir.join(&file)).unwrap();
+    with("keys add --provider openai").input("v").ok();
+    let mixed = with(&restore).fails(1, "incomplete");
+    assert!(mixed.out.starts_with("1 of 2 keys"), "{mixed}");
+    assert!(home.names().contains(&file) && home.names().len() == 2);
+    fs::remove_file(dir.join(&file)).unwrap();
+    // On a machine with nothing but the copy they are welcome, and their passphrase is asked for.
     let fresh = Home::new();
     let restored = fresh.bare(&restore).ok();
     assert!(restored.err.contains("recovery import"), "{restored}");

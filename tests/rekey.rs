@@ -133,7 +133,7 @@ fn with_a_passphrase_from_the_environment_both_open_until_the_new_one_comes() {
         format!("keys rotate --new-value -- {id}"),
         "keys rekey --passphrase-stdin".to_owned(),
         "keys rekey --finish".to_owned(),
-        "keys backup elsewhere.tar".to_owned(),
+        "keys restore elsewhere".to_owned(),
         "keys init --force".to_owned(),
     ] {
         let refused = home.lf(&command).input("v").fails(2, "rekey_pending");
@@ -390,19 +390,13 @@ fn a_store_that_was_elsewhere_still_opens() {
 #[test]
 fn keys_restored_during_a_change_open() {
     let (home, bus, ids) = two_keys();
-    let file = home.path().join("backup.tar");
-    bus.on(home.bare(&format!("keys backup {}", file.display())))
-        .ok();
+    let restore = format!("keys restore {}", home.copy().display());
     fs::remove_file(home.file(&ids[0])).unwrap();
     thread::scope(|scope| {
-        scope.spawn(|| {
-            bus.on(home.bare(&format!("keys restore {}", file.display())))
-                .go()
-        });
+        scope.spawn(|| bus.on(home.bare(&restore)).go());
         scope.spawn(|| bus.on(home.bare("keys rekey")).go());
     });
-    bus.on(home.bare(&format!("keys restore --missing {}", file.display())))
-        .ok();
+    bus.on(home.bare(&restore)).ok();
     for (id, label) in ids.iter().zip(["One", "Two"]) {
         assert_eq!(export(&home, &bus, id), label);
     }

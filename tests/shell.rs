@@ -122,7 +122,7 @@ fn completes_in(name: &str) {
             "keys run --env OPENAI_API_KEY=tea\t",
             "keys|run|--env|OPENAI_API_KEY=team:prod@home=1",
         ),
-        ("keys backup /etc/hostn\t", "keys|backup|/etc/hostname"),
+        ("keys restore /etc/hostn\t", "keys|restore|/etc/hostname"),
         ("help passphrase_conf\t", "help|passphrase_conflict"),
     ] {
         let got = words(&home, &mut terminal, keys).join("|");

@@ -349,15 +349,11 @@ const SCENARIOS: &[Scenario] = &[
         name: "restore",
         prepare: |stage| {
             two_keys(stage);
-            let file = stage.home.path().join("backup.tar");
-            stage
-                .home
-                .lf(&format!("keys backup --force {}", file.display()))
-                .ok();
+            stage.home.copy();
             stage.home.lf("keys remove --yes One").ok();
             None
         },
-        arguments: "keys restore HOME/backup.tar",
+        arguments: "keys restore HOME/copy",
         touches: &[],
         adds: Some(("One", "sk-of-One")),
         again: Some("nothing"),

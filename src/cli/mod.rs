@@ -240,10 +240,9 @@ mod tests {
             "keys recovery print",
             "keys recovery export x",
             "keys recovery import x",
-            "keys backup",
-            "keys backup a b",
             "keys restore",
-            "keys restore a --missing --force",
+            "keys restore a b",
+            "keys restore a --force",
             "keys adopt x",
             "keys import",
             "keys import .env",
@@ -309,7 +308,7 @@ mod tests {
         for (line, is_said) in [
             ("keys remove -x", true),
             ("keys list -x", false),
-            ("keys backup -x", false),
+            ("keys restore -x", false),
             ("keys run -x -- true", false),
         ] {
             let sentence = refused(line).to_string();

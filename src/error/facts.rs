@@ -77,11 +77,11 @@ table! {
         "try again",
         "A key with this id exists already, and was not overwritten. Ids are random, so the same will not come twice.";
     Error::CorruptEnvelope { .. } => "corrupt_envelope", 1, 422,
-        "lf keys doctor; then lf keys restore FILE --missing",
-        "The file is not what lf wrote: cut short, edited, or from something else. lf never repairs a key by guessing. lf keys remove ID drops the damaged file, and lf keys restore FILE --missing brings the key back from a backup; or add it anew.";
+        "lf keys doctor",
+        "The file is not what lf wrote: cut short, edited, or from something else. lf never repairs a key by guessing. lf keys remove ID drops the damaged file, and lf keys restore DIR brings the key back from a copy of the directory; or add it anew.";
     Error::DecryptionFailed(_) => "decryption_failed", 1, 422,
         "lf keys doctor says which keys open",
-        "It was encrypted under another master passphrase, or was changed since. Bring the right passphrase: from a sheet with lf keys recovery import, from another machine with lf keys init --passphrase-stdin. A changed file can be removed, and comes back from a backup with lf keys restore FILE --missing.";
+        "It was encrypted under another master passphrase, or was changed since. Bring the right passphrase: from a sheet with lf keys recovery import, from another machine with lf keys init --passphrase-stdin. A changed file can be removed, and comes back from a copy of the directory with lf keys restore DIR.";
     Error::PassphraseMissing | Error::PassphraseLost => "passphrase_missing", 1, 503,
         "lf keys init",
         "Neither the keychain nor the environment has a master passphrase. For keys that are there already it has to be theirs: lf keys recovery import takes it from a sheet. On a server, set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file that others cannot read.";
@@ -94,9 +94,6 @@ table! {
     Error::InvalidSheet(_) => "invalid_sheet", 2, 400,
         "type the lines of the sheet again",
         "Every line of a recovery sheet has a check of its own, so the message names the line that was mistyped. Nothing was changed.";
-    Error::CorruptBackup { .. } => "corrupt_backup", 1, 422,
-        "take another copy of the backup; nothing was changed",
-        "tar tvf FILE shows what is in it, and its SHA256SUMS what should be. A file that still is as it was can be copied into the keys directory by hand.";
     Error::RekeyPending => "rekey_pending", 2, 503,
         "configure the new passphrase, or lf keys rekey --undo",
         "A change of the master passphrase waits for the new one. Give lf the new passphrase where the old one is now, and the next command finishes the change; or drop the change with lf keys rekey --undo. Reading goes on meanwhile.";

@@ -71,13 +71,6 @@ pub enum Error {
     PassphraseConflict,
     /// Not the lines of a recovery sheet; what is wrong with them.
     InvalidSheet(String),
-    /// Not a backup that can be restored.
-    CorruptBackup {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// A change of the master passphrase waits for the new one.
     RekeyPending,
     /// The passphrase cannot be used; why.
@@ -270,7 +263,6 @@ impl Error {
             Error::InvalidLabel(_)
             | Error::InvalidKey
             | Error::InvalidSheet(_)
-            | Error::CorruptBackup { .. }
             | Error::EmptyKey
             | Error::KeyTooLarge
             | Error::DuplicateKey(_)
@@ -359,9 +351,6 @@ impl fmt::Display for Error {
                 "there are keys, and no master passphrase: the keychain has none, and neither LENSERFIGHT_KEYS_PASSPHRASE nor its _FILE is set",
             ),
             Error::InvalidSheet(reason) => write!(f, "these are not the lines of a recovery sheet: {reason}"),
-            Error::CorruptBackup { file, reason } => {
-                write!(f, "{} cannot be restored: {reason}", file.display())
-            }
             Error::RekeyPending => f.write_str(
                 "a change of the master passphrase waits for the new one, and until then nothing is encrypted under the old one",
             ),

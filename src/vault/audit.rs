@@ -121,20 +121,15 @@ impl Flood {
 
     /// Kinds whose minute is over, or all of them, with the count that no line has told yet.
     pub fn settle(&mut self, now: Option<Instant>) -> Vec<(Kind, &'static str, u64)> {
-        let is_over =
-            |since: &Instant| now.is_none_or(|now| now.duration_since(*since) >= FLOOD_LINE);
-        let over: Vec<_> = self
-            .since
-            .iter()
-            .filter(|(_, (since, _))| is_over(since))
-            .map(|(key, _)| *key)
-            .collect();
-        let counts = over.into_iter().filter_map(|key| {
-            self.since
-                .remove(&key)
-                .map(|(_, count)| (key.0, key.1, count))
+        let mut counts = Vec::new();
+        self.since.retain(|(kind, reason), (since, count)| {
+            let is_over = now.is_none_or(|now| now.duration_since(*since) >= FLOOD_LINE);
+            if is_over && *count > 0 {
+                counts.push((*kind, *reason, *count));
+            }
+            !is_over
         });
-        counts.filter(|(_, _, count)| *count > 0).collect()
+        counts
     }
 }
 

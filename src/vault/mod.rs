@@ -1,6 +1,5 @@
 //! What decides about secrets: keys, their envelopes, the store of them and its master passphrase.
 
-pub mod archive;
 pub mod audit;
 pub mod doctor;
 pub mod dotenv;

@@ -209,7 +209,7 @@ const WARNING: &str = "Whoever has this sheet and a copy of the keys directory h
     Keep it on paper, away from the computer and from its backups.";
 const HOW: &str = "The last two characters of a line check the line. O is 0, I and L are 1; case does not matter.\n\n\
     To get the keys back on another machine:\n\
-    \x20 - copy the keys directory to ~/.lenserfight/keys there, or: lf keys restore FILE\n\
+    \x20 - copy the keys directory to ~/.lenserfight/keys there, or: lf keys restore DIR\n\
     \x20 - lf keys recovery import, and type the numbered lines\n\
     \x20 - lf keys doctor";
 const PLAIN: &str = "Without a keychain: type this into a file that only you can read (chmod 600), and name the file\n\

@@ -24,12 +24,12 @@ pub struct Store {
     path: PathBuf,
 }
 
-/// A key's file as it is.
-#[derive(Clone, Debug)]
+/// A key with its file as it is.
+#[derive(Debug)]
 pub struct Copy {
-    /// Whose it is.
-    pub id: KeyId,
-    /// A well-formed envelope.
+    /// What the file holds.
+    pub envelope: Envelope,
+    /// The file, which may have members that only another version knows.
     pub bytes: Vec<u8>,
 }
 
@@ -290,69 +290,45 @@ impl Store {
         master.open(open)?.ok_or_else(|| missing(id))
     }
 
-    /// Every readable key's file as it is at one moment, by id; and what is not readable.
-    ///
-    /// # Errors
-    /// [`Error::RekeyPending`]; as [`Dir::lock`] and [`Dir::names`].
+    /// Every key with its file as it is, and the files that cannot be read as one. Takes no lock, because
+    /// a copy of a store may be read-only.
     pub fn copy(&self) -> Result<(Vec<Copy>, Vec<Unreadable>)> {
         let (mut copies, mut unreadable) = (Vec::new(), Vec::new());
-        if let Some(dir) = self.dir()? {
-            let _lock = dir.lock()?;
-            if staging::ready(&dir)?.is_some() {
-                return Err(Error::RekeyPending); // some may be under one passphrase, some under the other
-            }
-            for name in names(&dir)? {
-                let Some(id) = KeyId::from_file_name(&name) else {
-                    continue; // not a key, whatever it is
-                };
-                let whole =
-                    |bytes: &[u8], id: &KeyId| Envelope::peek(bytes, id).map(|_| bytes.to_vec());
-                match read_as(&dir, &name, whole) {
-                    Ok(Some(bytes)) => copies.push(Copy { id, bytes }),
-                    Ok(None) => {}
-                    Err(error) => unreadable.push(Unreadable { name, error }),
-                }
+        let Some(dir) = self.dir()? else {
+            return Ok((copies, unreadable));
+        };
+        let whole = |bytes: &[u8], id: &KeyId| {
+            let envelope = Envelope::parse(bytes, id)?;
+            let bytes = bytes.to_vec();
+            Ok(Copy { envelope, bytes })
+        };
+        for name in names(&dir)? {
+            match read_as(&dir, &name, whole) {
+                Ok(copy) => copies.extend(copy),
+                Err(error) => unreadable.push(Unreadable { name, error }),
             }
         }
-        copies.sort_by(|a, b| a.id.cmp(&b.id));
         Ok((copies, unreadable))
     }
 
-    /// Publishes these files, unless one of the keys is another one by now than in `before`, or the
-    /// passphrase that was tried on them has been replaced.
-    ///
-    /// # Errors
-    /// [`Error::Refused`], with nothing changed; as [`Locked::publish`], and then the same again does
-    /// the rest.
-    pub fn restore(&self, copies: &[Copy], before: &[Copy], master: Option<&Master>) -> Result<()> {
+    /// Publishes these files, none of which may be there, unless the passphrase that was tried on them
+    /// has been replaced. After an error, the same again does the rest.
+    pub fn restore(&self, copies: &[Copy], master: Option<&Master>) -> Result<()> {
         let dir = Dir::create(&self.path)?.lock()?;
         if staging::ready(&dir)?.is_some() {
             return Err(Error::RekeyPending);
         }
-        let meanwhile = |what: &str| {
-            Err(Error::Refused {
-                sentence: format!(
-                    "{what} changed by somebody else meanwhile; nothing was restored"
-                ),
-                hint: "the same command again".to_owned(),
-            })
-        };
         if let Some(master) = master
             && master.replaced()?.is_some()
         {
-            return meanwhile("the master passphrase was");
-        }
-        for copy in copies {
-            let here = before.iter().find(|here| here.id == copy.id);
-            let now = dir.read(&copy.id.file_name(), envelope::MAX_FILE)?;
-            // What was damaged may be replaced.
-            let now = now.filter(|bytes| Envelope::parse(bytes, &copy.id).is_ok());
-            if now.as_ref() != here.map(|here| &here.bytes) {
-                return meanwhile(&format!("{} was", copy.id));
-            }
+            return Err(Error::Refused {
+                sentence: "the master passphrase was changed by somebody else meanwhile; nothing was restored".to_owned(),
+                hint: "the same command again".to_owned(),
+            });
         }
         copies.iter().try_for_each(|copy| {
-            dir.publish(&copy.id.file_name(), &copy.bytes, Publish::Replacement)
+            let name = copy.envelope.meta.id.file_name();
+            dir.publish(&name, &copy.bytes, Publish::New)
         })
     }
 

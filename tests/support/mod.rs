@@ -84,6 +84,16 @@ impl Home {
         self.path.join(".lenserfight/keys")
     }
 
+    /// A copy of the keys directory, as anybody makes one: that is the backup.
+    pub fn copy(&self) -> PathBuf {
+        let to = self.path.join("copy");
+        let _ = fs::remove_dir_all(&to);
+        let mut cp = Command::new("cp");
+        let copied = cp.arg("-r").args([&self.keys(), &to]).status();
+        assert!(copied.unwrap().success());
+        to
+    }
+
     pub fn file(&self, id: &str) -> PathBuf {
         self.keys().join(format!("{id}.json"))
     }

@@ -175,12 +175,6 @@ impl Context<'_> {
         }
     }
 
-    /// Does anything stand under this key's name?
-    pub(super) fn has_file(&self, id: &KeyId) -> bool {
-        let dir = self.store.dir().ok().flatten();
-        dir.is_some_and(|dir| matches!(dir.look(&id.file_name()), Ok(Some(_)) | Err(_)))
-    }
-
     /// Gives a key the value on standard input.
     pub(super) fn replace_value(&self, id: &KeyId, label: Option<&Label>) -> Result<KeyMeta> {
         let master = self.sealing_master()?;

@@ -2,31 +2,26 @@
 
 use std::fmt::Write;
 
-use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::system::host;
-use crate::vault::doctor::{self, Check, Patient, Status};
+use crate::vault::doctor::{self, Check, Status};
 use miniserde::{Serialize, json};
 
 use super::{Context, Format};
 
 pub(super) fn run(context: &Context<'_>, fix: bool) -> Result<()> {
     let root = context.root();
-    let fixed = if fix {
-        let (done, failed) = doctor::fix(&context.store, root.as_deref());
-        failed
-            .iter()
-            .for_each(|error| context.warn(&error.to_string(), error));
-        done
-    } else {
-        Vec::new()
-    };
-    let patient = Patient {
-        vault: context.vault(),
-        state: context.state.as_deref(),
-        root: root.as_deref(),
-    };
-    let checks = doctor::examine(&patient, Timestamp::now(), |done, total| {
+    let mut fixed = Vec::new();
+    if fix {
+        for done in doctor::fix(&context.store, root.as_deref()) {
+            match done {
+                Ok(sentence) => fixed.push(sentence),
+                Err(error) => context.warn(&error.to_string(), &error),
+            }
+        }
+    }
+    let (vault, state) = (context.vault(), context.state.as_deref());
+    let checks = doctor::examine(&vault, state, root.as_deref(), |done, total| {
         context.progress("decrypting", done, total);
     });
     report(context, &checks, &fixed)

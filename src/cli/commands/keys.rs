@@ -7,11 +7,9 @@ use crate::base::shell::{Quote, quote};
 use crate::base::time::{Timestamp, parse_moment, parse_span};
 use crate::cli::args::{Args, secret_in_argv};
 use crate::error::{Error, Result};
-use crate::system::fs::Publish;
 use crate::system::host::PASSPHRASE_VARIABLES;
 use crate::vault::key::{Label, Provider};
 
-use super::backup::Existing;
 use super::import::Source;
 use super::update::Change;
 use super::{add, audit, import, init, rekey, remove, rotate, run, update};
@@ -154,27 +152,8 @@ fn variable(text: &str) -> Result<(String, String)> {
     Ok((name.to_owned(), key.to_owned()))
 }
 
-pub(super) fn backup(args: &mut Args) -> Result<(PathBuf, Publish)> {
-    let publish = if args.flag("--force") {
-        Publish::Replacement
-    } else {
-        Publish::New
-    };
-    Ok((args.one_operand("FILE")?.into(), publish))
-}
-
-pub(super) fn restore(args: &mut Args) -> Result<(PathBuf, Existing)> {
-    let existing = match (args.flag("--missing"), args.flag("--force")) {
-        (false, false) => Existing::Refuse,
-        (true, false) => Existing::Keep,
-        (false, true) => Existing::Overwrite,
-        (true, true) => {
-            return Err(Error::usage(
-                "--missing leaves the keys that are here, --force overwrites them; one of them",
-            ));
-        }
-    };
-    Ok((args.one_operand("FILE")?.into(), existing))
+pub(super) fn restore(args: &mut Args) -> Result<PathBuf> {
+    args.one_operand("DIR").map(PathBuf::from)
 }
 
 pub(super) fn import(args: &mut Args) -> Result<import::Options> {

@@ -3,7 +3,6 @@
 mod add;
 mod adopt;
 mod audit;
-mod backup;
 mod complete;
 #[cfg(unix)]
 mod consent;
@@ -20,6 +19,7 @@ mod pair;
 mod recovery;
 mod rekey;
 mod remove;
+mod restore;
 mod rotate;
 mod run;
 #[cfg(unix)]
@@ -73,8 +73,7 @@ pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
         "keys remove" => on(args, keys::remove, |c, o| remove::run(c, &o)),
         "keys export" => on(args, keys::export, |c, key| export::run(c, &key)),
         "keys run" => on(args, keys::run, |c, o| run::run(c, &o)),
-        "keys backup" => on(args, keys::backup, |c, (f, p)| backup::backup(c, &f, p)),
-        "keys restore" => on(args, keys::restore, |c, (f, e)| backup::restore(c, &f, e)),
+        "keys restore" => on(args, keys::restore, |c, dir| restore::run(c, &dir)),
         "keys recovery export" => on(args, keys::recovery_export, |c, ()| recovery::export(c)),
         "keys recovery import" => on(args, nothing, |c, ()| recovery::import(c)),
         "keys recovery forget" => on(args, keys::recovery_forget, recovery::forget),

@@ -10,65 +10,58 @@ use crate::gateway::origin::Origins;
 use crate::system::fs::{self, Dir, Publish};
 use crate::system::host::{self, Environment};
 use crate::system::service::{
-    LABEL, SERVICE, SOCKET, Service, ask, is_ours, signed, without_namespaces,
+    AGENT, SERVICE, SOCKET, Service, ask, is_for, is_ours, signed, without_namespaces,
 };
 
 use super::{InstallOptions, serve};
 
 pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Result<()> {
-    if cfg!(target_os = "macos") {
-        return install_agent(environment, options);
-    }
     let (service, foreground) = service(environment, options)?;
-    // No quoting helps: systemd takes no such name.
-    if service.program.contains(['"', '\'', '\\']) {
-        return Err(Error::usage(format!(
-            "systemd runs nothing by a name with quotes or backslashes: {}",
-            service.program
-        )));
-    }
-    let (mut unit, socket) = (service.unit(), service.socket());
-    if options.print {
-        if options.socket {
-            host::print(&(signed(&socket) + "\n"))?;
+    let mut files = match options.socket {
+        _ if IS_MAC => {
+            let log = environment.home()?.join("Library/Logs/lf-gateway.log");
+            vec![(AGENT, service.agent(&text(&log)?))]
         }
-        return host::print(&signed(&unit));
+        true => vec![(SOCKET, service.socket()), (SERVICE, service.unit())],
+        false => vec![(SERVICE, service.unit())],
+    };
+    if options.print {
+        let texts: Vec<String> = files.iter().map(|(_, text)| signed(text)).collect();
+        return host::print(&texts.join("\n"));
     }
-    let path = environment.config()?.join("systemd/user");
+    let path = place(environment)?;
     let dir = fs::open_named(&path)?;
-    let old = units(dir.as_ref())?;
+    let old = installed(dir.as_ref())?;
     find_manager(foreground)?;
     if let Some(file) = &service.credential {
         fs::read_named(Path::new(file), 0)?;
     }
-    if !serves(dir.as_ref(), &old, &service) {
-        // systemd would only say that the start failed.
+    let serves = |(name, text): &(&str, String)| is_for(text, service.address) && is_running(name);
+    if !old.iter().any(serves) {
+        // A manager would only say that the start failed.
         drop(listen(service.address)?);
     }
     prepare(environment, &service)?;
-    if !has_namespaces(&service.program) {
-        unit = without_namespaces(&unit).to_owned();
+    if !IS_MAC && !has_namespaces(&service.program) {
+        for (_, text) in &mut files {
+            *text = without_namespaces(text).to_owned();
+        }
     }
-    stop(&old);
     let dir = dir.map_or_else(|| Dir::create(&path), Ok)?;
-    publish(&dir, SERVICE, &unit)?;
-    let first = if options.socket {
-        publish(&dir, SOCKET, &socket)?;
-        SOCKET
-    } else {
-        remove(&dir, SOCKET)?;
-        SERVICE
-    };
-    told("daemon-reload")?;
-    // The manager may look in other places than this environment names, and know another unit by that name.
-    if !fs::is_below(Path::new(&source(first)), dir.path()) {
-        remove(&dir, SOCKET)?;
-        remove(&dir, SERVICE)?;
-        return Err(elsewhere(first, dir.path()));
+    for (name, _) in &old {
+        stop(name);
+        remove(&dir, name)?;
     }
-    told(&format!("--quiet enable --now {first}"))?;
+    for (name, text) in &files {
+        let text = signed(text);
+        dir.lock()?
+            .publish(name, text.as_bytes(), Publish::Replacement)?;
+    }
+    let first = files[0].0;
+    start(first, &dir)?;
     // A user manager ends with its user's last session, unless the user lingers.
-    if ask("loginctl", &["show-user", "--property=Linger", "--value"]).as_deref() != Ok("yes") {
+    let lingers = ["show-user", "--property=Linger", "--value"];
+    if !IS_MAC && ask("loginctl", &lingers).as_deref() != Ok("yes") {
         note("it runs while you are logged in; from boot on with: loginctl enable-linger");
     }
     let what = if options.socket {
@@ -84,29 +77,28 @@ pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Re
 }
 
 pub(super) fn uninstall(environment: &Environment) -> Result<()> {
-    if cfg!(target_os = "macos") {
-        return uninstall_agent(environment);
-    }
-    let path = environment.config()?.join("systemd/user");
+    let path = place(environment)?;
     let dir = fs::open_named(&path)?;
-    let old = units(dir.as_ref())?;
+    let old = installed(dir.as_ref())?;
     let Some(dir) = dir.filter(|_| !old.is_empty()) else {
-        return match [SOCKET, SERVICE].into_iter().find(|unit| is_active(unit)) {
-            Some(unit) => Err(elsewhere(unit, &path)),
-            None => host::print(NOT_INSTALLED),
+        return match FILES.iter().find(|name| !IS_MAC && is_running(name)) {
+            Some(name) => Err(elsewhere(name, &path)),
+            None => host::print("the gateway is not installed as a service; nothing to do\n"),
         };
     };
-    find_manager(format!("rm {}", path.join(SERVICE).display()))?;
-    stop(&old);
-    for unit in &old {
-        remove(&dir, unit)?;
+    find_manager(format!("rm {}", path.join(old[0].0).display()))?;
+    for (name, _) in &old {
+        stop(name);
+        remove(&dir, name)?;
     }
-    told("daemon-reload")?;
-    for unit in old {
-        if is_active(unit) {
+    if !IS_MAC {
+        told("daemon-reload")?;
+    }
+    for (name, _) in old {
+        if is_running(name) {
             return Err(failed("it still runs"));
         }
-        host::print(&format!("{unit}: stopped and removed\n"))?;
+        host::print(&format!("{name}: stopped and removed\n"))?;
     }
     Ok(())
 }
@@ -121,6 +113,9 @@ fn service(environment: &Environment, options: &InstallOptions) -> Result<(Servi
         return Err(Error::usage(
             "a service needs a port that its clients know; 0 is any",
         ));
+    }
+    if IS_MAC && (options.socket || options.credential.is_some()) {
+        return Err(Error::usage("--socket and --credential are systemd's"));
     }
     Origins::with_extra(&gateway.extra_origins)?;
     let is_keys_only = serve::is_keys_only(environment, &options.serve);
@@ -154,8 +149,15 @@ fn service(environment: &Environment, options: &InstallOptions) -> Result<(Servi
     ];
     variables.extend(environment.places());
     let variables = variables.into_iter();
+    let program = text(&host::program()?)?;
+    // No quoting helps: systemd takes no such name.
+    if !IS_MAC && program.contains(['"', '\'', '\\']) {
+        return Err(Error::usage(format!(
+            "systemd runs nothing by a name with quotes or backslashes: {program}"
+        )));
+    }
     let service = Service {
-        program: text(&host::program()?)?,
+        program,
         address,
         variables: variables
             .map(|(name, value)| Ok((name, text(&value)?)))
@@ -197,49 +199,95 @@ fn prepare(environment: &Environment, service: &Service) -> Result<()> {
     Ok(())
 }
 
-/// The units of ours that are there; the socket first, which would start the service again.
-fn units(dir: Option<&Dir>) -> Result<Vec<&'static str>> {
-    let mut units = Vec::new();
-    for unit in [SOCKET, SERVICE] {
-        let removal = format!("systemctl --user disable --now {unit} && rm");
-        if is_installed(dir, unit, &removal)? {
-            units.push(unit);
+/// Where the service manager looks for its files.
+fn place(environment: &Environment) -> Result<PathBuf> {
+    if IS_MAC {
+        Ok(environment.home()?.join("Library/LaunchAgents"))
+    } else {
+        Ok(environment.config()?.join("systemd/user"))
+    }
+}
+
+/// The files of ours that are there, with their texts. One that is not as we wrote it is in the way.
+fn installed(dir: Option<&Dir>) -> Result<Vec<(&'static str, String)>> {
+    let mut files = Vec::new();
+    let Some(dir) = dir else { return Ok(files) };
+    for name in FILES {
+        let Some(bytes) = dir.read(name, 64 * 1024)? else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if !is_ours(&text) {
+            let path = dir.path().join(name);
+            let stop = if IS_MAC {
+                format!("launchctl bootout {}", domain(name))
+            } else {
+                format!("systemctl --user disable --now {name}")
+            };
+            return Err(Error::Refused {
+                sentence: format!(
+                    "{} is not as lf gateway install wrote it; nothing was done",
+                    path.display()
+                ),
+                hint: format!("{stop} && rm {}", path.display()),
+            });
         }
+        files.push((*name, text));
     }
-    Ok(units)
-}
-
-/// Is one of these running, at the address of this service?
-fn serves(dir: Option<&Dir>, units: &[&str], service: &Service) -> bool {
-    let text = dir.and_then(|dir| dir.read(SERVICE, MAX).ok().flatten());
-    let text = String::from_utf8(text.unwrap_or_default()).unwrap_or_default();
-    let unit = service.unit();
-    let is_there = |line: &str| line.contains("LF_GATEWAY_BIND") && text.contains(line);
-    unit.lines().any(is_there) && units.iter().any(|unit| is_active(unit))
-}
-
-fn stop(units: &[&str]) {
-    for unit in units {
-        // What is not loaded need not be stopped.
-        let _ = systemctl(&format!("disable --now {unit}"));
-        // Earlier starts, failed or repeated by hand, would count against the next one.
-        let _ = systemctl(&format!("reset-failed {unit}"));
-    }
+    Ok(files)
 }
 
 /// Is there a manager for this user's services?
 fn find_manager(instead: String) -> Result<()> {
-    systemctl("show --property=Version")
-        .map(drop)
-        .map_err(|said| no_manager("systemd", &said, instead))
+    let answer = if IS_MAC {
+        ask("launchctl", &["print", &domain("")])
+    } else {
+        systemctl("show --property=Version")
+    };
+    answer.map(drop).map_err(|said| {
+        let said = said.lines().next().unwrap_or("it does not answer");
+        Error::NoServiceManager {
+            sentence: format!("this user has no service manager now: {said}; nothing was done"),
+            hint: instead,
+        }
+    })
 }
 
-fn no_manager(name: &str, said: &str, instead: String) -> Error {
-    let said = said.lines().next().unwrap_or("it does not answer");
-    Error::NoServiceManager {
-        sentence: format!("{name} keeps no services for this user: {said}; nothing was done"),
-        hint: instead,
+fn is_running(name: &str) -> bool {
+    if IS_MAC {
+        return ask("launchctl", &["print", &domain(name)]).is_ok();
     }
+    let (Ok(state) | Err(state)) = systemctl(&format!("is-active {name}"));
+    ["active", "activating", "reloading", "deactivating"].contains(&state.as_str())
+}
+
+/// Stops it, here and from the next login on. What is not loaded need not be stopped.
+fn stop(name: &str) {
+    if IS_MAC {
+        let _ = ask("launchctl", &["bootout", &domain(name)]);
+    } else {
+        let _ = systemctl(&format!("disable --now {name}"));
+        // Earlier starts, failed or repeated by hand, would count against the next one.
+        let _ = systemctl(&format!("reset-failed {name}"));
+    }
+}
+
+/// Starts it, now and from the next login on.
+fn start(name: &str, dir: &Dir) -> Result<()> {
+    if IS_MAC {
+        let file = text(&dir.path().join(name))?;
+        let started = ask("launchctl", &["bootstrap", &domain(""), &file]);
+        return started.map(drop).map_err(|said| failed(&said));
+    }
+    told("daemon-reload")?;
+    // The manager may look in other places than this environment names, and know another unit by that name.
+    if !fs::is_below(Path::new(&source(name)), dir.path()) {
+        for name in FILES {
+            remove(dir, name)?;
+        }
+        return Err(elsewhere(name, dir.path()));
+    }
+    told(&format!("--quiet enable --now {name}"))
 }
 
 /// Some systems give users no namespaces: tries it with this program.
@@ -253,11 +301,6 @@ fn has_namespaces(program: &str) -> bool {
         );
     }
     has
-}
-
-fn is_active(unit: &str) -> bool {
-    let (Ok(state) | Err(state)) = systemctl(&format!("is-active {unit}"));
-    ["active", "activating", "reloading", "deactivating"].contains(&state.as_str())
 }
 
 fn elsewhere(unit: &str, dir: &Path) -> Error {
@@ -285,8 +328,8 @@ fn told(command: &str) -> Result<()> {
 
 fn failed(said: &str) -> Error {
     let said = said.lines().next().unwrap_or("it says nothing");
-    let (name, hint) = if cfg!(target_os = "macos") {
-        (LABEL, format!("launchctl print {}", domain(LABEL)))
+    let (name, hint) = if IS_MAC {
+        (AGENT, format!("launchctl print {}", domain(AGENT)))
     } else {
         (SERVICE, format!("journalctl --user -u {SERVICE}"))
     };
@@ -300,89 +343,13 @@ fn systemctl(command: &str) -> std::result::Result<String, String> {
     ask("systemctl", &all)
 }
 
-fn install_agent(environment: &Environment, options: &InstallOptions) -> Result<()> {
-    if options.socket || options.credential.is_some() {
-        return Err(Error::usage("--socket and --credential are systemd's"));
-    }
-    let (service, foreground) = service(environment, options)?;
-    let home = environment.home()?;
-    let agent = service.agent(&text(&home.join("Library/Logs/lf-gateway.log"))?);
-    if options.print {
-        return host::print(&signed(&agent));
-    }
-    let (path, name) = (home.join(AGENTS), format!("{LABEL}.plist"));
-    let dir = fs::open_named(&path)?;
-    if is_installed(dir.as_ref(), &name, REMOVAL)? {
-        bootout();
-    }
-    drop(listen(service.address)?);
-    prepare(environment, &service)?;
-    let dir = dir.map_or_else(|| Dir::create(&path), Ok)?;
-    publish(&dir, &name, &agent)?;
-    let file = text(&dir.path().join(name))?;
-    ask("launchctl", &["bootstrap", &domain(""), &file])
-        .map_err(|said| no_manager("launchd", &said, foreground))?;
-    if !is_loaded() {
-        return Err(failed("launchd did not start it"));
-    }
-    host::print(&format!(
-        "{LABEL}: starts with your session, and serves on http://{}\nwritten to {file}\n",
-        service.address
-    ))
-}
-
-fn uninstall_agent(environment: &Environment) -> Result<()> {
-    let dir = fs::open_named(&environment.home()?.join(AGENTS))?;
-    let name = format!("{LABEL}.plist");
-    let is_there = is_installed(dir.as_ref(), &name, REMOVAL)?;
-    let Some(dir) = dir.filter(|_| is_there) else {
-        return host::print(NOT_INSTALLED);
-    };
-    bootout();
-    if is_loaded() {
-        return Err(failed("it still runs"));
-    }
-    remove(&dir, &name)?;
-    host::print(&format!("{LABEL}: stopped and removed\n"))
-}
-
-/// What is not loaded need not be stopped.
-fn bootout() {
-    let _ = ask("launchctl", &["bootout", &domain(LABEL)]);
-}
-
-fn is_loaded() -> bool {
-    ask("launchctl", &["print", &domain(LABEL)]).is_ok()
-}
-
 /// What launchd calls this user's session, or a service in it.
-fn domain(service: &str) -> String {
-    let domain = format!("gui/{}/{service}", fs::own_user());
-    domain.trim_end_matches('/').to_owned()
-}
-
-/// Is a file of ours there? One that is not as we wrote it is in the way.
-fn is_installed(dir: Option<&Dir>, name: &str, removal: &str) -> Result<bool> {
-    let Some(dir) = dir else { return Ok(false) };
-    let Some(bytes) = dir.read(name, MAX)? else {
-        return Ok(false);
-    };
-    if is_ours(&String::from_utf8_lossy(&bytes)) {
-        return Ok(true);
-    }
-    let path = dir.path().join(name);
-    let sentence = format!(
-        "{} is not as lf gateway install wrote it; nothing was done",
-        path.display()
-    );
-    let hint = format!("{removal} {}", printable(&path.to_string_lossy()));
-    Err(Error::Refused { sentence, hint })
-}
-
-fn publish(dir: &Dir, name: &str, text: &str) -> Result<()> {
-    let text = signed(text);
-    dir.lock()?
-        .publish(name, text.as_bytes(), Publish::Replacement)
+fn domain(name: &str) -> String {
+    let domain = format!("gui/{}/{name}", fs::own_user());
+    domain
+        .trim_end_matches('/')
+        .trim_end_matches(".plist")
+        .to_owned()
 }
 
 fn remove(dir: &Dir, name: &str) -> Result<()> {
@@ -409,9 +376,9 @@ fn note(sentence: &str) {
     host::complain(&format!("lf: note: {sentence}\n"));
 }
 
-const NOT_INSTALLED: &str = "the gateway is not installed as a service; nothing to do\n";
+/// Else it is systemd.
+const IS_MAC: bool = cfg!(target_os = "macos");
+/// What may be there of ours; the socket first, which would start the service again.
+const FILES: &[&str] = if IS_MAC { &[AGENT] } else { &[SOCKET, SERVICE] };
 /// The start of a oneshot is its whole run: --wait would need a session bus, which not every user manager has.
 const CONFINED: &str = "--user --quiet --collect -p Type=oneshot -p PrivateUsers=yes -p PrivateDevices=yes -p PrivateMounts=yes -p PrivateNetwork=yes -p ProtectHome=read-only -p ProtectHostname=yes -p ProtectSystem=strict --";
-const AGENTS: &str = "Library/LaunchAgents";
-const REMOVAL: &str = "look at it, and then: rm";
-const MAX: usize = 64 * 1024;

@@ -16,9 +16,7 @@ use crate::error::{Error, Result};
 
 #[cfg(target_os = "linux")]
 pub use self::named::nearest;
-pub use self::named::{
-    is_below, open_named, parents, read_exposed, read_named, read_private, write_named,
-};
+pub use self::named::{is_below, open_named, parents, read_exposed, read_named, read_private};
 pub use self::platform::{Stamp, own_user};
 
 mod named;
@@ -297,16 +295,6 @@ impl Dir {
     /// Has the file system no room left for us? Always `false` where nobody can tell.
     pub fn is_full(&self) -> bool {
         self.handle.is_full()
-    }
-
-    /// The file system's type, such as `ext4` or `nfs4`; `None` where nobody can tell.
-    pub fn file_system(&self) -> Option<String> {
-        self.handle.file_system()
-    }
-
-    /// Where it really is, with every link on the way followed; for a person to know.
-    pub fn real_path(&self) -> Option<PathBuf> {
-        fs::canonicalize(&self.path).ok()
     }
 
     /// Makes what was moved into, out of or within this directory survive a power cut.

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Dir, OPEN, Publish, platform};
+use super::{Dir, OPEN, platform};
 use crate::error::{Error, Result};
 
 /// Reads a secret's file, of at most `limit` bytes; a pipe will do, but nobody outside the owner and
@@ -67,19 +67,6 @@ pub fn open_named(path: &Path) -> Result<Option<Dir>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::from_io(OPEN, path, error)),
     }
-}
-
-/// Writes a file so that it is there whole or not at all, as [`super::Locked::publish`] does, in a directory
-/// that need not be ours; 0600 where there are modes.
-pub fn write_named(path: &Path, bytes: &[u8], publish: Publish) -> Result<()> {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| Error::usage("the file's name is missing, or not UTF-8 text"))?;
-    let parent = parent(path);
-    let real = fs::canonicalize(parent).map_err(|error| Error::from_io(OPEN, parent, error))?;
-    let gone = || Error::from_io(OPEN, parent, ErrorKind::NotFound.into());
-    Dir::open(&real)?
-        .ok_or_else(gone)?
-        .place(name, bytes, publish)
 }
 
 /// A handle that only names a directory; the nearest one above it where it does not exist, or cannot be

@@ -126,10 +126,6 @@ impl Handle {
         false
     }
 
-    pub(super) fn file_system(&self) -> Option<String> {
-        None
-    }
-
     /// Directories cannot be synced here.
     pub(super) fn sync(&self) -> io::Result<()> {
         Ok(())

@@ -137,23 +137,6 @@ impl Handle {
         rustix::fs::fstatvfs(&self.0).is_ok_and(|stat| stat.f_blocks > 0 && stat.f_bavail == 0)
     }
 
-    /// As /proc says it of the device; other systems have no /proc.
-    pub(super) fn file_system(&self) -> Option<String> {
-        let device = rustix::fs::fstat(&self.0).ok()?.st_dev;
-        let device = format!(
-            "{}:{}",
-            rustix::fs::major(device),
-            rustix::fs::minor(device)
-        );
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let kind = |line: &str| {
-            let is_it = line.split(' ').nth(2) == Some(&device);
-            let (_, rest) = line.split_once(" - ").filter(|_| is_it)?;
-            rest.split(' ').next().map(str::to_owned)
-        };
-        mounts.lines().find_map(kind)
-    }
-
     pub(super) fn sync(&self) -> io::Result<()> {
         self.0.sync_all()
     }

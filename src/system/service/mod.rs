@@ -41,6 +41,7 @@ impl Service {
         }
         format!(
             include_str!("lf-gateway.service"),
+            address = self.address,
             digest = DIGEST,
             program = quoted(&self.program),
             ip = self.address.ip(),
@@ -62,7 +63,7 @@ impl Service {
         )
     }
 
-    /// The text of the agent [`LABEL`]; what the gateway says goes to this log.
+    /// The text of the agent [`AGENT`]; what the gateway says goes to this log.
     pub fn agent(&self, log: &str) -> String {
         let mut settings = String::new();
         for (name, value) in &self.variables {
@@ -71,6 +72,7 @@ impl Service {
         }
         format!(
             include_str!("com.lenserfight.lf-gateway.plist"),
+            address = self.address,
             digest = DIGEST,
             program = escaped(&self.program),
             ip = self.address.ip(),
@@ -93,6 +95,13 @@ pub fn signed(text: &str) -> String {
     let digits = digest.iter().take(DIGEST.len() / 2);
     let digits: String = digits.map(|byte| format!("{byte:02x}")).collect();
     text.replacen(DIGEST, &digits, 1)
+}
+
+/// Did `lf` write this file for a service at this address?
+pub fn is_for(text: &str, address: SocketAddr) -> bool {
+    text.contains(&format!(
+        "made by lf gateway install for http://{address}, "
+    ))
 }
 
 /// Did `lf` write this file, and has nobody changed it since?
@@ -143,8 +152,8 @@ pub fn ask(tool: &str, arguments: &[&str]) -> Result<String, String> {
 pub const SERVICE: &str = "lf-gateway.service";
 /// The unit of the socket that starts it.
 pub const SOCKET: &str = "lf-gateway.socket";
-/// What launchd calls it.
-pub const LABEL: &str = "com.lenserfight.lf-gateway";
+/// The agent's property list, which launchd knows by its name without the ending.
+pub const AGENT: &str = "com.lenserfight.lf-gateway.plist";
 /// The name of the systemd credential that holds the passphrase.
 pub const CREDENTIAL: &str = "lenserfight-keys-passphrase";
 /// Stands for the digest of the text that it is in.

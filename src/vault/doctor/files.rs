@@ -1,35 +1,32 @@
-//! Whose the files are, who can reach them, and what does not belong there.
+//! Whose the files are, who can reach them, what does not belong there, and whether more can be written.
 
-use std::ptr;
+use std::path::Path;
 
-use super::{Check, FIX, Status, fail, note, pass, place, quoted, state_of};
+use super::{Check, fail, failed, note, pass, place, quoted};
 use crate::error::{Error, Result};
 use crate::system::fs::{self, Dir};
 use crate::vault::audit;
 use crate::vault::master::staging;
 use crate::vault::store;
 
-pub(super) fn examine(dir: &Dir, root: Option<&Dir>) -> Result<Vec<Check>> {
-    let mut modes: Vec<Check> = loose(dir, root)?
-        .into_iter()
-        .map(|loose| {
-            let (place, mode) = (place(loose.dir, &loose.name), loose.mode);
-            let kind = if loose.name == "." { "0700" } else { "0600" };
-            let barred = loose.barred.and_then(|error| error.hint());
-            let chmod = || format!("{FIX}, or: chmod {kind} {}", quoted(&place));
-            fail(
-                "modes",
-                format!("{place} has mode {mode:04o} in place of {kind}"),
-                &barred.unwrap_or_else(chmod),
-            )
-        })
-        .collect();
+pub(super) fn examine(dir: &Dir, root: Option<&Path>) -> Result<Vec<Check>> {
+    let root = open(root);
+    let modes = loose(dir, root.as_ref())?.into_iter().map(|loose| {
+        let (place, mode) = (place(loose.dir, &loose.name), loose.mode);
+        let kind = if loose.name == "." { "0700" } else { "0600" };
+        let barred = loose.barred.and_then(|error| error.hint());
+        let chmod = || format!("{FIX}, or: chmod {kind} {}", quoted(&place));
+        fail(
+            "modes",
+            format!("{place} has mode {mode:04o} in place of {kind}"),
+            &barred.unwrap_or_else(chmod),
+        )
+    });
+    let modes: Vec<Check> = modes.collect();
     let (mut owners, mut others) = (Vec::new(), Vec::new());
     for name in dir.names()?.into_iter().chain([".".to_owned()]) {
-        if dir
-            .look(&name)?
-            .is_some_and(|look| look.owner != fs::own_user())
-        {
+        let look = dir.look(&name)?;
+        if look.is_some_and(|look| look.owner != fs::own_user()) {
             owners.push(fail(
                 "owners",
                 format!("{} belongs to another user", place(dir, &name)),
@@ -38,102 +35,152 @@ pub(super) fn examine(dir: &Dir, root: Option<&Dir>) -> Result<Vec<Check>> {
         }
         let is_known = [".", staging::NAME].contains(&name.as_str()) || fs::is_temporary(&name);
         if !is_known && !is_ours(&name) {
-            others.push(note(
-                "other_files",
-                format!("{} is not lf's; it is left alone", place(dir, &name)),
-            ));
+            let message = format!("{} is not lf's; it is left alone", place(dir, &name));
+            others.push(note("other_files", message));
         }
     }
-    if modes.is_empty() {
-        modes.push(pass(
-            "modes",
-            "only their owner can reach the directory and the files".to_owned(),
-        ));
-    }
-    if owners.is_empty() {
-        owners.push(pass("owners", "everything belongs to this user".to_owned()));
-    }
-    Ok(modes
+    let mut left = Vec::new();
+    for dir in [Some(dir), state_of(root.as_ref()).as_ref()]
         .into_iter()
-        .chain(owners)
-        .chain(examine_all_temporary(dir, root)?)
-        .chain(others)
-        .collect())
-}
-
-/// Those in the keys directory and in the gateway's.
-fn examine_all_temporary(dir: &Dir, root: Option<&Dir>) -> Result<Vec<Check>> {
-    let mut checks = examine_temporary(dir)?;
-    if let Some(state) = state_of(root) {
-        checks.extend(
-            examine_temporary(&state)?
-                .into_iter()
-                .filter(|check| check.status == Status::Fail),
-        );
+        .flatten()
+    {
+        for name in stale(dir)? {
+            let place = place(dir, &name);
+            let message = format!("{place} was left behind by a process that was killed");
+            left.push(fail("temporary_files", message, FIX));
+        }
     }
+    let mut checks = or_pass(
+        modes,
+        "modes",
+        "only their owner can reach the directory and the files",
+    );
+    checks.extend(or_pass(owners, "owners", "everything belongs to this user"));
+    checks.extend(or_pass(left, "temporary_files", "none left behind"));
+    checks.extend(others);
+    checks.push(examine_space(dir));
+    checks.push(examine_audit_log(dir));
     Ok(checks)
 }
 
-fn examine_temporary(dir: &Dir) -> Result<Vec<Check>> {
-    let names = |dir: &Dir| -> Result<Vec<String>> {
-        Ok(dir
-            .names()?
-            .into_iter()
-            .filter(|name| fs::is_temporary(name))
-            .collect())
-    };
-    let mut left = names(dir)?;
+fn or_pass(found: Vec<Check>, id: &'static str, message: &str) -> Vec<Check> {
+    if found.is_empty() {
+        vec![pass(id, message.to_owned())]
+    } else {
+        found
+    }
+}
+
+fn examine_space(dir: &Dir) -> Check {
+    let path = dir.path().display();
+    if dir.is_full() {
+        let message = format!("the file system of {path} is full; nothing can be stored");
+        fail("writable", message, "make room on it")
+    } else if dir.can_append(".") {
+        pass("writable", format!("{path} can be written"))
+    } else {
+        let chmod = format!("chmod 0700 {}", quoted(&place(dir, ".")));
+        fail(
+            "writable",
+            format!("{path} cannot be written; nothing can be stored"),
+            &format!("{chmod}, if it is on a file system that can be written"),
+        )
+    }
+}
+
+fn examine_audit_log(dir: &Dir) -> Check {
+    for name in LOGS {
+        let path = place(dir, name);
+        match dir.look(name) {
+            Ok(Some(look)) if !look.is_file => {
+                let message = format!("{path} is not a regular file; nothing is logged");
+                let hint = format!("look at it, and then: rm {}", quoted(&path));
+                return fail("audit_log", message, &hint);
+            }
+            Ok(_) if name == audit::FILE && !dir.can_append(name) => {
+                let message = format!("{path} cannot be written; nothing is logged");
+                return fail(
+                    "audit_log",
+                    message,
+                    &format!("chmod 600 {}", quoted(&path)),
+                );
+            }
+            Ok(_) => {}
+            Err(error) => return failed("audit_log", &error),
+        }
+    }
+    pass("audit_log", "it can be written".to_owned())
+}
+
+/// Mends modes and removes temporary files. An error is what kept it from looking any further.
+pub(super) fn fix(keys: &Dir, root: Option<&Path>, done: &mut Vec<Result<String>>) -> Result<()> {
+    let root = open(root);
+    for loose in loose(keys, root.as_ref())? {
+        let (place, mode) = (place(loose.dir, &loose.name), loose.mode);
+        let barred = loose.barred.map_or(Ok(()), Err);
+        let tightened = barred.and_then(|()| loose.dir.tighten(&loose.name));
+        let sentence = format!("{place} had mode {mode:04o}; now only its owner can reach it");
+        done.push(tightened.map(|()| sentence));
+    }
+    let state = state_of(root.as_ref());
+    for dir in [Some(keys), state.as_ref()].into_iter().flatten() {
+        let dir = dir.lock()?;
+        for name in temporary(&dir)? {
+            let place = place(&dir, &name);
+            let sentence = format!("{place} was left behind by a process that was killed; removed");
+            done.push(dir.remove(&name).map(|_| sentence));
+        }
+    }
+    Ok(())
+}
+
+/// Temporary files that nobody uses.
+fn stale(dir: &Dir) -> Result<Vec<String>> {
+    let mut left = temporary(dir)?;
     if !left.is_empty() {
         // One that is in use belongs to the holder of the lock, and is gone when we get it.
         let _lock = dir.lock()?;
-        let still = names(dir)?;
+        let still = temporary(dir)?;
         left.retain(|name| still.contains(name));
     }
-    if left.is_empty() {
-        return Ok(vec![pass("temporary_files", "none left behind".to_owned())]);
-    }
-    let found = |name: String| {
-        fail(
-            "temporary_files",
-            format!(
-                "{} was left behind by a process that was killed",
-                place(dir, &name)
-            ),
-            FIX,
-        )
-    };
-    Ok(left.into_iter().map(found).collect())
+    Ok(left)
+}
+
+fn temporary(dir: &Dir) -> Result<Vec<String>> {
+    let mut names = dir.names()?;
+    names.retain(|name| fs::is_temporary(name));
+    Ok(names)
 }
 
 /// What others can reach, or its owner cannot.
-pub(super) struct Loose<'a> {
-    pub(super) dir: &'a Dir,
+struct Loose<'a> {
+    dir: &'a Dir,
     /// `.` for the directory itself.
-    pub(super) name: String,
-    pub(super) mode: u32,
+    name: String,
+    mode: u32,
     /// Why it has to stay so.
-    pub(super) barred: Option<Error>,
+    barred: Option<Error>,
 }
 
 /// Our files, and the directories themselves, whose mode is not their owner's alone, or not enough
 /// for the owner.
-pub(super) fn loose<'a>(keys: &'a Dir, root: Option<&'a Dir>) -> Result<Vec<Loose<'a>>> {
-    let files = keys.names()?.into_iter().filter(|name| is_ours(name));
-    let files = files.map(|name| (keys, name, 0o600));
-    let itself = |dir| (dir, ".".to_owned(), 0o700);
+fn loose<'a>(keys: &'a Dir, root: Option<&'a Dir>) -> Result<Vec<Loose<'a>>> {
+    let names = keys.names()?.into_iter().filter(|name| is_ours(name));
+    let files = names.map(|name| (keys, name));
+    let directories = root.into_iter().chain([keys]);
     let mut loose = Vec::new();
-    for (dir, name, wanted) in files.chain(root.map(itself)).chain([itself(keys)]) {
-        let look = dir.look(&name)?.filter(|look| look.is_file || name == ".");
+    for (dir, name) in files.chain(directories.map(|dir| (dir, ".".to_owned()))) {
+        let (is_dir, wanted) = match name.as_str() {
+            "." => (true, 0o700),
+            _ => (false, 0o600),
+        };
+        let look = dir.look(&name)?.filter(|look| look.is_file || is_dir);
         let Some(mode) = look.map(|look| look.mode) else {
             continue;
         };
         if mode & 0o077 != 0 || mode & wanted != wanted {
-            let is_keys = name == "." && ptr::eq(dir, keys);
-            let barred = if is_keys {
-                store::alone(keys).err()
-            } else {
-                None
-            };
+            let is_keys = is_dir && dir.path() == keys.path();
+            let barred = is_keys.then(|| store::alone(keys).err()).flatten();
             loose.push(Loose {
                 dir,
                 name,
@@ -145,6 +192,18 @@ pub(super) fn loose<'a>(keys: &'a Dir, root: Option<&'a Dir>) -> Result<Vec<Loos
     Ok(loose)
 }
 
-fn is_ours(name: &str) -> bool {
-    name.ends_with(".json") || [audit::FILE, audit::OLDER].contains(&name)
+fn open(root: Option<&Path>) -> Option<Dir> {
+    Dir::open(root?).ok().flatten()
 }
+
+/// The gateway's own directory, if it is there.
+fn state_of(root: Option<&Dir>) -> Option<Dir> {
+    open(Some(&root?.path().join("gateway")))
+}
+
+fn is_ours(name: &str) -> bool {
+    name.ends_with(".json") || LOGS.contains(&name)
+}
+
+const LOGS: [&str; 2] = [audit::FILE, audit::OLDER];
+const FIX: &str = "lf keys doctor --fix";

@@ -1,6 +1,8 @@
 //! Does the configured passphrase open every key?
 
-use super::{Check, Patient, fail, failed, note, pass, place, quoted};
+use std::path::Path;
+
+use super::{Check, fail, failed, note, pass, place, quoted};
 use crate::base::secret::shown;
 use crate::base::text::count;
 use crate::error::{Error, Result};
@@ -8,7 +10,7 @@ use crate::system::fs::Dir;
 use crate::vault::envelope;
 use crate::vault::key::{KeyId, KeyMeta};
 use crate::vault::master::record::{self, Record};
-use crate::vault::master::rekey;
+use crate::vault::master::rekey::{self, Vault};
 use crate::vault::master::source::{self, Master, Origin};
 use crate::vault::master::staging;
 use crate::vault::master::survey::{Opens, Survey};
@@ -16,9 +18,12 @@ use crate::vault::predecessor::{self, Found, Remain};
 use crate::vault::store::{self, Store};
 
 /// The passphrase and where it is from, if there is one to choose.
-pub(super) fn examine_passphrase(patient: &Patient<'_>) -> (Option<Master>, Vec<Check>) {
-    let (chosen, mut checks) = choose(patient);
-    let left = patient.state.map(predecessor::find).transpose();
+pub(super) fn examine_passphrase(
+    vault: &Vault<'_>,
+    state: Option<&Path>,
+) -> (Option<Master>, Vec<Check>) {
+    let (chosen, mut checks) = choose(vault);
+    let left = state.map(predecessor::find).transpose();
     match left.map(Option::flatten) {
         Ok(None) => {}
         Ok(Some(left)) => checks.extend(
@@ -52,8 +57,7 @@ pub(super) fn examine_passphrase(patient: &Patient<'_>) -> (Option<Master>, Vec<
     (chosen, checks)
 }
 
-fn choose(patient: &Patient<'_>) -> (Option<Master>, Vec<Check>) {
-    let vault = &patient.vault;
+fn choose(vault: &Vault<'_>) -> (Option<Master>, Vec<Check>) {
     let given = match source::from_environment(vault.sources) {
         Ok(given) => given,
         Err(error) => return (None, vec![failed("passphrase", &error)]),
@@ -176,13 +180,13 @@ pub(super) fn examine_rekey(
     Ok(checks)
 }
 
-/// Are the files envelopes, and does each open? Gives back the metadata of those that are.
+/// Are the files envelopes, and does each open?
 pub(super) fn examine_envelopes(
     dir: &Dir,
     master: Option<&Master>,
     record: &Record,
     progress: impl FnMut(usize, usize),
-) -> Result<(Vec<KeyMeta>, Vec<Check>)> {
+) -> Result<Vec<Check>> {
     let Some(master) = master else {
         // Without a passphrase there is nothing to try, only to read.
         let survey = Survey::of(dir, None, &Record::default(), progress)?;
@@ -192,7 +196,7 @@ pub(super) fn examine_envelopes(
             let message = format!("{keys} could not be checked without a passphrase");
             checks.push(fail("decryption", message, "lf keys recovery import"));
         }
-        return Ok((metas(survey), checks));
+        return Ok(checks);
     };
     let survey = Survey::of(dir, Some(master.secret()), record, progress)?;
     let mut checks = unreadable(dir, &survey);
@@ -238,7 +242,7 @@ pub(super) fn examine_envelopes(
             if let Opens::No(error) = opens {
                 let name = format!("{} \"{}\"", meta.provider, shown(meta.label.as_str()));
                 let mut hint = format!(
-                    "restore it from a copy (lf keys restore DIR), or give it a new value: lf keys update --rotate -- {}",
+                    "if a copy of the directory has it: lf keys remove -- {0} and lf keys restore DIR; or give it a new value: lf keys update --rotate -- {0}",
                     meta.id
                 );
                 if total == 1 {
@@ -260,11 +264,7 @@ pub(super) fn examine_envelopes(
         );
         checks.push(note("unreadable", message));
     }
-    Ok((metas(survey), checks))
-}
-
-fn metas(survey: Survey) -> Vec<KeyMeta> {
-    survey.keys.into_iter().map(|(_, meta, _)| meta).collect()
+    Ok(checks)
 }
 
 fn count_are(number: usize) -> String {
@@ -281,7 +281,9 @@ fn unreadable(dir: &Dir, survey: &Survey) -> Vec<Check> {
         let hint = match (&file.error, KeyId::from_file_name(&file.name)) {
             (Error::Permission { .. }, _) => format!("chmod 600 {}", quoted(&path)),
             (Error::CorruptEnvelope { .. }, Some(id)) => {
-                format!("lf keys restore DIR, from a copy, or: lf keys remove -- {id}")
+                format!(
+                    "lf keys remove -- {id}, and then, if there is a copy of the directory: lf keys restore DIR"
+                )
             }
             _ => format!("look at it, and then: rm {}", quoted(&path)),
         };

@@ -1,0 +1,342 @@
+//! What may stand where the cursor is, by the help pages; and the scripts that ask.
+
+use std::ffi::OsString;
+
+use crate::base::shell::unquote;
+use crate::error::{Error, Result, kinds};
+
+use super::help::Page;
+use super::{page_of, topic};
+use crate::cli::commands::{Question, Shell, Wanted};
+
+/// The script of a shell.
+pub(super) fn script(shell: &str) -> Result<String> {
+    let script = match shell {
+        "bash" => include_str!("completions/lf.bash"),
+        "zsh" => include_str!("completions/lf.zsh"),
+        "fish" => include_str!("completions/lf.fish"),
+        _ => return Err(Error::usage("there are scripts for bash, zsh and fish")),
+    };
+    Ok(script.to_owned())
+}
+
+/// What a script asks: its shell, the part of the last word that the shell replaces, and the words
+/// behind `lf` up to the cursor, as they were typed.
+pub(super) fn question(asked: &[OsString]) -> Option<Question> {
+    let asked: Vec<String> = asked
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let [shell, tail, pieces @ ..] = asked.as_slice() else {
+        return None;
+    };
+    let shell = match shell.as_str() {
+        "bash" => Shell::Bash,
+        "zsh" => Shell::Zsh,
+        "fish" => Shell::Fish,
+        _ => return None,
+    };
+    let mut words = joined(pieces, shell);
+    let typed = words.pop()?;
+    let mut question = Question {
+        shell,
+        word: unquote(&typed).0,
+        head: typed
+            .strip_suffix(tail.as_str())
+            .unwrap_or_default()
+            .to_owned(),
+        before: String::new(),
+        known: Vec::new(),
+        wanted: Wanted::Nothing,
+    };
+    let words: Vec<String> = words.iter().map(|word| unquote(word).0).collect();
+    answer(&mut question, &words);
+    if question.wanted == Wanted::Command(0) {
+        let end = pieces.iter().position(|piece| piece == "--")?;
+        // Counted as the shell counts, with `lf` as the first.
+        question.wanted = Wanted::Command(end + 2);
+    }
+    Some(question)
+}
+
+/// bash takes words apart at these characters, and gives them as words of their own.
+fn joined(pieces: &[String], shell: Shell) -> Vec<String> {
+    let is_break = |piece: &str| !piece.is_empty() && piece.chars().all(|c| "=:@".contains(c));
+    let mut words: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for piece in pieces {
+        let is_break = shell == Shell::Bash && is_break(piece);
+        match words.last_mut() {
+            Some(last) if goes_on || is_break => last.push_str(piece),
+            _ => words.push(piece.clone()),
+        }
+        goes_on = is_break;
+    }
+    words
+}
+
+fn answer(question: &mut Question, before: &[String]) {
+    let argv: Vec<OsString> = before.iter().map(Into::into).collect();
+    let (page, count) = page_of(&argv);
+    let rest = &before[count..];
+    if !page.is_command() {
+        if rest.is_empty() {
+            offer_members(question, page);
+            offer_flags(question, page, rest);
+        }
+        return;
+    }
+    let (operands, is_cut) = operands(page, rest);
+    if let Some(flag) = rest
+        .last()
+        .filter(|_| !is_cut)
+        .and_then(|word| value_of(page, word))
+    {
+        question.wanted = wanted(page, flag);
+        return;
+    }
+    if let Some((name, value)) = question.word.split_once('=').filter(|_| !is_cut)
+        && let Some(flag) = value_of(page, name)
+    {
+        question.wanted = wanted(page, flag);
+        question.before = format!("{name}=");
+        question.word = value.to_owned();
+        return;
+    }
+    let places = places(page);
+    let more = || places.iter().find(|place| place.1 == Times::Many);
+    match places.get(operands).or_else(more).map(|place| place.0) {
+        _ if is_cut && page.synopsis.contains(COMMAND) => question.wanted = Wanted::Command(0),
+        _ if question.word.starts_with('-') && !is_cut => offer_flags(question, page, rest),
+        Some("TOPIC") => offer_topics(question, rest),
+        Some(word) if word.starts_with(|c: char| c.is_lowercase()) => {
+            let words = places.iter().filter(|_| operands == 0);
+            question.known.extend(words.map(|(word, _)| (*word, "")));
+        }
+        Some(place) => question.wanted = wanted(page, ("", place)),
+        None => offer_flags(question, page, rest),
+    }
+}
+
+/// What an operand or the value of a flag is, by the word that stands for it on the page.
+fn wanted(page: &Page, (flag, place): (&str, &str)) -> Wanted {
+    match (flag, place) {
+        ("--provider", _) => Wanted::Providers,
+        (_, "ID") => Wanted::Keys,
+        (_, "NAME=ID") => Wanted::Variables,
+        (_, "NAME") if page.name.starts_with("gateway ") => Wanted::Pairings,
+        (_, "FILE" | "DIR" | "PATH") => Wanted::Files,
+        _ => Wanted::Nothing,
+    }
+}
+
+/// The flag of this name and what stands for its value, if it takes one.
+fn value_of(page: &Page, name: &str) -> Option<(&'static str, &'static str)> {
+    let mut values = page
+        .flags
+        .iter()
+        .filter_map(|(flag, _)| flag.split_once(' '));
+    let (flag, place) = values.find(|(flag, _)| *flag == name)?;
+    Some((flag, place.trim_end_matches("...")))
+}
+
+/// How many operands there are, and whether `--` has been among the words.
+fn operands(page: &Page, words: &[String]) -> (usize, bool) {
+    let (mut count, mut is_cut, mut is_value) = (0, false, false);
+    for word in words {
+        if is_cut || !(word.starts_with('-') || is_value) {
+            count += 1;
+        }
+        is_cut |= word == "--";
+        is_value = !is_cut && value_of(page, word).is_some();
+    }
+    (count, is_cut)
+}
+
+/// How often something may stand there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Times {
+    Once,
+    Many,
+}
+
+/// What may stand as an operand, by the synopsis: `ID...`, `FILE`, or words such as `bash`.
+fn places(page: &Page) -> Vec<(&'static str, Times)> {
+    let mut places = Vec::new();
+    let synopsis = page.synopsis.split(COMMAND).next().unwrap_or_default();
+    let mut words = synopsis.split_whitespace();
+    while let Some(word) = words.next() {
+        let word = word.trim_start_matches(['[', '(']);
+        let is_many = word.contains("...") || word.contains('…');
+        let times = if is_many { Times::Many } else { Times::Once };
+        let word = word.split([']', ')', '.', '…']).next().unwrap_or_default();
+        if value_of(page, word).is_some() {
+            words.next();
+        } else if !word.starts_with('-') {
+            let either = word.split('|').filter(|place| !place.is_empty());
+            places.extend(either.map(|place| (place, times)));
+        }
+    }
+    places
+}
+
+fn offer_members(question: &mut Question, group: &Page) {
+    for page in group.members() {
+        let last = page.name.rsplit(' ').next().unwrap_or_default();
+        question.known.push((last, page.summary));
+    }
+}
+
+/// The flags that are not there yet; the program and its groups take them first only.
+fn offer_flags(question: &mut Question, page: &Page, given: &[String]) {
+    if !question.word.starts_with('-') && !page.is_command() {
+        return;
+    }
+    for (flag, what) in page.flags {
+        let name = flag.split(' ').next().unwrap_or_default();
+        let is_given = |word: &String| word.split('=').next() == Some(name);
+        if name != HELP.0 && !given.iter().any(is_given) {
+            question.known.push((name, what));
+        }
+    }
+    question.known.push(HELP);
+}
+
+fn offer_topics(question: &mut Question, words: &[String]) {
+    let argv: Vec<OsString> = words.iter().map(Into::into).collect();
+    let (page, count) = page_of(&argv);
+    if count < words.len() {
+        return;
+    }
+    offer_members(question, page);
+    if words.is_empty() {
+        question.known.push((topic::ERRORS, "every error code"));
+        for facts in kinds() {
+            question.known.push((facts.code, facts.way_out));
+        }
+    }
+}
+
+const HELP: (&str, &str) = ("--help", "this command's help");
+/// What a synopsis says where another command follows.
+const COMMAND: &str = "-- CMD";
+
+#[cfg(test)]
+mod tests {
+    use super::super::pages::pages;
+    use super::*;
+
+    /// What is asked where the line ends.
+    fn asked(shell: &str, line: &str) -> Question {
+        let words = line.split(' ').map(OsString::from);
+        let tail = line.rsplit([' ', '=']).next().unwrap();
+        let asked: Vec<OsString> = [shell.into(), tail.into()]
+            .into_iter()
+            .chain(words)
+            .collect();
+        question(&asked).unwrap()
+    }
+
+    fn offered(line: &str) -> Vec<&'static str> {
+        let known = asked("zsh", line).known.into_iter();
+        known.map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn commands_flags_and_topics_come_from_the_pages() {
+        for page in pages().filter(|page| !page.name.is_empty()) {
+            let (group, last) = page.name.rsplit_once(' ').unwrap_or(("", page.name));
+            let line = format!("{group} ").trim_start().to_owned();
+            assert!(offered(&line).contains(&last), "{line:?}");
+            assert!(
+                offered(&format!("help {line}")).contains(&last),
+                "help {line:?}"
+            );
+            let flags = offered(&format!("{} -", page.name));
+            for name in page.flags().chain(page.values()).chain(["--help"]) {
+                assert!(flags.contains(&name), "{} {name}", page.name);
+            }
+        }
+        assert!(offered("help ").contains(&"key_not_found"));
+        assert_eq!(
+            offered("keys doctor --json --fix "),
+            ["--help"],
+            "given once"
+        );
+        assert_eq!(offered("completions "), ["bash", "zsh", "fish"]);
+        for line in [
+            "bogus ",
+            "keys bogus ",
+            "completions bash ",
+            "help bogus ",
+            "keys remove a b",
+        ] {
+            let asked = asked("zsh", line);
+            let known: Vec<_> = asked
+                .known
+                .iter()
+                .filter(|(name, _)| !name.starts_with('-'))
+                .collect();
+            assert!(
+                known.is_empty() && asked.wanted == Wanted::Nothing,
+                "{line}: {known:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn operands_and_values_are_what_the_page_calls_them() {
+        for (line, wanted) in [
+            ("keys remove ", Wanted::Keys),
+            ("keys remove --yes Pr", Wanted::Keys),
+            ("keys remove -- -x", Wanted::Keys),
+            ("keys remove a ", Wanted::Nothing),
+            ("keys rotate a b ", Wanted::Keys),
+            ("keys update --label a ", Wanted::Keys),
+            ("keys update a --label ", Wanted::Nothing),
+            ("keys add --provider ", Wanted::Providers),
+            ("keys add --provider=op", Wanted::Providers),
+            ("keys restore ", Wanted::Files),
+            ("gateway unpair ", Wanted::Pairings),
+            ("gateway pair --name ", Wanted::Pairings),
+            ("keys run --key ", Wanted::Keys),
+            ("keys run --key a --key ", Wanted::Keys),
+            ("keys run --key=", Wanted::Keys),
+            ("keys run --env ", Wanted::Variables),
+            ("keys run --stdin ", Wanted::Keys),
+            ("keys run --key a -- ", Wanted::Command(6)),
+            ("keys audit --key ", Wanted::Keys),
+            ("keys import --dotenv ", Wanted::Files),
+            ("keys import --env ", Wanted::Nothing),
+        ] {
+            assert_eq!(asked("zsh", line).wanted, wanted, "{line}");
+        }
+        let joined = asked("zsh", "keys add --provider=op");
+        assert_eq!(
+            (joined.before.as_str(), joined.word.as_str()),
+            ("--provider=", "op")
+        );
+    }
+
+    #[test]
+    fn a_command_behind_two_dashes_is_another_programs() {
+        let page = pages().find(|page| page.name == "keys run").unwrap();
+        assert!(places(page).is_empty());
+        let words = ["--key", "a", "--", "b", "-c"].map(String::from);
+        assert_eq!(operands(page, &words), (2, true));
+    }
+
+    #[test]
+    fn what_bash_takes_apart_is_put_together() {
+        for (pieces, words) in [
+            (vec!["--provider", "=", "op"], vec!["--provider=op"]),
+            (vec!["--provider", "="], vec!["--provider="]),
+            (vec!["me", "@", "home"], vec!["me@home"]),
+            (vec!["A", "=", "b", ":", "c", ""], vec!["A=b:c", ""]),
+            (vec!["a", "b"], vec!["a", "b"]),
+        ] {
+            let pieces: Vec<String> = pieces.into_iter().map(String::from).collect();
+            assert_eq!(joined(&pieces, Shell::Bash), words);
+        }
+    }
+}
