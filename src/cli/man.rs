@@ -25,7 +25,7 @@ pub(super) fn text() -> String {
     }
     text.push_str(".SH ERRORS\nThe code stands behind lf: in a line of standard error.\n");
     for facts in kinds() {
-        let what = format!("{}. {}", facts.way_out, facts.more);
+        let what = format!("{}. {}", facts.hint, facts.more());
         list(&mut text, &[(facts.code, what.as_str())]);
         let _ = writeln!(text, "{}", facts.statuses());
     }

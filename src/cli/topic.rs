@@ -62,20 +62,20 @@ fn rows(text: &mut String, kinds: &[&Facts]) {
             code,
             exit,
             http,
-            way_out,
+            hint,
             ..
         } = facts;
         let exit = match exit {
             0 => "-".to_owned(),
             _ => exit.to_string(),
         };
-        let _ = writeln!(text, "{code:width$}  {exit:>4}  {http:4}  {way_out}");
+        let _ = writeln!(text, "{code:width$}  {exit:>4}  {http:4}  {hint}");
     }
 }
 
 fn one(facts: &Facts) -> String {
-    let mut text = format!("{}: {}\n", facts.code, facts.way_out);
-    help::fold(&mut text, "  ", 2, facts.more);
+    let mut text = format!("{}: {}\n", facts.code, facts.hint);
+    help::fold(&mut text, "  ", 2, facts.more());
     let _ = writeln!(text, "  {}", facts.statuses());
     text
 }

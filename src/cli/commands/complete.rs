@@ -238,7 +238,7 @@ fn offer_topics(question: &mut Question, words: &[String]) {
     if words.is_empty() {
         question.known.push((topic::ERRORS, "every error code"));
         for facts in kinds() {
-            question.known.push((facts.code, facts.way_out));
+            question.known.push((facts.code, facts.hint));
         }
     }
 }

@@ -120,7 +120,7 @@ pub(crate) fn fail(id: &'static str, message: String, hint: &str) -> Check {
 
 pub(crate) fn failed(id: &'static str, error: &Error) -> Check {
     let hint = error.hint();
-    let hint = hint.unwrap_or_else(|| error.facts().way_out.to_owned());
+    let hint = hint.unwrap_or_else(|| error.facts().hint.to_owned());
     check(id, Status::Fail, error.to_string(), Some(hint))
 }
 
