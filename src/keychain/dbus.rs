@@ -4,11 +4,13 @@
 //! a deadline, and a message has at most 1 MiB: whatever the peer sends, the worst is an error
 //! (tests/keychain.rs: `garbage_in_place_of_answers_is_an_error_and_nothing_worse`).
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use zeroize::Zeroizing;
@@ -19,7 +21,7 @@ use super::wire::{
 use crate::base::time::Deadline;
 use crate::system::host::Bus;
 
-/// A connection that has said hello.
+/// A connection that has said hello. As a stream it fails with `TimedOut` once the deadline has passed.
 pub(super) struct Connection {
     socket: UnixStream,
     serial: u32,
@@ -64,10 +66,9 @@ impl Connection {
     }
 
     fn connect(address: &Address, deadline: Deadline) -> Result<Connection> {
-        let socket = connect(address)
-            .map_err(|error| Failure::Unreachable(format!("cannot connect: {error}")))?;
+        let failed = |error| Failure::Unreachable(format!("cannot connect: {error}"));
         let mut connection = Connection {
-            socket,
+            socket: connect(address).map_err(failed)?,
             serial: 0,
             deadline,
             signals: Vec::new(),
@@ -79,15 +80,15 @@ impl Connection {
 
     /// SASL EXTERNAL without an identity of our own: the bus takes it from the socket.
     fn authenticate(&mut self) -> Result<()> {
-        self.send(b"\0AUTH EXTERNAL\r\n")?;
+        self.write_all(b"\0AUTH EXTERNAL\r\n")?;
         if self.line()? != "DATA" {
             return Err(Failure::Malformed("no DATA after AUTH EXTERNAL"));
         }
-        self.send(b"DATA\r\n")?;
+        self.write_all(b"DATA\r\n")?;
         if !self.line()?.starts_with("OK ") {
             return Err(Failure::Malformed("the bus does not accept this user"));
         }
-        self.send(b"BEGIN\r\n")
+        Ok(self.write_all(b"BEGIN\r\n")?)
     }
 
     /// Calls a method and waits for its reply, which is read with [`Message::body`].
@@ -99,7 +100,7 @@ impl Connection {
     ) -> Result<Message> {
         self.serial += 1;
         let serial = self.serial;
-        self.send(&wire::call(serial, target, member, body))?;
+        self.write_all(&wire::call(serial, target, member, body))?;
         loop {
             let message = self.receive()?;
             match message.kind {
@@ -107,10 +108,7 @@ impl Connection {
                 ERROR if message.reply_serial == serial => {
                     return Err(Failure::Refused(message.error_name));
                 }
-                SIGNAL if self.signals.len() < MAX_SIGNALS => {
-                    self.signals.push((message.path, message.member));
-                }
-                _ => {}
+                _ => self.keep_signal(message),
             }
         }
     }
@@ -120,21 +118,24 @@ impl Connection {
         let awaited = (path.to_owned(), member.to_owned());
         while !self.signals.contains(&awaited) {
             let message = self.receive()?;
-            if message.kind == SIGNAL && self.signals.len() < MAX_SIGNALS {
-                self.signals.push((message.path, message.member));
-            }
+            self.keep_signal(message);
         }
         Ok(())
     }
 
+    fn keep_signal(&mut self, message: Message) {
+        if message.kind == SIGNAL && self.signals.len() < MAX_SIGNALS {
+            self.signals.push((message.path, message.member));
+        }
+    }
+
     fn receive(&mut self) -> Result<Message> {
-        let mut bytes = Zeroizing::new(vec![0; FIXED_HEADER]);
-        self.fill(&mut bytes)?;
-        let length = wire::message_length(&bytes)?;
-        // A fresh buffer of the final size: growing the old one would leave a copy behind.
-        let mut whole = Zeroizing::new(vec![0; length]);
-        whole[..FIXED_HEADER].copy_from_slice(&bytes);
-        self.fill(&mut whole[FIXED_HEADER..])?;
+        let mut header = [0; FIXED_HEADER];
+        self.read_exact(&mut header)?;
+        // Of the final size from the start: growing it would leave a copy behind.
+        let mut whole = Zeroizing::new(vec![0; wire::message_length(&header)?]);
+        whole[..FIXED_HEADER].copy_from_slice(&header);
+        self.read_exact(&mut whole[FIXED_HEADER..])?;
         Ok(Message::parse(whole)?)
     }
 
@@ -142,8 +143,8 @@ impl Connection {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
             let mut byte = [0];
-            self.fill(&mut byte)?;
-            line.push(byte[0]);
+            self.read_exact(&mut byte)?;
+            line.extend(byte);
             if line.len() > MAX_LINE {
                 return Err(Failure::Malformed("an endless line in place of an answer"));
             }
@@ -152,34 +153,38 @@ impl Connection {
         String::from_utf8(line).map_err(|_| Failure::Malformed("an answer that is not text"))
     }
 
-    fn fill(&mut self, mut buffer: &mut [u8]) -> Result<()> {
-        while !buffer.is_empty() {
-            // The time that is left, not a fixed span: a peer that trickles cannot extend it.
-            self.socket
-                .set_read_timeout(Some(self.deadline.left().ok_or(Failure::TimedOut)?))
-                .map_err(|error| broken(&error))?;
-            match self.socket.read(buffer) {
-                Ok(0) => return Err(Failure::Broken("the connection was closed".to_owned())),
-                Ok(count) => buffer = &mut buffer[count..],
-                Err(error) if is_again(&error) => {}
-                Err(error) => return Err(broken(&error)),
-            }
-        }
-        Ok(())
+    /// The time that is left, not a fixed span: a peer that trickles cannot extend it.
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let left = self.deadline.left();
+        left.map(Some).ok_or(io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(self.left()?)?;
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(self.left()?)?;
+        self.socket.write(bytes)
     }
 
-    fn send(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while !bytes.is_empty() {
-            self.socket
-                .set_write_timeout(Some(self.deadline.left().ok_or(Failure::TimedOut)?))
-                .map_err(|error| broken(&error))?;
-            match self.socket.write(bytes) {
-                Ok(count) => bytes = &bytes[count..],
-                Err(error) if is_again(&error) => {}
-                Err(error) => return Err(broken(&error)),
-            }
-        }
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Failure::TimedOut,
+            io::ErrorKind::UnexpectedEof => Failure::Broken("the connection was closed".to_owned()),
+            _ => Failure::Broken(format!("the connection broke: {error}")),
+        }
     }
 }
 
@@ -188,15 +193,11 @@ impl fmt::Display for Failure {
         match self {
             Failure::Unreachable(reason) | Failure::Broken(reason) => f.write_str(reason),
             Failure::TimedOut => f.write_str("no answer in time"),
-            Failure::Malformed(what) => {
-                write!(f, "it answered in a way that makes no sense ({what})")
-            }
+            Failure::Malformed(what) => write!(f, "its answer makes no sense ({what})"),
             Failure::Refused(name) => write!(f, "it answered {name}"),
         }
     }
 }
-
-impl std::error::Error for Failure {}
 
 impl From<Malformed> for Failure {
     fn from(malformed: Malformed) -> Failure {
@@ -212,34 +213,23 @@ enum Address {
 
 /// The addresses that we can use, in order: Unix sockets by path or by abstract name.
 fn addresses(bus: &Bus) -> Vec<Address> {
-    let default = || {
-        bus.runtime_dir
-            .iter()
-            .map(|dir| Address::Path(dir.join("bus")))
+    let default = || Some(Address::Path(bus.runtime_dir.as_ref()?.join("bus")));
+    let address = |option: &str| match option.split_once('=')? {
+        ("path", path) => Some(Address::Path(OsString::from_vec(unescape(path)?).into())),
+        ("abstract", name) => Some(Address::Abstract(unescape(name)?)),
+        ("runtime", _) => default(),
+        _ => None,
     };
     let Some(list) = &bus.address else {
-        return default().collect();
+        return default().into_iter().collect();
     };
-    let mut addresses = Vec::new();
-    for options in list
+    let sockets = list
         .split(';')
-        .filter_map(|address| address.strip_prefix("unix:"))
-    {
-        for (name, value) in options
-            .split(',')
-            .filter_map(|option| option.split_once('='))
-        {
-            match (name, unescape(value)) {
-                ("path", Some(path)) => {
-                    addresses.push(Address::Path(std::ffi::OsString::from_vec(path).into()));
-                }
-                ("abstract", Some(name)) => addresses.push(Address::Abstract(name)),
-                ("runtime", _) => addresses.extend(default()),
-                _ => {}
-            }
-        }
-    }
-    addresses
+        .filter_map(|address| address.strip_prefix("unix:"));
+    sockets
+        .flat_map(|options| options.split(','))
+        .filter_map(address)
+        .collect()
 }
 
 /// `%xx` stands for a byte.
@@ -272,17 +262,6 @@ fn connect(address: &Address) -> io::Result<UnixStream> {
     let stream = UnixStream::from(socket);
     stream.set_nonblocking(false)?;
     Ok(stream)
-}
-
-fn is_again(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-    )
-}
-
-fn broken(error: &io::Error) -> Failure {
-    Failure::Broken(format!("the connection broke: {error}"))
 }
 
 /// The bus itself.

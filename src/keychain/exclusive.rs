@@ -71,8 +71,8 @@ mod bus {
     }
 
     pub(super) fn open(keychain: &Keychain) -> Result<Held> {
-        let deadline = Deadline::after(keychain.patience().service);
-        let connection = Connection::open(keychain.bus(), deadline);
+        let deadline = Deadline::after(keychain.store.patience.service);
+        let connection = Connection::open(&keychain.store.bus, deadline);
         let connection = connection.map_err(|failure| unavailable(keychain, &failure))?;
         Ok(Held { connection })
     }
@@ -80,7 +80,7 @@ mod bus {
     impl Held {
         /// Takes the name, or finds that this connection has it; `false` if another one has it.
         pub(super) fn claim(&mut self, keychain: &Keychain) -> Result<bool> {
-            self.connection.deadline = Deadline::after(keychain.patience().service);
+            self.connection.deadline = Deadline::after(keychain.store.patience.service);
             let arguments = Body::new("su").string(NAME).uint32(DO_NOT_QUEUE);
             self.connection
                 .call(&BUS, "RequestName", &arguments)

@@ -14,12 +14,12 @@ use crate::system::host::Environment;
 
 #[cfg(not(any(target_os = "macos", windows)))]
 mod dbus;
+mod entry;
 mod exclusive;
 #[cfg(any(target_os = "macos", windows))]
 mod native;
 #[cfg(not(any(target_os = "macos", windows)))]
 mod secret_service;
-
 #[cfg(not(any(target_os = "macos", windows)))]
 mod wire;
 
@@ -70,14 +70,10 @@ impl Keychain {
     /// for a person who holds a lock. (tests/rekey.rs: `no_dialog_is_opened_while_a_lock_is_held`)
     #[must_use]
     pub fn without_dialogs(&self) -> Keychain {
-        let patience = Patience {
-            person: Duration::ZERO,
-            on_dialog: || {},
-            ..*self.store.patience()
-        };
-        Keychain {
-            store: self.store.with(patience),
-        }
+        let mut keychain = self.clone();
+        keychain.store.patience.person = Duration::ZERO;
+        keychain.store.patience.on_dialog = || {};
+        keychain
     }
 
     /// The lock under which one process of this user at a time replaces what several stores share.
@@ -93,21 +89,15 @@ impl Keychain {
     /// # Errors
     /// [`Error::KeychainUnavailable`] with what was tried; never later than [`Patience`] says.
     pub fn find(&self, service: &str, account: &str) -> Result<Option<Secret>> {
-        match self
-            .entry(service, account)
-            .and_then(|entry| entry.get_secret())
-        {
-            Ok(bytes) => {
-                let not_text = || {
-                    Error::KeychainUnavailable(format!(
-                        "the entry {service}/{account} is not UTF-8 text"
-                    ))
-                };
-                Secret::from_bytes(bytes).map(Some).ok_or_else(not_text)
-            }
-            Err(Refusal::NoEntry) => Ok(None),
-            Err(refusal) => Err(self.unavailable(&refusal)),
-        }
+        let entry = self.entry(service, account);
+        let Some(bytes) = self.answer(entry.and_then(|entry| entry.get_secret()))? else {
+            return Ok(None);
+        };
+        let not_text = || {
+            let sentence = format!("the entry {service}/{account} is not UTF-8 text");
+            Error::KeychainUnavailable(sentence)
+        };
+        Secret::from_bytes(bytes).map(Some).ok_or_else(not_text)
     }
 
     /// Stores the secret; one that is there already is replaced.
@@ -115,10 +105,10 @@ impl Keychain {
     /// # Errors
     /// As [`Keychain::find`].
     pub fn store(&self, service: &str, account: &str, secret: &Secret) -> Result<()> {
-        let stored = self
-            .entry(service, account)
-            .and_then(|entry| entry.set_secret(secret.expose().as_bytes()));
-        stored.map_err(|refusal| self.unavailable(&refusal))
+        let entry = self.entry(service, account);
+        let stored = entry.and_then(|entry| entry.set_secret(secret.expose().as_bytes()));
+        let refused = || Error::KeychainUnavailable(format!("{}: it was not stored", self.store));
+        self.answer(stored)?.ok_or_else(refused)
     }
 
     /// Deletes the secret; `false` if there was none.
@@ -126,14 +116,9 @@ impl Keychain {
     /// # Errors
     /// As [`Keychain::find`].
     pub fn delete(&self, service: &str, account: &str) -> Result<bool> {
-        match self
-            .entry(service, account)
-            .and_then(|entry| entry.delete_credential())
-        {
-            Ok(()) => Ok(true),
-            Err(Refusal::NoEntry) => Ok(false),
-            Err(refusal) => Err(self.unavailable(&refusal)),
-        }
+        let entry = self.entry(service, account);
+        let deleted = self.answer(entry.and_then(|entry| entry.delete_credential()))?;
+        Ok(deleted.is_some())
     }
 
     /// Is there no keychain at all? One that is locked, or does not answer, is one.
@@ -146,21 +131,18 @@ impl Keychain {
         keyring_core::api::CredentialStoreApi::build(&self.store, service, account, None)
     }
 
-    #[cfg(not(any(target_os = "macos", windows)))]
-    fn bus(&self) -> &crate::system::host::Bus {
-        self.store.bus()
-    }
-
-    fn patience(&self) -> &Patience {
-        self.store.patience()
-    }
-
-    fn unavailable(&self, refusal: &Refusal) -> Error {
-        let reason = match refusal {
-            Refusal::NoStorageAccess(cause) | Refusal::PlatformFailure(cause) => cause.to_string(),
-            other => other.to_string(),
+    /// `None` if there is no such entry; otherwise what was tried, and why it failed.
+    fn answer<T>(&self, answer: keyring_core::Result<T>) -> Result<Option<T>> {
+        let reason = match answer {
+            Ok(value) => return Ok(Some(value)),
+            Err(Refusal::NoEntry) => return Ok(None),
+            Err(Refusal::NoStorageAccess(cause) | Refusal::PlatformFailure(cause)) => {
+                cause.to_string()
+            }
+            Err(other) => other.to_string(),
         };
-        Error::KeychainUnavailable(format!("{}: {reason}", self.store))
+        let sentence = format!("{}: {reason}", self.store);
+        Err(Error::KeychainUnavailable(sentence))
     }
 }
 

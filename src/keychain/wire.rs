@@ -4,8 +4,6 @@
 //! bounds at every step: whatever the bytes are, the worst is an error (tests at the foot). Buffers
 //! are wiped, because secrets pass through them.
 
-use std::fmt;
-
 use zeroize::Zeroizing;
 
 /// The bytes are not D-Bus, or not of the type that was asked for.
@@ -30,14 +28,10 @@ pub(super) struct Body {
 impl Body {
     /// No arguments yet; `signature` says which will follow.
     pub(super) fn new(signature: &'static str) -> Body {
-        // Large enough that no secret outgrows it and leaves a copy: 64 KiB and the names around it.
+        let room = if signature.is_empty() { 0 } else { ROOM };
         Body {
             signature,
-            bytes: Zeroizing::new(Vec::with_capacity(if signature.is_empty() {
-                0
-            } else {
-                80 * 1024
-            })),
+            bytes: Zeroizing::new(Vec::with_capacity(room)),
         }
     }
 
@@ -105,22 +99,18 @@ impl Body {
     }
 }
 
-pub(super) fn call(
-    serial: u32,
-    target: &Target<'_>,
-    member: &str,
-    body: &Body,
-) -> Zeroizing<Vec<u8>> {
+/// The message that calls a method.
+pub(super) fn call(serial: u32, to: &Target<'_>, member: &str, body: &Body) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(1024 + body.bytes.len()));
     bytes.extend_from_slice(&[b'l', METHOD_CALL, 0, PROTOCOL]);
     uint32(&mut bytes, length(body.bytes.len()));
     uint32(&mut bytes, serial);
     array(&mut bytes, 8, |bytes| {
         for (code, kind, value) in [
-            (FIELD_PATH, "o", target.path),
-            (FIELD_INTERFACE, "s", target.interface),
+            (FIELD_PATH, "o", to.path),
+            (FIELD_INTERFACE, "s", to.interface),
             (FIELD_MEMBER, "s", member),
-            (FIELD_DESTINATION, "s", target.destination),
+            (FIELD_DESTINATION, "s", to.destination),
         ] {
             align(bytes, 8);
             bytes.push(code);
@@ -209,14 +199,12 @@ pub(super) fn message_length(head: &[u8]) -> Result<usize> {
     let body = reader.uint32()? as usize;
     reader.at = 12;
     let fields = reader.uint32()? as usize;
-    if body > MAX_MESSAGE || fields > MAX_MESSAGE {
-        return Err(Malformed("a message over 1 MiB"));
+    if body.max(fields) > MAX_MESSAGE {
+        return Err(TOO_LONG);
     }
-    let length = (FIXED_HEADER + fields).next_multiple_of(8) + body;
-    if length > MAX_MESSAGE {
-        Err(Malformed("a message over 1 MiB"))
-    } else {
-        Ok(length)
+    match (FIXED_HEADER + fields).next_multiple_of(8) + body {
+        length if length <= MAX_MESSAGE => Ok(length),
+        _ => Err(TOO_LONG),
     }
 }
 
@@ -238,42 +226,43 @@ impl Message {
         };
         let kind = *reader.take(4)?.get(1).ok_or(CUT)?;
         reader.take(8)?;
-        let (mut reply_serial, mut names) = (0, <[String; 10]>::default());
+        let (mut reply_serial, mut path, mut member) = (0, "", "");
+        let (mut error_name, mut signature) = ("", "");
         let end = reader.array_end(8)?;
         while reader.at < end {
             reader.align(8)?;
             let code = reader.byte()?;
-            match reader.signature()? {
-                "s" | "o" => {
-                    let value = reader.string()?;
-                    if let Some(name) = names.get_mut(usize::from(code)) {
-                        *name = value.to_owned();
+            let value = match reader.signature()? {
+                "s" | "o" => reader.string()?,
+                "g" => reader.signature()?,
+                "u" => {
+                    let number = reader.uint32()?;
+                    if code == FIELD_REPLY_SERIAL {
+                        reply_serial = number;
                     }
+                    continue;
                 }
-                "g" => {
-                    let value = reader.signature()?;
-                    if let Some(name) = names.get_mut(usize::from(code)) {
-                        *name = value.to_owned();
-                    }
-                }
-                "u" if code == FIELD_REPLY_SERIAL => reply_serial = reader.uint32()?,
-                "u" => drop(reader.uint32()?),
                 _ => return Err(Malformed("a header field of an unknown type")),
+            };
+            match code {
+                FIELD_PATH => path = value,
+                FIELD_MEMBER => member = value,
+                FIELD_ERROR_NAME => error_name = value,
+                FIELD_SIGNATURE => signature = value,
+                _ => {}
             }
         }
         reader.align(8)?;
-        let body_at = reader.at;
-        let [_, path, _, member, error_name, _, _, _, signature, _] = names;
         Ok(Message {
             kind,
             reply_serial,
-            error_name,
-            path,
-            member,
-            signature,
+            error_name: error_name.to_owned(),
+            path: path.to_owned(),
+            member: member.to_owned(),
+            signature: signature.to_owned(),
             big_endian,
+            body_at: reader.at,
             bytes,
-            body_at,
         })
     }
 
@@ -309,9 +298,18 @@ impl<'a> Reader<'a> {
         self.text(length)
     }
 
-    pub(super) fn signature(&mut self) -> Result<&'a str> {
+    fn signature(&mut self) -> Result<&'a str> {
         let length = usize::from(self.byte()?);
         self.text(length)
+    }
+
+    /// The start of a variant, which must hold this type.
+    pub(super) fn variant(&mut self, signature: &str) -> Result<()> {
+        if self.signature()? == signature {
+            Ok(())
+        } else {
+            Err(Malformed("a variant of another type"))
+        }
     }
 
     /// `ay`.
@@ -391,14 +389,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
 const CUT: Malformed = Malformed("a value that runs past its message");
+const TOO_LONG: Malformed = Malformed("a message over 1 MiB");
 const MAX_MESSAGE: usize = 1024 * 1024;
+/// Enough that no secret outgrows it and leaves a copy: 64 KiB and the names around it.
+const ROOM: usize = 80 * 1024;
 /// The part of a header that comes before its fields.
 pub(super) const FIXED_HEADER: usize = 16;
 const PROTOCOL: u8 = 1;
@@ -409,6 +404,7 @@ pub(super) const SIGNAL: u8 = 4;
 const FIELD_PATH: u8 = 1;
 const FIELD_INTERFACE: u8 = 2;
 const FIELD_MEMBER: u8 = 3;
+const FIELD_ERROR_NAME: u8 = 4;
 const FIELD_REPLY_SERIAL: u8 = 5;
 const FIELD_DESTINATION: u8 = 6;
 const FIELD_SIGNATURE: u8 = 8;
