@@ -14,7 +14,6 @@ pub struct Bucket {
 
 impl Bucket {
     /// A full bucket.
-    #[must_use]
     pub fn full(now: Instant) -> Bucket {
         Bucket {
             full_at: now,
@@ -23,9 +22,6 @@ impl Bucket {
     }
 
     /// Takes a token.
-    ///
-    /// # Errors
-    /// How long it will be until there is one.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let now = self.latest.max(now);
         self.latest = now;

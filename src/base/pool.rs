@@ -73,7 +73,6 @@ fn share(count: usize, job: &(dyn Fn(usize) + Sync), done: &mut dyn FnMut(usize)
 
 /// How many threads run at a time, as the system says it at first: the gateway's sandbox has no way to
 /// the files that hold a container's share.
-#[must_use]
 pub fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
@@ -86,7 +85,6 @@ pub struct Turn(());
 /// Waits for a turn: there is one per core in the whole process, and they are given in the order in
 /// which they were asked for. A key derivation holds 32 MiB; more at once would only take turns at
 /// the processor, with the memory of all of them.
-#[must_use]
 pub fn turn() -> Turn {
     let cores = cores() as u64;
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,9 +9,6 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Result};
 
 /// `N` fresh bytes from the system's CSPRNG.
-///
-/// # Errors
-/// [`Error::Io`] if the system has no randomness to give.
 pub fn bytes<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| Error::Io {
@@ -23,9 +20,6 @@ pub fn bytes<const N: usize>() -> Result<[u8; N]> {
 }
 
 /// `N` fresh bytes as base64url without padding (RFC 4648, section 5): 32 bytes are 43 characters.
-///
-/// # Errors
-/// As [`bytes`].
 pub fn token<const N: usize>() -> Result<String> {
     let bytes = Zeroizing::new(bytes::<N>()?);
     Ok(Base64UrlUnpadded::encode_string(bytes.as_slice()))

@@ -9,13 +9,11 @@ pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Takes the text over; the caller keeps no copy.
-    #[must_use]
     pub fn new(text: String) -> Secret {
         Secret(Zeroizing::new(text))
     }
 
     /// Takes bytes over. `None` if they are not UTF-8; they are wiped then too.
-    #[must_use]
     pub fn from_bytes(bytes: Vec<u8>) -> Option<Secret> {
         match String::from_utf8(bytes) {
             Ok(text) => Some(Secret::new(text)),
@@ -27,13 +25,11 @@ impl Secret {
     }
 
     /// The text itself. Every caller of this is a place to audit.
-    #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
     /// Is it the same text? Not for what a stranger presents: the time tells how much of it is right.
-    #[must_use]
     pub fn same(&self, other: &Secret) -> bool {
         self.0 == other.0
     }
@@ -79,15 +75,14 @@ impl fmt::Debug for Secret {
 ///
 /// A guess by public prefixes, and by an unbroken run of letters and digits that is longer than any
 /// id of ours.
-#[must_use]
 pub fn looks_like_secret(text: &str) -> bool {
     let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let mut pieces = text
         .split(|c| !is_inside(c))
         .map(|piece| piece.trim_matches('-'));
     let is_key = |piece: &str| {
-        let begins = PREFIXES.iter().any(|prefix| piece.starts_with(prefix));
-        let holds = TELLING.iter().any(|prefix| piece.contains(prefix));
+        let begins = PREFIXES.split(' ').any(|prefix| piece.starts_with(prefix));
+        let holds = TELLING.split(' ').any(|prefix| piece.contains(prefix));
         piece.len() >= 16 && (begins || holds)
     };
     let is_long = |piece: &str| {
@@ -99,7 +94,6 @@ pub fn looks_like_secret(text: &str) -> bool {
 
 /// Text from outside, fit for an error message: as [`printable`], at most 64 characters, and nothing
 /// of it where it looks like a secret.
-#[must_use]
 pub fn shown(text: &str) -> String {
     if looks_like_secret(text) {
         return "(not shown, it looks like a secret)".to_owned();
@@ -111,7 +105,6 @@ pub fn shown(text: &str) -> String {
 }
 
 /// Text that cannot drive a terminal: control characters and what reorders text are escaped.
-#[must_use]
 pub fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -141,38 +134,10 @@ const QUOTES: [(char, char); 5] = [
     ('\u{2018}', '\u{2019}'),
 ];
 
-const PREFIXES: [&str; 21] = [
-    "sk-",
-    "sk_",
-    "pk_",
-    "rk_",
-    "AIza",
-    "gsk_",
-    "xai-",
-    "hf_",
-    "r8_",
-    "pplx-",
-    "ghp_",
-    "gho_",
-    "github_pat_",
-    "AKIA",
-    "fw_",
-    "eyJ",
-    "csk-",
-    "jina_",
-    "nvapi-",
-    "tgp_v1_",
-    "tvly-",
-];
+const PREFIXES: &str = "sk- sk_ pk_ rk_ AIza gsk_ xai- hf_ r8_ pplx- ghp_ gho_ \
+    github_pat_ AKIA fw_ eyJ csk- jina_ nvapi- tgp_v1_ tvly-";
 /// Those that mean a key in the middle of a word as well.
-const TELLING: [&str; 6] = [
-    "sk-proj-",
-    "sk-ant-",
-    "sk-or-",
-    "github_pat_",
-    "AIzaSy",
-    "sk_live_",
-];
+const TELLING: &str = "sk-proj- sk-ant- sk-or- github_pat_ AIzaSy sk_live_";
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,6 @@ pub enum Quote {
 }
 
 /// What a word means as it was typed, as far as quotes and backslashes go, and which quote is open.
-#[must_use]
 pub fn unquote(typed: &str) -> (String, Quote) {
     let (mut text, mut quote) = (String::new(), Quote::None);
     let mut rest = typed.chars().peekable();
@@ -34,7 +33,6 @@ pub fn unquote(typed: &str) -> (String, Quote) {
 }
 
 /// Text as it is typed into bash where that quote is open, so that it means itself and nothing else.
-#[must_use]
 pub fn quote(text: &str, quote: Quote) -> String {
     let mut typed = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {

@@ -9,49 +9,29 @@ pub struct Timestamp(u64);
 
 impl Timestamp {
     /// The wall clock, now. A clock set before 1970 reads as 1970.
-    #[must_use]
     pub fn now() -> Timestamp {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        Timestamp(
-            u64::try_from(since.as_millis())
-                .unwrap_or(u64::MAX)
-                .min(LAST),
-        )
-    }
-
-    /// The end of this second since 1970; `None` before that.
-    #[must_use]
-    pub fn from_unix(seconds: i64) -> Option<Timestamp> {
-        let seconds = u64::try_from(seconds).ok()?;
-        Some(Timestamp(
-            seconds.checked_mul(1000)?.checked_add(999)?.min(LAST),
-        ))
+        Timestamp(millis(since).min(LAST))
     }
 
     /// Whole seconds since 1970.
-    #[must_use]
     pub fn seconds(self) -> u64 {
         self.0 / 1000
     }
 
     /// This much later; the last moment there is, if need be.
-    #[must_use]
     pub fn after(self, span: Duration) -> Timestamp {
-        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        Timestamp(self.0.saturating_add(millis).min(LAST))
+        Timestamp(self.0.saturating_add(millis(span)).min(LAST))
     }
 
     /// This much earlier; 1970 at the earliest.
-    #[must_use]
     pub fn before(self, span: Duration) -> Timestamp {
-        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        Timestamp(self.0.saturating_sub(millis))
+        Timestamp(self.0.saturating_sub(millis(span)))
     }
 
     /// To the minute, `YYYY-MM-DDTHH:MMZ`, for a person who looks down a column.
-    #[must_use]
     pub fn minute(self) -> String {
         let mut text = self.to_string();
         text.replace_range(MINUTE.., "Z");
@@ -59,7 +39,6 @@ impl Timestamp {
     }
 
     /// To the day, `YYYY-MM-DD`, where there is no room for more.
-    #[must_use]
     pub fn day(self) -> String {
         let mut text = self.to_string();
         text.truncate(DAY);
@@ -67,11 +46,10 @@ impl Timestamp {
     }
 
     /// Reads exactly the form that `Display` writes; `None` for every other spelling.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Timestamp> {
         let time = humantime::parse_rfc3339(text).ok()?;
         let since = time.duration_since(UNIX_EPOCH).ok()?;
-        let stamp = Timestamp(u64::try_from(since.as_millis()).ok()?);
+        let stamp = Timestamp(millis(since));
         (stamp.to_string() == text).then_some(stamp)
     }
 }
@@ -83,13 +61,11 @@ impl fmt::Display for Timestamp {
 }
 
 /// The monotonic clock, now.
-#[must_use]
 pub fn monotonic() -> Instant {
     Instant::now()
 }
 
 /// A span such as `90d` or `12h`, from a minute to ten years.
-#[must_use]
 pub fn parse_span(text: &str) -> Option<Duration> {
     let span = humantime::parse_duration(text).ok()?;
     (Duration::from_secs(60)..=Duration::from_secs(3653 * 24 * 3600))
@@ -98,13 +74,16 @@ pub fn parse_span(text: &str) -> Option<Duration> {
 }
 
 /// A moment as a person writes it, in UTC: a date, a date and a time, or what `Display` writes.
-#[must_use]
 pub fn parse_moment(text: &str) -> Option<Timestamp> {
     let midnight = format!("{text}T00:00:00Z");
     let read = |text| humantime::parse_rfc3339_weak(text).ok();
     let time = read(text).or_else(|| read(&midnight))?;
     let since = time.duration_since(UNIX_EPOCH).ok()?;
-    Some(Timestamp(u64::try_from(since.as_millis()).ok()?.min(LAST)))
+    Some(Timestamp(millis(since).min(LAST)))
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A moment on the monotonic clock by which something must be done.
@@ -113,13 +92,11 @@ pub struct Deadline(Instant);
 
 impl Deadline {
     /// `span` from now.
-    #[must_use]
     pub fn after(span: Duration) -> Deadline {
         Deadline(Instant::now() + span)
     }
 
     /// The time left, or `None` when it is over. Never zero, so that it can be a socket's timeout.
-    #[must_use]
     pub fn left(&self) -> Option<Duration> {
         let left = self.0.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)

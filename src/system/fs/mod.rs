@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::base::rng;
-use crate::base::time::{Deadline, Timestamp};
+use crate::base::time::Deadline;
 use crate::error::{Error, Result};
 
 #[cfg(target_os = "linux")]
@@ -70,8 +70,6 @@ pub struct Look {
     pub size: u64,
     /// Another one after every publication under the same name.
     pub stamp: Stamp,
-    /// When it last changed, by the clock of the file system.
-    pub changed: Option<Timestamp>,
 }
 
 impl Dir {

@@ -62,8 +62,6 @@ impl Handle {
             owner: own_user(),
             size: stat.len(),
             stamp: (stat.len(), stat.modified().ok()),
-            // A file changed in place is not told from the same file: trust none.
-            changed: None,
         })
     }
 

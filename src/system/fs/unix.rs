@@ -10,7 +10,6 @@ use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::{Look, Purpose};
-use crate::base::time::Timestamp;
 
 /// An open directory: nobody can swap a parent under our feet.
 #[derive(Debug)]
@@ -65,7 +64,6 @@ impl Handle {
                 stat.st_size as i64,
                 (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
             ),
-            changed: Timestamp::from_unix(stat.st_ctime as i64),
         })
     }
 
