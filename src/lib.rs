@@ -57,7 +57,7 @@ mod cli;
 pub use base::secret::Secret;
 pub use error::{Error, Result};
 pub use keychain::{Keychain, Patience};
-pub use system::host::Environment;
+pub use system::environment::Environment;
 pub use vault::key::KeyId;
 pub use vault::master::source::Master;
 pub use vault::store::Store;

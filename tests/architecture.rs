@@ -51,7 +51,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("humantime::", &["base/time.rs"]),
     ("SystemTime::now", &["base/time.rs"]),
     ("Instant::now", &["base/time.rs"]),
-    ("env::var", &["system/host.rs"]),
+    ("env::var", &["system/environment.rs"]),
     ("env::args", &["system/host.rs"]),
     ("io::stdin", &["system/host.rs"]),
     ("io::stdout", &["system/host.rs"]),

@@ -51,6 +51,11 @@ pub fn quote(text: &str, quote: Quote) -> String {
     typed
 }
 
+/// Text as one word in single quotes, for a command that a person copies.
+pub fn quoted(text: &str) -> String {
+    format!("'{}'", quote(text, Quote::Single))
+}
+
 /// ASCII characters beside letters and digits that mean themselves anywhere in an argument.
 const PLAIN: &str = "-_./,+@:=%";
 /// What a backslash escapes in double quotes.

@@ -14,7 +14,8 @@ use miniserde::{Serialize, json};
 
 use crate::base::secret::{printable, shown};
 use crate::error::{Error, Result};
-use crate::system::host::{self, Environment};
+use crate::system::environment::Environment;
+use crate::system::host;
 use crate::system::kernel::memory;
 
 use self::args::{Args, Format};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::base::pool;
-use crate::system::host::Sources;
+use crate::system::environment::Sources;
 
 /// Where the gateway works: what it will read and write for as long as it runs.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use super::wire::{
     self, Body, ERROR, FIXED_HEADER, METHOD_RETURN, Malformed, Message, SIGNAL, Target,
 };
 use crate::base::time::Deadline;
-use crate::system::host::Bus;
+use crate::system::environment::Bus;
 
 /// A connection that has said hello. As a stream it fails with `TimedOut` once the deadline has passed.
 pub(super) struct Connection {

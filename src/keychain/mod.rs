@@ -10,7 +10,7 @@ use keyring_core::{Entry, Error as Refusal};
 
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
-use crate::system::host::Environment;
+use crate::system::environment::Environment;
 
 #[cfg(not(any(target_os = "macos", windows)))]
 mod dbus;

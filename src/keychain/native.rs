@@ -12,7 +12,7 @@ use keyring_core::{Entry, Error as Refusal, Result};
 use zeroize::Zeroizing;
 
 use super::Patience;
-use crate::system::host::Bus;
+use crate::system::environment::Bus;
 
 /// The platform's store, with our patience.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use super::Patience;
 use super::dbus::{BUS, Connection, Failure, Result};
 use super::wire::{Body, Message, Target};
 use crate::base::time::Deadline;
-use crate::system::host::Bus;
+use crate::system::environment::Bus;
 
 /// The Secret Service behind one bus.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::base::secret::{Secret, shown};
 use crate::error::{Error, Result};
+use crate::system::environment::{PASSPHRASE_VARIABLES, search_path};
 use crate::system::host;
 
 /// A program that is there.
@@ -139,7 +140,7 @@ fn filled(bytes: &[u8]) -> io::Result<Stdio> {
 /// `CREDENTIALS_DIRECTORY` stays: it has the program's own credentials too.
 fn command(path: &Path, variables: &[(&str, &Secret)]) -> Command {
     let mut command = Command::new(path);
-    for name in host::PASSPHRASE_VARIABLES {
+    for name in PASSPHRASE_VARIABLES {
         command.env_remove(name);
     }
     for (name, value) in variables {
@@ -155,7 +156,7 @@ fn find(name: &OsStr) -> io::Result<PathBuf> {
         return may_run(Path::new(name)).map(|()| name.into());
     }
     let mut refused = io::ErrorKind::NotFound.into();
-    for dir in std::env::split_paths(&host::search_path()) {
+    for dir in std::env::split_paths(&search_path()) {
         // An empty entry is the working directory; with a slash, so that it is not looked up again.
         let path = Path::new(".").join(dir).join(name);
         match may_run(&path) {

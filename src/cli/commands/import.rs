@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::base::secret::{Secret, printable, shown};
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::system::environment::secret_variable;
 use crate::system::fs;
 use crate::system::host;
 use crate::vault::audit::Kind;
@@ -149,7 +150,7 @@ impl Found {
 
     fn read_environment(&mut self, names: &[String]) -> Result<()> {
         for name in names {
-            match host::secret_variable(name) {
+            match secret_variable(name) {
                 Ok(Some(value)) => self.take(name, value)?,
                 Ok(None) => return Err(Error::usage(format!("{} is not set", shown(name)))),
                 Err(error) => self.bad.push(format!("{}: {error}", shown(name))),

@@ -7,7 +7,7 @@ use crate::base::shell::{Quote, quote};
 use crate::base::time::{Timestamp, parse_moment, parse_span};
 use crate::cli::args::{Args, secret_in_argv};
 use crate::error::{Error, Result};
-use crate::system::host::PASSPHRASE_VARIABLES;
+use crate::system::environment::PASSPHRASE_VARIABLES;
 use crate::vault::key::{Label, Provider};
 
 use super::import::Source;

@@ -35,7 +35,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
-use crate::system::host::{self, Environment};
+use crate::system::environment::Environment;
+use crate::system::host;
 
 use self::context::{Context, all_of, confirm, read_input, read_passphrase};
 use super::args::{Args, Format};

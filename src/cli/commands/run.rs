@@ -7,7 +7,7 @@ use std::process::Stdio;
 use crate::base::pool;
 use crate::base::secret::{Secret, shown};
 use crate::error::{Error, Result};
-use crate::system::host;
+use crate::system::environment::is_set;
 use crate::system::program::{self, Program};
 use crate::vault::audit::Kind;
 use crate::vault::key::KeyId;
@@ -128,7 +128,7 @@ fn check(names: &[String], options: &Options) -> Result<()> {
                 "two keys would go into {name}; give one of them a variable of its own with --env NAME=ID"
             )));
         }
-        if !options.overrides && host::is_set(name) {
+        if !options.overrides && is_set(name) {
             return Err(Error::Refused {
                 sentence: format!("{name} is set already; nothing was started"),
                 hint: format!(

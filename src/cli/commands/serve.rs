@@ -15,7 +15,8 @@ use crate::gateway::precondition::{self, Scene};
 use crate::gateway::sandbox::{self, Needs};
 use crate::gateway::{Gateway, Lifetime, listen};
 use crate::keychain::{Keychain, Patience};
-use crate::system::host::{self, Environment, GatewayVariables};
+use crate::system::environment::{Environment, GatewayVariables};
+use crate::system::host;
 #[cfg(target_os = "linux")]
 use crate::system::kernel::inherit;
 use crate::system::kernel::signal;

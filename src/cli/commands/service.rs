@@ -7,8 +7,9 @@ use crate::base::secret::printable;
 use crate::error::{Error, Result};
 use crate::gateway::listen;
 use crate::gateway::origin::Origins;
+use crate::system::environment::Environment;
 use crate::system::fs::{self, Dir, Publish};
-use crate::system::host::{self, Environment};
+use crate::system::host;
 use crate::system::service::{
     AGENT, SERVICE, SOCKET, Service, ask, is_for, is_ours, signed, without_namespaces,
 };

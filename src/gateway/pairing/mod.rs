@@ -28,8 +28,8 @@ use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
+use crate::system::environment::Sources;
 use crate::system::fs::{self, Dir, Locked, Publish};
-use crate::system::host::Sources;
 use crate::vault::key::Label;
 use crate::vault::master::source;
 

@@ -8,7 +8,7 @@ use crate::gateway::guard::Guard;
 use crate::gateway::origin::{Hosts, Origins};
 use crate::gateway::pairing::{Pairings, Recogniser};
 use crate::keychain::{Keychain, Patience};
-use crate::system::host::{Environment, Sources};
+use crate::system::environment::{Environment, Sources};
 use crate::vault::store::Store;
 
 #[test]

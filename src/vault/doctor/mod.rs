@@ -6,6 +6,7 @@ mod keys;
 use std::path::Path;
 
 use crate::base::secret::shown;
+use crate::base::shell::quoted;
 use crate::error::{Error, Result};
 use crate::system::fs::Dir;
 use crate::vault::master::record::Record;
@@ -99,11 +100,6 @@ fn place(dir: &Dir, name: &str) -> String {
     } else {
         dir.path().join(shown(name)).display().to_string()
     }
-}
-
-/// Fit for a shell.
-fn quoted(path: &str) -> String {
-    format!("'{}'", path.replace('\'', "'\\''"))
 }
 
 pub(crate) fn pass(id: &'static str, message: String) -> Check {

@@ -22,8 +22,8 @@ use crate::base::rng;
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
+use crate::system::environment::Sources;
 use crate::system::fs;
-use crate::system::host::Sources;
 
 /// Where a passphrase was found.
 #[derive(Clone, Debug, PartialEq, Eq)]

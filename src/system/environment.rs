@@ -1,0 +1,253 @@
+//! The environment: where the keys are, where the passphrase may come from, the way to the keychain, and
+//! what concerns the gateway.
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::base::secret::Secret;
+use crate::error::{Error, Result};
+use crate::system::service::CREDENTIAL;
+
+/// What environment variables say of the store, the passphrase and the keychain. An empty variable
+/// counts as unset.
+#[derive(Debug, Default)]
+pub struct Environment {
+    home: Option<PathBuf>,
+    runtime_dir: Option<PathBuf>,
+    keys_dir: Option<PathBuf>,
+    config: Option<PathBuf>,
+    /// Where the passphrase may come from.
+    pub passphrase: Sources,
+    /// The way to the keychain.
+    pub bus: Bus,
+    /// May output be coloured, as far as the environment has a say?
+    pub colour: bool,
+    /// What concerns the gateway alone.
+    pub gateway: GatewayVariables,
+}
+
+/// What the environment says of the master passphrase; captured once, by the process's own room.
+#[derive(Clone)]
+pub struct Sources {
+    /// Reads `LENSERFIGHT_KEYS_PASSPHRASE`, unless empty: a process that lives long keeps no copy.
+    pub variable: Arc<dyn Fn() -> Option<OsString> + Send + Sync>,
+    /// `LENSERFIGHT_KEYS_PASSPHRASE_FILE`, unless empty.
+    pub file: Option<PathBuf>,
+    /// `$CREDENTIALS_DIRECTORY/lenserfight-keys-passphrase`; need not exist.
+    pub credential: Option<PathBuf>,
+    /// `LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV` is `1`.
+    pub force: bool,
+}
+
+impl Default for Sources {
+    fn default() -> Sources {
+        Sources {
+            variable: Arc::new(|| None),
+            file: None,
+            credential: None,
+            force: false,
+        }
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sources(..)")
+    }
+}
+
+/// The way to the session bus, from the environment; unused on macOS and Windows.
+#[derive(Clone, Debug, Default)]
+pub struct Bus {
+    /// `DBUS_SESSION_BUS_ADDRESS`, unless empty.
+    pub address: Option<String>,
+    /// `XDG_RUNTIME_DIR`, whose `bus` is the address otherwise.
+    pub runtime_dir: Option<PathBuf>,
+}
+
+/// Variables of `lf gateway`.
+#[derive(Debug, Default)]
+pub struct GatewayVariables {
+    /// `LF_GATEWAY_BIND`
+    pub bind: Option<String>,
+    /// `LF_GATEWAY_PORT`
+    pub port: Option<String>,
+    /// `LF_GATEWAY_KEYS_ONLY` is 1.
+    pub keys_only: bool,
+    /// `LF_GATEWAY_TAILSCALE` is 1.
+    pub tailscale: bool,
+    /// `LF_GATEWAY_EXTRA_ORIGINS`
+    pub extra_origins: String,
+    /// `LF_GATEWAY_EXTRA_HOSTS`
+    pub extra_hosts: String,
+    /// `SUPABASE_SERVICE_ROLE_KEY` is set.
+    pub has_service_role: bool,
+    /// One of the session variables is set.
+    pub has_session: bool,
+    /// `LF_GATEWAY_OWNER_PAUSED` is 1.
+    pub is_paused: bool,
+    /// `LF_GATEWAY_GLOBAL_KILL_SWITCH` is 1.
+    pub is_killed: bool,
+    /// `NOTIFY_SOCKET`: where a service manager waits for news.
+    pub notify: Option<OsString>,
+    /// `LISTEN_PID` and `LISTEN_FDS`: for whom a service manager opened sockets, and how many.
+    pub listen: Option<(String, String)>,
+}
+
+impl Environment {
+    /// The variables of this process.
+    #[must_use]
+    pub fn read() -> Environment {
+        Environment {
+            gateway: GatewayVariables::read(),
+            colour: variable("NO_COLOR").is_none()
+                && variable("TERM").is_none_or(|term| term != "dumb"),
+            ..Environment::of(|name| env::var_os(name))
+        }
+    }
+
+    /// Other variables than those of this process: `lookup` gives the value of a name. It is asked
+    /// here, and again for `LENSERFIGHT_KEYS_PASSPHRASE` whenever the passphrase is looked for.
+    #[must_use]
+    pub fn of(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Environment {
+        let variable = move |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let path = |name| variable(name).map(PathBuf::from);
+        Environment {
+            home: path(if cfg!(windows) { "USERPROFILE" } else { "HOME" }),
+            runtime_dir: path("LENSERFIGHT_RUNTIME_DIR"),
+            keys_dir: path("LENSERFIGHT_KEYS_DIR"),
+            config: path("XDG_CONFIG_HOME").filter(|path| path.is_absolute()),
+            bus: Bus {
+                address: variable("DBUS_SESSION_BUS_ADDRESS")
+                    .and_then(|address| address.into_string().ok()),
+                runtime_dir: path("XDG_RUNTIME_DIR"),
+            },
+            passphrase: Sources {
+                file: path(PASSPHRASE_VARIABLES[1]),
+                credential: path("CREDENTIALS_DIRECTORY").map(|dir| dir.join(CREDENTIAL)),
+                force: variable(PASSPHRASE_VARIABLES[2]).is_some_and(|value| value == "1"),
+                variable: Arc::new(move || variable(PASSPHRASE_VARIABLES[0])),
+            },
+            ..Environment::default()
+        }
+    }
+
+    /// Where everything of ours is: `$LENSERFIGHT_RUNTIME_DIR`, else `~/.lenserfight`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is no home to put it in.
+    pub fn root(&self) -> Result<PathBuf> {
+        let home = || self.home.as_ref().map(|home| home.join(".lenserfight"));
+        let neither =
+            || Error::usage("neither HOME nor LENSERFIGHT_RUNTIME_DIR says where the keys are");
+        self.runtime_dir.clone().or_else(home).ok_or_else(neither)
+    }
+
+    /// Where the keys are: `$LENSERFIGHT_KEYS_DIR`, else `keys` in the root.
+    ///
+    /// # Errors
+    /// As [`Environment::root`].
+    pub fn keys(&self) -> Result<PathBuf> {
+        match &self.keys_dir {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(self.root()?.join("keys")),
+        }
+    }
+
+    /// Where programs of this user have their configuration: `$XDG_CONFIG_HOME`, else `~/.config`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] without a home.
+    pub fn config(&self) -> Result<PathBuf> {
+        match &self.config {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(self.home()?.join(".config")),
+        }
+    }
+
+    /// The user's home.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] without one.
+    pub fn home(&self) -> Result<PathBuf> {
+        let home = self.home.clone();
+        home.ok_or_else(|| Error::usage("HOME does not say where this user's files are"))
+    }
+
+    /// The variables that say where things are, as far as they are set, by absolute paths.
+    #[must_use]
+    pub fn places(&self) -> Vec<(&'static str, PathBuf)> {
+        let places = [
+            ("LENSERFIGHT_RUNTIME_DIR", &self.runtime_dir),
+            ("LENSERFIGHT_KEYS_DIR", &self.keys_dir),
+            (PASSPHRASE_VARIABLES[1], &self.passphrase.file),
+        ];
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let set = places
+            .into_iter()
+            .filter_map(|(name, path)| Some((name, path.as_ref()?)));
+        set.map(|(name, path)| (name, absolute(path))).collect()
+    }
+}
+
+impl GatewayVariables {
+    fn read() -> GatewayVariables {
+        let text = |name| variable(name).map(|value| value.to_string_lossy().into_owned());
+        let is_one = |name| variable(name).is_some_and(|value| value == "1");
+        let sessions = [
+            "LENSERFIGHT_API_KEY",
+            "SUPABASE_ACCESS_TOKEN",
+            "LF_ACCESS_TOKEN",
+        ];
+        GatewayVariables {
+            bind: text("LF_GATEWAY_BIND"),
+            port: text("LF_GATEWAY_PORT"),
+            keys_only: is_one("LF_GATEWAY_KEYS_ONLY"),
+            tailscale: is_one("LF_GATEWAY_TAILSCALE"),
+            extra_origins: text("LF_GATEWAY_EXTRA_ORIGINS").unwrap_or_default(),
+            extra_hosts: text("LF_GATEWAY_EXTRA_HOSTS").unwrap_or_default(),
+            has_service_role: variable("SUPABASE_SERVICE_ROLE_KEY").is_some(),
+            has_session: sessions.into_iter().any(|name| variable(name).is_some()),
+            is_paused: is_one("LF_GATEWAY_OWNER_PAUSED"),
+            is_killed: is_one("LF_GATEWAY_GLOBAL_KILL_SWITCH"),
+            notify: variable("NOTIFY_SOCKET"),
+            listen: text("LISTEN_PID").zip(text("LISTEN_FDS")),
+        }
+    }
+}
+
+/// Is this variable set, and not empty?
+#[must_use]
+pub fn is_set(name: &str) -> bool {
+    variable(name).is_some()
+}
+
+/// Where programs are looked for; what the C libraries take where nobody has set it.
+#[must_use]
+pub fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The secret in a variable that somebody names; `None` if it is unset or empty.
+///
+/// # Errors
+/// [`Error::InvalidKey`] if it is not UTF-8.
+pub fn secret_variable(name: &str) -> Result<Option<Secret>> {
+    let secret =
+        |value: OsString| Secret::from_bytes(value.into_encoded_bytes()).ok_or(Error::InvalidKey);
+    variable(name).map(secret).transpose()
+}
+
+/// What holds the master passphrase, names the file that does, and prefers both to the keychain.
+pub const PASSPHRASE_VARIABLES: [&str; 3] = [
+    "LENSERFIGHT_KEYS_PASSPHRASE",
+    "LENSERFIGHT_KEYS_PASSPHRASE_FILE",
+    "LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV",
+];
