@@ -35,140 +35,115 @@ impl Body {
         }
     }
 
-    pub(super) fn string(mut self, text: &str) -> Body {
-        string(&mut self.bytes, text);
-        self
+    pub(super) fn uint32(self, value: u32) -> Body {
+        self.align(4).raw(&value.to_le_bytes())
     }
 
     pub(super) fn boolean(self, value: bool) -> Body {
-        self.uint32(u32::from(value))
+        self.uint32(value.into())
     }
 
-    pub(super) fn uint32(mut self, value: u32) -> Body {
-        uint32(&mut self.bytes, value);
-        self
+    /// A string or an object path.
+    pub(super) fn string(self, text: &str) -> Body {
+        self.uint32(length(text.len()))
+            .raw(text.as_bytes())
+            .raw(&[0])
     }
 
     /// A variant that holds a string.
-    pub(super) fn string_variant(mut self, text: &str) -> Body {
-        signature(&mut self.bytes, "s");
-        string(&mut self.bytes, text);
-        self
+    pub(super) fn string_variant(self, text: &str) -> Body {
+        self.signature("s").string(text)
     }
 
     /// `ao`.
-    pub(super) fn paths(mut self, paths: &[String]) -> Body {
-        array(&mut self.bytes, 4, |bytes| {
-            paths.iter().for_each(|path| string(bytes, path));
-        });
-        self
+    pub(super) fn paths(self, paths: &[String]) -> Body {
+        self.array(4, |body| {
+            paths.iter().fold(body, |body, path| body.string(path))
+        })
     }
 
     /// `a{ss}`.
-    pub(super) fn strings(mut self, pairs: &[(&str, &str)]) -> Body {
-        attributes(&mut self.bytes, pairs);
-        self
+    pub(super) fn strings(self, pairs: &[(&str, &str)]) -> Body {
+        let pair =
+            |body: Body, (name, value): &(&str, &str)| body.align(8).string(name).string(value);
+        self.array(8, |body| pairs.iter().fold(body, pair))
     }
 
     /// `a{sv}` with a label and attributes, each under its property's name.
-    pub(super) fn properties(
-        mut self,
-        label: (&str, &str),
-        pairs: (&str, &[(&str, &str)]),
-    ) -> Body {
-        array(&mut self.bytes, 8, |bytes| {
-            string(bytes, label.0);
-            signature(bytes, "s");
-            string(bytes, label.1);
-            align(bytes, 8);
-            string(bytes, pairs.0);
-            signature(bytes, "a{ss}");
-            attributes(bytes, pairs.1);
-        });
-        self
+    pub(super) fn properties(self, label: (&str, &str), pairs: (&str, &[(&str, &str)])) -> Body {
+        self.array(8, |body| {
+            let label = body.string(label.0).string_variant(label.1);
+            let name = label.align(8).string(pairs.0);
+            name.signature("a{ss}").strings(pairs.1)
+        })
     }
 
     /// The Secret Service's `(oayays)`: session, no parameters, value, content type.
-    pub(super) fn secret(mut self, session: &str, value: &[u8], content_type: &str) -> Body {
-        align(&mut self.bytes, 8);
-        string(&mut self.bytes, session);
-        array(&mut self.bytes, 1, |_| {});
-        array(&mut self.bytes, 1, |bytes| bytes.extend_from_slice(value));
-        string(&mut self.bytes, content_type);
+    pub(super) fn secret(self, session: &str, value: &[u8], content_type: &str) -> Body {
+        self.align(8)
+            .string(session)
+            .array(1, |nothing| nothing)
+            .array(1, |body| body.raw(value))
+            .string(content_type)
+    }
+
+    /// An array: its length in bytes, padding to the first element (not counted), the elements.
+    fn array(self, element: usize, fill: impl FnOnce(Body) -> Body) -> Body {
+        let body = self.uint32(0);
+        let at = body.bytes.len() - 4;
+        let body = body.align(element);
+        let start = body.bytes.len();
+        let mut body = fill(body);
+        let size = length(body.bytes.len() - start);
+        body.bytes[at..at + 4].copy_from_slice(&size.to_le_bytes());
+        body
+    }
+
+    fn signature(self, text: &str) -> Body {
+        let length = u8::try_from(text.len()).unwrap_or(0);
+        self.raw(&[length]).raw(text.as_bytes()).raw(&[0])
+    }
+
+    fn align(mut self, to: usize) -> Body {
+        let length = self.bytes.len().next_multiple_of(to);
+        self.bytes.resize(length, 0);
+        self
+    }
+
+    fn raw(mut self, bytes: &[u8]) -> Body {
+        self.bytes.extend_from_slice(bytes);
         self
     }
 }
 
 /// The message that calls a method.
 pub(super) fn call(serial: u32, to: &Target<'_>, member: &str, body: &Body) -> Zeroizing<Vec<u8>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(1024 + body.bytes.len()));
-    bytes.extend_from_slice(&[b'l', METHOD_CALL, 0, PROTOCOL]);
-    uint32(&mut bytes, length(body.bytes.len()));
-    uint32(&mut bytes, serial);
-    array(&mut bytes, 8, |bytes| {
-        for (code, kind, value) in [
-            (FIELD_PATH, "o", to.path),
-            (FIELD_INTERFACE, "s", to.interface),
-            (FIELD_MEMBER, "s", member),
-            (FIELD_DESTINATION, "s", to.destination),
-        ] {
-            align(bytes, 8);
-            bytes.push(code);
-            signature(bytes, kind);
-            string(bytes, value);
+    let message = Body {
+        signature: "",
+        bytes: Zeroizing::new(Vec::with_capacity(1024 + body.bytes.len())),
+    };
+    let field = |fields: Body, (code, kind, value): (u8, &str, &str)| {
+        let field = fields.align(8).raw(&[code]).signature(kind);
+        match kind {
+            "g" => field.signature(value),
+            _ => field.string(value),
         }
-        if !body.signature.is_empty() {
-            align(bytes, 8);
-            bytes.push(FIELD_SIGNATURE);
-            signature(bytes, "g");
-            signature(bytes, body.signature);
-        }
-    });
-    align(&mut bytes, 8);
-    bytes.extend_from_slice(&body.bytes);
-    bytes
-}
-
-fn align(bytes: &mut Vec<u8>, to: usize) {
-    bytes.resize(bytes.len().next_multiple_of(to), 0);
-}
-
-fn uint32(bytes: &mut Vec<u8>, value: u32) {
-    align(bytes, 4);
-    bytes.extend_from_slice(&value.to_le_bytes());
-}
-
-fn string(bytes: &mut Vec<u8>, text: &str) {
-    uint32(bytes, length(text.len()));
-    bytes.extend_from_slice(text.as_bytes());
-    bytes.push(0);
-}
-
-fn signature(bytes: &mut Vec<u8>, text: &str) {
-    bytes.push(u8::try_from(text.len()).unwrap_or(0));
-    bytes.extend_from_slice(text.as_bytes());
-    bytes.push(0);
-}
-
-fn attributes(bytes: &mut Vec<u8>, pairs: &[(&str, &str)]) {
-    array(bytes, 8, |bytes| {
-        for (name, value) in pairs {
-            align(bytes, 8);
-            string(bytes, name);
-            string(bytes, value);
-        }
-    });
-}
-
-/// An array: its length in bytes, padding to the first element (not counted), the elements.
-fn array(bytes: &mut Vec<u8>, element: usize, fill: impl FnOnce(&mut Vec<u8>)) {
-    uint32(bytes, 0);
-    let at = bytes.len() - 4;
-    align(bytes, element);
-    let start = bytes.len();
-    fill(bytes);
-    let size = length(bytes.len() - start);
-    bytes[at..at + 4].copy_from_slice(&size.to_le_bytes());
+    };
+    let fields = [
+        (FIELD_PATH, "o", to.path),
+        (FIELD_INTERFACE, "s", to.interface),
+        (FIELD_MEMBER, "s", member),
+        (FIELD_DESTINATION, "s", to.destination),
+        (FIELD_SIGNATURE, "g", body.signature),
+    ];
+    // Without arguments there is no signature either.
+    let fields = fields.into_iter().filter(|(_, _, value)| !value.is_empty());
+    let message = message
+        .raw(&[b'l', METHOD_CALL, 0, PROTOCOL])
+        .uint32(length(body.bytes.len()))
+        .uint32(serial)
+        .array(8, |message| fields.fold(message, field));
+    message.align(8).raw(&body.bytes).bytes
 }
 
 /// Nothing that we send comes near 4 GiB; a wrong length would be refused by the peer.
