@@ -17,7 +17,6 @@ pub struct Line {
 }
 
 /// Reads a whole file. Blank lines and comments are left out; a value in quotes may have several lines.
-#[must_use]
 pub fn parse(text: &str) -> Vec<Line> {
     let mut rest = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let (mut lines, mut number) = (Vec::new(), 1);

@@ -14,8 +14,7 @@ use crate::error::{Error, Result};
 pub struct KeyId(String);
 
 impl KeyId {
-    /// # Errors
-    /// [`Error::InvalidKeyId`].
+    /// Checks what somebody typed or a file says.
     pub fn parse(text: &str) -> Result<KeyId> {
         let well_formed = (20..=40).contains(&text.len())
             && text
@@ -30,9 +29,6 @@ impl KeyId {
 
     /// A new id: 24 random bytes in base64url. One that a command line would not take, for a flag or
     /// for a secret, is drawn again.
-    ///
-    /// # Errors
-    /// As [`rng::bytes`].
     pub fn mint() -> Result<KeyId> {
         loop {
             let id = rng::token::<24>()?;
@@ -43,19 +39,16 @@ impl KeyId {
     }
 
     /// The id whose file this is, if the name is one of a key.
-    #[must_use]
     pub fn from_file_name(name: &str) -> Option<KeyId> {
         KeyId::parse(name.strip_suffix(FILE_SUFFIX)?).ok()
     }
 
     /// `<id>.json`.
-    #[must_use]
     pub fn file_name(&self) -> String {
         format!("{}{FILE_SUFFIX}", self.0)
     }
 
     /// The id as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -66,8 +59,7 @@ impl KeyId {
 pub struct Provider(String);
 
 impl Provider {
-    /// # Errors
-    /// [`Error::InvalidProvider`].
+    /// Checks what somebody typed or a file says.
     pub fn parse(text: &str) -> Result<Provider> {
         let rest = text.as_bytes().get(1..).unwrap_or_default();
         let well_formed = text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -83,13 +75,11 @@ impl Provider {
     }
 
     /// The provider as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The label of a key that was given none.
-    #[must_use]
     pub fn as_label(&self) -> Label {
         Label(self.0.clone())
     }
@@ -100,8 +90,7 @@ impl Provider {
 pub struct Label(String);
 
 impl Label {
-    /// # Errors
-    /// [`Error::InvalidLabel`].
+    /// Checks what somebody typed or a file says.
     pub fn parse(text: &str) -> Result<Label> {
         let reason = match text.chars().count() {
             0 => "this one is empty".to_owned(),
@@ -115,7 +104,6 @@ impl Label {
     }
 
     /// The label as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -137,9 +125,6 @@ pub struct KeyMeta {
 
 impl KeyMeta {
     /// Of a new key, by a new id.
-    ///
-    /// # Errors
-    /// As [`KeyId::mint`].
     pub fn mint((provider, label): (Provider, Label), now: Timestamp) -> Result<KeyMeta> {
         Ok(KeyMeta {
             id: KeyId::mint()?,
@@ -150,13 +135,11 @@ impl KeyMeta {
     }
 
     /// Whether a person would take it for this one.
-    #[must_use]
     pub fn is_named(&self, provider: &Provider, label: &Label) -> bool {
         self.provider == *provider && self.label == *label
     }
 
     /// What a listing is in the order of: when the key was added, then its id.
-    #[must_use]
     pub fn age(&self) -> (Timestamp, &KeyId) {
         (self.created_at, &self.id)
     }

@@ -35,9 +35,6 @@ pub struct Remains {
 }
 
 /// The files, if there is one of ours to take over.
-///
-/// # Errors
-/// As [`Dir::open`].
 pub fn find(state: &Path) -> Result<Option<Remains>> {
     let Some(dir) = Dir::open(&state.join("keys"))? else {
         return Ok(None);
@@ -52,10 +49,6 @@ pub fn find(state: &Path) -> Result<Option<Remains>> {
 
 impl Remains {
     /// The secret in this file, without a trailing newline; `None` if there is no such file.
-    ///
-    /// # Errors
-    /// [`Error::PassphraseInvalid`] for what is no text, or too long to be one of ours; as
-    /// [`Dir::read`].
     pub fn read(&self, remain: Remain) -> Result<Option<Found>> {
         let Some(bytes) = self.dir.read(&remain.file(), MAX)? else {
             return Ok(None);
@@ -76,15 +69,11 @@ impl Remains {
     }
 
     /// Overwrites the file and removes it, if it is there.
-    ///
-    /// # Errors
-    /// As [`crate::system::fs::Locked::erase`].
     pub fn erase(&self, remain: Remain) -> Result<()> {
         self.dir.lock()?.erase(&remain.file())
     }
 
     /// Where the file is.
-    #[must_use]
     pub fn path(&self, remain: Remain) -> PathBuf {
         self.dir.path().join(remain.file())
     }

@@ -15,13 +15,11 @@ pub struct Known {
 }
 
 /// The provider of that name.
-#[must_use]
 pub fn by_name(name: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.names.contains(&name))
 }
 
 /// The provider whose programs read this variable.
-#[must_use]
 pub fn by_variable(variable: &str) -> Option<&'static Known> {
     KNOWN
         .iter()
@@ -30,7 +28,6 @@ pub fn by_variable(variable: &str) -> Option<&'static Known> {
 
 /// The provider whose keys begin like this one. The longest prefix counts: those of others begin with
 /// the same letters.
-#[must_use]
 pub fn by_key(key: &str) -> Option<&'static Known> {
     let longest = |known: &'static Known| {
         let fits = |prefix: &&&str| key.starts_with(**prefix);
@@ -50,7 +47,6 @@ pub fn by_key(key: &str) -> Option<&'static Known> {
 
 /// The provider whose keys begin like this one, if it is another than the one that is named. A name with
 /// the provider's in it, such as `openai-work`, means that one.
-#[must_use]
 pub fn contradicts(name: &str, key: &str) -> Option<&'static Known> {
     let known = by_key(key)?;
     let mut words = name.split(['-', '_']).chain([name]);
@@ -59,7 +55,6 @@ pub fn contradicts(name: &str, key: &str) -> Option<&'static Known> {
 }
 
 /// The variable for a key of this provider: its own, else the name in capitals with `_API_KEY` behind.
-#[must_use]
 pub fn variable(provider: &str) -> String {
     match by_name(provider) {
         Some(known) => known.variable.to_owned(),

@@ -14,9 +14,6 @@ use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 
 /// The sheet, as text to print.
-///
-/// # Errors
-/// [`Error::PassphraseInvalid`] for a passphrase that no sheet has room for.
 pub fn print(passphrase: &Secret, now: Timestamp) -> Result<Secret> {
     let text = passphrase.expose();
     if text.len() > MOST_BYTES {
@@ -49,7 +46,6 @@ pub fn print(passphrase: &Secret, now: Timestamp) -> Result<Secret> {
 }
 
 /// Is this a whole sheet, and not the passphrase itself?
-#[must_use]
 pub fn is_sheet(text: &Secret) -> bool {
     text.expose()
         .trim_start_matches(['\u{feff}', ' ', '\n', '\r'])
@@ -57,9 +53,6 @@ pub fn is_sheet(text: &Secret) -> bool {
 }
 
 /// The passphrase of a sheet, or of its numbered lines alone.
-///
-/// # Errors
-/// [`Error::InvalidSheet`] with the line that is wrong.
 pub fn read(text: &Secret) -> Result<Secret> {
     let mut reader = Reader::default();
     for line in text
@@ -86,15 +79,11 @@ pub struct Reader {
 
 impl Reader {
     /// The number of the line that comes next.
-    #[must_use]
     pub fn next(&self) -> usize {
         self.lines + 1
     }
 
     /// Takes the next line, with or without its number.
-    ///
-    /// # Errors
-    /// [`Error::InvalidSheet`]; the line can be given again.
     pub fn line(&mut self, line: &str) -> Result<()> {
         let number = self.next();
         if self.symbols.len() >= MOST_BYTES * 2 {
@@ -126,7 +115,6 @@ impl Reader {
     }
 
     /// The passphrase, once all lines are there.
-    #[must_use]
     pub fn passphrase(&self) -> Option<Secret> {
         let (symbols, whole) = self.symbols.split_last_chunk::<WHOLE>()?;
         let bytes = Zeroizing::new(decode(symbols)?);

@@ -43,9 +43,6 @@ pub struct Envelope {
 
 /// Encrypts a value under a fresh salt and IV. They are drawn here and cannot be passed in, so that
 /// no caller can use a pair twice.
-///
-/// # Errors
-/// [`Error::EmptyKey`], [`Error::KeyTooLarge`], and as [`check_passphrase`] and [`rng::bytes`].
 pub fn seal(passphrase: &Secret, value: &Secret, meta: KeyMeta) -> Result<Envelope> {
     check_passphrase(passphrase)?;
     check_value(value)?;
@@ -62,9 +59,6 @@ pub fn seal(passphrase: &Secret, value: &Secret, meta: KeyMeta) -> Result<Envelo
 }
 
 /// Values are 1 byte to 64 KiB.
-///
-/// # Errors
-/// [`Error::EmptyKey`], [`Error::KeyTooLarge`].
 pub fn check_value(value: &Secret) -> Result<()> {
     match value.expose().len() {
         0 => Err(Error::EmptyKey),
@@ -75,9 +69,6 @@ pub fn check_value(value: &Secret) -> Result<()> {
 
 /// Nothing is encrypted under a passphrase of fewer than 16 characters. Decrypting takes any, so
 /// that old stores open.
-///
-/// # Errors
-/// [`Error::PassphraseInvalid`].
 pub fn check_passphrase(passphrase: &Secret) -> Result<()> {
     let count = passphrase.expose().chars().count();
     if count >= MIN_PASSPHRASE {
@@ -90,10 +81,6 @@ pub fn check_passphrase(passphrase: &Secret) -> Result<()> {
 
 impl Envelope {
     /// Decrypts the value.
-    ///
-    /// # Errors
-    /// [`Error::DecryptionFailed`] for a wrong passphrase and for any changed bit of salt, IV,
-    /// ciphertext or tag; which of them it was cannot be known.
     pub fn open(&self, passphrase: &Secret) -> Result<Secret> {
         let mut buffer = Zeroizing::new(self.ciphertext.clone());
         if !decrypt(
@@ -109,24 +96,16 @@ impl Envelope {
     }
 
     /// Reads the file of the key `id`.
-    ///
-    /// # Errors
-    /// [`Error::CorruptEnvelope`], with the first thing that is wrong.
     pub fn parse(bytes: &[u8], id: &KeyId) -> Result<Envelope> {
         text::parse(bytes, id).map_err(|reason| corrupt(id, reason))
     }
 
-    /// Reads only what can be known without the passphrase; whatever [`Envelope::parse`] would refuse
-    /// is refused here too.
-    ///
-    /// # Errors
-    /// As [`Envelope::parse`].
+    /// Reads what can be known without the passphrase.
     pub fn peek(bytes: &[u8], id: &KeyId) -> Result<KeyMeta> {
-        text::peek(bytes, id).map_err(|reason| corrupt(id, reason))
+        Envelope::parse(bytes, id).map(|envelope| envelope.meta)
     }
 
     /// The file's content: one line of JSON.
-    #[must_use]
     pub fn print(&self) -> String {
         text::print(self)
     }
