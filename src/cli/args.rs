@@ -9,15 +9,9 @@ use crate::base::secret::{looks_like_secret, shown};
 use crate::error::{Error, Result};
 use pico_args::Arguments;
 
+use super::format::Format;
 use super::help::Page;
 use super::meant;
-
-/// How results, warnings and errors are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    Text,
-    Json,
-}
 
 /// What was given, nothing of it unknown.
 pub(super) struct Args {

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod format;
 mod help;
 mod man;
 mod meant;
@@ -10,16 +11,15 @@ mod topic;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use miniserde::{Serialize, json};
-
 use crate::base::secret::{printable, shown};
 use crate::error::{Error, Result};
 use crate::system::environment::Environment;
 use crate::system::host;
 use crate::system::kernel::memory;
 
-use self::args::{Args, Format};
+use self::args::Args;
 use self::commands::Command;
+use self::format::Format;
 use self::help::{Page, page_of};
 
 /// The whole life of a run: parse, run, report, exit.
@@ -28,7 +28,7 @@ pub fn main() -> ExitCode {
     memory::share_one_heap();
     host::harden();
     let argv = host::args();
-    let format = format(&argv);
+    let format = wanted_format(&argv);
     match parse(argv).and_then(|command| command.run(&Environment::read())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -48,28 +48,15 @@ fn report(error: &Error, format: Format) -> String {
             });
             format!("lf: {code}: {}\n{hint}", printable(&message))
         }
-        Format::Json => {
-            json::to_string(&Report {
-                error: ErrorView {
-                    code,
-                    message,
-                    hint,
-                },
-            }) + "\n"
-        }
+        Format::Json => format::message(
+            "error",
+            [
+                ("code", Some(code)),
+                ("message", Some(&message)),
+                ("hint", hint.as_deref()),
+            ],
+        ),
     }
-}
-
-#[derive(Serialize)]
-struct Report {
-    error: ErrorView,
-}
-
-#[derive(Serialize)]
-struct ErrorView {
-    code: &'static str,
-    message: String,
-    hint: Option<String>,
 }
 
 /// What to run, or how the command line is wrong; the hint then names the help that fits.
@@ -130,7 +117,7 @@ fn unknown(group: &Page, word: &str, rest: &[OsString]) -> Error {
 }
 
 /// In what form the error of this command line is to be written, whatever is wrong with it.
-fn format(argv: &[OsString]) -> Format {
+fn wanted_format(argv: &[OsString]) -> Format {
     let is_json = argv
         .iter()
         .take_while(|word| *word != "--")
@@ -370,7 +357,8 @@ mod tests {
 
     #[test]
     fn the_error_format_is_known_even_if_nothing_else_is() {
-        let format = |line: &str| format(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let format =
+            |line: &str| wanted_format(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
         assert_eq!(format("keys lst --json"), Format::Json);
         assert_eq!(format("keys remove -- --json"), Format::Text);
     }

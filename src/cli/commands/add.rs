@@ -7,7 +7,7 @@ use crate::vault::audit::Kind;
 use crate::vault::envelope::MetaView;
 use crate::vault::key::{KeyMeta, Label, Provider};
 
-use super::{Context, Format};
+use super::{Context, Format, format};
 
 /// Whose key it is, and what it is called; by the provider's name otherwise.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,10 +31,7 @@ pub(super) fn run(context: &Context<'_>, options: Options) -> Result<()> {
             host::complain(&format!("added {key}\n"));
             host::print(&format!("{}\n", key.id))
         }
-        Format::Json => host::print(&format!(
-            "{}\n",
-            miniserde::json::to_string(&MetaView::of(&key))
-        )),
+        Format::Json => host::print(&format::json(&MetaView::of(&key))),
     }
 }
 

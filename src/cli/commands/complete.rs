@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use crate::base::secret::{looks_like_secret, printable};
 use crate::base::shell::{quote, unquote};
-use crate::cli::args::Format;
+use crate::cli::format::Format;
 use crate::cli::help::{Page, page_of};
 use crate::cli::topic;
 use crate::error::{Error, Result, kinds};

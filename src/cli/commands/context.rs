@@ -22,7 +22,7 @@ use crate::vault::provider;
 use crate::vault::sheet;
 use crate::vault::store::{self, Store, Unreadable};
 
-use super::Format;
+use super::{Format, format};
 use crate::system::term::{self, Behind};
 
 /// What every command has at hand.
@@ -289,13 +289,10 @@ impl Context<'_> {
     pub(super) fn warn(&self, sentence: &str, error: &Error) {
         host::complain(&match self.format {
             Format::Text => format!("lf: warning: {}\n", printable(sentence)),
-            Format::Json => {
-                let message = miniserde::json::to_string(sentence);
-                format!(
-                    "{{\"warning\":{{\"code\":\"{}\",\"message\":{message}}}}}\n",
-                    error.code()
-                )
-            }
+            Format::Json => format::message(
+                "warning",
+                [("code", Some(error.code())), ("message", Some(sentence))],
+            ),
         });
     }
 

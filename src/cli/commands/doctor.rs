@@ -5,9 +5,9 @@ use std::fmt::Write;
 use crate::error::{Error, Result};
 use crate::system::host;
 use crate::vault::doctor::{self, Check, Status};
-use miniserde::{Serialize, json};
+use miniserde::Serialize;
 
-use super::{Context, Format};
+use super::{Context, Format, format};
 
 pub(super) fn run(context: &Context<'_>, fix: bool) -> Result<()> {
     let root = context.root();
@@ -106,7 +106,5 @@ fn json(checks: &[Check], fixed: &[String], ok: bool) -> String {
             hint: check.hint.as_deref(),
         })
         .collect();
-    let mut text = json::to_string(&ReportView { ok, checks, fixed });
-    text.push('\n');
-    text
+    format::json(&ReportView { ok, checks, fixed })
 }

@@ -14,7 +14,7 @@ use crate::vault::envelope::{self, MetaView};
 use crate::vault::key::{KeyMeta, Label, Provider};
 use crate::vault::provider;
 
-use super::{Context, Format, all_of, confirm};
+use super::{Context, Format, all_of, confirm, format};
 
 /// Where the keys are, and which; of a file without names, what is known to be a key.
 #[derive(Debug, PartialEq, Eq)]
@@ -268,7 +268,7 @@ fn report(context: &Context<'_>, source: &Source, added: &[KeyMeta]) -> Result<(
     match context.format {
         Format::Json => {
             let views: Vec<MetaView<'_>> = added.iter().map(MetaView::of).collect();
-            host::print(&(miniserde::json::to_string(&views) + "\n"))
+            host::print(&format::json(&views))
         }
         Format::Text if added.is_empty() => Ok(()),
         Format::Text => {

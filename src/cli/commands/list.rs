@@ -8,7 +8,7 @@ use crate::vault::envelope::{MetaView, UsedView};
 use crate::vault::history::{self, LastUsed};
 use crate::vault::key::KeyMeta;
 
-use super::{Context, Format, table};
+use super::{Context, Format, format, table};
 use crate::system::term;
 
 pub(super) fn run(context: &Context<'_>, last_used: bool) -> Result<()> {
@@ -22,23 +22,18 @@ pub(super) fn run(context: &Context<'_>, last_used: bool) -> Result<()> {
         Some(_) | None => LastUsed::default(),
     };
     let used = |key: &KeyMeta| used.of(&key.id);
-    let mut text = String::new();
-    match context.format {
+    let keys = listing.keys.iter();
+    host::show(&match context.format {
         Format::Json if last_used => {
-            let view = |key| UsedView::of(key, used(key));
-            let views: Vec<UsedView<'_>> = listing.keys.iter().map(view).collect();
-            text = miniserde::json::to_string(&views);
-            text.push('\n');
+            let views = keys.map(|key| UsedView::of(key, used(key)));
+            format::json(&views.collect::<Vec<_>>())
         }
-        Format::Json => {
-            let views: Vec<MetaView<'_>> = listing.keys.iter().map(MetaView::of).collect();
-            text = miniserde::json::to_string(&views);
-            text.push('\n');
-        }
+        Format::Json => format::json(&keys.map(MetaView::of).collect::<Vec<_>>()),
         Format::Text if listing.keys.is_empty() => {
             if listing.unreadable.is_empty() {
                 host::complain("no keys yet; lf keys add --help shows how to add one\n");
             }
+            return Ok(());
         }
         Format::Text => {
             let columns = term::columns();
@@ -57,12 +52,11 @@ pub(super) fn run(context: &Context<'_>, last_used: bool) -> Result<()> {
                     key.label.as_str().to_owned(),
                 ]
             };
-            let rows: Vec<Vec<String>> = listing.keys.iter().map(row).collect();
+            let rows: Vec<Vec<String>> = keys.map(row).collect();
             let titles = ["ID", "PROVIDER", "CREATED", "LAST USED", "LABEL"];
-            text = table::text(&titles, &rows, columns);
+            table::text(&titles, &rows, columns)
         }
-    }
-    host::show(&text)
+    })
 }
 
 /// Columns from which on a time of day leaves room for a label.

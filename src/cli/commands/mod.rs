@@ -39,7 +39,8 @@ use crate::system::environment::Environment;
 use crate::system::host;
 
 use self::context::{Context, all_of, confirm, read_input, read_passphrase};
-use super::args::{Args, Format};
+use super::args::Args;
+use super::format::{self, Format};
 use super::{man, topic};
 
 /// What a command line asks for. It has been checked as far as that needs no file.

@@ -1,0 +1,21 @@
+//! How results, warnings and errors are written: as text for people, or as JSON for programs.
+
+use std::collections::BTreeMap;
+
+use miniserde::{Serialize, json};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Text,
+    Json,
+}
+
+/// One line of JSON.
+pub(super) fn json(view: &(impl Serialize + ?Sized)) -> String {
+    json::to_string(view) + "\n"
+}
+
+/// An error or a warning as one line of JSON: its kind, and what there is to say about it.
+pub(super) fn message<const N: usize>(kind: &str, members: [(&str, Option<&str>); N]) -> String {
+    json(&BTreeMap::from([(kind, BTreeMap::from(members))]))
+}
