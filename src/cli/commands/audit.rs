@@ -20,40 +20,28 @@ pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
     let dir = context.store.dir()?;
     let history = dir.map(|dir| History::read(&dir)).transpose()?;
     let history = history.unwrap_or_default();
-    let key = match &which.key {
-        Some(selector) => Some(meant(context, &history, selector)?),
-        None => None,
+    let key = which.key.as_ref();
+    let key = key.map(|key| meant(context, &history, key)).transpose()?;
+    let is_wanted = |event: &Event| {
+        let is_key = |key: &KeyId| event.key.as_deref() == Some(key.as_str());
+        key.as_ref().is_none_or(is_key) && which.since.is_none_or(|since| event.at >= since)
     };
     let (mut events, mut damaged) = (Vec::new(), 0);
     for line in history.lines() {
         match Event::parse(line) {
             None => damaged += 1,
-            Some(event) => {
-                let is_key = key
-                    .as_ref()
-                    .is_none_or(|key| event.key.as_deref() == Some(key.as_str()));
-                if is_key && which.since.is_none_or(|since| event.at >= since) {
-                    events.push((line, event));
-                }
-            }
+            Some(event) if is_wanted(&event) => events.push((line, event)),
+            Some(_) => {}
         }
     }
     if damaged > 0 {
         let sentence =
             format!("lines of the audit log that are no events were left out: {damaged}");
-        let total = damaged + events.len();
-        context.warn(
-            &sentence,
-            &Error::Incomplete {
-                failed: damaged,
-                total,
-            },
-        );
+        let (failed, total) = (damaged, damaged + events.len());
+        context.warn(&sentence, &Error::Incomplete { failed, total });
     }
-    let first = which
-        .tail
-        .map_or(0, |tail| events.len().saturating_sub(tail));
-    let events = &events[first..];
+    let count = which.tail.unwrap_or(usize::MAX);
+    let events = &events[events.len().saturating_sub(count)..];
     let text = match context.format {
         // As they are: what a newer version adds to a line is for whoever reads it.
         Format::Json => {

@@ -38,14 +38,13 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
         let details = [("command", "keys run"), ("program", name.as_str())];
         context.audit_with(Kind::Run, &details, key, failure);
     };
-    let plan = plan(context, options).inspect_err(|error| audit(None, Some(error)))?;
+    let plan = plan(context, options, &audit)?;
     let nothing = |error: &Error| {
         let keys = plan.keys.iter();
         keys.for_each(|key| audit(Some(key), Some(error)));
     };
     // All that can fail without the passphrase comes before somebody may be asked for it.
-    let names = names(context, &plan, &audit)?;
-    check(&names, options).inspect_err(nothing)?;
+    check(&plan.variables, options).inspect_err(nothing)?;
     let program = Program::find(&options.program).inspect_err(nothing)?;
     let master = context.master().inspect_err(nothing)?;
     let open = |key: &KeyId| {
@@ -54,10 +53,9 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
     };
     let values = pool::each(&plan.keys, open, |_| {});
     let values = values.into_iter().collect::<Result<Vec<Secret>>>()?;
-    let variables = names.iter().zip(&plan.variables);
-    let variables: Vec<(&str, &Secret)> = variables
-        .map(|(name, (_, at))| (name.as_str(), &values[*at]))
-        .collect();
+    let variables = plan.variables.iter();
+    let variables = variables.map(|(name, at)| (name.as_str(), &values[*at]));
+    let variables: Vec<(&str, &Secret)> = variables.collect();
     refuse_nul(&plan, &values, &audit)?;
     let input = match plan.input {
         Some(at) => program::input(&values[at]).inspect_err(nothing)?,
@@ -74,31 +72,40 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
 type Audit<'a> = &'a dyn Fn(Option<&KeyId>, Option<&Error>);
 
 /// The keys, each once, and which of them goes where.
-struct Plan<'a> {
+struct Plan {
     keys: Vec<KeyId>,
-    /// Variables, where they are named, and keys.
-    variables: Vec<(Option<&'a str>, usize)>,
+    variables: Vec<(String, usize)>,
     input: Option<usize>,
 }
 
-fn plan<'a>(context: &Context<'_>, options: &'a Options) -> Result<Plan<'a>> {
+fn plan(context: &Context<'_>, options: &Options, audit: Audit<'_>) -> Result<Plan> {
     let mut keys: Vec<KeyId> = Vec::new();
-    let mut find = |selector: &str| -> Result<usize> {
-        let id = context.store.select(selector)?;
+    let mut find = |selector: &String| -> Result<usize> {
+        let id = context.store.select(selector);
+        let id = id.inspect_err(|error| audit(None, Some(error)))?;
         let known = keys.iter().position(|known| *known == id);
         Ok(known.unwrap_or_else(|| {
             keys.push(id);
             keys.len() - 1
         }))
     };
-    let mut variables = Vec::new();
-    for key in &options.keys {
-        variables.push((None, find(key)?));
-    }
+    let unnamed = options
+        .keys
+        .iter()
+        .map(&mut find)
+        .collect::<Result<Vec<_>>>()?;
+    let mut named = Vec::new();
     for (name, key) in &options.variables {
-        variables.push((Some(name.as_str()), find(key)?));
+        named.push((name.clone(), find(key)?));
     }
-    let input = options.input.as_deref().map(find).transpose()?;
+    let input = options.input.as_ref().map(find).transpose()?;
+    let mut variables = Vec::new();
+    for at in unnamed {
+        let meta = context.store.meta(&keys[at]);
+        let meta = meta.inspect_err(|error| audit(Some(&keys[at]), Some(error)))?;
+        variables.push((provider::variable(meta.provider.as_str()), at));
+    }
+    variables.append(&mut named);
     Ok(Plan {
         keys,
         variables,
@@ -106,24 +113,10 @@ fn plan<'a>(context: &Context<'_>, options: &'a Options) -> Result<Plan<'a>> {
     })
 }
 
-/// The variables' names; one that is not named is its key's provider's.
-fn names(context: &Context<'_>, plan: &Plan<'_>, audit: Audit<'_>) -> Result<Vec<String>> {
-    let name = |(name, at): &(Option<&str>, usize)| match name {
-        Some(name) => Ok((*name).to_owned()),
-        None => {
-            let key = &plan.keys[*at];
-            let meta = context.store.meta(key);
-            let meta = meta.inspect_err(|error| audit(Some(key), Some(error)))?;
-            Ok(provider::variable(meta.provider.as_str()))
-        }
-    };
-    plan.variables.iter().map(name).collect()
-}
-
 /// A variable that somebody has set is theirs, and two keys do not fit into one.
-fn check(names: &[String], options: &Options) -> Result<()> {
-    for (at, name) in names.iter().enumerate() {
-        if names[..at].contains(name) {
+fn check(variables: &[(String, usize)], options: &Options) -> Result<()> {
+    for (at, (name, _)) in variables.iter().enumerate() {
+        if variables[..at].iter().any(|(other, _)| other == name) {
             return Err(Error::usage(format!(
                 "two keys would go into {name}; give one of them a variable of its own with --env NAME=ID"
             )));
@@ -140,7 +133,7 @@ fn check(names: &[String], options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn refuse_nul(plan: &Plan<'_>, values: &[Secret], audit: Audit<'_>) -> Result<()> {
+fn refuse_nul(plan: &Plan, values: &[Secret], audit: Audit<'_>) -> Result<()> {
     for (_, at) in &plan.variables {
         if values[*at].expose().contains('\0') {
             let key = &plan.keys[*at];
