@@ -11,9 +11,9 @@ use pico_args::Arguments;
 
 use super::format::Format;
 use super::help::Page;
-use super::meant;
+use super::suggest;
 
-/// What was given, nothing of it unknown.
+/// The arguments of one command; each of them is one that its help page has.
 pub(super) struct Args {
     values: Vec<(&'static str, String)>,
     flags: Vec<&'static str>,
@@ -22,7 +22,7 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// Takes the words apart; `None` if they ask for help.
+    /// Parses the words behind the command's name; `None` if they ask for help.
     pub(super) fn take(page: &Page, mut words: Vec<OsString>) -> Result<Option<Args>> {
         let end = words
             .iter()
@@ -40,7 +40,7 @@ impl Args {
             program: Vec::new(),
         };
         if page.takes_program() {
-            // Verbatim, whatever it is: what another program is told is not for lf to judge.
+            // Passed on unchanged: these arguments are another program's.
             given.program = after.drain(..).skip(1).collect();
             if given.program.is_empty() {
                 return Err(no_program(page));
@@ -161,7 +161,7 @@ fn next_value(parser: &mut Arguments, name: &'static str) -> Result<Option<Strin
     value.map(text).transpose()
 }
 
-/// `--name=value` as two words, and the names that were so written.
+/// Splits `--name=value` into two words; also returns the names that were written so.
 fn split_joined(page: &Page, words: Vec<OsString>) -> (Vec<OsString>, Vec<&'static str>) {
     let (mut split, mut names) = (Vec::new(), Vec::new());
     for word in words {
@@ -187,38 +187,32 @@ fn no_program(page: &Page) -> Error {
     }
 }
 
+/// What is wrong with a word that is neither a flag of the page nor an operand.
 fn left_over(page: &Page, word: &OsStr) -> Error {
     let Some(word) = word.to_str() else {
         return Error::usage(NOT_TEXT);
     };
-    // Not what follows the equals sign: it may be anything.
+    // What follows the equals sign may be a secret, and is not repeated.
     let name = word.split('=').next().unwrap_or_default();
-    let is_known = page.values().chain(page.flags()).any(|known| known == name);
     let has_value = page.values().any(|known| known == name);
-    if !is_known && let Some(flag) = meant::word(name, &mut page.values().chain(page.flags())) {
-        return Error::Usage {
-            sentence: format!("lf {} has no flag {}", page.name, shown(name)),
-            hint: Some(format!(
-                "did you mean {flag}? If not: lf {} --help",
-                page.name
-            )),
-        };
+    if has_value || page.flags().any(|known| known == word) {
+        return Error::usage(format!("{name} is given more than once"));
     }
-    Error::usage(match (is_known, has_value || word == name) {
-        (true, true) => format!("{name} is given more than once"),
-        (true, false) => format!("{name} takes no value"),
-        (false, _) if !page.synopsis.starts_with("ID") => {
-            format!("lf {} has no flag {}", page.name, shown(name))
-        }
-        (false, _) => format!(
-            "lf {} has no flag {}; an ID that begins with a dash goes after --",
-            page.name,
-            shown(name)
-        ),
-    })
+    if page.flags().any(|known| known == name) {
+        return Error::usage(format!("{name} takes no value"));
+    }
+    let sentence = format!("lf {} has no flag {}", page.name, shown(name));
+    let meant = suggest::word(name, &mut page.values().chain(page.flags()));
+    let hint = meant.map(|flag| format!("did you mean {flag}? If not: lf {} --help", page.name));
+    if hint.is_none() && page.synopsis.starts_with("ID") {
+        let sentence = sentence + "; an ID that begins with a dash goes after --";
+        return Error::usage(sentence);
+    }
+    Error::Usage { sentence, hint }
 }
 
-/// Keys without a prefix, such as Mistral's, look so; and ids, which is why what names a key may.
+/// Keys without a prefix, such as Mistral's, look like this. Ids do too, so an argument that names a key
+/// is not checked for it.
 fn is_bare(text: &str) -> bool {
     let has = |is: fn(&u8) -> bool| text.as_bytes().iter().any(is);
     text.len() >= 32
@@ -227,8 +221,8 @@ fn is_bare(text: &str) -> bool {
         && has(u8::is_ascii_alphabetic)
 }
 
-/// People try this, and then the secret is in the shell's history and in every process list. A page
-/// that has such a flag means a name by it.
+/// Refuses flags such as `--token`: the secret would be in the shell's history and in every process
+/// list. Where the page has such a flag, its value is a name and no secret.
 fn refuse_secrets(page: &Page, words: &[OsString]) -> Result<()> {
     let mut names = words
         .iter()
@@ -253,7 +247,7 @@ fn text(word: OsString) -> Result<String> {
     word.into_string().map_err(|_| Error::usage(NOT_TEXT))
 }
 
-/// Where a secret may go instead.
+/// A secret on the command line, and where it may go instead.
 pub(super) fn secret_in_argv() -> Error {
     Error::SecretInArgv(ON_STDIN.to_owned())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use miniserde::{Serialize, json};
 
+/// Chosen by `--json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Text,

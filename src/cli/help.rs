@@ -12,16 +12,16 @@ use crate::base::width;
 /// One page. The program's has no name; a group of commands has COMMAND in its synopsis.
 #[derive(Default)]
 pub(super) struct Page {
-    /// The words behind `lf`.
+    /// The words that follow `lf`.
     pub(super) name: &'static str,
     /// What may follow the name.
     pub(super) synopsis: &'static str,
     /// One line for the group's page.
     pub(super) summary: &'static str,
-    /// What to type, and what that does; the first thing that people look for.
+    /// What to type, and what that does. They come first, because people look for them first.
     pub(super) examples: Vec<Row>,
-    /// Flags and values (those have a word behind them, and dots where they may be given several
-    /// times), and what they do.
+    /// Flags, and what they do. A flag that takes a value has a word for it behind it, and dots if it
+    /// may be given several times.
     pub(super) flags: Vec<Row>,
     /// What else there is to know.
     pub(super) notes: &'static str,
@@ -38,7 +38,7 @@ pub(super) fn pages() -> &'static [Page] {
     &PAGES
 }
 
-/// The page whose name has the most of the first words, and how many words that is.
+/// The page with the longest name that the words begin with, and how many words that name has.
 pub(super) fn page_of(argv: &[OsString]) -> (&'static Page, usize) {
     let words = argv.iter().map_while(|word| word.to_str()).take(3);
     let words: Vec<&str> = words.collect();
@@ -79,7 +79,7 @@ impl Page {
         page
     }
 
-    /// What to type for it.
+    /// The name with `lf` before it.
     pub(super) fn full_name(&self) -> String {
         format!("lf {}", self.name).trim_end().to_owned()
     }
@@ -127,7 +127,7 @@ impl Page {
         pages().iter().filter(|page| self.has(page))
     }
 
-    /// Is that page below this one, by one word?
+    /// Is that page directly below this one?
     pub(super) fn has(&self, page: &Page) -> bool {
         let group = page.name.rsplit_once(' ').map_or("", |(group, _)| group);
         !page.name.is_empty() && group == self.name && !self.is_command()
@@ -167,7 +167,7 @@ pub(super) fn text(page: &Page) -> String {
     text
 }
 
-/// Names and what they are, in two columns.
+/// Names and descriptions in two columns.
 fn list(text: &mut String, begin: &str, rows: &[Row]) {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, what) in rows {
@@ -176,7 +176,8 @@ fn list(text: &mut String, begin: &str, rows: &[Row]) {
     }
 }
 
-/// Words in lines that fit a terminal: behind `first`, and then behind as many spaces as `indent` says.
+/// Wraps words into lines that fit a terminal. The first line begins with `first`, the others with
+/// `indent` spaces.
 pub(super) fn fold(text: &mut String, first: &str, indent: usize, words: &str) {
     text.push_str(first);
     let mut used = first.trim_start_matches('\n').len();
@@ -195,7 +196,7 @@ pub(super) fn fold(text: &mut String, first: &str, indent: usize, words: &str) {
     text.push('\n');
 }
 
-/// The notes of a page that are `ID` in the file.
+/// The text that stands for notes that are only `ID` in the file.
 const ID: &str = "ID is a key's id, or 4 or more of its first characters, or a label or provider that only one key has. An ID that begins with a dash goes after --.";
-/// Columns that no line of help is longer than: those of a terminal that nobody has widened.
+/// No line of help has more columns: a terminal's usual width.
 const WIDTH: usize = 80;

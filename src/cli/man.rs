@@ -6,7 +6,7 @@ use crate::error::kinds;
 
 use super::help::{Page, pages};
 
-/// `lf.1`. It has no date, so that a version has one man page.
+/// `lf.1`. It has no date, so that the same version always prints the same page.
 pub(super) fn text() -> String {
     let (program, commands) = (&pages()[0], &pages()[1..]);
     let mut text = format!(
@@ -45,14 +45,14 @@ fn section(text: &mut String, page: &Page) {
         text.push_str(".PP\n");
         lines(text, page.notes);
     }
-    // A group's examples are those of its commands.
+    // A group's examples are repeated by its commands.
     if page.is_command() {
         text.push_str(".PP\nExamples:\n");
         list(text, &page.examples);
     }
 }
 
-/// Names or lines to type, and what they are.
+/// Names or lines to type, and their descriptions.
 fn list(text: &mut String, rows: &[(&str, &str)]) {
     for (name, what) in rows {
         let _ = writeln!(text, ".TP\n\\fB{}\\fR", escaped(name));
@@ -60,7 +60,7 @@ fn list(text: &mut String, rows: &[(&str, &str)]) {
     }
 }
 
-/// Sentences. A line of them that begins with a capital letter stays one.
+/// Sentences. A line that begins with a capital letter stays a line of its own.
 fn lines(text: &mut String, sentences: &str) {
     for (at, line) in sentences.lines().enumerate() {
         if at > 0 && line.starts_with(|c: char| c.is_uppercase()) {
@@ -70,7 +70,7 @@ fn lines(text: &mut String, sentences: &str) {
     }
 }
 
-/// Text that roff takes for text, and that copies from the page as it was: plain quotes and dashes.
+/// Escapes text for roff, so that quotes and dashes can be copied from the page as they were.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     if text.starts_with(['.', '\'']) {

@@ -1,11 +1,12 @@
-//! Argv in, a command out. Every bad combination is refused here, before any file is opened.
+//! The command line: parsed, run, reported. A bad combination of arguments is refused before any file
+//! is opened.
 
 mod args;
 mod commands;
 mod format;
 mod help;
 mod man;
-mod meant;
+mod suggest;
 mod topic;
 
 use std::ffi::OsString;
@@ -41,7 +42,7 @@ pub fn main() -> ExitCode {
 fn report(error: &Error, format: Format) -> String {
     let (code, message, hint) = (error.code(), error.to_string(), error.hint());
     match format {
-        // A path in it is named as somebody else pleased.
+        // It may have a path in it, and a file's name may have anything.
         Format::Text => {
             let hint = hint.map_or_else(String::new, |hint| {
                 format!("lf: hint: {}\n", printable(&hint))
@@ -59,9 +60,9 @@ fn report(error: &Error, format: Format) -> String {
     }
 }
 
-/// What to run, or how the command line is wrong; the hint then names the help that fits.
+/// Parses a command line. If it is wrong, the error's hint names the help page.
 fn parse(mut argv: Vec<OsString>) -> Result<Command> {
-    // For the scripts of `lf completions` alone: on no page, and no reason to complain about anything.
+    // Only the scripts of `lf completions` ask this. It is on no help page, and never fails.
     if argv.first().is_some_and(|word| word == "complete") {
         return Ok(commands::complete(argv));
     }
@@ -100,10 +101,10 @@ fn group(page: &Page, rest: &[OsString]) -> Result<Command> {
     }
 }
 
-/// No such command; perhaps another was meant, with the words behind it.
+/// There is no such command; the hint suggests one, with the words behind it.
 fn unknown(group: &Page, word: &str, rest: &[OsString]) -> Error {
     let sentence = format!("{} has no command \"{}\"", group.full_name(), shown(word));
-    let hint = meant::command(group, word).map(|page| {
+    let hint = suggest::command(group, word).map(|page| {
         let mut words: Vec<OsString> = page.name.split(' ').map(Into::into).collect();
         words.extend(rest.iter().cloned());
         let (page, _) = page_of(&words);
@@ -116,7 +117,7 @@ fn unknown(group: &Page, word: &str, rest: &[OsString]) -> Error {
     Error::Usage { sentence, hint }
 }
 
-/// In what form the error of this command line is to be written, whatever is wrong with it.
+/// The format for errors, which is known even if the command line cannot be parsed.
 fn wanted_format(argv: &[OsString]) -> Format {
     let is_json = argv
         .iter()
@@ -166,7 +167,7 @@ mod tests {
             for line in help::text(page).lines() {
                 assert!(line.chars().count() <= 80, "{}: {line}", page.name);
             }
-            // Else it is broken twice: where it is written, and where it is folded.
+            // Otherwise it would break twice: where the file has a line break, and where it is wrapped.
             let mut but_the_last = page.notes.lines().rev().skip(1);
             assert!(but_the_last.all(|line| line.len() <= 80), "{}", page.name);
         }

@@ -6,12 +6,12 @@ use crate::base::secret::shown;
 use crate::error::{Error, Facts, Result, kinds};
 
 use super::help::{self, page_of, pages};
-use super::meant;
+use super::suggest;
 
 /// The topic that has every error; no command has its name.
 pub(super) const ERRORS: &str = "errors";
 
-/// What there is to say about these words.
+/// The help on these words.
 pub(super) fn text(words: &[String]) -> Result<String> {
     let (page, count) = page_of(&words.iter().map(Into::into).collect::<Vec<_>>());
     if count == words.len() {
@@ -30,8 +30,8 @@ pub(super) fn text(words: &[String]) -> Result<String> {
 fn no_help(name: &str) -> Error {
     let codes = kinds().map(|facts| facts.code);
     let names = pages().iter().map(|page| page.name);
-    let meant = meant::word(name, &mut codes.chain(names).chain([ERRORS]));
-    let by_last_word = || meant::command(&pages()[0], name).map(|page| page.name);
+    let meant = suggest::word(name, &mut codes.chain(names).chain([ERRORS]));
+    let by_last_word = || suggest::command(&pages()[0], name).map(|page| page.name);
     Error::Usage {
         sentence: format!("there is no help on \"{}\"", shown(name)),
         hint: meant

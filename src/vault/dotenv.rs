@@ -1,18 +1,18 @@
-//! The lines of a dotenv file, as shells and the dotenv libraries agree on them; where they differ, the
-//! line is named and not guessed at. No value is looked up, none is run.
+//! Parses dotenv files. A line that shells and the dotenv libraries read differently is an error and is
+//! not guessed at. Variables are not expanded and commands are not run.
 
 use zeroize::Zeroizing;
 
 use crate::base::secret::Secret;
 
-/// One line that sets a variable, or should.
+/// One line that sets a variable, or an error.
 #[derive(Debug)]
 pub struct Line {
     /// The first is 1.
     pub number: usize,
     /// The variable, where that much could be read.
     pub name: Option<String>,
-    /// What it is set to, or what is wrong with the line, without any of it.
+    /// Its value, or what is wrong with the line; the reason never repeats the line.
     pub value: Result<Secret, &'static str>,
 }
 
@@ -98,7 +98,7 @@ fn bare(text: &str) -> Result<(Secret, &str), &'static str> {
         }
         None => line.trim(),
     };
-    // A lone CR is the end of the line to some, and then what follows is another variable's value.
+    // Some programs end the line at a lone CR, and read what follows as another variable.
     if value.contains(|c: char| c.is_control() && c != '\t') {
         return Err("a control character in it means different things to different programs");
     }
@@ -133,7 +133,7 @@ fn quoted(text: &str) -> Result<(Secret, &str), &'static str> {
     Err(UNCLOSED)
 }
 
-/// `$NAME`, `${NAME}` and `$(command)` are what some programs look up and others take as they are.
+/// `$NAME`, `${NAME}` and `$(command)` are expanded by some programs and kept by others.
 fn refuse_reference(behind: &str) -> Result<(), &'static str> {
     if behind.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '{' | '(')) {
         return Err("it refers to something else with a $; single quotes say that it does not");
@@ -142,7 +142,7 @@ fn refuse_reference(behind: &str) -> Result<(), &'static str> {
 }
 
 const UNCLOSED: &str = "its quote is not closed";
-/// Bytes; a longer value grows.
+/// Bytes that are allocated at first.
 const MAX_LINE: usize = 4096;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What names a key: [`KeyId`], [`Provider`], [`Label`], and the [`KeyMeta`] made of them.
 //!
-//! Each is checked once, when it is made; whoever holds one need not check again.
+//! Each is checked once, when it is made, and is valid from then on.
 
 use std::fmt;
 
@@ -27,8 +27,8 @@ impl KeyId {
         }
     }
 
-    /// A new id: 24 random bytes in base64url. One that a command line would not take, for a flag or
-    /// for a secret, is drawn again.
+    /// A new id: 24 random bytes in base64url. An id that a command line would take for a flag or for a
+    /// secret is drawn again.
     pub fn mint() -> Result<KeyId> {
         loop {
             let id = rng::token::<24>()?;
@@ -38,7 +38,7 @@ impl KeyId {
         }
     }
 
-    /// The id whose file this is, if the name is one of a key.
+    /// The id in a file's name, if it is a key's file.
     pub fn from_file_name(name: &str) -> Option<KeyId> {
         KeyId::parse(name.strip_suffix(FILE_SUFFIX)?).ok()
     }
@@ -109,7 +109,7 @@ impl Label {
     }
 }
 
-/// What is known of a key without a passphrase. Envelope v1 does not authenticate it: whoever can
+/// What is known of a key without a passphrase. Envelope v1 does not authenticate it: a program that can
 /// write the file can change the label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyMeta {
@@ -124,7 +124,7 @@ pub struct KeyMeta {
 }
 
 impl KeyMeta {
-    /// Of a new key, by a new id.
+    /// The metadata of a new key, with a new id.
     pub fn mint((provider, label): (Provider, Label), now: Timestamp) -> Result<KeyMeta> {
         Ok(KeyMeta {
             id: KeyId::mint()?,
@@ -134,18 +134,18 @@ impl KeyMeta {
         })
     }
 
-    /// Whether a person would take it for this one.
+    /// Does it have this provider and label?
     pub fn is_named(&self, provider: &Provider, label: &Label) -> bool {
         self.provider == *provider && self.label == *label
     }
 
-    /// What a listing is in the order of: when the key was added, then its id.
+    /// The sort key of listings: when the key was added, then its id.
     pub fn age(&self) -> (Timestamp, &KeyId) {
         (self.created_at, &self.id)
     }
 }
 
-/// One in 30,000 begins as the keys of a provider do.
+/// One id in 30,000 begins like a provider's keys.
 fn is_fit(id: &str) -> bool {
     !id.starts_with('-') && !looks_like_secret(id)
 }

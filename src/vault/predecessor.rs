@@ -1,4 +1,4 @@
-//! What the Node-based predecessor has left in the clear, where it found no keychain.
+//! The plaintext files that the Node-based predecessor writes where it finds no keychain.
 //!
 //! `<root>/gateway/keys/<base64url(service)>__<base64url(account)>`, without padding: one file a secret.
 
@@ -19,7 +19,7 @@ pub enum Remain {
     Token,
 }
 
-/// What is left of it.
+/// The content of a file.
 #[derive(Debug)]
 pub enum Found {
     /// The secret itself.

@@ -1,16 +1,16 @@
-//! What is publicly known about providers: the environment variables that their programs read, and how
-//! the keys that they issue begin. One table, no network.
+//! A table of providers: the environment variables that their programs read, and the prefixes of their
+//! keys.
 
 /// One provider.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Known {
-    /// The names under which people file it, the usual one first.
+    /// Its names, the usual one first.
     pub names: &'static [&'static str],
     /// The variable that its own programs read.
     pub variable: &'static str,
     /// Other variables that hold such a key.
     pub other_variables: &'static [&'static str],
-    /// How its keys begin, where that tells them from all others.
+    /// The prefixes of its keys that no other provider uses.
     pub prefixes: &'static [&'static str],
 }
 
@@ -26,8 +26,7 @@ pub fn by_variable(variable: &str) -> Option<&'static Known> {
         .find(|known| known.variable == variable || known.other_variables.contains(&variable))
 }
 
-/// The provider whose keys begin like this one. The longest prefix counts: those of others begin with
-/// the same letters.
+/// The provider whose keys begin like this one. The longest prefix wins.
 pub fn by_key(key: &str) -> Option<&'static Known> {
     let longest = |known: &'static Known| {
         let fits = |prefix: &&&str| key.starts_with(**prefix);
@@ -45,8 +44,8 @@ pub fn by_key(key: &str) -> Option<&'static Known> {
         .map(|(_, known)| known)
 }
 
-/// The provider whose keys begin like this one, if it is another than the one that is named. A name with
-/// the provider's in it, such as `openai-work`, means that one.
+/// The provider whose keys begin like this one, if it is not the named one. A name such as `openai-work`
+/// names `openai`.
 pub fn contradicts(name: &str, key: &str) -> Option<&'static Known> {
     let known = by_key(key)?;
     let mut words = name.split(['-', '_']).chain([name]);
@@ -76,7 +75,7 @@ const fn known(
     }
 }
 
-// Prefixes that several providers share, such as a bare "sk-", are left out: they tell nothing.
+// Prefixes that several providers share, such as a bare "sk-", are left out.
 #[rustfmt::skip]
 /// All of them.
 pub const KNOWN: &[Known] = &[

@@ -1,4 +1,4 @@
-//! The recovery sheet: a master passphrase on paper, in lines that say when a character is mistyped.
+//! The recovery sheet: a master passphrase on paper, in lines that detect a mistyped character.
 //!
 //! A line is its number, up to 20 symbols of Crockford's base32 in groups of five, and two symbols
 //! that check the line and its number. The symbols of all lines together are the passphrase's bytes,
@@ -24,7 +24,7 @@ pub fn print(passphrase: &Secret, now: Timestamp) -> Result<Secret> {
     }
     let mut symbols = Zeroizing::new(encode(text.as_bytes()));
     symbols.extend(check::<WHOLE>(text.as_bytes()));
-    // Room for everything from the start: what grows leaves copies behind.
+    // Allocated once: a string that grows leaves unwiped copies.
     let mut sheet = Zeroizing::new(String::with_capacity(2048 + 4 * text.len()));
     let _ = writeln!(sheet, "{TITLE}, version 1, printed {now}\n\n{WARNING}\n");
     for (at, line) in symbols.chunks(LINE).enumerate() {
@@ -61,7 +61,7 @@ pub fn read(text: &Secret) -> Result<Secret> {
         .filter(|line| number_of(line).is_some())
     {
         reader.line(line)?;
-        // What follows may be the passphrase itself, and begin with a number.
+        // Reading stops here: the passphrase itself may follow, and may begin with a number.
         if let Some(passphrase) = reader.passphrase() {
             return Ok(passphrase);
         }
@@ -141,7 +141,7 @@ fn encode(bytes: &[u8]) -> Vec<u8> {
     (0..(8 * bytes.len()).div_ceil(5)).map(symbol).collect()
 }
 
-/// `None` unless the bits that are left over are few, and zero.
+/// `None` if the padding bits are not zero, or too many.
 fn decode(symbols: &[u8]) -> Option<Vec<u8>> {
     let bit = |at: usize| {
         symbols
@@ -169,7 +169,7 @@ fn letter(symbol: u8) -> char {
     char::from(ALPHABET[usize::from(symbol)])
 }
 
-/// The symbol of a typed character; what looks like a digit is one.
+/// The symbol of a typed character; O is read as 0, I and L as 1.
 fn symbol(typed: char) -> Option<u8> {
     let upper = match typed.to_ascii_uppercase() {
         'O' => '0',

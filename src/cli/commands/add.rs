@@ -1,4 +1,4 @@
-//! `lf keys add`: a new key, its value from standard input.
+//! `lf keys add`: stores a new key, with the value from standard input.
 
 use crate::base::time::Timestamp;
 use crate::error::Result;
@@ -9,7 +9,7 @@ use crate::vault::key::{KeyMeta, Label, Provider};
 
 use super::{Context, Format, format};
 
-/// Whose key it is, and what it is called; by the provider's name otherwise.
+/// Without a label, the key gets the provider's name.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) provider: Provider,
@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context<'_>, options: Options) -> Result<()> {
     let key = added?;
     match context.format {
         Format::Text => {
-            // The id alone on standard output, so that a script can keep it.
+            // Only the id goes to standard output, so that a script can keep it.
             host::complain(&format!("added {key}\n"));
             host::print(&format!("{}\n", key.id))
         }
@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context<'_>, options: Options) -> Result<()> {
 }
 
 fn add(context: &Context<'_>, Options { provider, label }: Options) -> Result<KeyMeta> {
-    // Before anybody is asked for a value that could not be stored.
+    // First, so that nobody types a value that cannot be stored.
     let master = context.sealing_master()?;
     let value = context.read_value(&format!("value of the {provider} key"))?;
     let label = label.unwrap_or_else(|| provider.as_label());
@@ -44,6 +44,6 @@ fn add(context: &Context<'_>, Options { provider, label }: Options) -> Result<Ke
     let key = context
         .store
         .add(named, &value, &master, Timestamp::now())?;
-    context.notice_provider(&key, &value);
+    context.check_provider("the value", &key.provider, &value);
     Ok(key)
 }

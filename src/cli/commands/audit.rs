@@ -1,4 +1,4 @@
-//! `lf keys audit`: what the audit log tells, oldest first; needs no passphrase.
+//! `lf keys audit`: shows the audit log, oldest event first; needs no passphrase.
 
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use crate::vault::key::KeyId;
 
 use super::{Context, Format, table};
 
-/// Which events; all of them where nothing is said.
+/// Which events to show; all of them without a limit.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Which {
     pub(crate) key: Option<String>,
@@ -21,7 +21,9 @@ pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
     let history = dir.map(|dir| History::read(&dir)).transpose()?;
     let history = history.unwrap_or_default();
     let key = which.key.as_ref();
-    let key = key.map(|key| meant(context, &history, key)).transpose()?;
+    let key = key
+        .map(|key| selected(context, &history, key))
+        .transpose()?;
     let is_wanted = |event: &Event| {
         let is_key = |key: &KeyId| event.key.as_deref() == Some(key.as_str());
         key.as_ref().is_none_or(is_key) && which.since.is_none_or(|since| event.at >= since)
@@ -43,7 +45,7 @@ pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
     let count = which.tail.unwrap_or(usize::MAX);
     let events = &events[events.len().saturating_sub(count)..];
     let text = match context.format {
-        // As they are: what a newer version adds to a line is for whoever reads it.
+        // Lines are printed unchanged, so that members of a newer version are kept.
         Format::Json => {
             let lines: Vec<&str> = events.iter().map(|(line, _)| *line).collect();
             format!("[{}]\n", lines.join(",\n"))
@@ -54,15 +56,15 @@ pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
         }
         Format::Text => {
             let rows: Vec<Vec<String>> = events.iter().map(|(_, event)| row(event)).collect();
-            // The context is not cut: it may be what somebody is looking for.
+            // The context is not cut to the terminal's width: a person may be searching for it.
             table::text(&["TIME", "KIND", "RESULT", "KEY", "CONTEXT"], &rows, None)
         }
     };
     host::show(&text)
 }
 
-/// The key that is meant; also one that has been removed, by its whole id.
-fn meant(context: &Context<'_>, history: &History, selector: &str) -> Result<KeyId> {
+/// The key that the selector names; a removed key is found by its whole id.
+fn selected(context: &Context<'_>, history: &History, selector: &str) -> Result<KeyId> {
     context.store.select(selector).or_else(|error| match error {
         Error::KeyNotFound(_) => {
             let id = KeyId::parse(selector).ok();

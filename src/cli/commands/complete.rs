@@ -1,6 +1,6 @@
-//! `lf completions`: the scripts of the shells; and `lf complete`, which they ask at every Tab: what may
-//! stand there by the help pages and the store, one a line. It is silent when it cannot tell, asks no
-//! keychain, writes no audit line and changes nothing.
+//! `lf completions` prints a shell's script. The script calls `lf complete` at every Tab, which prints
+//! the candidates, by the help pages and the store, one a line. If anything fails it prints nothing. It
+//! asks no keychain, writes no audit line and changes nothing.
 
 use std::ffi::OsString;
 
@@ -26,7 +26,7 @@ pub(super) fn script(shell: &str) -> Result<String> {
     Ok((*script).to_owned())
 }
 
-/// Answers a script; nothing, if anything is wrong.
+/// Prints the candidates; nothing, if anything is wrong.
 pub(super) fn answer(environment: &Environment, asked: &[OsString]) {
     let Some(question) = question(asked) else {
         return;
@@ -36,22 +36,22 @@ pub(super) fn answer(environment: &Environment, asked: &[OsString]) {
     }
 }
 
-/// What is asked at the cursor.
+/// What is to be completed at the cursor.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Question {
     is_bash: bool,
-    /// The word so far, out of its quotes; of a flag's value behind an equals sign, the value.
+    /// The word so far without its quotes; for `--flag=value`, the value.
     word: String,
-    /// What of the word stays as it was typed, quotes and all: the shell replaces the rest.
+    /// The part of the word that the shell does not replace, as it was typed, with quotes.
     head: String,
-    /// What stands before the answer in the same word, such as `--provider=`.
+    /// What comes before the candidate in the same word, such as `--provider=`.
     before: String,
-    /// Answers that need no store, and what they are.
+    /// Candidates that need no store, and their descriptions.
     known: Vec<(&'static str, &'static str)>,
     wanted: Wanted,
 }
 
-/// What else may stand there.
+/// What else is a candidate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Wanted {
     #[default]
@@ -66,8 +66,8 @@ enum Wanted {
     Command(usize),
 }
 
-/// What a script asks: its shell, the part of the last word that the shell replaces, and the words
-/// behind `lf` up to the cursor, as they were typed.
+/// Parses a script's arguments: the shell, the part of the last word that the shell replaces, and the
+/// words behind `lf` up to the cursor, as they were typed.
 fn question(asked: &[OsString]) -> Option<Question> {
     let asked = asked.iter().map(|word| word.to_string_lossy().into_owned());
     let asked: Vec<String> = asked.collect();
@@ -92,13 +92,13 @@ fn question(asked: &[OsString]) -> Option<Question> {
     by_page(&mut question, &words);
     if question.wanted == Wanted::Command(0) {
         let end = pieces.iter().position(|piece| piece == "--")?;
-        // Counted as the shell counts, with `lf` as the first.
+        // Shells count words from 1, and `lf` is the first.
         question.wanted = Wanted::Command(end + 2);
     }
     Some(question)
 }
 
-/// bash takes words apart at these characters, and gives them as words of their own.
+/// Joins what bash has split: it makes words of their own of `=`, `:` and `@`.
 fn joined(pieces: &[String]) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut goes_on = false;
@@ -113,7 +113,7 @@ fn joined(pieces: &[String]) -> Vec<String> {
     words
 }
 
-/// Finds out what may stand behind these words.
+/// Finds the candidates that follow these words, by the help pages.
 fn by_page(question: &mut Question, before: &[String]) {
     let argv: Vec<OsString> = before.iter().map(Into::into).collect();
     let (page, count) = page_of(&argv);
@@ -157,7 +157,7 @@ fn by_page(question: &mut Question, before: &[String]) {
     }
 }
 
-/// What an operand or the value of a flag is, by the word that stands for it on the page.
+/// The candidates for an operand or a flag's value, by its placeholder on the page.
 fn wanted(page: &Page, (flag, place): (&str, &str)) -> Wanted {
     match (flag, place) {
         ("--provider", _) => Wanted::Providers,
@@ -169,7 +169,7 @@ fn wanted(page: &Page, (flag, place): (&str, &str)) -> Wanted {
     }
 }
 
-/// The flag of this name and what stands for its value, if it takes one.
+/// The flag with this name and the placeholder of its value, if it takes one.
 fn value_of(page: &Page, name: &str) -> Option<(&'static str, &'static str)> {
     let (flag, place) = page.valued().find(|(flag, _)| *flag == name)?;
     Some((flag, place.trim_end_matches("...")))
@@ -188,8 +188,8 @@ fn operands(page: &Page, words: &[String]) -> (usize, bool) {
     (count, is_cut)
 }
 
-/// What may stand as an operand, by the synopsis: `ID...`, `FILE`, or words such as `bash`; and whether
-/// more than one may.
+/// The placeholders of the operands in the synopsis (`ID...`, `FILE`, or words such as `bash`), and
+/// whether each may be repeated.
 fn places(page: &Page) -> Vec<(&'static str, bool)> {
     let mut places = Vec::new();
     let synopsis = page.synopsis.split(COMMAND).next().unwrap_or_default();
@@ -214,7 +214,7 @@ fn offer_members(question: &mut Question, group: &Page) {
     }
 }
 
-/// The flags that are not there yet; the program and its groups take them first only.
+/// Offers the flags that were not given yet. The program and its groups take a flag only as first word.
 fn offer_flags(question: &mut Question, page: &Page, given: &[String]) {
     if !question.word.starts_with('-') && !page.is_command() {
         return;
@@ -244,7 +244,7 @@ fn offer_topics(question: &mut Question, words: &[String]) {
     }
 }
 
-/// The answers, one a line.
+/// The candidates, one a line.
 fn lines(environment: &Environment, question: &Question) -> Result<String> {
     let known = question.known.iter();
     let mut lines: String = known
@@ -289,8 +289,8 @@ fn lines(environment: &Environment, question: &Question) -> Result<String> {
     Ok(lines)
 }
 
-/// An answer as its shell wants it, if it goes on as the word begins: for bash in quotes that fit what
-/// is typed, without what stays; for the others plain, with a description.
+/// A candidate as the shell wants it, if it begins with the word: for bash quoted to fit what was typed,
+/// without the part that stays; for the others plain, with a description.
 fn line(question: &Question, answer: &str, what: &str) -> Option<String> {
     if !answer.starts_with(question.word.as_str()) {
         return None;
@@ -305,8 +305,8 @@ fn line(question: &Question, answer: &str, what: &str) -> Option<String> {
     Some(format!("{answer}{tab}{}\n", printable(what)))
 }
 
-/// The names that select one key each (its label, its provider, or else its id, or a part of one), behind
-/// the key's provider and before what tells it from others.
+/// For each key: its provider, a name that selects only this key (its label, its provider, or else its
+/// id), and a description.
 fn keys(environment: &Environment, word: &str) -> Result<Vec<(Provider, String, String)>> {
     let listing = Store::at(environment.keys()?).list()?;
     let (mut names, mut ids): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
@@ -347,7 +347,8 @@ fn keys(environment: &Environment, word: &str) -> Result<Vec<(Provider, String, 
     Ok(found)
 }
 
-/// Not what a terminal would not show as it is, or what lf would take for a flag or a secret.
+/// Names that a terminal would not show unchanged, or that lf would take for a flag or a secret, are left
+/// out.
 fn is_fit(name: &str) -> bool {
     printable(name) == name && !name.starts_with('-') && !looks_like_secret(name)
 }
@@ -358,7 +359,7 @@ const SCRIPTS: [(&str, &str); 3] = [
     ("fish", include_str!("../completions/lf.fish")),
 ];
 const HELP: (&str, &str) = ("--help", "this command's help");
-/// What a synopsis says where another command follows.
+/// Where another command follows in a synopsis.
 const COMMAND: &str = "-- CMD";
 
 #[cfg(test)]
@@ -366,7 +367,7 @@ mod tests {
     use super::*;
     use crate::cli::help::pages;
 
-    /// What is asked where the line ends.
+    /// The question with the cursor at the line's end.
     fn asked(shell: &str, line: &str) -> Question {
         let words = line.split(' ').map(OsString::from);
         let tail = line.rsplit([' ', '=']).next().unwrap();

@@ -1,4 +1,5 @@
-//! What every command has at hand: the store, the keychain, the passphrase, the log, and somebody to ask.
+//! What all commands share: the store, the keychain, the passphrase, the audit log, and questions to a
+//! person.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::system::environment::Environment;
 use crate::system::host;
 use crate::vault::audit::{Event, Kind};
 use crate::vault::envelope;
-use crate::vault::key::{KeyId, KeyMeta, Label};
+use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 use crate::vault::master::evidence::Evidence;
 use crate::vault::master::rekey::{self as rekeying, For, Settled, Vault};
 use crate::vault::master::source::{self, Master};
@@ -25,7 +26,7 @@ use crate::vault::store::{self, Store, Unreadable};
 use super::{Format, format};
 use crate::system::term::{self, Behind};
 
-/// What every command has at hand.
+/// What all commands share.
 pub(super) struct Context<'a> {
     pub(super) environment: &'a Environment,
     pub(super) store: Store,
@@ -52,7 +53,7 @@ impl Context<'_> {
         })
     }
 
-    /// The directory above the keys, where that is ours too.
+    /// The directory above the keys, if it belongs to lf.
     pub(super) fn root(&self) -> Option<PathBuf> {
         let root = self.environment.root().ok()?;
         self.store.path().starts_with(&root).then_some(root)
@@ -176,19 +177,19 @@ impl Context<'_> {
         }
     }
 
-    /// Gives a key the value on standard input.
+    /// Replaces a key's value by the one on standard input.
     pub(super) fn replace_value(&self, id: &KeyId, label: Option<&Label>) -> Result<KeyMeta> {
         let master = self.sealing_master()?;
         let value = self.read_value("new value of the key")?;
         let key = self.store.replace(id, &value, label, &master)?;
-        self.notice_provider(&key, &value);
+        self.check_provider("the new value", &key.provider, &value);
         Ok(key)
     }
 
-    /// A value from standard input, within the bounds of one.
+    /// Reads a key's value from standard input and checks its length.
     pub(super) fn read_value(&self, what: &str) -> Result<Secret> {
         let mut value = read_line(what, Behind::Nothing)?;
-        // A program means every byte that it writes.
+        // Only what a person pasted is trimmed: from a pipe every byte counts.
         if host::input_is_terminal() && value.drop_wrapping() {
             let sentence = "blanks or quotes around the value were left out; pass it through a pipe if they belong to it";
             self.warn(sentence, &Error::InvalidKey);
@@ -197,18 +198,18 @@ impl Context<'_> {
         Ok(value)
     }
 
-    /// Says so when a key that has been stored begins like those of another provider.
-    pub(super) fn notice_provider(&self, key: &KeyMeta, value: &Secret) {
-        if let Some(known) = provider::contradicts(key.provider.as_str(), value.expose()) {
+    /// Warns when a value begins like the keys of another provider than the one that was named.
+    pub(super) fn check_provider(&self, what: &str, provider: &Provider, value: &Secret) {
+        if let Some(known) = provider::contradicts(provider.as_str(), value.expose()) {
             let sentence = format!(
-                "this begins like a key of {}, and is stored as one of {}, as you say",
-                known.names[0], key.provider
+                "{what} begins like a key of {}, and is stored as one of {provider}",
+                known.names[0]
             );
             self.warn(&sentence, &Error::InvalidProvider(String::new()));
         }
     }
 
-    /// Finds the one key that is meant, works on it, and writes down how that went.
+    /// Finds the key that the selector names, works on it, and writes the result to the audit log.
     pub(super) fn on_key<T>(
         &self,
         kind: Kind,
@@ -223,9 +224,9 @@ impl Context<'_> {
         done
     }
 
-    /// Works on each for itself, on all cores: one that fails is named, and keeps nobody from the
-    /// others. Gives back what was done. `work` writes down how it went, because the next one may be
-    /// the last that we live to do.
+    /// Works on all items, on all cores, and returns the results. An item that fails is named in a
+    /// warning, and the others go on. `work` writes to the audit log itself, so that what is done is
+    /// logged even if the process is killed during the next item.
     pub(super) fn on_each<T: Sync, R: Send>(
         &self,
         doing: &str,
@@ -244,8 +245,8 @@ impl Context<'_> {
         done.into_iter().flatten().collect()
     }
 
-    /// Writes the event down, with the command that caused it. A log that cannot be written never
-    /// stops the command, but is not passed over in silence either. Without a store there is none.
+    /// Writes an event to the audit log, with the command that caused it. If the log cannot be written,
+    /// that is a warning and the command goes on. Without a store there is no log.
     pub(super) fn audit(
         &self,
         kind: Kind,
@@ -256,7 +257,7 @@ impl Context<'_> {
         self.audit_with(kind, &[("command", command)], key, failure);
     }
 
-    /// The same, with more to tell than the command.
+    /// As [`Context::audit`], with more details than the command.
     pub(super) fn audit_with(
         &self,
         kind: Kind,
@@ -271,7 +272,7 @@ impl Context<'_> {
             context: details,
         };
         match self.store.audit(&event, Timestamp::now()) {
-            // Where the directory itself is at fault, the command has failed of the same.
+            // If the directory cannot be used, the command itself has failed for the same reason.
             Err(error) if failure.is_none_or(|failure| failure.code() != error.code()) => {
                 let sentence = format!("this was not written to the audit log: {error}");
                 self.warn(&sentence, &error);
@@ -296,12 +297,12 @@ impl Context<'_> {
         });
     }
 
-    /// A line that says what is going on, for a person who is watching.
+    /// Shows progress on one line, at a terminal.
     pub(super) fn progress(&self, doing: &str, done: usize, total: usize) {
         if host::errors_are_terminal() && self.format == Format::Text {
             let mut line = format!("\r{doing} {done}/{total}");
             if done == total {
-                // Blanks, because not every terminal knows a sequence that clears a line.
+                // Overwritten with blanks: not every terminal knows a sequence that clears a line.
                 line = format!("\r{:1$}\r", "", line.len());
             }
             host::complain(&line);
@@ -317,12 +318,7 @@ pub(super) fn all_of(total: usize, done: usize) -> Result<()> {
     }
 }
 
-/// A secret from standard input: unseen from a terminal; from a pipe to its end, without one
-/// trailing newline.
-pub(super) fn read_secret(what: &str) -> Result<Secret> {
-    read_line(what, Behind::Answers)
-}
-
+/// Reads a secret: at a terminal without echo, from a pipe to its end, without one trailing newline.
 fn read_line(what: &str, behind: Behind) -> Result<Secret> {
     if host::input_is_terminal() {
         return term::ask_secret(what, envelope::MAX_VALUE, behind);
@@ -332,7 +328,7 @@ fn read_line(what: &str, behind: Behind) -> Result<Secret> {
     Ok(secret)
 }
 
-/// Standard input, to its end.
+/// Reads standard input to its end.
 pub(super) fn read_input(limit: usize) -> Result<Secret> {
     let mut bytes = host::read_input(limit)?;
     if bytes.len() > limit {
@@ -341,14 +337,15 @@ pub(super) fn read_input(limit: usize) -> Result<Secret> {
     Secret::from_bytes(std::mem::take(&mut *bytes)).ok_or(Error::InvalidKey)
 }
 
-/// Twice from a terminal, where nobody sees what is typed.
+/// Reads a passphrase or a recovery sheet; at a terminal a passphrase is asked for twice.
 pub(super) fn read_passphrase(what: &str) -> Result<Secret> {
-    let passphrase = read_secret(what)?;
+    let passphrase = read_line(what, Behind::Answers)?;
     match sheet::read(&passphrase) {
         Err(_) if !sheet::is_sheet(&passphrase) => {}
         read => return read,
     }
-    if host::input_is_terminal() && read_secret("the same again")?.expose() != passphrase.expose() {
+    let again = || read_line("the same again", Behind::Answers);
+    if host::input_is_terminal() && again()?.expose() != passphrase.expose() {
         return Err(Error::PassphraseInvalid(
             "the two are not the same; nothing was changed".to_owned(),
         ));
@@ -356,7 +353,7 @@ pub(super) fn read_passphrase(what: &str) -> Result<Secret> {
     Ok(passphrase)
 }
 
-/// Asks before something that cannot be undone, or takes `--yes`; without either, refuses.
+/// Asks before something that cannot be undone, unless `--yes` was given; refuses without a terminal.
 pub(super) fn confirm(question: &str, yes: bool, hint: &str) -> Result<()> {
     if yes {
         return Ok(());
@@ -371,7 +368,7 @@ pub(super) fn confirm(question: &str, yes: bool, hint: &str) -> Result<()> {
     })
 }
 
-/// At a terminal, somebody may have to find the keychain's dialog and type a password into it.
+/// At a terminal a person may have to find the keychain's dialog and type a password.
 const PERSON: Patience = Patience {
     service: Duration::from_secs(3),
     person: Duration::from_secs(60),

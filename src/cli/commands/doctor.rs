@@ -72,7 +72,7 @@ fn text(checks: &[Check], fixed: &[String], colour: bool) -> String {
     text
 }
 
-/// For a person who looks for what is wrong; programs have it in small letters.
+/// In text a failure is in capitals, so that it is easy to find; JSON has it in small letters.
 pub(super) fn word(status: Status) -> &'static str {
     match status {
         Status::Pass => "pass",

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::Context;
 
 pub(super) fn run(context: &Context<'_>, selector: &str) -> Result<()> {
-    // Written down before the first byte goes out: whoever reads it may never let us finish.
+    // Logged before the first byte is written: the reader may kill lf at any moment.
     let (id, value) = context.on_key(Kind::Export, "keys export", selector, |id| {
         Ok((id.clone(), context.store.resolve(id, &context.master()?)?))
     })?;

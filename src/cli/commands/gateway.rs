@@ -1,4 +1,4 @@
-//! What the command lines of `lf gateway` ask for; nothing is opened here.
+//! Parses the arguments of `lf gateway`. Nothing is opened here.
 #![cfg_attr(not(unix), allow(dead_code))]
 
 use crate::base::secret::shown;
@@ -73,7 +73,7 @@ pub(super) fn consent_show(args: &mut Args) -> Result<Consenting> {
 pub(super) fn consent_grant(args: &mut Args) -> Result<Consenting> {
     tailscale(&args.one_operand("network (it is tailscale)")?)?;
     let notes = args.open_value("--notes")?;
-    // A line to remember by, not in the way of the file or the screen that it goes to.
+    // It is one line of a file, and is shown on a terminal.
     let is_unfit = |text: &String| text.chars().count() > 200 || text.chars().any(char::is_control);
     if notes.as_ref().is_some_and(is_unfit) {
         return Err(Error::usage(
@@ -91,7 +91,7 @@ pub(super) fn consent_revoke(args: &mut Args) -> Result<Consenting> {
     Ok(Consenting::Revoke)
 }
 
-/// All that can be consented to.
+/// Tailscale is the only network that can be consented to.
 fn tailscale(network: &str) -> Result<()> {
     match network {
         "tailscale" => Ok(()),

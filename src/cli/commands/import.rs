@@ -1,4 +1,4 @@
-//! `lf keys import`: keys that lie about in the clear, in a dotenv file or in variables, into the store.
+//! `lf keys import`: stores keys from a dotenv file or from the environment.
 
 use std::path::{Path, PathBuf};
 
@@ -16,18 +16,18 @@ use crate::vault::provider;
 
 use super::{Context, Format, all_of, confirm, format};
 
-/// Where the keys are, and which; of a file without names, what is known to be a key.
+/// Where the keys are, and the variables to take. From a file without names, all known keys are taken.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Dotenv { file: PathBuf, names: Vec<String> },
     Environment(Vec<String>),
 }
 
-/// What a source has, nothing of it stored yet.
+/// What was found, before anything is stored.
 #[derive(Default)]
 struct Found {
     keys: Vec<Key>,
-    /// What is no key, by name or line.
+    /// Names or line numbers of what is no key.
     others: Vec<String>,
     /// What is left alone, and why.
     left: Vec<String>,
@@ -59,34 +59,23 @@ pub(super) fn run(context: &Context<'_>, Options { source, yes }: &Options) -> R
         context.warn(&format!("not imported: {reason}"), &Error::InvalidKey);
     }
     for key in &found.keys {
-        if let Some(known) = provider::contradicts(key.provider.as_str(), key.value.expose()) {
-            let (label, provider) = (key.label.as_str(), &key.provider);
-            let other = known.names[0];
-            let sentence =
-                format!("{label} begins like a key of {other}, and is taken for one of {provider}");
-            context.warn(&sentence, &Error::InvalidProvider(String::new()));
-        }
+        context.check_provider(key.label.as_str(), &key.provider, &key.value);
     }
-    // Programs that asked for JSON get nothing else, unless it is a person who has to be asked.
+    // With --json the listing is printed only if a person will be asked.
     if context.format == Format::Text || (!*yes && host::has_person()) {
         host::complain(&found.listing());
     }
     let total = found.keys.len() + found.bad.len();
-    let (added, done) = match found.keys.len() {
-        0 => (Vec::new(), 0),
-        count => {
-            let question = match count {
-                1 => "Import this key?".to_owned(),
-                _ => format!("Import these {count} keys?"),
-            };
-            confirm(
-                &question,
-                *yes,
-                "the same again with --yes, or at a terminal",
-            )?;
-            add(context, &found.keys)?
-        }
+    let question = match found.keys.len() {
+        1 => "Import this key?".to_owned(),
+        count => format!("Import these {count} keys?"),
     };
+    let (mut added, mut done) = (Vec::new(), 0);
+    if !found.keys.is_empty() {
+        let hint = "the same again with --yes, or at a terminal";
+        confirm(&question, *yes, hint)?;
+        (added, done) = add(context, &found.keys)?;
+    }
     report(context, source, &added)?;
     all_of(total, done)
 }
@@ -129,22 +118,19 @@ impl Found {
         } else {
             names.contains(&name)
         };
-        match line.value {
-            _ if !is_wanted && names.is_empty() => self.others.push(place(&name, number)),
-            _ if !is_wanted => {}
-            Err(reason) => self
-                .bad
-                .push(format!("line {number}, {}: {reason}", shown(&name))),
-            Ok(value) if value.expose().is_empty() => {
-                let empty = if names.is_empty() {
-                    &mut self.left
-                } else {
-                    &mut self.bad
-                };
-                empty.push(format!("line {number}, {}: it is empty", shown(&name)));
+        if !is_wanted {
+            if names.is_empty() {
+                self.others.push(name_or_line(&name, number));
             }
-            Ok(value) => self.take(&name, value)?,
+            return Ok(());
         }
+        let (list, reason) = match line.value {
+            Ok(value) if !value.expose().is_empty() => return self.take(&name, value),
+            Ok(_) if names.is_empty() => (&mut self.left, "it is empty"),
+            Ok(_) => (&mut self.bad, "it is empty"),
+            Err(reason) => (&mut self.bad, reason),
+        };
+        list.push(format!("line {number}, {}: {reason}", shown(&name)));
         Ok(())
     }
 
@@ -163,28 +149,29 @@ impl Found {
         let name_shown = shown(name);
         let provider = provider_of(name, value.expose()).ok_or_else(|| Error::Refused {
             sentence: format!("{name_shown} does not say whose key it is; nothing was changed"),
-            // It asks for the value: what a file sets is no variable of the shell's.
+            // The command asks for the value, because the shell does not have the file's variables.
             hint: format!("lf keys add --provider PROVIDER --label {name_shown}"),
         })?;
         let label = Label::parse(name);
         let label = label.and_then(|label| envelope::check_value(&value).map(|()| label));
-        match label {
-            Err(error) => self.bad.push(format!("{name_shown}: {error}")),
-            Ok(label) => {
-                // As in a shell, the last one counts.
-                if let Some(at) = self.keys.iter().position(|key| key.label == label) {
-                    self.keys.remove(at);
-                    self.left.push(format!(
-                        "{name_shown}: it is there twice, and the last one counts"
-                    ));
-                }
-                self.keys.push(Key {
-                    provider,
-                    label,
-                    value,
-                });
+        let label = match label {
+            Ok(label) => label,
+            Err(error) => {
+                self.bad.push(format!("{name_shown}: {error}"));
+                return Ok(());
             }
+        };
+        // As in a shell, the last one counts.
+        if let Some(at) = self.keys.iter().position(|key| key.label == label) {
+            self.keys.remove(at);
+            let reason = "it is there twice, and the last one counts";
+            self.left.push(format!("{name_shown}: {reason}"));
         }
+        self.keys.push(Key {
+            provider,
+            label,
+            value,
+        });
         Ok(())
     }
 
@@ -221,7 +208,7 @@ impl Found {
     }
 }
 
-/// By the variable, else by how the key begins, else by a name such as `MY_OWN_API_KEY`.
+/// The provider, by the variable, else by the key's prefix, else by a name such as `MY_OWN_API_KEY`.
 fn provider_of(name: &str, value: &str) -> Option<Provider> {
     let known = provider::by_variable(name).or_else(|| provider::by_key(value));
     let own = || SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix));
@@ -231,8 +218,9 @@ fn provider_of(name: &str, value: &str) -> Option<Provider> {
     }
 }
 
-/// The name of what is no key, unless it may be a piece of something that was torn into lines.
-fn place(name: &str, number: usize) -> String {
+/// The name of what is no key. A name in mixed case may be a piece of a secret that was broken into
+/// lines, so its line number is given instead.
+fn name_or_line(name: &str, number: usize) -> String {
     let has = |is: fn(char) -> bool| name.contains(is);
     if has(|c| c.is_ascii_lowercase()) && has(|c| c.is_ascii_uppercase()) {
         format!("line {number}")
@@ -241,7 +229,8 @@ fn place(name: &str, number: usize) -> String {
     }
 }
 
-/// What was added, and with how many that is well: somebody may import the same at the same time.
+/// Stores the keys; returns what was added, and how many did not fail. Another process may have added
+/// the same key meanwhile, which is no failure.
 fn add(context: &Context<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
     let none = |error: &Error| context.audit(Kind::Add, COMMAND, None, Some(error));
     let master = context.sealing_master().inspect_err(none)?;

@@ -1,4 +1,4 @@
-//! What the command lines of `lf keys` ask for; nothing is opened here.
+//! Parses the arguments of `lf keys`. Nothing is opened here.
 
 use std::path::PathBuf;
 
@@ -97,7 +97,7 @@ pub(super) fn recovery_forget(args: &mut Args) -> Result<bool> {
     Ok(args.flag("--yes"))
 }
 
-/// Refuses to write a secret in the clear until somebody has said that this is what they want.
+/// Refuses to print a secret unless `--i-understand` was given.
 fn understood(args: &Args, what: &str, hint: String) -> Result<()> {
     if args.flag("--i-understand") {
         return Ok(());
@@ -133,7 +133,7 @@ pub(super) fn run(args: &mut Args) -> Result<run::Options> {
     })
 }
 
-/// `NAME=ID`, taken apart.
+/// Splits `NAME=ID`.
 fn variable(text: &str) -> Result<(String, String)> {
     let (name, key) = text.split_once('=').unwrap_or_default();
     let is_inside = |c: char| c == '_' || c.is_ascii_alphanumeric();
@@ -176,7 +176,7 @@ pub(super) fn import(args: &mut Args) -> Result<import::Options> {
     Ok(import::Options { source, yes })
 }
 
-/// Names of variables, if any; not what they are set to.
+/// Names of variables, if any; `NAME=VALUE` is refused.
 fn names(args: &mut Args) -> Result<Vec<String>> {
     if !args.has_operands() {
         return Ok(Vec::new());
@@ -197,7 +197,7 @@ pub(super) fn audit(args: &mut Args) -> Result<audit::Which> {
     })
 }
 
-/// A moment, or how long ago it was.
+/// A moment, or a span before now.
 fn since(text: &str) -> Result<Timestamp> {
     let ago = parse_span(text).map(|span| Timestamp::now().before(span));
     ago.or_else(|| parse_moment(text)).ok_or_else(|| {

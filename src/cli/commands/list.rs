@@ -16,7 +16,7 @@ pub(super) fn run(context: &Context<'_>, last_used: bool) -> Result<()> {
     context.audit(Kind::List, "keys list", None, listed.as_ref().err());
     let listing = listed?;
     context.warn_unreadable(&listing.unreadable);
-    // The shape that programs know needs no look into the log.
+    // Plain --json does not have the last use, so the log is not read for it.
     let used = match context.store.dir()? {
         Some(dir) if last_used || context.format == Format::Text => history::last_used(&dir),
         Some(_) | None => LastUsed::default(),
@@ -59,5 +59,5 @@ pub(super) fn run(context: &Context<'_>, last_used: bool) -> Result<()> {
     })
 }
 
-/// Columns from which on a time of day leaves room for a label.
+/// With fewer columns, times are shown as days, to leave room for the label.
 const ROOMY: usize = 94;

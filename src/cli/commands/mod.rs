@@ -1,4 +1,5 @@
-//! Every command: its name, how its command line is read, and what runs. Only this room prints results.
+//! The table of all commands: a name, how its arguments are parsed, and what runs. Only the files of
+//! this folder print results.
 
 mod add;
 mod adopt;
@@ -43,7 +44,7 @@ use super::args::Args;
 use super::format::{self, Format};
 use super::{man, topic};
 
-/// What a command line asks for. It has been checked as far as that needs no file.
+/// A command that is ready to run. Its arguments have been checked, and no file has been opened.
 pub(super) enum Command {
     Print(String),
     Run(Box<Work>),
@@ -60,7 +61,7 @@ impl Command {
     }
 }
 
-/// The command of this name, which is its help page's, as its arguments say.
+/// The command with this name, which is also the name of its help page.
 pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
     match name {
         "help" => topic::text(&args.operands("TOPIC").unwrap_or_default()).map(Command::Print),
@@ -112,7 +113,7 @@ pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
     }
 }
 
-/// What the scripts of `lf completions` ask; on no page.
+/// `lf complete`, which the scripts of `lf completions` call.
 pub(super) fn complete(argv: Vec<OsString>) -> Command {
     Command::Run(Box::new(move |environment| {
         complete::answer(environment, &argv[1..]);
@@ -120,7 +121,7 @@ pub(super) fn complete(argv: Vec<OsString>) -> Command {
     }))
 }
 
-/// Reads what a command line asks for, now, and leaves the rest for later.
+/// Parses the arguments now; `run` is called later with the result.
 fn on<T: 'static>(
     args: &mut Args,
     read: fn(&mut Args) -> Result<T>,

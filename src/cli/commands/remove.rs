@@ -14,7 +14,7 @@ pub(crate) struct Options {
 
 pub(super) fn run(context: &Context<'_>, Options { key, yes }: &Options) -> Result<()> {
     let name = context.on_key(Kind::Remove, "keys remove", key, |id| {
-        // By its name where it can be read; a damaged one is removed by its id.
+        // A damaged file has no name to show, but can be removed.
         let known = context.store.meta(id);
         let name = known.map_or_else(|_| format!("{id} (unreadable)"), |key| key.to_string());
         confirm(

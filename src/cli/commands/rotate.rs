@@ -1,4 +1,4 @@
-//! `lf keys rotate`: fresh salts and IVs; with `--new-value`, a fresh value.
+//! `lf keys rotate`: re-encrypts keys under fresh salts and IVs; with `--new-value`, replaces a value.
 
 use crate::error::{Error, Result};
 use crate::system::host;
@@ -7,7 +7,7 @@ use crate::vault::key::{KeyId, KeyMeta};
 
 use super::{Context, all_of};
 
-/// Which keys, and what of them.
+/// Which keys to rotate, or the key that gets a new value.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum What {
     Some(Vec<String>),
@@ -29,7 +29,7 @@ pub(super) fn run(context: &Context<'_>, what: &What) -> Result<()> {
                 host::print(&said(&key))
             }
             selectors => several(context, || {
-                // All are found before the first is touched.
+                // All are found before the first is changed.
                 let found = selectors
                     .iter()
                     .map(|selector| context.store.select(selector));
@@ -48,7 +48,7 @@ pub(super) fn run(context: &Context<'_>, what: &What) -> Result<()> {
     }
 }
 
-/// `find` tells which, and how many have failed already.
+/// `find` returns the keys, and how many others cannot be read.
 fn several(
     context: &Context<'_>,
     find: impl FnOnce() -> Result<(Vec<KeyId>, usize)>,

@@ -1,4 +1,4 @@
-//! `lf keys run`: a program in lf's place, with the keys that were named and no other.
+//! `lf keys run`: replaces lf by a program that has the named keys, and no others, in its environment.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -18,19 +18,19 @@ use super::Context;
 /// What is to be run, and which keys go where.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// Keys for the variables of their providers.
+    /// Keys that go into their providers' variables.
     pub(crate) keys: Vec<String>,
-    /// Variables, and the keys for them.
+    /// Variables, and the keys that go into them.
     pub(crate) variables: Vec<(String, String)>,
-    /// The key for standard input.
+    /// The key that goes to standard input.
     pub(crate) input: Option<String>,
-    /// Also variables that are set.
+    /// May variables be replaced that are set already?
     pub(crate) overrides: bool,
     pub(crate) program: OsString,
     pub(crate) arguments: Vec<OsString>,
 }
 
-/// Comes back only when nothing has started, with the reason.
+/// Returns only if the program did not start, with the reason.
 pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
     let name = Path::new(&options.program).file_name().unwrap_or_default();
     let name = shown(&name.to_string_lossy());
@@ -43,7 +43,7 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
         let keys = plan.keys.iter();
         keys.for_each(|key| audit(Some(key), Some(error)));
     };
-    // All that can fail without the passphrase comes before somebody may be asked for it.
+    // What can fail without the passphrase comes first: a person may be asked for it.
     check(&plan.variables, options).inspect_err(nothing)?;
     let program = Program::find(&options.program).inspect_err(nothing)?;
     let master = context.master().inspect_err(nothing)?;
@@ -61,17 +61,17 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
         Some(at) => program::input(&values[at]).inspect_err(nothing)?,
         None => Stdio::inherit(),
     };
-    // Now, because nobody comes back to do it.
+    // Logged before the program starts, because lf ends with that.
     plan.keys.iter().for_each(|key| audit(Some(key), None));
     let error = program.start(&options.arguments, &variables, input);
     nothing(&error);
     Err(error)
 }
 
-/// Writes down how it went with one key, or with none that is known.
+/// Logs the result for one key, or for none if none was found.
 type Audit<'a> = &'a dyn Fn(Option<&KeyId>, Option<&Error>);
 
-/// The keys, each once, and which of them goes where.
+/// The keys, each once, and where each of them goes, by its index.
 struct Plan {
     keys: Vec<KeyId>,
     variables: Vec<(String, usize)>,
@@ -113,7 +113,7 @@ fn plan(context: &Context<'_>, options: &Options, audit: Audit<'_>) -> Result<Pl
     })
 }
 
-/// A variable that somebody has set is theirs, and two keys do not fit into one.
+/// Refuses two keys for one variable, and variables that are set already.
 fn check(variables: &[(String, usize)], options: &Options) -> Result<()> {
     for (at, (name, _)) in variables.iter().enumerate() {
         if variables[..at].iter().any(|(other, _)| other == name) {

@@ -1,10 +1,10 @@
-//! A table for people: titles and rows in columns as wide as they need, in what a terminal shows.
+//! Tables for people: titles and rows, in columns that are as wide as what a terminal shows.
 
 use crate::base::secret::printable;
 use crate::base::width;
 
-/// The table as text. No cell can drive a terminal, whatever it holds. Where the terminal is known to
-/// have too few columns, the last cell of a row is cut to fit; through a pipe nothing is.
+/// The table as text. Control characters in cells are escaped. If the terminal has too few columns, the
+/// last cell of a row is cut; through a pipe nothing is.
 pub(super) fn text(titles: &[&str], rows: &[Vec<String>], columns: Option<usize>) -> String {
     let titles: Vec<String> = titles.iter().map(|title| (*title).to_owned()).collect();
     let mut widths = vec![0; titles.len()];
@@ -23,12 +23,12 @@ pub(super) fn text(titles: &[&str], rows: &[Vec<String>], columns: Option<usize>
 
 fn line(text: &mut String, cells: &[String], widths: &[usize], columns: Option<usize>) {
     let mut left = columns;
-    // Nothing stands behind the blanks before a last cell that is empty.
+    // If the last cell is empty, the line does not end in blanks.
     let is_empty = cells.last().is_some_and(String::is_empty);
     for (at, cell) in cells.iter().enumerate() {
         let cell = printable(cell);
         if at + 1 == cells.len() {
-            // With hardly any room left the line breaks anyway, and then better with all of it.
+            // If hardly any room is left, the line breaks anyway, so nothing is cut.
             match left.filter(|left| *left >= LEAST) {
                 Some(left) => text.push_str(&width::cut(&cell, left)),
                 None => text.push_str(&cell),
@@ -48,7 +48,7 @@ fn line(text: &mut String, cells: &[String], widths: &[usize], columns: Option<u
 }
 
 const GAP: usize = 2;
-/// Columns below which a cut cell says nothing.
+/// A cell is not cut to fewer columns.
 const LEAST: usize = 8;
 
 #[cfg(test)]

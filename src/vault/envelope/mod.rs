@@ -41,8 +41,7 @@ pub struct Envelope {
     tag: [u8; TAG],
 }
 
-/// Encrypts a value under a fresh salt and IV. They are drawn here and cannot be passed in, so that
-/// no caller can use a pair twice.
+/// Encrypts a value under a fresh salt and IV. A caller cannot pass them in, so no pair is used twice.
 pub fn seal(passphrase: &Secret, value: &Secret, meta: KeyMeta) -> Result<Envelope> {
     check_passphrase(passphrase)?;
     check_value(value)?;
@@ -128,7 +127,7 @@ fn derive(passphrase: &Secret, salt: &[u8; SALT]) -> Result<Key> {
         p: 1,
     };
     let _turn = pool::turn();
-    // Where there is no room for several at once, they go one after the other.
+    // If there is not enough memory for several derivations at once, they take turns.
     let with_others = MEMORY.read().unwrap_or_else(PoisonError::into_inner);
     let (_alone, _memory) = match memory::reserve(cost.memory()) {
         Some(memory) => (Err(with_others), memory),
@@ -144,7 +143,7 @@ fn derive(passphrase: &Secret, salt: &[u8; SALT]) -> Result<Key> {
     Ok(key)
 }
 
-/// Written by whoever derives alone, read by those who derive beside others.
+/// Held for writing by a derivation that must be the only one, for reading by all others.
 static MEMORY: RwLock<()> = RwLock::new(());
 
 #[derive(Clone, Copy)]

@@ -1,12 +1,12 @@
-//! Did you mean: the command, flag or topic that is close to what was typed. Only words of our own are
-//! ever shown, never what was typed.
+//! Suggests the command, flag or topic that is close to what was typed. What was typed is never shown
+//! here, because it may be a secret.
 
 use super::help::{Page, pages};
 
-/// The command that was meant in this group: one of its own, or one of another group.
+/// The closest command, in this group or in another.
 pub(super) fn command(group: &Page, word: &str) -> Option<&'static Page> {
     let far = |page: &&Page| {
-        // Of two that are equally close, the group's own.
+        // Of two that are equally close, the group's own wins.
         distance(word, page.last_word()).map(|far| 2 * far + usize::from(!group.has(page)))
     };
     // The program's own page has no name.
@@ -16,7 +16,7 @@ pub(super) fn command(group: &Page, word: &str) -> Option<&'static Page> {
     near.min_by_key(|(far, _)| *far).map(|(_, page)| page)
 }
 
-/// The one of these words that was meant.
+/// The closest of these words.
 pub(super) fn word(
     typed: &str,
     known: &mut dyn Iterator<Item = &'static str>,
@@ -25,8 +25,8 @@ pub(super) fn word(
     near.min_by_key(|(far, _)| *far).map(|(_, word)| word)
 }
 
-/// How many slips of the finger lie between two words: a letter too many, too few, wrong, or changed
-/// places with the next. `None` for more than two, or for more than every other letter.
+/// The edit distance between two words: letters that are added, missing, wrong, or swapped with the
+/// next. `None` if it is more than two, or more than half of the letters.
 fn distance(a: &str, b: &str) -> Option<usize> {
     let most = (a.len().max(b.len()) / 2).min(2);
     (0..=most).find(|slips| is_within(*slips, a.as_bytes(), b.as_bytes()))
@@ -52,12 +52,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_meant_by_nothing() {
+    fn an_empty_word_has_no_suggestion() {
         assert!(pages().iter().all(|page| command(page, "").is_none()));
     }
 
     #[test]
-    fn slips_of_the_finger_are_counted() {
+    fn added_missing_wrong_and_swapped_letters_are_counted() {
         for (a, b, far) in [
             ("list", "list", Some(0)),
             ("lst", "list", Some(1)),
