@@ -1,71 +1,89 @@
-//! What may stand where the cursor is, by the help pages; and the scripts that ask.
+//! What is a candidate at the cursor, by the help pages; and the scripts that shells complete with.
 
 use std::ffi::OsString;
 
 use crate::base::shell::unquote;
 use crate::error::{Error, Result, kinds};
 
-use super::help::Page;
-use super::{page_of, topic};
-use crate::cli::commands::{Question, Shell, Wanted};
+use super::help::{Page, page_of};
+use super::topic;
 
 /// The script of a shell.
 pub(super) fn script(shell: &str) -> Result<String> {
-    let script = match shell {
-        "bash" => include_str!("completions/lf.bash"),
-        "zsh" => include_str!("completions/lf.zsh"),
-        "fish" => include_str!("completions/lf.fish"),
-        _ => return Err(Error::usage("there are scripts for bash, zsh and fish")),
-    };
-    Ok(script.to_owned())
+    let script = SCRIPTS.iter().find(|(name, _)| *name == shell);
+    let (_, script) =
+        script.ok_or_else(|| Error::usage("there are scripts for bash, zsh and fish"))?;
+    Ok((*script).to_owned())
 }
 
-/// What a script asks: its shell, the part of the last word that the shell replaces, and the words
-/// behind `lf` up to the cursor, as they were typed.
+/// What is to be completed at the cursor.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Question {
+    pub(super) is_bash: bool,
+    /// The word so far without its quotes; for `--flag=value`, the value.
+    pub(super) word: String,
+    /// The part of the word that the shell does not replace, as it was typed, with quotes.
+    pub(super) head: String,
+    /// What comes before the candidate in the same word, such as `--provider=`.
+    pub(super) before: String,
+    /// Candidates that need no store, and their descriptions.
+    pub(super) known: Vec<(&'static str, &'static str)>,
+    pub(super) wanted: Wanted,
+}
+
+/// What else is a candidate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wanted {
+    #[default]
+    Nothing,
+    Keys,
+    /// `NAME=ID`, for a variable of the environment.
+    Variables,
+    Providers,
+    Pairings,
+    Files,
+    /// Another command, whose name is the word of this number.
+    Command(usize),
+}
+
+/// Parses a script's arguments: the shell, the part of the last word that the shell replaces, and the
+/// words behind `lf` up to the cursor, as they were typed.
 pub(super) fn question(asked: &[OsString]) -> Option<Question> {
-    let asked: Vec<String> = asked
-        .iter()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
+    let asked = asked.iter().map(|word| word.to_string_lossy().into_owned());
+    let asked: Vec<String> = asked.collect();
     let [shell, tail, pieces @ ..] = asked.as_slice() else {
         return None;
     };
-    let shell = match shell.as_str() {
-        "bash" => Shell::Bash,
-        "zsh" => Shell::Zsh,
-        "fish" => Shell::Fish,
-        _ => return None,
+    SCRIPTS.iter().find(|(name, _)| name == shell)?;
+    let is_bash = shell == "bash";
+    let mut words = if is_bash {
+        joined(pieces)
+    } else {
+        pieces.to_vec()
     };
-    let mut words = joined(pieces, shell);
     let typed = words.pop()?;
     let mut question = Question {
-        shell,
+        is_bash,
         word: unquote(&typed).0,
-        head: typed
-            .strip_suffix(tail.as_str())
-            .unwrap_or_default()
-            .to_owned(),
-        before: String::new(),
-        known: Vec::new(),
-        wanted: Wanted::Nothing,
+        head: typed.strip_suffix(tail.as_str()).unwrap_or_default().into(),
+        ..Question::default()
     };
     let words: Vec<String> = words.iter().map(|word| unquote(word).0).collect();
-    answer(&mut question, &words);
+    by_page(&mut question, &words);
     if question.wanted == Wanted::Command(0) {
         let end = pieces.iter().position(|piece| piece == "--")?;
-        // Counted as the shell counts, with `lf` as the first.
+        // Shells count words from 1, and `lf` is the first.
         question.wanted = Wanted::Command(end + 2);
     }
     Some(question)
 }
 
-/// bash takes words apart at these characters, and gives them as words of their own.
-fn joined(pieces: &[String], shell: Shell) -> Vec<String> {
-    let is_break = |piece: &str| !piece.is_empty() && piece.chars().all(|c| "=:@".contains(c));
+/// Joins what bash has split: it makes words of their own of `=`, `:` and `@`.
+fn joined(pieces: &[String]) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut goes_on = false;
     for piece in pieces {
-        let is_break = shell == Shell::Bash && is_break(piece);
+        let is_break = !piece.is_empty() && piece.chars().all(|c| "=:@".contains(c));
         match words.last_mut() {
             Some(last) if goes_on || is_break => last.push_str(piece),
             _ => words.push(piece.clone()),
@@ -75,7 +93,8 @@ fn joined(pieces: &[String], shell: Shell) -> Vec<String> {
     words
 }
 
-fn answer(question: &mut Question, before: &[String]) {
+/// Finds the candidates that follow these words, by the help pages.
+fn by_page(question: &mut Question, before: &[String]) {
     let argv: Vec<OsString> = before.iter().map(Into::into).collect();
     let (page, count) = page_of(&argv);
     let rest = &before[count..];
@@ -104,8 +123,8 @@ fn answer(question: &mut Question, before: &[String]) {
         return;
     }
     let places = places(page);
-    let more = || places.iter().find(|place| place.1 == Times::Many);
-    match places.get(operands).or_else(more).map(|place| place.0) {
+    let more = || places.iter().find(|(_, is_many)| *is_many);
+    match places.get(operands).or_else(more).map(|(place, _)| *place) {
         _ if is_cut && page.synopsis.contains(COMMAND) => question.wanted = Wanted::Command(0),
         _ if question.word.starts_with('-') && !is_cut => offer_flags(question, page, rest),
         Some("TOPIC") => offer_topics(question, rest),
@@ -118,7 +137,7 @@ fn answer(question: &mut Question, before: &[String]) {
     }
 }
 
-/// What an operand or the value of a flag is, by the word that stands for it on the page.
+/// The candidates for an operand or a flag's value, by its placeholder on the page.
 fn wanted(page: &Page, (flag, place): (&str, &str)) -> Wanted {
     match (flag, place) {
         ("--provider", _) => Wanted::Providers,
@@ -130,13 +149,9 @@ fn wanted(page: &Page, (flag, place): (&str, &str)) -> Wanted {
     }
 }
 
-/// The flag of this name and what stands for its value, if it takes one.
+/// The flag with this name and the placeholder of its value, if it takes one.
 fn value_of(page: &Page, name: &str) -> Option<(&'static str, &'static str)> {
-    let mut values = page
-        .flags
-        .iter()
-        .filter_map(|(flag, _)| flag.split_once(' '));
-    let (flag, place) = values.find(|(flag, _)| *flag == name)?;
+    let (flag, place) = page.valued().find(|(flag, _)| *flag == name)?;
     Some((flag, place.trim_end_matches("...")))
 }
 
@@ -153,28 +168,21 @@ fn operands(page: &Page, words: &[String]) -> (usize, bool) {
     (count, is_cut)
 }
 
-/// How often something may stand there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Times {
-    Once,
-    Many,
-}
-
-/// What may stand as an operand, by the synopsis: `ID...`, `FILE`, or words such as `bash`.
-fn places(page: &Page) -> Vec<(&'static str, Times)> {
+/// The placeholders of the operands in the synopsis (`ID...`, `FILE`, or words such as `bash`), and
+/// whether each may be repeated.
+fn places(page: &Page) -> Vec<(&'static str, bool)> {
     let mut places = Vec::new();
     let synopsis = page.synopsis.split(COMMAND).next().unwrap_or_default();
     let mut words = synopsis.split_whitespace();
     while let Some(word) = words.next() {
         let word = word.trim_start_matches(['[', '(']);
         let is_many = word.contains("...") || word.contains('…');
-        let times = if is_many { Times::Many } else { Times::Once };
         let word = word.split([']', ')', '.', '…']).next().unwrap_or_default();
         if value_of(page, word).is_some() {
             words.next();
         } else if !word.starts_with('-') {
             let either = word.split('|').filter(|place| !place.is_empty());
-            places.extend(either.map(|place| (place, times)));
+            places.extend(either.map(|place| (place, is_many)));
         }
     }
     places
@@ -182,17 +190,16 @@ fn places(page: &Page) -> Vec<(&'static str, Times)> {
 
 fn offer_members(question: &mut Question, group: &Page) {
     for page in group.members() {
-        let last = page.name.rsplit(' ').next().unwrap_or_default();
-        question.known.push((last, page.summary));
+        question.known.push((page.last_word(), page.summary));
     }
 }
 
-/// The flags that are not there yet; the program and its groups take them first only.
+/// Offers the flags that were not given yet. The program and its groups take a flag only as first word.
 fn offer_flags(question: &mut Question, page: &Page, given: &[String]) {
     if !question.word.starts_with('-') && !page.is_command() {
         return;
     }
-    for (flag, what) in page.flags {
+    for (flag, what) in &page.flags {
         let name = flag.split(' ').next().unwrap_or_default();
         let is_given = |word: &String| word.split('=').next() == Some(name);
         if name != HELP.0 && !given.iter().any(is_given) {
@@ -212,21 +219,26 @@ fn offer_topics(question: &mut Question, words: &[String]) {
     if words.is_empty() {
         question.known.push((topic::ERRORS, "every error code"));
         for facts in kinds() {
-            question.known.push((facts.code, facts.way_out));
+            question.known.push((facts.code, facts.hint));
         }
     }
 }
 
+const SCRIPTS: [(&str, &str); 3] = [
+    ("bash", include_str!("completions/lf.bash")),
+    ("zsh", include_str!("completions/lf.zsh")),
+    ("fish", include_str!("completions/lf.fish")),
+];
 const HELP: (&str, &str) = ("--help", "this command's help");
-/// What a synopsis says where another command follows.
+/// Where another command follows in a synopsis.
 const COMMAND: &str = "-- CMD";
 
 #[cfg(test)]
 mod tests {
-    use super::super::pages::pages;
     use super::*;
+    use crate::cli::help::pages;
 
-    /// What is asked where the line ends.
+    /// The question with the cursor at the line's end.
     fn asked(shell: &str, line: &str) -> Question {
         let words = line.split(' ').map(OsString::from);
         let tail = line.rsplit([' ', '=']).next().unwrap();
@@ -244,7 +256,7 @@ mod tests {
 
     #[test]
     fn commands_flags_and_topics_come_from_the_pages() {
-        for page in pages().filter(|page| !page.name.is_empty()) {
+        for page in pages().iter().filter(|page| !page.name.is_empty()) {
             let (group, last) = page.name.rsplit_once(' ').unwrap_or(("", page.name));
             let line = format!("{group} ").trim_start().to_owned();
             assert!(offered(&line).contains(&last), "{line:?}");
@@ -320,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_command_behind_two_dashes_is_another_programs() {
-        let page = pages().find(|page| page.name == "keys run").unwrap();
+        let page = pages().iter().find(|page| page.name == "keys run").unwrap();
         assert!(places(page).is_empty());
         let words = ["--key", "a", "--", "b", "-c"].map(String::from);
         assert_eq!(operands(page, &words), (2, true));
@@ -336,7 +348,7 @@ mod tests {
             (vec!["a", "b"], vec!["a", "b"]),
         ] {
             let pieces: Vec<String> = pieces.into_iter().map(String::from).collect();
-            assert_eq!(joined(&pieces, Shell::Bash), words);
+            assert_eq!(joined(&pieces), words);
         }
     }
 }

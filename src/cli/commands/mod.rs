@@ -66,7 +66,7 @@ pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
     match name {
         "help" => topic::text(&args.operands("TOPIC").unwrap_or_default()).map(Command::Print),
         "man" => nothing(args).map(|()| Command::Print(man::text())),
-        "completions" => complete::script(&args.one_operand("shell")?).map(Command::Print),
+        "completions" => super::complete::script(&args.one_operand("shell")?).map(Command::Print),
 
         "keys init" => on(args, keys::init, |c, o| init::run(c, &o)),
         "keys add" => on(args, keys::add, add::run),
@@ -116,7 +116,7 @@ pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
 /// `lf complete`, which the scripts of `lf completions` call.
 pub(super) fn complete(argv: Vec<OsString>) -> Command {
     Command::Run(Box::new(move |environment| {
-        complete::answer(environment, &argv[1..]);
+        complete::run(environment, &argv[1..]);
         Ok(())
     }))
 }
