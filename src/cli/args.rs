@@ -14,6 +14,7 @@ use super::help::Page;
 use super::suggest;
 
 /// The arguments of one command; each of them is one that its help page has.
+#[derive(Default)]
 pub(super) struct Args {
     values: Vec<(&'static str, String)>,
     flags: Vec<&'static str>,
@@ -28,22 +29,21 @@ impl Args {
             .iter()
             .position(|word| word == "--")
             .unwrap_or(words.len());
-        let mut after = words.split_off(end);
+        let mut after = words.split_off(end).into_iter().skip(1);
         if words.iter().any(|word| word == "--help" || word == "-h") {
             return Ok(None);
         }
         refuse_secrets(page, &words)?;
-        let mut given = Args {
-            values: Vec::new(),
-            flags: Vec::new(),
-            operands: Vec::new(),
-            program: Vec::new(),
-        };
+        let mut given = Args::default();
         if page.takes_program() {
             // Passed on unchanged: these arguments are another program's.
-            given.program = after.drain(..).skip(1).collect();
+            given.program = after.by_ref().collect();
             if given.program.is_empty() {
-                return Err(no_program(page));
+                let name = page.full_name();
+                return Err(Error::Usage {
+                    sentence: format!("{name} needs a command, and -- before it"),
+                    hint: Some(format!("{name} --key openai -- CMD")),
+                });
             }
         }
         let (words, joined) = split_joined(page, words);
@@ -65,18 +65,14 @@ impl Args {
                 }
             }
         }
-        for name in page.flags() {
-            if parser.contains(name) {
-                given.flags.push(name);
-            }
-        }
+        given.flags = page.flags().filter(|name| parser.contains(*name)).collect();
         for word in parser.finish() {
             if word.as_encoded_bytes().starts_with(b"-") {
                 return Err(left_over(page, &word));
             }
             given.operands.push(operand(word)?);
         }
-        for word in after.drain(..).skip(1) {
+        for word in after {
             given.operands.push(operand(word)?);
         }
         Ok(Some(given))
@@ -177,14 +173,6 @@ fn split_joined(page: &Page, words: Vec<OsString>) -> (Vec<OsString>, Vec<&'stat
         }
     }
     (split, names)
-}
-
-fn no_program(page: &Page) -> Error {
-    let name = page.full_name();
-    Error::Usage {
-        sentence: format!("{name} needs a command, and -- before it"),
-        hint: Some(format!("{name} --key openai -- CMD")),
-    }
 }
 
 /// What is wrong with a word that is neither a flag of the page nor an operand.
