@@ -33,6 +33,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ),
     ("regex_lite", &["gateway/origin.rs"]),
     ("TcpListener::bind", &["gateway/server.rs"]),
+    ("UdpSocket::bind", &["gateway/consent.rs"]),
     ("access-control", &["gateway/guard.rs"]),
     ("Access-Control", &["gateway/guard.rs"]),
     ("Content-Security-Policy", &["gateway/page.rs"]),
@@ -76,11 +77,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("fs::write(", &[]),
     (
         "rustix::net",
-        &[
-            "keychain/dbus.rs",
-            "gateway/rtnetlink.rs",
-            "system/kernel/inherit.rs",
-        ],
+        &["keychain/dbus.rs", "system/kernel/inherit.rs"],
     ),
     ("rustix::process", &["system/fs/unix.rs", "system/host.rs"]),
     ("termios", &["system/term.rs"]),

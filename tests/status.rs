@@ -79,32 +79,6 @@ fn status_tells_of_a_running_gateway() {
     assert!(taken.err.contains("lf gateway status"), "{taken}");
 }
 
-#[cfg(target_os = "linux")]
-#[test]
-fn a_gateway_of_another_users_is_something_else() {
-    let (home, other) = (Home::new(), Home::new());
-    support::hand_over(other.path());
-    let gateway = Gateway::run(
-        other
-            .lf("gateway serve --keys-only --port 0")
-            .unprivileged(),
-    );
-    let port = gateway.address.port();
-    let of_theirs = other.lf(&format!("gateway status --port {port}"));
-    of_theirs.unprivileged().ok();
-    let ours = home.lf(&format!("gateway status --port {port}"));
-    if !rustix::process::geteuid().is_root() {
-        // Only root can be two users; this one's own gateway is its own.
-        ours.ok();
-        return;
-    }
-    let refused = ours.fails(4, "gateway_unreachable");
-    assert!(refused.err.contains("another user"), "{refused}");
-    let doctor = home.lf(&format!("gateway doctor --keys-only --port {port}"));
-    let report = doctor.fails(3, "checks_failed");
-    assert!(line(&report, "gateway").starts_with("FAIL"), "{report}");
-}
-
 #[test]
 fn where_nobody_listens_the_exit_code_is_4() {
     let home = Home::new();

@@ -148,7 +148,7 @@ table! {
         ("{sentence}"),
         "lf gateway consent grant tailscale";
     Error::NoTailnet => "no_tailnet", 5, 500,
-        ("no interface that is up has an address of Tailscale's range, 100.64.0.0/10, so there is \
+        ("this machine has no address of Tailscale's range, 100.64.0.0/10, so there is \
           nothing to consent to"),
         "tailscale up";
     Error::CorruptConsent { file, reason } => "corrupt_consent", 1, 500,

@@ -15,7 +15,7 @@ use crate::keychain::Keychain;
 use crate::system::environment::Sources;
 use crate::system::fs::Dir;
 use crate::vault::audit::Kind;
-use crate::vault::envelope::{MetaView, UsedView};
+use crate::vault::envelope::{self, MetaView, UsedView};
 use crate::vault::history;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 use crate::vault::master::rekey::{self, For, Vault};
@@ -56,11 +56,19 @@ impl Api {
     /// Carries out one request.
     pub fn answer(&self, route: &Route, body: &Body<'_>, now: Timestamp) -> Answer {
         match route {
-            Route::Health => quiet(self.health(now)),
-            Route::Identity => quiet(
-                self.identity()
-                    .unwrap_or_else(|error| Reply::error(error.facts())),
-            ),
+            Route::Health => quiet(Reply::of(
+                200,
+                &HealthView {
+                    status: "ok",
+                    device_id: None,
+                    daemon_version: daemon_version(),
+                    time: now.to_string(),
+                },
+            )),
+            Route::Identity => {
+                let reply = self.identity();
+                quiet(reply.unwrap_or_else(|error| Reply::error(error.facts())))
+            }
             Route::Page(file) => quiet(file.reply()),
             Route::List(detail) => told(Kind::List, None, self.list(*detail).map_err(Fault::from)),
             Route::Add => self.add(body, now),
@@ -77,19 +85,6 @@ impl Api {
         }
     }
 
-    fn health(&self, now: Timestamp) -> Reply {
-        let (daemon_version, time) = (daemon_version(), now.to_string());
-        Reply::json(
-            200,
-            json::to_string(&HealthView {
-                status: "ok",
-                device_id: None,
-                daemon_version,
-                time,
-            }),
-        )
-    }
-
     fn identity(&self) -> Result<Reply> {
         let missing = || Ok(Reply::error(&refusal::IDENTITY_MISSING));
         let Some(dir) = Dir::open(&self.state)? else {
@@ -103,13 +98,13 @@ impl Api {
             Ok(IdentityFile {
                 public_key: Some(public_key),
                 generated_at,
-            }) => Ok(Reply::json(
+            }) => Ok(Reply::of(
                 200,
-                json::to_string(&IdentityView {
+                &IdentityView {
                     public_key,
                     generated_at,
                     daemon_version: daemon_version(),
-                }),
+                },
             )),
             _ => missing(),
         }
@@ -118,42 +113,31 @@ impl Api {
     fn list(&self, detail: Detail) -> Result<Reply> {
         let listing = self.store.list()?;
         let keys = listing.keys.iter();
-        let text = match detail {
-            Detail::Meta => json::to_string(&KeysView {
-                keys: keys.map(MetaView::of).collect(),
-            }),
+        match detail {
+            Detail::Meta => {
+                let keys = keys.map(MetaView::of).collect();
+                Ok(Reply::of(200, &KeysView { keys }))
+            }
             Detail::LastUse => {
                 let used = self.store.dir()?.map(|dir| history::last_used(&dir));
                 let used = used.unwrap_or_default();
-                json::to_string(&KeysView {
-                    keys: keys
-                        .map(|key| UsedView::of(key, used.of(&key.id)))
-                        .collect(),
-                })
+                let view = |key| UsedView::of(key, used.of(&key.id));
+                let keys = keys.map(view).collect();
+                Ok(Reply::of(200, &KeysView { keys }))
             }
-        };
-        Ok(Reply::json(200, text))
+        }
     }
 
     fn add(&self, body: &Body<'_>, now: Timestamp) -> Answer {
         let added =
             Members::read(body, &["provider", "label", "rawKey"]).and_then(|mut members| {
-                let (provider, label, value) = (
-                    members.take("provider")?,
-                    members.take("label")?,
-                    members.take("rawKey")?,
-                );
-                let (Some(provider), Some(label), Some(value)) = (provider, label, value) else {
-                    return Err(&refusal::INVALID_BODY);
-                };
-                let (provider, label) = (
-                    Provider::parse(provider.expose())?,
-                    Label::parse(label.expose())?,
-                );
-                crate::vault::envelope::check_value(&value)?;
-                Ok(self
-                    .store
-                    .add((provider, label), &value, &self.master()?, now)?)
+                let mut take = |name| members.take(name)?.ok_or(&refusal::INVALID_BODY);
+                let (provider, label, value) = (take("provider")?, take("label")?, take("rawKey")?);
+                let provider = Provider::parse(provider.expose())?;
+                let label = Label::parse(label.expose())?;
+                envelope::check_value(&value)?;
+                let named = (provider, label);
+                Ok(self.store.add(named, &value, &self.master()?, now)?)
             });
         let id = added.as_ref().ok().map(|key| key.id.clone());
         told(Kind::Add, id, added.map(|key| key_reply(201, &key)))
@@ -169,7 +153,7 @@ impl Api {
             (None, None) => return Err(&refusal::INVALID_BODY),
             (Some(label), None) => self.store.relabel(id, &label)?,
             (label, Some(value)) => {
-                crate::vault::envelope::check_value(&value)?;
+                envelope::check_value(&value)?;
                 self.store
                     .replace(id, &value, label.as_ref(), &self.master()?)?
             }
@@ -181,10 +165,8 @@ impl Api {
         // A change of the passphrase that waits is passed over: reading needs it neither way.
         let master = source::find(&self.sources, &self.keychain)?;
         let value = self.store.resolve(id, &master)?;
-        Ok(Reply::json(
-            200,
-            format!("{{\"key\":{}}}", json::to_string(value.expose())),
-        ))
+        let key = value.expose();
+        Ok(Reply::of(200, &KeyView { key }))
     }
 
     /// The passphrase, for encrypting.
@@ -200,7 +182,6 @@ impl Api {
 }
 
 /// Name and version, as clients of the predecessor expect them.
-#[must_use]
 pub fn daemon_version() -> &'static str {
     concat!("lf/", env!("CARGO_PKG_VERSION"))
 }
@@ -235,12 +216,8 @@ fn on_key(
 }
 
 fn key_reply(status: u16, key: &KeyMeta) -> Reply {
-    Reply::json(
-        status,
-        json::to_string(&KeyView {
-            key: MetaView::of(key),
-        }),
-    )
+    let key = MetaView::of(key);
+    Reply::of(status, &KeyView { key })
 }
 
 /// The members of a JSON object, all of them strings and all of them known.
@@ -304,8 +281,8 @@ struct KeysView<V> {
 }
 
 #[derive(Serialize)]
-struct KeyView<'a> {
-    key: MetaView<'a>,
+struct KeyView<V> {
+    key: V,
 }
 
 /// Bytes; an identity has a few hundred.

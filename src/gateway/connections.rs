@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Shutdown, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -166,7 +167,9 @@ impl Connections {
         loop {
             if let Some((id, stream)) = table.queue.pop_front() {
                 drop(table);
-                serve(id, &stream);
+                // A panic that got as far as here costs its connection, and neither the place nor the
+                // thread.
+                let _ = catch_unwind(AssertUnwindSafe(|| serve(id, &stream)));
                 table = self.table();
                 table.open.retain(|open| open.id != id);
                 self.changed.notify_all();
@@ -245,6 +248,27 @@ const STACK: usize = 512 * 1024;
 mod tests {
     use super::*;
     use std::net::TcpListener;
+
+    #[test]
+    fn a_panic_costs_neither_the_place_nor_the_thread() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(Connections::default());
+        let serve: Serve = Arc::new(|_, _| panic!("expected by this test"));
+        for _ in 0..2 * THREADS {
+            let stream = TcpStream::connect(address).unwrap();
+            drop(listener.accept().unwrap());
+            connections.admit(stream, address.ip(), PeerLimit::None, &serve);
+        }
+        connections.end(Deadline::after(Duration::from_secs(10)));
+        assert!(connections.is_empty());
+        let is_alive = |table: &Table| table.threads > 0;
+        let deadline = Deadline::after(Duration::from_secs(10));
+        while is_alive(&connections.table()) && deadline.left().is_some() {
+            thread::yield_now();
+        }
+        assert_eq!(connections.table().threads, 0, "each has come to its end");
+    }
 
     #[test]
     fn who_came_first_makes_room_first_whichever_thread_is_the_faster() {

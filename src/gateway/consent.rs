@@ -1,87 +1,88 @@
-//! Consent to Tailscale: through which interfaces of this machine full mode may be reached.
+//! Consent to Tailscale: by which addresses of this machine full mode may be reached.
 //!
-//! `<root>/gateway/tailscale-consent.json` names them by their fingerprints. One that has another
-//! name or address today is another one, and a consent that fits none that is live counts as none.
+//! `<root>/gateway/tailscale-consent.json` names them as fingerprints, `name:address/prefix`. Of a
+//! fingerprint the address alone counts; a new one says `tailscale:ADDRESS/32`. A consent to addresses
+//! that this machine does not have now counts as none.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use miniserde::json::{self, Object, Value};
+use miniserde::{Deserialize, Serialize, json};
 
-use super::interface::{self, Interface};
+use super::origin::is_cgnat;
 use crate::base::secret::shown;
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Publish};
 
 /// What was consented to, as it is on disk.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Consent {
-    /// When.
-    pub granted_at: Timestamp,
+    /// When: a timestamp.
+    pub granted_at: String,
     /// By whom, if that is known.
     pub granter_lenser_id: Option<String>,
-    /// The interfaces that were live then: `name:address/prefix`.
+    /// The addresses that were covered, as fingerprints.
     pub fingerprints: Vec<String>,
     /// What the granter had to say.
     pub notes: Option<String>,
 }
 
 impl Consent {
-    /// Those of these interfaces that it covers.
-    #[must_use]
-    pub fn covered(&self, live: &[Interface]) -> Vec<Interface> {
-        let is_covered = |interface: &&Interface| {
-            let fingerprint = interface.to_string();
-            self.fingerprints.contains(&fingerprint)
-        };
-        live.iter().filter(is_covered).cloned().collect()
+    /// The addresses that it covers and that this machine has now.
+    pub fn live(&self) -> Vec<Ipv4Addr> {
+        let addresses = self.fingerprints.iter().filter_map(|text| address_of(text));
+        addresses.filter(|address| is_live(*address)).collect()
     }
 
-    /// One JSON object.
-    #[must_use]
-    pub fn print(&self) -> String {
-        format!(
-            "{{\"granted_at\":\"{}\",\"granter_lenser_id\":{},\"fingerprints\":{},\"notes\":{}}}",
-            self.granted_at,
-            json::to_string(&self.granter_lenser_id),
-            json::to_string(&self.fingerprints),
-            json::to_string(&self.notes)
-        )
+    fn covers(&self, address: IpAddr) -> bool {
+        let mut addresses = self.fingerprints.iter().filter_map(|text| address_of(text));
+        addresses.any(|covered| covered == address)
     }
 
-    fn parse(text: &str) -> std::result::Result<Consent, &'static str> {
-        let consent: Object = json::from_str(text).map_err(|_| "it is not a JSON object")?;
-        let text = |name| match consent.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err("granter_lenser_id or notes is not text"),
-        };
-        let granted_at = match consent.get("granted_at") {
-            Some(Value::String(text)) => Timestamp::parse(text),
-            _ => None,
-        };
-        let fingerprint = |value: &Value| match value {
-            Value::String(text) => Some(text.clone()),
-            _ => None,
-        };
-        let fingerprints = match consent.get("fingerprints") {
-            Some(Value::Array(list)) => list.iter().map(fingerprint).collect(),
-            _ => None,
-        };
-        Ok(Consent {
-            granted_at: granted_at.ok_or("granted_at is not a time")?,
-            granter_lenser_id: text("granter_lenser_id")?,
-            fingerprints: fingerprints.ok_or("fingerprints is not a list of texts")?,
-            notes: text("notes")?,
-        })
+    fn parse(bytes: &[u8]) -> std::result::Result<Consent, &'static str> {
+        if bytes.len() > MAX_FILE {
+            return Err("it is larger than 64 KiB");
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text")?;
+        let consent: Consent =
+            json::from_str(text).map_err(|_| "it is not a JSON object of the expected shape")?;
+        match Timestamp::parse(&consent.granted_at) {
+            Some(_) => Ok(consent),
+            None => Err("granted_at is not a time"),
+        }
+    }
+}
+
+/// The fingerprint of an address.
+pub fn fingerprint(address: Ipv4Addr) -> String {
+    format!("tailscale:{address}/32")
+}
+
+/// The address that a fingerprint names, if that can be Tailscale's.
+pub fn address_of(fingerprint: &str) -> Option<Ipv4Addr> {
+    let (_, rest) = fingerprint.rsplit_once(':')?;
+    let address: Ipv4Addr = rest.split('/').next()?.parse().ok()?;
+    is_cgnat(address).then_some(address)
+}
+
+/// Does this machine have this address now? Only then can a socket be bound to it.
+pub fn is_live(address: Ipv4Addr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// This machine's address on the tailnet: from where it would reach Tailscale's own address. A UDP
+/// socket says that without sending anything. A provider's CGNAT looks the same.
+pub fn tailnet_address() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((TAILSCALE, 1)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(address) if is_cgnat(address) => Some(address),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
 }
 
 /// The consent in the gateway's directory; `None` if there is none.
-///
-/// # Errors
-/// [`Error::CorruptConsent`], and what reading says.
 pub fn read(dir: &Path) -> Result<Option<Consent>> {
     match Dir::open(dir)? {
         Some(dir) => read_in(&dir),
@@ -90,36 +91,23 @@ pub fn read(dir: &Path) -> Result<Option<Consent>> {
 }
 
 fn read_in(dir: &Dir) -> Result<Option<Consent>> {
-    let Some(bytes) = dir.read(FILE, MAX_FILE)? else {
-        return Ok(None);
-    };
-    let text = match std::str::from_utf8(&bytes) {
-        Ok(text) if bytes.len() <= MAX_FILE => Ok(text),
-        Ok(_) => Err("it is larger than 64 KiB"),
-        Err(_) => Err("it is not UTF-8 text"),
-    };
-    let consent = text.and_then(Consent::parse);
-    consent.map(Some).map_err(|reason| Error::CorruptConsent {
+    let bytes = dir.read(FILE, MAX_FILE)?;
+    let consent = bytes.map(|bytes| Consent::parse(&bytes)).transpose();
+    consent.map_err(|reason| Error::CorruptConsent {
         file: dir.path().join(FILE),
         reason,
     })
 }
 
-/// Records a consent in place of the one that is there.
-///
-/// # Errors
-/// As [`read`]: what cannot be read is not overwritten.
+/// Records a consent in place of the one that is there. One that cannot be read is not overwritten.
 pub fn grant(dir: &Path, consent: &Consent) -> Result<()> {
     let dir = Dir::create(dir)?.lock()?;
     read_in(&dir)?;
-    let text = consent.print();
+    let text = json::to_string(consent);
     dir.publish(FILE, text.as_bytes(), Publish::Replacement)
 }
 
 /// Removes the consent, whatever is in it; `false` if there was none.
-///
-/// # Errors
-/// What the system says.
 pub fn revoke(dir: &Path) -> Result<bool> {
     let Some(dir) = Dir::open(dir)? else {
         return Ok(false);
@@ -127,85 +115,68 @@ pub fn revoke(dir: &Path) -> Result<bool> {
     dir.lock()?.remove(FILE)
 }
 
-/// The live interfaces that are covered; one at least.
-///
-/// # Errors
-/// [`Error::ConsentMissing`] if there is no consent, or none that fits; what [`read`] and
-/// [`interface::live`] say.
-pub fn covered(dir: &Path) -> Result<Vec<Interface>> {
-    let Some(consent) = read(dir)? else {
-        let sentence = "nobody has consented to full mode over Tailscale";
-        return Err(Error::ConsentMissing(sentence.to_owned()));
-    };
-    let covered = consent.covered(&interface::live()?);
-    if covered.is_empty() {
-        return Err(Error::ConsentMissing(format!(
-            "the consent to Tailscale counts as none: no live interface is {}",
+/// The consent, which covers one address of this machine at least.
+pub fn in_force(dir: &Path) -> Result<Consent> {
+    let missing = |sentence: String| Error::ConsentMissing(sentence);
+    let consent = read(dir)?
+        .ok_or_else(|| missing("nobody has consented to full mode over Tailscale".to_owned()))?;
+    if consent.live().is_empty() {
+        return Err(missing(format!(
+            "the consent to Tailscale counts as none: this machine has no address of {}",
             listed(&consent.fingerprints)
         )));
     }
-    Ok(covered)
+    Ok(consent)
 }
 
 /// Fingerprints, for a person.
-#[must_use]
 pub fn listed(fingerprints: &[String]) -> String {
     let shown: Vec<String> = fingerprints.iter().map(|text| shown(text)).collect();
     shown.join(", ")
 }
 
-/// By what a running gateway listens beyond loopback.
+/// The consent by which a running gateway listens beyond loopback.
 #[derive(Debug)]
 pub struct Permit {
     dir: PathBuf,
-    fingerprint: String,
+    address: IpAddr,
 }
 
-/// How that stands.
+/// What a look at the consent says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The interface is live, and covered.
+    /// It covers the address.
     Good,
-    /// It is not live now, or that cannot be known.
-    Away,
-    /// There is no consent to it any more.
+    /// It cannot be read now.
+    Unknown,
+    /// It does not cover the address any more.
     Withdrawn,
 }
 
 impl Permit {
-    /// For this address.
-    ///
-    /// # Errors
-    /// As [`covered`]; [`Error::UnsafeBind`] if the address is not one of those.
+    /// For this address; [`Error::UnsafeBind`] if the consent does not cover it.
     pub fn new(dir: &Path, address: IpAddr) -> Result<Permit> {
-        let covered = covered(dir)?;
-        let covering = covered
-            .iter()
-            .find(|interface| interface.address == address);
-        let unsafe_bind = || Error::UnsafeBind(address.to_string());
-        Ok(Permit {
-            dir: dir.to_owned(),
-            fingerprint: covering.ok_or_else(unsafe_bind)?.to_string(),
-        })
+        if !in_force(dir)?.covers(address) {
+            return Err(Error::UnsafeBind(address.to_string()));
+        }
+        let dir = dir.to_owned();
+        Ok(Permit { dir, address })
     }
 
-    /// Looks at both again.
-    #[must_use]
+    /// Reads the consent again. Whether the address is live need not be asked: no request arrives at one
+    /// that is not.
     pub fn standing(&self) -> Standing {
         match read(&self.dir) {
-            Ok(Some(consent)) if consent.fingerprints.contains(&self.fingerprint) => {}
-            Ok(_) | Err(Error::CorruptConsent { .. }) => return Standing::Withdrawn,
+            Ok(Some(consent)) if consent.covers(self.address) => Standing::Good,
+            Ok(_) | Err(Error::CorruptConsent { .. }) => Standing::Withdrawn,
             // Out of descriptors, say: no reason to end, and none to answer.
-            Err(_) => return Standing::Away,
-        }
-        let is_it = |interface: &Interface| interface.to_string() == self.fingerprint;
-        match interface::live() {
-            Ok(live) if live.iter().any(is_it) => Standing::Good,
-            Ok(_) | Err(_) => Standing::Away,
+            Err(_) => Standing::Unknown,
         }
     }
 }
 
+/// Tailscale's own address on every machine of a tailnet.
+const TAILSCALE: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 100);
 const FILE: &str = "tailscale-consent.json";
 const MAX_FILE: usize = 64 * 1024;
 
@@ -215,17 +186,11 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_read_back() {
-        let consent = Consent {
-            granted_at: Timestamp::parse("2026-01-02T03:04:05.678Z").unwrap(),
-            granter_lenser_id: None,
-            fingerprints: vec!["tailscale0:100.101.102.103/32".to_owned()],
-            notes: Some("\"tablet\"".to_owned()),
-        };
         let text = r#"{"granted_at":"2026-01-02T03:04:05.678Z","granter_lenser_id":null,"fingerprints":["tailscale0:100.101.102.103/32"],"notes":"\"tablet\""}"#;
-        assert_eq!(consent.print(), text);
-        assert_eq!(Consent::parse(text).unwrap().print(), text);
+        let consent = Consent::parse(text.as_bytes()).unwrap();
+        assert_eq!(json::to_string(&consent), text);
         let more = text.replace("null", "\"l-1\",\"version\":2");
-        let more = Consent::parse(&more).unwrap();
+        let more = Consent::parse(more.as_bytes()).unwrap();
         assert_eq!(more.granter_lenser_id.as_deref(), Some("l-1"));
     }
 
@@ -243,31 +208,32 @@ mod tests {
             r#"{"granted_at":"2026-01-02T03:04:05.678Z","fingerprints":[],"notes":1}"#,
             r#"{"granted_at":"2026-01-02T03:04:05.678Z","fingerprints":[]"#,
         ] {
-            assert!(Consent::parse(text).is_err(), "{text}");
+            assert!(Consent::parse(text.as_bytes()).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn another_name_address_or_prefix_is_another_interface() {
-        let interface = |name: &str, address: &str, prefix| Interface {
-            name: name.to_owned(),
-            address: address.parse().unwrap(),
-            prefix,
-        };
-        let granted = interface("tailscale0", "100.101.102.103", 32);
-        let consent = Consent {
-            granted_at: Timestamp::parse("2026-01-02T03:04:05.678Z").unwrap(),
-            granter_lenser_id: None,
-            fingerprints: vec![granted.to_string()],
-            notes: None,
-        };
-        let live = [
-            interface("tailscale1", "100.101.102.103", 32),
-            interface("tailscale0", "100.101.102.104", 32),
-            interface("tailscale0", "100.101.102.103", 10),
-            granted.clone(),
-        ];
-        assert_eq!(consent.covered(&live), [granted]);
-        assert_eq!(consent.covered(&live[..3]), []);
+    fn a_fingerprint_names_an_address_of_tailscales_range_or_none() {
+        let address = Ipv4Addr::new(100, 101, 102, 103);
+        for text in [
+            "tailscale0:100.101.102.103/32",
+            "utun3:100.101.102.103/10",
+            "100.101.102.103",
+            &fingerprint(address),
+        ] {
+            let expected = text.contains(':').then_some(address);
+            assert_eq!(address_of(text), expected, "{text}");
+        }
+        for text in [
+            "",
+            "tailscale0:",
+            "lo:127.0.0.1/8",
+            "eth0:192.168.1.1/24",
+            "tailscale0:100.128.0.1/32",
+            "tailscale0:fd7a:115c:a1e0::1/48",
+            "tailscale0:100.101.102.103 /32",
+        ] {
+            assert_eq!(address_of(text), None, "{text}");
+        }
     }
 }

@@ -4,63 +4,44 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::precondition::{self, Scene};
+use super::origin::Origins;
+use super::pairing::{self, Pairings};
+use super::precondition::{self, Mode, Setup};
 use super::probe::{self, Answer};
 use super::{consent, listen};
 use crate::base::secret::printable;
 use crate::base::time::Timestamp;
-use crate::gateway::origin::Origins;
-use crate::gateway::pairing::{self, Pairings};
 use crate::vault::doctor::{Check, failed, note, pass};
 
-/// Everything that is looked at.
-pub struct Subject<'a> {
-    /// What the preconditions look at.
-    pub scene: Scene<'a>,
-    /// Where the gateway listens.
-    pub address: SocketAddr,
-    /// Is it for keys alone?
-    pub is_keys_only: bool,
-    /// Who may talk to it.
-    pub pairings: &'a Pairings,
-    /// `LF_GATEWAY_EXTRA_ORIGINS`
-    pub extra_origins: &'a str,
-}
-
 /// Runs every check; changes nothing.
-#[must_use]
-pub fn examine(subject: &Subject<'_>, now: Timestamp) -> Vec<Check> {
-    let mut checks = examine_preconditions(subject);
-    if !subject.scene.wants_tailscale || subject.is_keys_only {
-        checks.push(examine_consent(subject.scene.root));
+pub fn examine(setup: &Setup<'_>, pairings: &Pairings, now: Timestamp) -> Vec<Check> {
+    let mut checks = examine_preconditions(setup);
+    if !setup.wants_tailscale || setup.mode == Mode::KeysOnly {
+        checks.push(examine_consent(setup.root));
     }
-    if let Err(error) = Origins::with_extra(subject.extra_origins) {
+    if let Err(error) = Origins::with_extra(&setup.variables.extra_origins) {
         checks.push(failed("extra_origins", &error));
     }
-    checks.push(examine_bind(subject));
-    checks.push(examine_gateway(subject.address));
-    checks.extend(examine_pairings(subject.pairings, now));
+    checks.push(examine_bind(setup.address));
+    checks.push(examine_gateway(setup.address));
+    checks.extend(examine_pairings(pairings, now));
     checks
 }
 
 /// Those of the mode. What full mode alone needs is no failure where nobody has set that up.
-fn examine_preconditions(subject: &Subject<'_>) -> Vec<Check> {
-    let scene = &subject.scene;
-    let is_wanted = scene.wants_tailscale || precondition::is_set_up(scene.root);
-    let mut checks = precondition::of_full_mode(scene);
-    checks.retain(|check| !subject.is_keys_only || is_for_keys(check));
-    let soften = |check: Check| {
+fn examine_preconditions(setup: &Setup<'_>) -> Vec<Check> {
+    let is_wanted = setup.wants_tailscale || precondition::is_set_up(setup.root);
+    let is_for_keys = |check: &Check| FOR_KEYS.contains(&check.id);
+    let mut checks = precondition::of_full_mode(setup);
+    checks.retain(|check| setup.mode == Mode::Full || is_for_keys(check));
+    let as_wanted = |check: Check| {
         if is_wanted || is_for_keys(&check) {
             check
         } else {
             precondition::noted(check)
         }
     };
-    checks.into_iter().map(soften).collect()
-}
-
-fn is_for_keys(check: &Check) -> bool {
-    FOR_KEYS.contains(&check.id)
+    checks.into_iter().map(as_wanted).collect()
 }
 
 /// Nobody asks for it now, so that one which does not hold is no failure.
@@ -72,8 +53,7 @@ fn examine_consent(root: &Path) -> Check {
     }
 }
 
-fn examine_bind(subject: &Subject<'_>) -> Check {
-    let address = subject.address;
+fn examine_bind(address: SocketAddr) -> Check {
     if address.ip().is_loopback() {
         return pass("bind", format!("{address}, for this machine alone"));
     }

@@ -25,17 +25,28 @@ pub struct Guard {
     buckets: Mutex<HashMap<String, Bucket>>,
 }
 
-/// What came of a request's head.
-#[derive(Debug)]
-pub struct Verdict {
+/// Who asks for what, as far as the guard has come.
+#[derive(Debug, Default)]
+pub struct Caller {
     /// The page's origin, if it has one and that is ours.
     pub origin: Option<String>,
-    /// The route's name for the audit log, if it has come so far.
-    pub route: &'static str,
+    /// The route's name.
+    route: Option<&'static str>,
     /// Whose token it was, if it was one.
-    pub pairing: Option<String>,
-    /// The way in, or the answer, and what the log should have of it.
-    pub outcome: Result<Route, Denial>,
+    pairing: Option<String>,
+}
+
+impl Caller {
+    /// For the audit log.
+    pub fn context(&self) -> Vec<(&str, &str)> {
+        let origin = self.origin.as_deref().map(|origin| ("origin", origin));
+        let pairing = self.pairing.as_deref().map(|pairing| ("pairing", pairing));
+        let route = ("route", self.route.unwrap_or("-"));
+        [Some(route), origin, pairing]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
 }
 
 /// An answer in place of a way in.
@@ -82,7 +93,6 @@ pub enum Detail {
 
 impl Guard {
     /// A guard with full buckets.
-    #[must_use]
     pub fn new(hosts: Hosts, origins: Origins, recogniser: Recogniser) -> Guard {
         Guard {
             hosts,
@@ -92,33 +102,21 @@ impl Guard {
         }
     }
 
-    /// Judges a request by its head. Its body has not been read.
-    pub fn judge(&self, request: &Request, now: Timestamp, clock: Instant) -> Verdict {
-        let mut verdict = Verdict {
-            origin: None,
-            route: "-",
-            pairing: None,
-            outcome: Ok(Route::Health),
-        };
-        verdict.outcome = self.admit(request, now, clock, &mut verdict);
-        verdict
-    }
-
-    fn admit(
+    /// Judges a request by its head: the way in, or a denial. Its body has not been read. `caller` tells
+    /// what is known of it, in either case.
+    pub fn admit(
         &self,
         request: &Request,
         now: Timestamp,
         clock: Instant,
-        verdict: &mut Verdict,
+        caller: &mut Caller,
     ) -> Result<Route, Denial> {
         let bad = |_| silent(&refusal::BAD_REQUEST);
-        let (host, origin) = (
-            request.header("host").map_err(bad)?,
-            request.header("origin").map_err(bad)?,
-        );
+        let host = request.header("host").map_err(bad)?;
+        let origin = request.header("origin").map_err(bad)?;
         // From here on a page of ours reads why it is refused.
         let is_ours = origin.is_none_or(|origin| self.origins.allow(origin));
-        verdict.origin = origin.filter(|_| is_ours).map(str::to_owned);
+        caller.origin = origin.filter(|_| is_ours).map(str::to_owned);
         let authorization = request.header("authorization").map_err(bad)?;
         self.hosts
             .check(host.unwrap_or_default())
@@ -139,12 +137,12 @@ impl Guard {
             return Err(logged(&refusal::FORBIDDEN_FETCH_MODE));
         }
         let (name, route) = self.find(request)?;
-        verdict.route = name;
+        caller.route = Some(name);
         if !is_keys {
             return Ok(route);
         }
         let pairing = self.recognise(authorization, now)?;
-        verdict.pairing = Some(pairing.clone());
+        caller.pairing = Some(pairing.clone());
         if matches!(route, Route::Resolve(_)) {
             self.take(pairing, clock)?;
         }
@@ -152,15 +150,15 @@ impl Guard {
     }
 
     fn find(&self, request: &Request) -> Result<(&'static str, Route), Denial> {
-        match File::at(&request.path) {
-            Some(file) if file.reach == Reach::Everywhere || self.hosts.serve_a_page() => {
-                match request.method {
-                    Method::Get => Ok((file.route(), Route::Page(file))),
-                    _ => Err(wrong_method("GET, OPTIONS")),
-                }
-            }
-            Some(_) => Err(silent(&refusal::NOT_FOUND)),
-            None => find(request),
+        let Some(file) = File::at(&request.path) else {
+            return find(request);
+        };
+        if file.reach == Reach::Loopback && !self.hosts.serve_a_page() {
+            return Err(silent(&refusal::NOT_FOUND));
+        }
+        match request.method {
+            Method::Get => Ok((file.route(), Route::Page(file))),
+            _ => Err(wrong_method("GET, OPTIONS")),
         }
     }
 
@@ -170,15 +168,13 @@ impl Guard {
             let reply = reply.with("WWW-Authenticate", "Bearer");
             Denial { reply, event }
         };
-        let token = match authorization.map(|value| value.split_once(' ').unwrap_or((value, ""))) {
-            None => return Err(unauthorised(&refusal::MISSING_TOKEN)),
-            // The scheme's case does not matter (RFC 9110, section 11.1).
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-                token.trim_matches(' ')
-            }
-            Some(_) => return Err(unauthorised(&refusal::BAD_TOKEN)),
-        };
-        match self.recogniser.recognise(token, now) {
+        let value = authorization.ok_or_else(|| unauthorised(&refusal::MISSING_TOKEN))?;
+        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+        // The scheme's case does not matter (RFC 9110, section 11.1).
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(unauthorised(&refusal::BAD_TOKEN));
+        }
+        match self.recogniser.recognise(token.trim_matches(' '), now) {
             Ok(Some(pairing)) => Ok(pairing),
             Ok(None) => Err(unauthorised(&refusal::BAD_TOKEN)),
             Err(error) => Err(silent(error.facts())),
@@ -211,7 +207,6 @@ impl Guard {
 
 /// Adds the CORS headers (Fetch standard, section 3.3): for an origin of ours, on errors too, and
 /// never with `*` or credentials.
-#[must_use]
 pub fn with_cors(reply: Reply, origin: Option<&str>) -> Reply {
     let reply = reply.varies("Origin");
     match origin {
@@ -237,27 +232,26 @@ fn preflight(request: &Request) -> Reply {
 /// The route of a request; its name has no id in it.
 fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
     let segments: Vec<&str> = request.path.split('/').skip(1).collect();
-    match (segments.as_slice(), &request.method) {
-        (segments, _) if segments.contains(&"") => Err(silent(&refusal::NOT_FOUND)),
-        (["healthz"], Method::Get) => Ok(("GET /healthz", Route::Health)),
-        (["healthz"], _) => Err(wrong_method("GET, OPTIONS")),
-        (["identity"], Method::Get) => Ok(("GET /identity", Route::Identity)),
-        (["identity"], _) => Err(wrong_method("GET, OPTIONS")),
-        (["keys"], Method::Get) => Ok(("GET /keys", Route::List(detail(&request.query)))),
-        (["keys"], Method::Post) => Ok(("POST /keys", Route::Add)),
-        (["keys"], _) => Err(wrong_method("GET, POST, OPTIONS")),
-        (["keys", id], Method::Put) => Ok(("PUT /keys/:id", Route::Update((*id).to_owned()))),
-        (["keys", id], Method::Delete) => Ok(("DELETE /keys/:id", Route::Remove((*id).to_owned()))),
-        (["keys", _], _) => Err(wrong_method("PUT, DELETE, OPTIONS")),
-        (["keys", id, "resolve"], Method::Post) => {
-            Ok(("POST /keys/:id/resolve", Route::Resolve((*id).to_owned())))
-        }
-        (["keys", id, "rotate"], Method::Post) => {
-            Ok(("POST /keys/:id/rotate", Route::Rotate((*id).to_owned())))
-        }
-        (["keys", _, "resolve" | "rotate"], _) => Err(wrong_method("POST, OPTIONS")),
-        _ => Err(silent(&refusal::NOT_FOUND)),
+    if segments.contains(&"") {
+        return Err(silent(&refusal::NOT_FOUND));
     }
+    let detail = || detail(&request.query);
+    let id = || segments[1].to_owned();
+    Ok(match (segments.as_slice(), &request.method) {
+        (["healthz"], Method::Get) => ("GET /healthz", Route::Health),
+        (["identity"], Method::Get) => ("GET /identity", Route::Identity),
+        (["keys"], Method::Get) => ("GET /keys", Route::List(detail())),
+        (["keys"], Method::Post) => ("POST /keys", Route::Add),
+        (["keys", _], Method::Put) => ("PUT /keys/:id", Route::Update(id())),
+        (["keys", _], Method::Delete) => ("DELETE /keys/:id", Route::Remove(id())),
+        (["keys", _, "resolve"], Method::Post) => ("POST /keys/:id/resolve", Route::Resolve(id())),
+        (["keys", _, "rotate"], Method::Post) => ("POST /keys/:id/rotate", Route::Rotate(id())),
+        (["healthz" | "identity"], _) => return Err(wrong_method("GET, OPTIONS")),
+        (["keys"], _) => return Err(wrong_method("GET, POST, OPTIONS")),
+        (["keys", _], _) => return Err(wrong_method("PUT, DELETE, OPTIONS")),
+        (["keys", _, "resolve" | "rotate"], _) => return Err(wrong_method("POST, OPTIONS")),
+        _ => return Err(silent(&refusal::NOT_FOUND)),
+    })
 }
 
 /// What a query asks for; one that says something else asks for nothing.

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 pub use self::reply::Reply;
 pub use self::request::{Repeated, Request};
 use crate::base::time::Deadline;
-use crate::error::refusal;
+use crate::error::{Facts, refusal};
 
 /// Why there is no request.
 #[derive(Debug)]
@@ -26,6 +26,21 @@ pub enum Failure {
     Gone,
     /// This answer, and then the connection closes.
     Refused(Reply),
+}
+
+impl From<&'static Facts> for Failure {
+    fn from(facts: &'static Facts) -> Failure {
+        Failure::Refused(Reply::error(facts))
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::TimedOut => (&refusal::REQUEST_TIMEOUT).into(),
+            _ => Failure::Gone,
+        }
+    }
 }
 
 /// One accepted connection.
@@ -48,7 +63,6 @@ pub enum After {
 
 impl<'a> Connection<'a> {
     /// Takes over a connection.
-    #[must_use]
     pub fn new(stream: &'a TcpStream) -> Connection<'a> {
         // Without it an answer of two packets waits 40 ms for the peer's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
@@ -62,9 +76,6 @@ impl<'a> Connection<'a> {
     /// Waits for the next request's head. `begun` is called at its first byte: until then the peer
     /// may be silent for two minutes, because a browser opens its connection before it asks its user
     /// for permission.
-    ///
-    /// # Errors
-    /// [`Failure`].
     pub fn request(&mut self, begun: impl FnOnce()) -> Result<Request, Failure> {
         if self.received.is_empty() {
             self.deadline = Deadline::after(SILENCE);
@@ -74,24 +85,16 @@ impl<'a> Connection<'a> {
         self.deadline = Deadline::after(REQUEST);
         let mut scanned = 0;
         loop {
-            let end = request::scan(&self.received, scanned)
-                .map_err(|()| Failure::Refused(Reply::error(&refusal::BAD_REQUEST)))?;
-            if let Some(end) = end {
-                let request = request::parse(&self.received[..end]).map_err(Failure::Refused);
+            if let Some(end) = request::scan(&self.received, scanned)? {
+                let request = request::parse(&self.received[..end]);
                 self.received.drain(..end);
-                return request;
+                return Ok(request?);
             }
             if self.received.len() >= MAX_HEAD {
-                return Err(Failure::Refused(Reply::error(&refusal::HEADERS_TOO_LARGE)));
+                return Err((&refusal::HEADERS_TOO_LARGE).into());
             }
             scanned = self.received.len().saturating_sub(3);
-            match self.receive() {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    return Err(Failure::Refused(Reply::error(&refusal::REQUEST_TIMEOUT)));
-                }
-                Err(_) => return Err(Failure::Gone),
-            }
+            self.receive()?;
         }
     }
 
@@ -106,47 +109,34 @@ impl<'a> Connection<'a> {
     }
 
     /// Reads the request's body.
-    ///
-    /// # Errors
-    /// [`Failure::Refused`] with 413, before a byte of it is read, or 408.
     pub fn body(&mut self, request: &Request) -> Result<Zeroizing<Vec<u8>>, Failure> {
         if request.content_length > MAX_BODY {
-            return Err(Failure::Refused(Reply::error(&refusal::BODY_TOO_LARGE)));
+            return Err((&refusal::BODY_TOO_LARGE).into());
         }
         let length = usize::try_from(request.content_length).map_err(|_| Failure::Gone)?;
         if request.expects_continue && self.received.is_empty() && length > 0 {
-            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-                .map_err(|_| Failure::Gone)?;
+            let sent = self.send(b"HTTP/1.1 100 Continue\r\n\r\n");
+            sent.map_err(|_| Failure::Gone)?;
         }
-        let mut body = Zeroizing::new(Vec::with_capacity(length));
-        let buffered = length.min(self.received.len());
-        body.extend(self.received.drain(..buffered));
-        let mut rest = Zeroizing::new(vec![0; length - buffered]);
-        let mut filled = 0;
-        while filled < rest.len() {
-            match self.read(|mut stream| stream.read(&mut rest[filled..])) {
-                Ok(0) => return Err(Failure::Gone),
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    return Err(Failure::Refused(Reply::error(&refusal::REQUEST_TIMEOUT)));
-                }
-                Err(_) => return Err(Failure::Gone),
+        let mut body = Zeroizing::new(vec![0; length]);
+        let mut filled = length.min(self.received.len());
+        body[..filled].copy_from_slice(&self.received[..filled]);
+        self.received.drain(..filled);
+        while filled < length {
+            match self.read(&mut body[filled..])? {
+                0 => return Err(Failure::Gone),
+                count => filled += count,
             }
         }
-        body.extend_from_slice(&rest);
         Ok(body)
     }
 
     /// Writes an answer; the peer has ten seconds to take it. One after which we close is written as
     /// HTTP/1.0, which says so by itself.
-    ///
-    /// # Errors
-    /// What the socket says; the connection is of no use then.
     pub fn answer(&mut self, reply: &Reply, to: Option<&Request>) -> io::Result<After> {
-        let after = if to.is_some_and(|request| request.keeps_alive) {
-            After::Next
-        } else {
-            After::Close
+        let after = match to {
+            Some(request) if request.keeps_alive => After::Next,
+            Some(_) | None => After::Close,
         };
         let is_head = to.is_some_and(|request| request.method == Method::Head);
         let bytes = reply.print(after, is_head)?;
@@ -162,7 +152,7 @@ impl<'a> Connection<'a> {
         let mut dropped = Zeroizing::new(vec![0; 8 * 1024]);
         let mut left = MAX_LINGER;
         while left > 0 {
-            match self.read(|mut stream| stream.read(&mut dropped)) {
+            match self.read(&mut dropped) {
                 Ok(0) | Err(_) => return,
                 Ok(count) => left = left.saturating_sub(count),
             }
@@ -173,22 +163,22 @@ impl<'a> Connection<'a> {
     fn receive(&mut self) -> io::Result<()> {
         let mut chunk = Zeroizing::new([0; 4096]);
         let space = chunk.len().min(MAX_HEAD - self.received.len());
-        let count = self.read(|mut stream| stream.read(&mut chunk[..space]))?;
+        let count = self.read(&mut chunk[..space])?;
         self.received.extend_from_slice(&chunk[..count]);
-        if count == 0 {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        } else {
-            Ok(())
+        match count {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
         }
     }
 
     /// Reads once, with the time that is left as the socket's timeout: a peer that trickles cannot
     /// extend it.
-    fn read(&self, mut read: impl FnMut(&TcpStream) -> io::Result<usize>) -> io::Result<usize> {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut stream = self.stream;
         loop {
             let left = self.deadline.left().ok_or(io::ErrorKind::TimedOut)?;
-            self.stream.set_read_timeout(Some(left))?;
-            match read(self.stream) {
+            stream.set_read_timeout(Some(left))?;
+            match stream.read(buffer) {
                 Err(error) if is_again(&error) => {}
                 done => return done,
             }
@@ -217,6 +207,7 @@ fn is_again(error: &io::Error) -> bool {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
     )
 }
+
 /// The largest head, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 /// The largest body, in bytes.

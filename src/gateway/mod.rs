@@ -12,8 +12,6 @@ pub mod diagnosis;
 pub mod guard;
 #[cfg(unix)]
 pub mod http;
-#[cfg(unix)]
-pub mod interface;
 pub mod origin;
 #[cfg(unix)]
 pub mod page;
@@ -22,8 +20,6 @@ pub mod pairing;
 pub mod precondition;
 #[cfg(unix)]
 pub mod probe;
-#[cfg(target_os = "linux")]
-mod rtnetlink;
 #[cfg(unix)]
 pub mod sandbox;
 #[cfg(unix)]

@@ -19,24 +19,19 @@ pub struct Origins {
 impl Origins {
     /// The built-in ones, and those that match one of these comma-separated regular expressions in
     /// full.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] with the expression that is none, and its place in the list.
     pub fn with_extra(patterns: &str) -> Result<Origins> {
         let mut extra = Vec::new();
-        for (at, pattern) in patterns
-            .split(',')
-            .map(str::trim)
-            .enumerate()
-            .filter(|(_, pattern)| !pattern.is_empty())
-        {
+        for (at, pattern) in patterns.split(',').map(str::trim).enumerate() {
+            if pattern.is_empty() {
+                continue;
+            }
             // By itself first: a parenthesis that closes ours would leave its sides without an anchor.
             let anchored =
                 Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$")));
             let invalid = |error| {
-                let place = format!("expression {} of LF_GATEWAY_EXTRA_ORIGINS", at + 1);
                 Error::usage(format!(
-                    "{place}, \"{}\", is not a regular expression: {error}",
+                    "expression {} of LF_GATEWAY_EXTRA_ORIGINS, \"{}\", is not a regular expression: {error}",
+                    at + 1,
                     shown(pattern)
                 ))
             };
@@ -46,7 +41,6 @@ impl Origins {
     }
 
     /// May a page of this origin talk to us? `null`, which every sandboxed frame has, never may.
-    #[must_use]
     pub fn allow(&self, origin: &str) -> bool {
         origin != "null"
             && (is_built_in(origin) || self.extra.iter().any(|pattern| pattern.is_match(origin)))
@@ -54,19 +48,12 @@ impl Origins {
 }
 
 fn is_built_in(origin: &str) -> bool {
-    let (is_https, rest) = match (
-        origin.strip_prefix("https://"),
-        origin.strip_prefix("http://"),
-    ) {
-        (Some(rest), _) => (true, rest),
-        (None, Some(rest)) => (false, rest),
-        (None, None) => return false,
+    let Some((scheme @ ("https" | "http"), rest)) = origin.split_once("://") else {
+        return false;
     };
-    if is_https
-        && rest
-            .strip_suffix("lenserfight.com")
-            .is_some_and(|sub| sub.is_empty() || sub.strip_suffix('.').is_some_and(is_label))
-    {
+    let cloud = rest.strip_suffix("lenserfight.com");
+    let is_sub = |sub: &str| sub.is_empty() || sub.strip_suffix('.').is_some_and(is_label);
+    if scheme == "https" && cloud.is_some_and(is_sub) {
         return true;
     }
     let Some(host) = without_port(rest) else {
@@ -83,7 +70,6 @@ fn is_built_in(origin: &str) -> bool {
 }
 
 /// Tailscale's addresses, 100.64.0.0/10 (RFC 6598).
-#[must_use]
 pub fn is_cgnat(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
     first == 100 && second & 0xC0 == 64
@@ -136,7 +122,6 @@ pub enum HostError {
 
 impl Hosts {
     /// For a listener on `bind`, on a machine of this name, with further names separated by commas.
-    #[must_use]
     pub fn new(bind: IpAddr, machine: &str, extra: &str) -> Hosts {
         let short = machine.split('.').next().unwrap_or_default();
         let names = [machine, short]
@@ -150,9 +135,6 @@ impl Hosts {
     }
 
     /// Is this `Host` header one of ours?
-    ///
-    /// # Errors
-    /// What is wrong with it.
     pub fn check(&self, header: &str) -> std::result::Result<(), HostError> {
         let host = match header.strip_suffix(':') {
             // RFC 3986 allows an empty port.
@@ -160,40 +142,25 @@ impl Hosts {
             None => without_port(header).ok_or(HostError::Malformed)?,
         };
         let host = host.to_ascii_lowercase();
-        let address = match host
+        let literal = host
             .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-        {
-            Some(literal) => Some(IpAddr::V6(
-                literal
-                    .parse::<Ipv6Addr>()
-                    .map_err(|_| HostError::Malformed)?,
-            )),
+            .and_then(|host| host.strip_suffix(']'));
+        let address = match literal.map(str::parse::<Ipv6Addr>) {
+            Some(address) => Some(IpAddr::V6(address.map_err(|_| HostError::Malformed)?)),
             None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
         };
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-        if address.is_none() && (host.is_empty() || host.len() > 253 || !host.bytes().all(is_name))
-        {
-            return Err(HostError::Malformed);
+        let is_host = (1..=253).contains(&host.len()) && host.bytes().all(is_name);
+        let is_wide = !self.bind.is_loopback();
+        match address {
+            None if !is_host => Err(HostError::Malformed),
+            Some(address) if is_wide || address.is_loopback() => Ok(()),
+            None if host == "localhost" || (is_wide && self.has_name(&host)) => Ok(()),
+            Some(_) | None => Err(HostError::Foreign),
         }
-        let is_ours = match address {
-            Some(address) => address.is_loopback() || !self.is_loopback(),
-            None => host == "localhost" || (!self.is_loopback() && self.has_name(&host)),
-        };
-        if is_ours {
-            Ok(())
-        } else {
-            Err(HostError::Foreign)
-        }
-    }
-
-    /// Do we listen on loopback alone?
-    fn is_loopback(&self) -> bool {
-        self.bind.is_loopback()
     }
 
     /// Can a page of our own talk to us? Of all loopback addresses only these two are origins of ours.
-    #[must_use]
     pub fn serve_a_page(&self) -> bool {
         self.bind == Ipv4Addr::LOCALHOST || self.bind == Ipv6Addr::LOCALHOST
     }

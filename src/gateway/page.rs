@@ -25,29 +25,21 @@ pub enum Reach {
 
 impl File {
     /// The file at this path.
-    #[must_use]
     pub fn at(path: &str) -> Option<&'static File> {
         FILES.iter().find(|file| file.path.0 == path)
     }
 
     /// Its route's name.
-    #[must_use]
     pub fn route(&self) -> &'static str {
         self.path.1
     }
 
     /// The file, without CORS headers.
-    #[must_use]
     pub fn reply(&self) -> Reply {
-        let headers = [
-            ("Content-Security-Policy", POLICY),
-            ("Referrer-Policy", "no-referrer"),
-            ("Cross-Origin-Opener-Policy", "same-origin"),
-        ];
-        headers.into_iter().fold(
-            Reply::text(self.content_type, self.text),
-            |reply, (name, value)| reply.with(name, value),
-        )
+        Reply::text(self.content_type, self.text)
+            .with("Content-Security-Policy", POLICY)
+            .with("Referrer-Policy", "no-referrer")
+            .with("Cross-Origin-Opener-Policy", "same-origin")
     }
 }
 

@@ -1,25 +1,27 @@
 //! What must be so before the gateway serves, one line each.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use miniserde::json::{self, Object, Value};
 
 use super::consent::{self, Permit};
+use super::pairing;
 use crate::base::secret::Secret;
-use crate::error::{Error, Result};
-use crate::gateway::pairing;
+use crate::error::Result;
 use crate::keychain::Keychain;
-use crate::system::environment::Sources;
+use crate::system::environment::{GatewayVariables, Sources};
 use crate::system::fs::Dir;
 use crate::vault::doctor::{Check, Status, failed, pass};
 use crate::vault::master::record;
 use crate::vault::master::source;
 
-/// Everything that the preconditions look at.
-pub struct Scene<'a> {
-    /// The address to listen on.
-    pub bind: IpAddr,
+/// What a gateway is to be started with.
+pub struct Setup<'a> {
+    /// Where it is to listen.
+    pub address: SocketAddr,
+    /// What it is for.
+    pub mode: Mode,
     /// Is Tailscale's consent asked for?
     pub wants_tailscale: bool,
     /// The root, in which the gateway's state and the session lie.
@@ -28,69 +30,69 @@ pub struct Scene<'a> {
     pub keychain: &'a Keychain,
     /// Where the passphrase may come from.
     pub sources: &'a Sources,
-    /// `SUPABASE_SERVICE_ROLE_KEY` is set.
-    pub has_service_role: bool,
-    /// A session variable is set.
-    pub has_session: bool,
-    /// The owner has paused the gateway.
-    pub is_paused: bool,
-    /// The kill switch is on.
-    pub is_killed: bool,
+    /// The gateway's own variables.
+    pub variables: &'a GatewayVariables,
 }
 
+/// What a gateway is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Keys alone.
+    KeysOnly,
+    /// What the cloud's signed coordination asks for too.
+    Full,
+}
+
+/// The passphrase that the keychain has.
+type Kept = Result<Option<Secret>>;
+
 /// Those of full mode.
-#[must_use]
-pub fn of_full_mode(scene: &Scene<'_>) -> Vec<Check> {
+pub fn of_full_mode(setup: &Setup<'_>) -> Vec<Check> {
     // Asked once: one that hangs takes three seconds each time.
     // (tests/keychain.rs: `a_keychain_that_hangs_is_waited_for_once_before_full_mode`)
-    let kept = record::present(scene.keychain);
-    let is_there = kept.is_ok();
+    let kept = record::present(setup.keychain);
+    let variables = setup.variables;
+    let has_identity = kept.is_ok() && has_identity(setup);
+    let keychain_present = keychain_present(setup, &kept);
+    let mut kept = Some(kept);
     let mut checks = vec![
-        bind_safe(scene),
-        no_service_role(scene),
-        keychain_present(scene, kept.as_ref().err()),
-        keys_passphrase(scene, Some(kept)),
+        bind_safe(setup),
+        no_service_role(setup),
+        keychain_present,
+        keys_passphrase(setup, &mut || kept.take().unwrap_or(Ok(None))),
         check(
             "identity_present",
-            is_there && has_identity(scene),
-            "an identity and its key",
+            has_identity.then_some("an identity and its key"),
             "no ed25519 identity in <root>/gateway/identity.json with its key in the keychain",
         ),
         check(
             "session_present",
-            scene.has_session || has_session(scene.root),
-            "a session",
+            (variables.has_session || has_session(setup.root)).then_some("a session"),
             "no session in the environment or in <root>/config.json",
         ),
         check(
             "lenser_active",
-            !scene.is_paused,
-            "not paused",
+            (!variables.is_paused).then_some("not paused"),
             "LF_GATEWAY_OWNER_PAUSED=1",
         ),
         check(
             "kill_switch",
-            !scene.is_killed,
-            "off",
+            (!variables.is_killed).then_some("off"),
             "LF_GATEWAY_GLOBAL_KILL_SWITCH=1",
         ),
     ];
-    if scene.wants_tailscale {
-        checks.push(tailscale_consent(scene.root));
+    if setup.wants_tailscale {
+        checks.push(tailscale_consent(setup.root));
     }
     checks
 }
 
-/// Does a consent to Tailscale fit a live interface?
-#[must_use]
+/// Does a consent to Tailscale cover an address of this machine?
 pub fn tailscale_consent(root: &Path) -> Check {
-    match consent::covered(&pairing::dir(root)) {
-        Ok(covered) => {
-            let covered: Vec<String> = covered.iter().map(ToString::to_string).collect();
-            pass(
-                "tailscale_consent",
-                format!("it covers {}", consent::listed(&covered)),
-            )
+    match consent::in_force(&pairing::dir(root)) {
+        Ok(consent) => {
+            let covered = consent::listed(&consent.fingerprints);
+            pass("tailscale_consent", format!("it covers {covered}"))
         }
         Err(error) => failed("tailscale_consent", &error),
     }
@@ -98,9 +100,9 @@ pub fn tailscale_consent(root: &Path) -> Check {
 
 /// Those that matter for keys alone. The passphrase may still come: the guide starts the gateway
 /// before `lf keys init`.
-#[must_use]
-pub fn of_keys_only(scene: &Scene<'_>) -> Vec<Check> {
-    vec![no_service_role(scene), noted(keys_passphrase(scene, None))]
+pub fn of_keys_only(setup: &Setup<'_>) -> Vec<Check> {
+    let passphrase = keys_passphrase(setup, &mut || record::present(setup.keychain));
+    vec![no_service_role(setup), noted(passphrase)]
 }
 
 /// The same, but that what does not hold is no failure.
@@ -111,73 +113,62 @@ pub(super) fn noted(mut check: Check) -> Check {
     check
 }
 
-fn bind_safe(scene: &Scene<'_>) -> Check {
-    let bind = scene.bind;
-    if bind.is_loopback() {
+fn bind_safe(setup: &Setup<'_>) -> Check {
+    let address = setup.address.ip();
+    if address.is_loopback() {
         return pass("bind_safe", "a loopback address".to_owned());
     }
-    if !scene.wants_tailscale || bind.is_unspecified() {
+    if !setup.wants_tailscale || address.is_unspecified() {
         let message = format!(
-            "{bind} is not a loopback address; others take --tailscale and a consent that covers them"
+            "{address} is not a loopback address; others take --tailscale and a consent that covers them"
         );
-        return check("bind_safe", false, "", &message);
+        return check("bind_safe", None, &message);
     }
-    match Permit::new(&pairing::dir(scene.root), bind) {
+    match Permit::new(&pairing::dir(setup.root), address) {
         Ok(_) => pass("bind_safe", "the consent to Tailscale covers it".to_owned()),
         Err(error) => failed("bind_safe", &error),
     }
 }
 
-fn no_service_role(scene: &Scene<'_>) -> Check {
+fn no_service_role(setup: &Setup<'_>) -> Check {
     check(
         "no_service_role",
-        !scene.has_service_role,
-        "unset",
+        (!setup.variables.has_service_role).then_some("unset"),
         "SUPABASE_SERVICE_ROLE_KEY is set; it has no business in a process that browsers talk to",
     )
 }
 
-fn keychain_present(scene: &Scene<'_>, refusal: Option<&Error>) -> Check {
-    let given = matches!(source::from_environment(scene.sources), Ok(Some(_)));
-    match refusal {
-        None => pass("keychain_present", "it answers".to_owned()),
-        Some(_) if given => pass(
+fn keychain_present(setup: &Setup<'_>, kept: &Kept) -> Check {
+    let given = matches!(source::from_environment(setup.sources), Ok(Some(_)));
+    match kept {
+        Ok(_) => pass("keychain_present", "it answers".to_owned()),
+        Err(_) if given => pass(
             "keychain_present",
             "none, but the environment has a passphrase to seal under".to_owned(),
         ),
-        Some(error) => failed("keychain_present", error),
+        Err(error) => failed("keychain_present", error),
     }
 }
 
-/// `kept` is what the keychain said, if it has been asked.
-fn keys_passphrase(scene: &Scene<'_>, mut kept: Option<Result<Option<Secret>>>) -> Check {
-    let mut ask = || {
-        let kept = kept.take();
-        kept.unwrap_or_else(|| record::present(scene.keychain))
-    };
-    match source::find_among(scene.sources, &mut ask) {
+/// `ask` says what the keychain has.
+fn keys_passphrase(setup: &Setup<'_>, ask: &mut dyn FnMut() -> Kept) -> Check {
+    match source::find_among(setup.sources, ask) {
         Ok((_, origin)) => pass("keys_passphrase", format!("from {origin}")),
         Err(error) => failed("keys_passphrase", &error),
     }
 }
 
-fn has_identity(scene: &Scene<'_>) -> bool {
-    let Some(identity) = read_object(&pairing::dir(scene.root), IDENTITY) else {
+fn has_identity(setup: &Setup<'_>) -> bool {
+    let Some(identity) = read_object(&pairing::dir(setup.root), IDENTITY) else {
         return false;
     };
-    let has_key = || {
-        matches!(
-            scene.keychain.find("lenserfight-gateway", "device:active"),
-            Ok(Some(_))
-        )
-    };
+    let key = || setup.keychain.find("lenserfight-gateway", "device:active");
     text(&identity, &["public_key"]).is_some()
         && text(&identity, &["signing_algo"]).as_deref() == Some("ed25519")
-        && has_key()
+        && matches!(key(), Ok(Some(_)))
 }
 
 /// Has anybody set full mode up?
-#[must_use]
 pub fn is_set_up(root: &Path) -> bool {
     let state = Dir::open(&pairing::dir(root)).ok().flatten();
     state.is_some_and(|state| !matches!(state.look(IDENTITY), Ok(None)))
@@ -190,7 +181,6 @@ fn has_session(root: &Path) -> bool {
 }
 
 /// Whose gateway this is: as its identity says, or the configuration.
-#[must_use]
 pub fn lenser_id(root: &Path) -> Option<String> {
     let names = ["lenser_id", "lenserId"];
     let identity = read_object(&pairing::dir(root), IDENTITY);
@@ -226,16 +216,13 @@ fn read_object(dir: &Path, name: &str) -> Option<Object> {
     json::from_str(std::str::from_utf8(&bytes).ok()?).ok()
 }
 
-fn check(id: &'static str, holds: bool, good: &str, bad: &str) -> Check {
-    let (status, message) = if holds {
-        (Status::Pass, good)
-    } else {
-        (Status::Fail, bad)
-    };
+/// A check that holds for this reason, or fails for that.
+fn check(id: &'static str, good: Option<&str>, bad: &str) -> Check {
+    let status = good.map_or(Status::Fail, |_| Status::Pass);
     Check {
         id,
         status,
-        message: message.to_owned(),
+        message: good.unwrap_or(bad).to_owned(),
         hint: None,
     }
 }

@@ -5,51 +5,36 @@ use std::path::Path;
 use crate::base::pool;
 use crate::system::environment::Sources;
 
-/// Where the gateway works: what it will read and write for as long as it runs.
-#[derive(Debug)]
-pub struct Needs<'a> {
-    /// The root, with the gateway's state, the configuration, and most often the keys.
-    pub root: &'a Path,
-    /// The keys.
-    pub keys: &'a Path,
-    /// Where the passphrase may come from; its file is read anew for every request.
-    pub sources: &'a Sources,
-}
-
-/// Confines this thread and those that it will start, as far as the system can, and says in one line
-/// what that came to. To be called once the gateway listens and before it starts a thread. The session
-/// bus stays in reach: Landlock leaves sockets by path alone unless it is asked not to.
-#[must_use]
-pub fn enter(needs: &Needs<'_>) -> String {
+/// Confines this thread and those that it will start to what the gateway reads and writes for as long
+/// as it runs: the root, the keys, and the passphrase's file, which is read anew for every request. Says
+/// in one line what that came to. To be called once the gateway listens and before it starts a thread.
+/// The session bus stays in reach: Landlock leaves sockets by path alone unless it is asked not to.
+pub fn enter(root: &Path, keys: &Path, sources: &Sources) -> String {
     let _ = pool::cores();
-    platform::enter(needs)
+    platform::enter(root, keys, sources)
 }
 
 #[cfg(target_os = "linux")]
 mod platform {
     use std::io;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
-    use super::Needs;
+    use crate::system::environment::Sources;
     use crate::system::fs::{self, Dir};
     use crate::system::kernel::landlock::{self, Access};
 
-    pub(super) fn enter(needs: &Needs<'_>) -> String {
+    pub(super) fn enter(root: &Path, keys: &Path, sources: &Sources) -> String {
         // A rule needs a directory that is there. Ours is made before the user's home is opened up for it.
-        let _ = Dir::create(needs.root);
+        let _ = Dir::create(root);
         let (mut places, mut written, mut read) = (Vec::new(), Vec::new(), Vec::new());
-        for path in [needs.root, needs.keys] {
+        for path in [root, keys] {
             if let Ok((handle, path)) = fs::nearest(path) {
                 places.push((handle, Access::Write));
                 written.push(path);
             }
         }
-        let files = [&needs.sources.file, &needs.sources.credential];
-        for path in files
-            .into_iter()
-            .flatten()
-            .flat_map(|file| fs::parents(file))
-        {
+        let files = [&sources.file, &sources.credential].into_iter().flatten();
+        for path in files.flat_map(|file| fs::parents(file)) {
             if let Ok((handle, path)) = fs::nearest(&path) {
                 places.push((handle, Access::Read));
                 read.push(path);
@@ -144,7 +129,7 @@ mod platform {
 
 #[cfg(not(target_os = "linux"))]
 mod platform {
-    pub(super) fn enter(_: &super::Needs<'_>) -> String {
+    pub(super) fn enter(_: &super::Path, _: &super::Path, _: &super::Sources) -> String {
         "none: it needs Landlock, which Linux has".to_owned()
     }
 }

@@ -3,8 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::api::{Answer, Api, Body};
 use super::connections::{Connections, PLACES, PeerLimit, Serve};
 use super::consent::{Permit, Standing};
-use super::guard::{Denial, Guard, Verdict, with_cors};
+use super::guard::{Caller, Denial, Guard, with_cors};
 use super::http::{After, Connection, Failure, Reply, Request};
 use crate::base::time::{Deadline, Timestamp, monotonic};
 use crate::error::{Error, Result, refusal};
@@ -27,8 +26,8 @@ pub struct Gateway {
     /// By what it listens beyond loopback, if it needs that.
     permit: Option<Permit>,
     flood: Mutex<Flood>,
-    /// Has it been said that something is out of reach?
-    has_wondered: AtomicBool,
+    /// Used up by the first file that is out of reach.
+    unreachable: Once,
     /// Says something that a person should know.
     warn: fn(&str),
 }
@@ -39,14 +38,11 @@ pub struct Lifetime<'a> {
     pub end: &'a UnixStream,
     /// Or until nobody has been connected for so long.
     pub idle: Option<Duration>,
-    /// Hears that the end has begun.
+    /// Called when the end begins.
     pub on_ending: &'a dyn Fn(),
 }
 
 /// Takes an address; nobody is answered yet.
-///
-/// # Errors
-/// [`Error::Listen`].
 pub fn listen(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).map_err(|source| Error::Listen {
         address: address.to_string(),
@@ -56,23 +52,19 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener> {
 
 impl Gateway {
     /// A gateway of these parts.
-    #[must_use]
     pub fn new(guard: Guard, api: Api, permit: Option<Permit>, warn: fn(&str)) -> Gateway {
         Gateway {
             guard,
             api,
             permit,
-            flood: Mutex::new(Flood::default()),
-            has_wondered: AtomicBool::new(false),
+            flood: Mutex::default(),
+            unreachable: Once::new(),
             warn,
         }
     }
 
-    /// Serves for its lifetime; then finishes what has begun.
-    ///
-    /// # Errors
-    /// [`Error::Listen`] for a listener that cannot be watched; [`Error::ConsentMissing`] if it ends
-    /// because what permits it was withdrawn.
+    /// Serves for its lifetime; then finishes what has begun. An error is a listener that cannot be
+    /// watched, or a consent that was withdrawn.
     pub fn serve(self, listener: TcpListener, lifetime: &Lifetime<'_>) -> Result<()> {
         listener
             .set_nonblocking(true)
@@ -87,27 +79,24 @@ impl Gateway {
         let (gateway, connections) = (Arc::new(self), Arc::new(Connections::default()));
         let (of_gateway, of_connections) = (Arc::clone(&gateway), Arc::clone(&connections));
         let serve: Serve =
-            Arc::new(move |id, stream| of_gateway.converse(&of_connections, id, stream));
-        let welcome = |(stream, peer): (TcpStream, SocketAddr)| {
-            let is_ready = stream.set_nonblocking(false).is_ok();
-            if is_ready {
+            Arc::new(move |id, stream| of_gateway.serve_connection(&of_connections, id, stream));
+        let admit = |(stream, peer): (TcpStream, SocketAddr)| {
+            if stream.set_nonblocking(false).is_ok() {
                 connections.admit(stream, canonical(peer.ip()), limit, &serve);
             }
-            is_ready
         };
-        let beat = lifetime.idle.unwrap_or(TICK).min(TICK);
-        let (mut tick, mut last) = (Deadline::after(beat), monotonic());
-        let mut is_permitted = true;
+        let interval = lifetime.idle.unwrap_or(TICK).min(TICK);
+        let (mut tick, mut last_used) = (Deadline::after(interval), monotonic());
+        let mut standing = Standing::Good;
         while !is_over(&listener, lifetime.end, tick) {
-            is_permitted = gateway.standing() != Standing::Withdrawn;
-            if !is_permitted {
+            standing = gateway.standing();
+            if standing == Standing::Withdrawn {
                 break;
             }
             match listener.accept() {
                 Ok(accepted) => {
-                    if welcome(accepted) {
-                        last = monotonic();
-                    }
+                    admit(accepted);
+                    last_used = monotonic();
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 // Out of descriptors, or a peer that is gone again: never a reason to end.
@@ -116,29 +105,29 @@ impl Gateway {
             if tick.left().is_none() {
                 let now = monotonic();
                 gateway.settle(Some(now));
-                tick = Deadline::after(beat);
+                tick = Deadline::after(interval);
                 if !connections.is_empty() {
-                    last = now;
+                    last_used = now;
                 }
-                if lifetime.idle.is_some_and(|idle| now - last >= idle) {
+                if lifetime.idle.is_some_and(|idle| now - last_used >= idle) {
                     break;
                 }
             }
         }
         (lifetime.on_ending)();
-        // Who stands at the door already is heard.
+        // Connections that are in the accept queue already are still served.
         for accepted in std::iter::from_fn(|| listener.accept().ok()).take(PLACES) {
-            welcome(accepted);
+            admit(accepted);
         }
-        // Who comes now is refused at once, and need not wait for the others.
+        // New ones are refused at once, and need not wait for the others.
         drop(listener);
         connections.end(Deadline::after(FAREWELL));
         gateway.settle(None);
-        if is_permitted {
-            return Ok(());
+        if standing == Standing::Withdrawn {
+            let sentence = "the consent to Tailscale was withdrawn, so this gateway has ended";
+            return Err(Error::ConsentMissing(sentence.to_owned()));
         }
-        let sentence = "the consent to Tailscale was withdrawn, so this gateway has ended";
-        Err(Error::ConsentMissing(sentence.to_owned()))
+        Ok(())
     }
 
     /// May it be reached as it is? Looked at for every request, as a token is.
@@ -149,46 +138,45 @@ impl Gateway {
     }
 
     /// One connection, from its first request to its last.
-    fn converse(&self, connections: &Connections, id: u64, stream: &TcpStream) {
+    fn serve_connection(&self, connections: &Connections, id: u64, stream: &TcpStream) {
         let mut connection = Connection::new(stream);
         loop {
             if !connections.silent(id) {
                 // What has come is still taken; nothing is waited for.
                 let _ = stream.shutdown(Shutdown::Read);
             }
-            let mut request = match connection.request(|| connections.begun(id)) {
-                Ok(request) => request,
+            let (reply, body, request) = match connection.request(|| connections.begun(id)) {
                 Err(Failure::Gone) => return,
-                Err(Failure::Refused(reply)) => {
-                    if connection.answer(&reply, None).is_ok() {
-                        connection.linger();
+                Err(Failure::Refused(reply)) => (reply, Rest::Broken, None),
+                Ok(mut request) => {
+                    let received = || connections.received(id);
+                    let (reply, body) =
+                        or_internal_error(|| self.respond(&mut connection, &request, received));
+                    let is_kept = match body {
+                        Rest::Read => true,
+                        // What is ambiguous ends the connection.
+                        Rest::Unread => request.can_be_skipped() && reply.status != 400,
+                        Rest::Broken => false,
+                    };
+                    if !is_kept || connections.is_ending() {
+                        request.end_here();
                     }
-                    return;
+                    (reply, body, Some(request))
                 }
             };
-            let (reply, body) =
-                survive(|| self.respond(&mut connection, &request, || connections.received(id)));
-            let is_kept = match body {
-                Rest::Read => true,
-                Rest::Unread => request.can_be_skipped(),
-                Rest::Broken => false,
-            };
-            self.wonder(&reply);
-            // What is ambiguous ends the connection; so does the end of the gateway.
-            let is_ambiguous = body == Rest::Unread && reply.status == 400;
-            if !is_kept || is_ambiguous || connections.is_ending() {
-                request.end_here();
-            }
-            match connection.answer(&reply, Some(&request)) {
-                Ok(After::Next) if body == Rest::Unread && connection.body(&request).is_err() => {
-                    return;
+            self.warn_if_unreachable(&reply);
+            match (connection.answer(&reply, request.as_ref()), request) {
+                (Ok(After::Next), Some(request)) if body == Rest::Unread => {
+                    if connection.body(&request).is_err() {
+                        return;
+                    }
                 }
-                Ok(After::Next) => {}
-                Ok(After::Close) => {
+                (Ok(After::Next), _) => {}
+                (Ok(After::Close), _) => {
                     connections.silent(id);
                     return connection.linger();
                 }
-                Err(_) => return,
+                (Err(_), _) => return,
             }
         }
     }
@@ -201,83 +189,66 @@ impl Gateway {
         received: impl FnOnce(),
     ) -> (Reply, Rest) {
         if self.standing() != Standing::Good {
-            return (
-                Reply::error(Error::ConsentMissing(String::new()).facts()),
-                Rest::Broken,
-            );
+            let missing = Error::ConsentMissing(String::new());
+            return (Reply::error(missing.facts()), Rest::Broken);
         }
         let now = Timestamp::now();
-        let verdict = connection.off_the_clock(|| self.guard.judge(request, now, monotonic()));
-        let origin = verdict.origin.as_deref();
-        let route = match &verdict.outcome {
-            Ok(route) => route,
+        let mut caller = Caller::default();
+        let admitted =
+            connection.off_the_clock(|| self.guard.admit(request, now, monotonic(), &mut caller));
+        let (reply, rest) = match admitted {
             Err(denial) => {
-                self.log_denial(request, &verdict, denial);
-                return (with_cors(denial.reply.clone(), origin), Rest::Unread);
+                self.log_denial(request, &caller, &denial);
+                (denial.reply, Rest::Unread)
             }
-        };
-        let bytes = match connection.body(request) {
-            Ok(bytes) => {
-                received();
-                bytes
-            }
-            Err(Failure::Refused(reply)) => return (with_cors(reply, origin), Rest::Broken),
-            Err(Failure::Gone) => return (Reply::error(&refusal::BAD_REQUEST), Rest::Broken),
-        };
-        let content_type = request.header("content-type").ok().flatten();
-        let Answer { reply, event } = self.api.answer(
-            route,
-            &Body {
-                content_type,
-                bytes: &bytes,
+            Ok(route) => match connection.body(request) {
+                Ok(bytes) => {
+                    received();
+                    let content_type = request.header("content-type").ok().flatten();
+                    let body = Body {
+                        content_type,
+                        bytes: &bytes,
+                    };
+                    let Answer { reply, event } = self.api.answer(&route, &body, now);
+                    if let Some((kind, key, reason)) = event {
+                        self.log(kind, key.as_ref(), reason, &caller.context());
+                    }
+                    (reply, Rest::Read)
+                }
+                Err(Failure::Refused(reply)) => (reply, Rest::Broken),
+                Err(Failure::Gone) => (Reply::error(&refusal::BAD_REQUEST), Rest::Broken),
             },
-            now,
-        );
-        if let Some((kind, key, reason)) = event {
-            self.log(kind, key.as_ref(), reason, &context(&verdict));
-        }
-        (with_cors(reply, origin), Rest::Read)
+        };
+        (with_cors(reply, caller.origin.as_deref()), rest)
     }
 
-    /// The sandbox is made for the directories of the start. Whoever puts others in their place hears
-    /// once why nothing is answered any more.
-    fn wonder(&self, reply: &Reply) {
-        let is_barred = reply.status == 500 && reply.body == BARRED;
-        if is_barred && !self.has_wondered.swap(true, Ordering::Relaxed) {
-            (self.warn)(
-                "the system keeps a file from this gateway (permission_error); if a directory was moved or made anew since its start, restart it",
-            );
+    /// The sandbox is made for the directories of the start. Says once why nothing is answered any more
+    /// when others have taken their place.
+    fn warn_if_unreachable(&self, reply: &Reply) {
+        if reply.status == 500 && reply.body == UNREACHABLE {
+            self.unreachable.call_once(|| {
+                (self.warn)(
+                    "the system keeps a file from this gateway (permission_error); if a directory was moved or made anew since its start, restart it",
+                );
+            });
         }
     }
 
-    fn log_denial(&self, request: &Request, verdict: &Verdict, denial: &Denial) {
+    fn log_denial(&self, request: &Request, caller: &Caller, denial: &Denial) {
         let Some((kind, reason)) = denial.event else {
             return;
         };
-        let count = self
-            .flood
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .admit(kind, reason, monotonic());
-        if let Some(count) = count {
-            let count = count.to_string();
-            let stranger = verdict
-                .origin
-                .is_none()
-                .then(|| request.header("origin").ok().flatten())
-                .flatten();
-            let stranger: String = stranger
-                .unwrap_or_default()
-                .chars()
-                .take(MAX_ORIGIN)
-                .collect();
-            let mut context = context(verdict);
-            context.push(("count", &count));
-            if !stranger.is_empty() {
-                context.push(("origin", &stranger));
-            }
-            self.log(kind, None, Some(reason), &context);
-        }
+        let Some(count) = self.flood().admit(kind, reason, monotonic()) else {
+            return;
+        };
+        let count = count.to_string();
+        let mut context = caller.context();
+        context.push(("count", &count));
+        let origin = request.header("origin").ok().flatten();
+        let foreign = origin.filter(|origin| !origin.is_empty() && caller.origin.is_none());
+        let foreign = foreign.map(|origin| origin.chars().take(MAX_ORIGIN).collect::<String>());
+        context.extend(foreign.as_deref().map(|origin| ("origin", origin)));
+        self.log(kind, None, Some(reason), &context);
     }
 
     fn log(&self, kind: Kind, key: Option<&KeyId>, reason: Option<&str>, context: &[(&str, &str)]) {
@@ -287,25 +258,24 @@ impl Gateway {
             reason,
             context,
         };
-        let written = self.api.store.audit(&event, Timestamp::now());
-        if let Err(error) = written {
+        if let Err(error) = self.api.store.audit(&event, Timestamp::now()) {
             (self.warn)(&format!(
                 "an event was not written to the audit log: {error}"
             ));
         }
     }
 
-    /// Now and then, and at the end: counts that no line has told, and times of last use.
+    /// Now and then, and at the end: writes the counts that no line has told, and times of last use.
     fn settle(&self, now: Option<std::time::Instant>) {
-        let over = self
-            .flood
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .settle(now);
+        let over = self.flood().settle(now);
         for (kind, reason, count) in over {
             self.log(kind, None, Some(reason), &[("count", &count.to_string())]);
         }
         self.guard.save_last_used();
+    }
+
+    fn flood(&self) -> MutexGuard<'_, Flood> {
+        self.flood.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -318,19 +288,9 @@ enum Rest {
 }
 
 /// A panic costs the request that caused it an answer, and nobody else anything.
-fn survive(work: impl FnOnce() -> (Reply, Rest)) -> (Reply, Rest) {
+fn or_internal_error(work: impl FnOnce() -> (Reply, Rest)) -> (Reply, Rest) {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| (Reply::error(&refusal::INTERNAL_ERROR), Rest::Broken))
-}
-
-fn context(verdict: &Verdict) -> Vec<(&str, &str)> {
-    let route = Some(("route", verdict.route));
-    let origin = verdict.origin.as_deref().map(|origin| ("origin", origin));
-    let pairing = verdict
-        .pairing
-        .as_deref()
-        .map(|pairing| ("pairing", pairing));
-    [route, origin, pairing].into_iter().flatten().collect()
 }
 
 /// Who a peer is, as far as places go. An IPv4 peer of a dual-stack listener is that IPv4 peer.
@@ -366,7 +326,15 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 const FAREWELL: Duration = Duration::from_secs(25);
 const MAX_ORIGIN: usize = 100;
 /// The answer for [`Error::Permission`].
-const BARRED: &str = r#"{"error":"permission_error"}"#;
+const UNREACHABLE: &str = r#"{"error":"permission_error"}"#;
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_500_for_its_own_request() {
+        let (reply, rest) = or_internal_error(|| panic!("expected by this test"));
+        assert_eq!((reply.status, rest), (500, Rest::Broken));
+    }
+}

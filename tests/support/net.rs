@@ -38,6 +38,8 @@ impl Net {
         net.ip("link set peer0 up");
         net.ip(&format!("addr add {TAILNET}/32 dev tailscale0"));
         net.up("tailscale0");
+        // Tailscale's own address is behind it.
+        net.ip("route add 100.100.100.100 dev tailscale0");
         net
     }
 

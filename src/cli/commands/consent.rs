@@ -7,11 +7,10 @@ use crate::base::secret::{printable, shown};
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::gateway::consent::{self, Consent};
-use crate::gateway::interface::{self, Interface};
 use crate::gateway::pairing;
 use crate::gateway::precondition::lenser_id;
 use crate::system::host;
-use miniserde::json;
+use miniserde::{Serialize, json};
 
 use super::{Consenting, Context, Format, confirm};
 
@@ -25,14 +24,17 @@ pub(super) fn run(context: &Context<'_>, what: Consenting) -> Result<()> {
 
 fn show(context: &Context<'_>) -> Result<()> {
     let consent = consent::read(&state(context)?)?;
-    let known = interface::live();
-    if let Err(error) = &known {
-        context.warn(&error.to_string(), error);
-    }
-    let is_known = known.is_ok();
-    let live = known.unwrap_or_default();
+    let holds = consent
+        .as_ref()
+        .is_some_and(|consent| !consent.live().is_empty());
     if context.format == Format::Json {
-        return host::print(&view(consent.as_ref(), &live));
+        let live = consent::tailnet_address().map(consent::fingerprint);
+        let view = View {
+            consent,
+            holds,
+            live: live.into_iter().collect(),
+        };
+        return host::print(&(json::to_string(&view) + "\n"));
     }
     let Some(consent) = consent else {
         host::complain("there is no consent; lf gateway consent grant tailscale gives one\n");
@@ -45,11 +47,11 @@ fn show(context: &Context<'_>) -> Result<()> {
         by.map_or_else(String::new, |by| format!(" by {}", shown(by)))
     );
     for fingerprint in &consent.fingerprints {
-        let is_live = live.iter().any(|one| one.to_string() == *fingerprint);
-        let state = match (is_known, is_live) {
-            (true, true) => "live",
-            (true, false) => "no such interface now",
-            (false, _) => "whether that is live cannot be known",
+        let is_live = consent::address_of(fingerprint).is_some_and(consent::is_live);
+        let state = if is_live {
+            "live"
+        } else {
+            "no address of this machine now"
         };
         let _ = writeln!(text, "covers   {}  ({state})", shown(fingerprint));
     }
@@ -57,7 +59,7 @@ fn show(context: &Context<'_>) -> Result<()> {
         let _ = writeln!(text, "notes    {}", printable(notes));
     }
     host::print(&text)?;
-    if consent.covered(&live).is_empty() {
+    if !holds {
         host::complain(
             "it covers nothing that is live, and counts as none; lf gateway consent grant tailscale gives a new one\n",
         );
@@ -69,39 +71,26 @@ fn grant(context: &Context<'_>, notes: Option<String>, yes: bool) -> Result<()> 
     let state = state(context)?;
     // What cannot be read must not be overwritten; better to say so before a person is asked.
     consent::read(&state)?;
-    let live = interface::live()?;
-    if live.is_empty() {
-        return Err(Error::NoTailnet);
-    }
-    for one in live.iter().filter(|one| !one.name.starts_with("tailscale")) {
-        let name = shown(&one.name);
-        host::complain(&format!(
-            "lf: note: {name} may be another network's: a provider's addresses can look like Tailscale's\n"
-        ));
-    }
-    let fingerprints: Vec<String> = live.iter().map(ToString::to_string).collect();
+    let address = consent::tailnet_address().ok_or(Error::NoTailnet)?;
+    host::complain(&format!(
+        "lf: note: a provider's addresses can look like Tailscale's; tailscale ip -4 says whether {address} is Tailscale's\n"
+    ));
+    let fingerprint = consent::fingerprint(address);
     let question = format!(
-        "lf gateway serve --tailscale may then be reached by every device of the network behind {}.",
-        consent::listed(&fingerprints)
+        "lf gateway serve --tailscale may then be reached by every device of the network behind {fingerprint}."
     );
     confirm(&question, yes, "lf gateway consent grant tailscale --yes")?;
     let root = context.environment.root()?;
     let consent = Consent {
-        granted_at: Timestamp::now(),
+        granted_at: Timestamp::now().to_string(),
         granter_lenser_id: lenser_id(&root),
-        fingerprints,
+        fingerprints: vec![fingerprint.clone()],
         notes,
     };
     consent::grant(&state, &consent)?;
-    let mut text = String::new();
-    for one in &live {
-        let (one, address) = (shown(&one.to_string()), one.address);
-        let _ = writeln!(
-            text,
-            "consented to {one}; lf gateway serve --tailscale --bind {address}"
-        );
-    }
-    host::print(&text)
+    host::print(&format!(
+        "consented to {fingerprint}; lf gateway serve --tailscale --bind {address}\n"
+    ))
 }
 
 fn revoke(context: &Context<'_>) -> Result<()> {
@@ -117,12 +106,9 @@ fn state(context: &Context<'_>) -> Result<PathBuf> {
 }
 
 /// What is on disk, if anything is; whether it counts; and what a new consent would cover.
-fn view(consent: Option<&Consent>, live: &[Interface]) -> String {
-    let holds = consent.is_some_and(|consent| !consent.covered(live).is_empty());
-    let live: Vec<String> = live.iter().map(ToString::to_string).collect();
-    format!(
-        "{{\"consent\":{},\"holds\":{holds},\"live\":{}}}\n",
-        consent.map_or_else(|| "null".to_owned(), Consent::print),
-        json::to_string(&live)
-    )
+#[derive(Serialize)]
+struct View {
+    consent: Option<Consent>,
+    holds: bool,
+    live: Vec<String>,
 }

@@ -11,8 +11,8 @@ use crate::gateway::consent::Permit;
 use crate::gateway::guard::Guard;
 use crate::gateway::origin::{Hosts, Origins, is_cgnat};
 use crate::gateway::pairing::{self, Pairings, Recogniser};
-use crate::gateway::precondition::{self, Scene};
-use crate::gateway::sandbox::{self, Needs};
+use crate::gateway::precondition::{self, Mode, Setup};
+use crate::gateway::sandbox;
 use crate::gateway::{Gateway, Lifetime, listen};
 use crate::keychain::{Keychain, Patience};
 use crate::system::environment::{Environment, GatewayVariables};
@@ -39,18 +39,15 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     // Nobody sits at this terminal for every request: the keychain gets three seconds, and no more.
     let keychain = Keychain::new(environment, Patience::SHORT);
     let root = environment.root()?;
-    let is_keys_only = is_keys_only(environment, options);
-    let scene = scene(environment, options, address.ip(), &root, &keychain);
-    check(&scene, is_keys_only)?;
+    let setup = setup(environment, options, address, &root, &keychain);
+    check(&setup)?;
     // A passphrase may still come; one that is given twice stays so for as long as this runs.
-    if let Err(error @ Error::Usage { .. }) = source::from_environment(scene.sources) {
+    if let Err(error @ Error::Usage { .. }) = source::from_environment(setup.sources) {
         return Err(error);
     }
-    let permit = if is_keys_only || address.ip().is_loopback() {
-        None
-    } else {
-        Some(Permit::new(&pairing::dir(&root), address.ip())?)
-    };
+    let needs_permit = setup.mode == Mode::Full && !address.ip().is_loopback();
+    let permit = needs_permit.then(|| Permit::new(&pairing::dir(&root), address.ip()));
+    let permit = permit.transpose()?;
     let gateway = gateway(environment, &root, keychain, (hosts, origins), permit)?;
     if !matches!(Store::at(environment.keys()?).dir(), Ok(Some(_))) {
         host::complain("lf: note: there are no keys yet, and no audit log until there are\n");
@@ -62,11 +59,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     let listener = inherited.map_or_else(|| listen(address), Ok)?;
     let address = local_address(&listener)?;
     let manager = Manager::at(variables.notify.as_deref());
-    let sandbox = sandbox::enter(&Needs {
-        root: &root,
-        keys: &environment.keys()?,
-        sources: &environment.passphrase,
-    });
+    let sandbox = sandbox::enter(&root, &environment.keys()?, &environment.passphrase);
     host::complain(&format!("lf: sandbox: {sandbox}\n"));
     host::print(&format!("listening on http://{address}\n"))?;
     manager.tell(&format!("READY=1\nSTATUS=listening on http://{address}"));
@@ -119,25 +112,27 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr> {
     })
 }
 
-/// What the preconditions look at.
-pub(super) fn scene<'a>(
+/// A gateway as the flags and the environment have it.
+pub(super) fn setup<'a>(
     environment: &'a Environment,
     options: &ServeOptions,
-    bind: IpAddr,
+    address: SocketAddr,
     root: &'a Path,
     keychain: &'a Keychain,
-) -> Scene<'a> {
+) -> Setup<'a> {
     let variables = &environment.gateway;
-    Scene {
-        bind,
+    Setup {
+        address,
+        mode: if is_keys_only(environment, options) {
+            Mode::KeysOnly
+        } else {
+            Mode::Full
+        },
         wants_tailscale: options.tailscale || variables.tailscale,
         root,
         keychain,
         sources: &environment.passphrase,
-        has_service_role: variables.has_service_role,
-        has_session: variables.has_session,
-        is_paused: variables.is_paused,
-        is_killed: variables.is_killed,
+        variables,
     }
 }
 
@@ -207,47 +202,39 @@ pub(super) fn known_address(
     }
 }
 
-fn check(scene: &Scene<'_>, is_keys_only: bool) -> Result<()> {
-    let checks = if is_keys_only {
-        precondition::of_keys_only(scene)
-    } else {
-        precondition::of_full_mode(scene)
+fn check(setup: &Setup<'_>) -> Result<()> {
+    let bind = setup.address.ip();
+    let (checks, hidden) = match setup.mode {
+        Mode::KeysOnly => (precondition::of_keys_only(setup), Some(Status::Pass)),
+        Mode::Full => (precondition::of_full_mode(setup), None),
     };
     let failed = |check: &&Check| check.status == Status::Fail;
-    for check in checks
-        .iter()
-        .filter(|check| !is_keys_only || check.status != Status::Pass)
-    {
+    for check in checks.iter().filter(|check| Some(check.status) != hidden) {
         let word = doctor::word(check.status);
         host::complain(&format!(
             "[precondition] {word} {}: {}\n",
             check.id, check.message
         ));
     }
-    if is_keys_only && !scene.bind.is_loopback() {
-        host::complain(&format!(
-            "lf: warning: {} is not a loopback address, and lf does not encrypt what goes there. Tailscale does; on a LAN, whoever listens reads your keys\n",
-            scene.bind
-        ));
-    }
-    if !is_keys_only && scene.wants_tailscale && scene.bind.is_loopback() {
-        host::complain(&format!(
-            "lf: note: nobody on the tailnet reaches {}; name an address of Tailscale's with --bind\n",
-            scene.bind
-        ));
+    match setup.mode {
+        Mode::KeysOnly if !bind.is_loopback() => host::complain(&format!(
+            "lf: warning: {bind} is not a loopback address, and lf does not encrypt what goes there. Tailscale does; on a LAN, whoever listens reads your keys\n"
+        )),
+        Mode::Full if setup.wants_tailscale && bind.is_loopback() => host::complain(&format!(
+            "lf: note: nobody on the tailnet reaches {bind}; name an address of Tailscale's with --bind\n"
+        )),
+        Mode::KeysOnly | Mode::Full => {}
     }
     let failed: Vec<&str> = checks.iter().filter(failed).map(|check| check.id).collect();
     match failed[..] {
         [] => Ok(()),
         // The trust state alone is in the way. What may be bound never is forbids it in any case.
-        ["tailscale_consent"] | ["bind_safe", "tailscale_consent"]
-            if may_be_covered(scene.bind) =>
-        {
+        ["tailscale_consent"] | ["bind_safe", "tailscale_consent"] if may_be_covered(bind) => {
             Err(Error::ConsentMissing(
                 "full mode over Tailscale waits for a consent that fits, as named above".to_owned(),
             ))
         }
-        ["bind_safe", ..] => Err(Error::UnsafeBind(scene.bind.to_string())),
+        ["bind_safe", ..] => Err(Error::UnsafeBind(bind.to_string())),
         _ => Err(Error::PreconditionFailed(failed.len())),
     }
 }

@@ -1,9 +1,10 @@
 //! `lf gateway status` and `doctor`: is a gateway running, and is all well with it?
 
+use miniserde::{Serialize, json};
+
 use crate::base::time::Timestamp;
 use crate::error::Result;
-use crate::gateway::diagnosis::{self, Subject};
-use crate::gateway::probe;
+use crate::gateway::{diagnosis, probe};
 use crate::keychain::{Keychain, Patience};
 use crate::system::host;
 
@@ -13,33 +14,36 @@ use super::{Context, Format, ServeOptions, doctor, serve};
 pub(super) fn status(context: &Context<'_>, options: &ServeOptions) -> Result<()> {
     let address = serve::known_address(context.environment, options)?;
     let (version, time) = probe::ask(address).health(address)?;
-    let pairings = pairings_in(context, keychain(context))?.list()?.len();
+    let view = View {
+        address: format!("http://{address}"),
+        daemon_version: version,
+        time: time.to_string(),
+        pairings: pairings_in(context, keychain(context))?.list()?.len(),
+    };
     host::show(&match context.format {
-        Format::Json => format!(
-            "{{\"address\":\"http://{address}\",\"daemon_version\":\"{version}\",\"time\":\"{time}\",\"pairings\":{pairings}}}\n"
-        ),
+        Format::Json => json::to_string(&view) + "\n",
         Format::Text => format!(
-            "running   http://{address}\nversion   {version}\nclock     {time}\npairings  {pairings}\n"
+            "running   {}\nversion   {}\nclock     {}\npairings  {}\n",
+            view.address, view.daemon_version, view.time, view.pairings
         ),
     })
 }
 
 pub(super) fn doctor(context: &Context<'_>, options: &ServeOptions) -> Result<()> {
-    let variables = &context.environment.gateway;
     let address = serve::known_address(context.environment, options)?;
     let (root, keychain) = (context.environment.root()?, keychain(context));
-    let subject = Subject {
-        scene: serve::scene(context.environment, options, address.ip(), &root, &keychain),
-        address,
-        is_keys_only: serve::is_keys_only(context.environment, options),
-        pairings: &pairings_in(context, keychain.clone())?,
-        extra_origins: &variables.extra_origins,
-    };
-    doctor::report(
-        context,
-        &diagnosis::examine(&subject, Timestamp::now()),
-        &[],
-    )
+    let setup = serve::setup(context.environment, options, address, &root, &keychain);
+    let pairings = pairings_in(context, keychain.clone())?;
+    let checks = diagnosis::examine(&setup, &pairings, Timestamp::now());
+    doctor::report(context, &checks, &[])
+}
+
+#[derive(Serialize)]
+struct View {
+    address: String,
+    daemon_version: String,
+    time: String,
+    pairings: usize,
 }
 
 /// As patient as the gateway's.

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use miniserde::{Serialize, json};
 use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 use zeroize::Zeroizing;
 
@@ -20,17 +21,15 @@ pub struct Reply {
 
 impl Reply {
     /// An answer with a JSON body.
-    #[must_use]
-    pub fn json(status: u16, body: String) -> Reply {
+    pub fn of(status: u16, view: &impl Serialize) -> Reply {
         Reply {
             status,
-            body,
+            body: json::to_string(view),
             headers: vec![("Content-Type", "application/json".to_owned())],
         }
     }
 
     /// A file of ours.
-    #[must_use]
     pub fn text(content_type: &str, body: &str) -> Reply {
         Reply {
             status: 200,
@@ -40,7 +39,6 @@ impl Reply {
     }
 
     /// An answer without a body.
-    #[must_use]
     pub fn empty(status: u16) -> Reply {
         Reply {
             status,
@@ -50,21 +48,18 @@ impl Reply {
     }
 
     /// `{"error":"<code>"}`: its code, and nothing of any sentence.
-    #[must_use]
     pub fn error(facts: &Facts) -> Reply {
-        Reply::json(facts.http, format!("{{\"error\":\"{}\"}}", facts.code))
+        Reply::of(facts.http, &ErrorView { error: facts.code })
     }
 
     /// The same with one more header. Values must be ours, or checked to be visible ASCII: bytes of
     /// a request have no place here.
-    #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
         self.headers.push((name, value.into()));
         self
     }
 
     /// The same, with this before what else its `Vary` names: one line, for those who read only one.
-    #[must_use]
     pub fn varies(mut self, by: &str) -> Reply {
         let vary = |(name, _): &&mut (&str, String)| *name == "Vary";
         match self.headers.iter_mut().find(vary) {
@@ -77,63 +72,52 @@ impl Reply {
     /// What goes over the wire; without the body for a HEAD.
     pub(super) fn print(&self, after: After, is_head: bool) -> io::Result<Zeroizing<Vec<u8>>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(1024 + self.body.len()));
-        let invalid = |()| io::Error::from(io::ErrorKind::InvalidData);
-        let fixed = [
-            ("Server", "lf"),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Cross-Origin-Resource-Policy", "same-origin"),
-        ];
-        let given = self
-            .headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()));
-        let header = |(name, value): (&str, &str)| {
-            // tiny_http takes line ends here, and would let a value write headers of its own.
-            if value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-                Header::from_bytes(name, value)
-            } else {
-                Err(())
-            }
+        let given = self.headers.iter();
+        let given = given.map(|(name, value)| (*name, value.as_str()));
+        // tiny_http takes line ends in a value, and would let it write headers of its own.
+        let is_safe = |value: &str| value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let header = |(name, value): (&str, &str)| match is_safe(value) {
+            true => Header::from_bytes(name, value),
+            false => Err(()),
         };
-        let headers = fixed
-            .into_iter()
-            .chain(given)
-            .map(header)
-            .collect::<Result<Vec<_>, ()>>()
-            .map_err(invalid)?;
-        let length = self.body.len();
+        let headers = FIXED.into_iter().chain(given).map(header);
+        let headers = headers.collect::<Result<Vec<_>, ()>>();
         let response = Response::new(
             StatusCode(self.status),
-            headers,
+            headers.map_err(|()| io::ErrorKind::InvalidData)?,
             self.body.as_bytes(),
-            Some(length),
+            Some(self.body.len()),
             None,
         );
-        let version = if after == After::Next {
-            HTTPVersion(1, 1)
-        } else {
-            HTTPVersion(1, 0)
+        let version = match after {
+            After::Next => HTTPVersion(1, 1),
+            After::Close => HTTPVersion(1, 0),
         };
-        response.with_chunked_threshold(usize::MAX).raw_print(
-            &mut *bytes,
-            version,
-            &[],
-            is_head,
-            None,
-        )?;
+        let response = response.with_chunked_threshold(usize::MAX);
+        response.raw_print(&mut *bytes, version, &[], is_head, None)?;
         if self.status == 204 {
             // RFC 9110, section 8.6: no Content-Length here; tiny_http writes one.
             const LENGTH: &[u8] = b"Content-Length: 0\r\n";
-            if let Some(at) = bytes
-                .windows(LENGTH.len())
-                .position(|window| window == LENGTH)
-            {
+            let mut windows = bytes.windows(LENGTH.len());
+            if let Some(at) = windows.position(|window| window == LENGTH) {
                 bytes.drain(at..at + LENGTH.len());
             }
         }
         Ok(bytes)
     }
+}
+
+/// What every answer says.
+const FIXED: [(&str, &str); 4] = [
+    ("Server", "lf"),
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+];
+
+#[derive(Serialize)]
+struct ErrorView {
+    error: &'static str,
 }
 
 #[cfg(test)]
@@ -145,7 +129,7 @@ mod tests {
         let text = |reply: Reply, after, is_head| {
             String::from_utf8(reply.print(after, is_head).unwrap().to_vec()).unwrap()
         };
-        let answer = text(Reply::json(200, "{}".into()), After::Next, false);
+        let answer = text(Reply::text("application/json", "{}"), After::Next, false);
         assert!(
             answer.starts_with("HTTP/1.1 200 OK\r\n")
                 && answer.ends_with("\r\nContent-Length: 2\r\n\r\n{}"),
@@ -158,7 +142,7 @@ mod tests {
         assert!(text(Reply::empty(204), After::Close, false).starts_with("HTTP/1.0 204 "));
         assert!(!text(Reply::empty(204), After::Next, false).contains("Content-Length"));
         assert!(
-            text(Reply::json(405, "{}".into()), After::Next, true)
+            text(Reply::text("application/json", "{}"), After::Next, true)
                 .ends_with("Content-Length: 2\r\n\r\n")
         );
         assert!(

@@ -2,8 +2,8 @@
 
 use tiny_http::Method;
 
-use super::{MAX_BODY, Reply};
-use crate::error::refusal;
+use super::MAX_BODY;
+use crate::error::{Facts, refusal};
 
 /// A request's head; its body is still on the wire.
 #[derive(Debug)]
@@ -24,7 +24,6 @@ pub struct Request {
 impl Request {
     /// Can its body be read and dropped, so that the connection stays of use? One that the peer waits
     /// with cannot, and one that is too large is not worth it.
-    #[must_use]
     pub fn can_be_skipped(&self) -> bool {
         self.content_length == 0 || (!self.expects_continue && self.content_length <= MAX_BODY)
     }
@@ -35,132 +34,109 @@ impl Request {
     }
 
     /// The one header of this (lower-case) name.
-    ///
-    /// # Errors
-    /// [`Repeated`], if there are several.
-    pub fn header(&self, name: &str) -> Result<Option<&str>, Repeated> {
-        let mut values = self
-            .headers
-            .iter()
-            .filter(|(given, _)| given == name)
-            .map(|(_, value)| value.as_str());
+    pub fn header(&self, name: &str) -> std::result::Result<Option<&str>, Repeated> {
+        let mut values = self.all(name);
         match (values.next(), values.next()) {
             (value, None) => Ok(value),
             (_, Some(_)) => Err(Repeated),
         }
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let named = self.headers.iter().filter(move |(given, _)| given == name);
+        named.map(|(_, value)| value.as_str())
     }
 }
 
 /// More than one header of a kind that must be single.
 #[derive(Debug)]
 pub struct Repeated;
+
 /// Looks at the bytes from `from` on (a few of the last ones again): where does the head end? What
 /// can be in no head is refused at once, so that a TLS hello or a bare LF does not wait for its time
 /// to run out.
-pub(super) fn scan(bytes: &[u8], from: usize) -> Result<Option<usize>, ()> {
+pub(super) fn scan(bytes: &[u8], from: usize) -> Result<Option<usize>> {
     for at in from..bytes.len() {
         match bytes[at] {
-            b'\n' if at == 0 || bytes[at - 1] != b'\r' => return Err(()),
+            b'\n' if at == 0 || bytes[at - 1] != b'\r' => return Err(BAD),
             b'\n' if bytes[..at].ends_with(b"\r\n\r") => return Ok(Some(at + 1)),
             b'\n' => {}
-            b'\r' if bytes.get(at + 1).is_some_and(|next| *next != b'\n') => return Err(()),
+            b'\r' if bytes.get(at + 1).is_some_and(|next| *next != b'\n') => return Err(BAD),
             b'\r' | b'\t' | b' '..=b'~' => {}
-            _ => return Err(()),
+            _ => return Err(BAD),
         }
     }
     Ok(None)
 }
 
 /// Reads a head, ended by an empty line; [`scan`] has looked at every byte.
-pub(super) fn parse(head: &[u8]) -> Result<Request, Reply> {
-    let bad = || Reply::error(&refusal::BAD_REQUEST);
-    let text = std::str::from_utf8(head).map_err(|_| bad())?;
+pub(super) fn parse(head: &[u8]) -> Result<Request> {
+    let text = std::str::from_utf8(head).map_err(|_| BAD)?;
     let mut lines = text.trim_end_matches("\r\n").split("\r\n");
-    let (method, (path, query), is_1_1) = parse_request_line(lines.next().unwrap_or_default())?;
-    let mut headers = Vec::new();
+    let mut request = parse_request_line(lines.next().unwrap_or_default())?;
+    let is_1_1 = request.keeps_alive;
     for line in lines {
-        if headers.len() == MAX_HEADERS {
-            return Err(Reply::error(&refusal::HEADERS_TOO_LARGE));
+        if request.headers.len() == MAX_HEADERS {
+            return Err(&refusal::HEADERS_TOO_LARGE);
         }
         // A line that begins with a blank would continue the one before (obs-fold): its name is none.
-        let (name, value) = line.split_once(':').ok_or_else(bad)?;
+        let (name, value) = line.split_once(':').ok_or(BAD)?;
         if !is_token(name) {
-            return Err(bad());
+            return Err(BAD);
         }
-        headers.push((
-            name.to_ascii_lowercase(),
-            value.trim_matches([' ', '\t']).to_owned(),
-        ));
+        let value = value.trim_matches([' ', '\t']).to_owned();
+        request.headers.push((name.to_ascii_lowercase(), value));
     }
-    let mut request = Request {
-        method,
-        path,
-        query,
-        content_length: 0,
-        headers,
-        expects_continue: false,
-        keeps_alive: is_1_1,
-    };
-    if request
-        .headers
-        .iter()
-        .any(|(name, _)| name == "transfer-encoding")
-    {
-        return Err(Reply::error(&refusal::TRANSFER_ENCODING_NOT_SUPPORTED));
+    if request.all("transfer-encoding").next().is_some() {
+        return Err(&refusal::TRANSFER_ENCODING_NOT_SUPPORTED);
     }
-    if let Some(length) = request.header("content-length").map_err(|_| bad())? {
+    if let Some(length) = request.header("content-length").map_err(|_| BAD)? {
         if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(bad());
+            return Err(BAD);
         }
         // More digits than fit are more bytes than we take.
         request.content_length = length.parse().unwrap_or(u64::MAX);
     }
-    match request.header("expect").map_err(|_| bad())? {
+    match request.header("expect").map_err(|_| BAD)? {
         None => {}
         Some(expected) if expected.eq_ignore_ascii_case("100-continue") => {
             request.expects_continue = is_1_1;
         }
-        Some(_) => return Err(Reply::error(&refusal::EXPECTATION_FAILED)),
+        Some(_) => return Err(&refusal::EXPECTATION_FAILED),
     }
-    let closes = |value: &str| {
-        value
-            .split(',')
-            .any(|option| option.trim().eq_ignore_ascii_case("close"))
-    };
-    if request
-        .headers
-        .iter()
-        .any(|(name, value)| name == "connection" && closes(value))
-    {
-        request.keeps_alive = false;
-    }
+    let mut options = request.all("connection").flat_map(|value| value.split(','));
+    let closes = options.any(|option| option.trim().eq_ignore_ascii_case("close"));
+    drop(options);
+    request.keeps_alive &= !closes;
     Ok(request)
 }
 
-/// Method, path and query, and whether the version is 1.1 (and not 1.0).
-fn parse_request_line(line: &str) -> Result<(Method, (String, String), bool), Reply> {
-    let bad = || Reply::error(&refusal::BAD_REQUEST);
-    let mut parts = line.split(' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(bad());
+/// A request without headers; one of HTTP/1.1 keeps its connection alive, one of 1.0 does not.
+fn parse_request_line(line: &str) -> Result<Request> {
+    let parts: Vec<&str> = line.split(' ').collect();
+    let [method, target, version] = parts[..] else {
+        return Err(BAD);
     };
-    let is_1_1 = match version {
+    let keeps_alive = match version {
         "HTTP/1.1" => true,
         "HTTP/1.0" => false,
-        _ if version.starts_with("HTTP/") => {
-            return Err(Reply::error(&refusal::HTTP_VERSION_NOT_SUPPORTED));
-        }
-        _ => return Err(bad()),
+        _ if version.starts_with("HTTP/") => return Err(&refusal::HTTP_VERSION_NOT_SUPPORTED),
+        _ => return Err(BAD),
     };
     // Origin form only: no proxy's absolute form, no authority, no asterisk.
     if !is_token(method) || !target.starts_with('/') || target.contains(['\t', '#']) {
-        return Err(bad());
+        return Err(BAD);
     }
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let method = method.parse().map_err(|()| bad())?;
-    Ok((method, (path.to_owned(), query.to_owned()), is_1_1))
+    Ok(Request {
+        method: method.parse().map_err(|()| BAD)?,
+        path: path.to_owned(),
+        query: query.to_owned(),
+        content_length: 0,
+        headers: Vec::new(),
+        expects_continue: false,
+        keeps_alive,
+    })
 }
 
 /// A token of RFC 9110, section 5.6.2.
@@ -171,6 +147,9 @@ fn is_token(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
+type Result<T> = std::result::Result<T, &'static Facts>;
+
+const BAD: &Facts = &refusal::BAD_REQUEST;
 const MAX_HEADERS: usize = 64;
 
 #[cfg(test)]
@@ -179,10 +158,10 @@ mod tests {
 
     fn status(head: &str) -> u16 {
         match scan(head.as_bytes(), 0) {
-            Err(()) => 400,
+            Err(facts) => facts.http,
             Ok(None) => 0,
             Ok(Some(end)) => {
-                parse(&head.as_bytes()[..end]).map_or_else(|reply| reply.status, |_| 200)
+                parse(&head.as_bytes()[..end]).map_or_else(|facts| facts.http, |_| 200)
             }
         }
     }
@@ -245,10 +224,10 @@ mod tests {
     fn the_end_is_found_wherever_the_packets_are_cut() {
         let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
         for cut in 1..head.len() {
-            assert_eq!(scan(&head[..cut], 0), Ok(None), "{cut}");
+            assert_eq!(scan(&head[..cut], 0).unwrap(), None, "{cut}");
             assert_eq!(
-                scan(head, cut.saturating_sub(3)),
-                Ok(Some(head.len())),
+                scan(head, cut.saturating_sub(3)).unwrap(),
+                Some(head.len()),
                 "{cut}"
             );
         }
