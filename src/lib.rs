@@ -40,17 +40,17 @@
 //! A folder imports only the folders above it in this list (tests/architecture.rs).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod error;
+mod error;
 
-pub mod base;
+mod base;
 
-pub mod system;
+mod system;
 
-pub mod keychain;
+mod keychain;
 
-pub mod vault;
+mod vault;
 
-pub mod gateway;
+mod gateway;
 
 mod cli;
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Holds up to five tokens, and regains one a second.
 #[derive(Clone, Copy, Debug)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     /// When it will be full again: all there is to know, and exact.
     full_at: Instant,
     /// The latest time that it was told. Threads tell it theirs in any order, and one that is a
@@ -14,7 +14,7 @@ pub struct Bucket {
 
 impl Bucket {
     /// A full bucket.
-    pub fn full(now: Instant) -> Bucket {
+    pub(crate) fn full(now: Instant) -> Bucket {
         Bucket {
             full_at: now,
             latest: now,
@@ -22,7 +22,7 @@ impl Bucket {
     }
 
     /// Takes a token.
-    pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let now = self.latest.max(now);
         self.latest = now;
         let filled = self.full_at.max(now) + PERIOD;

@@ -1,10 +1,10 @@
 //! What knows nothing of keys: secrets as a type, time, randomness, a token bucket, a thread pool, text.
 
-pub mod bucket;
-pub mod pool;
-pub mod rng;
-pub mod secret;
-pub mod shell;
-pub mod text;
-pub mod time;
-pub mod width;
+pub(crate) mod bucket;
+pub(crate) mod pool;
+pub(crate) mod rng;
+pub(crate) mod secret;
+pub(crate) mod shell;
+pub(crate) mod text;
+pub(crate) mod time;
+pub(crate) mod width;

@@ -8,7 +8,7 @@ use std::thread;
 
 /// The results in the items' order. `done` hears on the calling thread how many are finished. Where
 /// a thread gains nothing, or none can be had, the calling thread does the work.
-pub fn each<T: Sync, R: Send>(
+pub(crate) fn each<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
     mut done: impl FnMut(usize),
@@ -26,7 +26,7 @@ pub fn each<T: Sync, R: Send>(
 }
 
 /// Both results, worked out side by side where there is a core and a thread for each.
-pub fn beside<A: Send, B>(aside: impl Fn() -> A + Sync, here: impl FnOnce() -> B) -> (A, B) {
+pub(crate) fn beside<A: Send, B>(aside: impl Fn() -> A + Sync, here: impl FnOnce() -> B) -> (A, B) {
     thread::scope(|scope| {
         let thread = (cores() > 1).then(|| thread::Builder::new().spawn_scoped(scope, &aside));
         match thread {
@@ -73,19 +73,19 @@ fn share(count: usize, job: &(dyn Fn(usize) + Sync), done: &mut dyn FnMut(usize)
 
 /// How many threads run at a time, as the system says it at first: the gateway's sandbox has no way to
 /// the files that hold a container's share.
-pub fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| thread::available_parallelism().map_or(1, NonZero::get))
 }
 
 /// A turn at a core, given back on drop.
 #[derive(Debug)]
-pub struct Turn(());
+pub(crate) struct Turn(());
 
 /// Waits for a turn: there is one per core in the whole process, and they are given in the order in
 /// which they were asked for. A key derivation holds 32 MiB; more at once would only take turns at
 /// the processor, with the memory of all of them.
-pub fn turn() -> Turn {
+pub(crate) fn turn() -> Turn {
     let cores = cores() as u64;
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
     let ticket = turns.asked;

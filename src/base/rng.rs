@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Result};
 
 /// `N` fresh bytes from the system's CSPRNG.
-pub fn bytes<const N: usize>() -> Result<[u8; N]> {
+pub(crate) fn bytes<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| Error::Io {
         action: "read randomness from",
@@ -20,7 +20,7 @@ pub fn bytes<const N: usize>() -> Result<[u8; N]> {
 }
 
 /// `N` fresh bytes as base64url without padding (RFC 4648, section 5): 32 bytes are 43 characters.
-pub fn token<const N: usize>() -> Result<String> {
+pub(crate) fn token<const N: usize>() -> Result<String> {
     let bytes = Zeroizing::new(bytes::<N>()?);
     Ok(Base64UrlUnpadded::encode_string(bytes.as_slice()))
 }

@@ -14,7 +14,7 @@ impl Secret {
     }
 
     /// Takes bytes over. `None` if they are not UTF-8; they are wiped then too.
-    pub fn from_bytes(bytes: Vec<u8>) -> Option<Secret> {
+    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Option<Secret> {
         match String::from_utf8(bytes) {
             Ok(text) => Some(Secret::new(text)),
             Err(error) => {
@@ -30,12 +30,12 @@ impl Secret {
     }
 
     /// Is it the same text? Not for what a stranger presents: the time tells how much of it is right.
-    pub fn same(&self, other: &Secret) -> bool {
+    pub(crate) fn same(&self, other: &Secret) -> bool {
         self.0 == other.0
     }
 
     /// Drops one trailing newline (LF or CR LF), as a pipe from `echo` or a file has it.
-    pub fn drop_trailing_newline(&mut self) {
+    pub(crate) fn drop_trailing_newline(&mut self) {
         if self.0.ends_with('\n') {
             self.0.pop();
             if self.0.ends_with('\r') {
@@ -46,7 +46,7 @@ impl Secret {
 
     /// Drops what a person copies along with a key: blanks around it, and one pair of quotes around
     /// that. Says whether there was any; what is between them stays.
-    pub fn drop_wrapping(&mut self) -> bool {
+    pub(crate) fn drop_wrapping(&mut self) -> bool {
         let bare = blank_free(&self.0);
         let unquoted = QUOTES
             .iter()
@@ -75,7 +75,7 @@ impl fmt::Debug for Secret {
 ///
 /// A guess by public prefixes, and by an unbroken run of letters and digits that is longer than any
 /// id of ours.
-pub fn looks_like_secret(text: &str) -> bool {
+pub(crate) fn looks_like_secret(text: &str) -> bool {
     let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let mut pieces = text
         .split(|c| !is_inside(c))
@@ -94,7 +94,7 @@ pub fn looks_like_secret(text: &str) -> bool {
 
 /// Text from outside, fit for an error message: as [`printable`], at most 64 characters, and nothing
 /// of it where it looks like a secret.
-pub fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     if looks_like_secret(text) {
         return "(not shown, it looks like a secret)".to_owned();
     }
@@ -105,7 +105,7 @@ pub fn shown(text: &str) -> String {
 }
 
 /// Text that cannot drive a terminal: control characters and what reorders text are escaped.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         if is_hidden(c) {

@@ -2,7 +2,7 @@
 
 /// What a word is inside of, at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quote {
+pub(crate) enum Quote {
     /// Of nothing.
     None,
     /// Of an open `'`.
@@ -12,7 +12,7 @@ pub enum Quote {
 }
 
 /// What a word means as it was typed, as far as quotes and backslashes go, and which quote is open.
-pub fn unquote(typed: &str) -> (String, Quote) {
+pub(crate) fn unquote(typed: &str) -> (String, Quote) {
     let (mut text, mut quote) = (String::new(), Quote::None);
     let mut rest = typed.chars().peekable();
     while let Some(c) = rest.next() {
@@ -33,7 +33,7 @@ pub fn unquote(typed: &str) -> (String, Quote) {
 }
 
 /// Text as it is typed into bash where that quote is open, so that it means itself and nothing else.
-pub fn quote(text: &str, quote: Quote) -> String {
+pub(crate) fn quote(text: &str, quote: Quote) -> String {
     let mut typed = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {
         let is_plain = !c.is_ascii() || c.is_ascii_alphanumeric() || PLAIN.contains(c);
@@ -52,7 +52,7 @@ pub fn quote(text: &str, quote: Quote) -> String {
 }
 
 /// Text as one word in single quotes, for a command that a person copies.
-pub fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", quote(text, Quote::Single))
 }
 

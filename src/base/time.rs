@@ -5,48 +5,43 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, written `YYYY-MM-DDTHH:MM:SS.mmmZ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(u64);
+pub(crate) struct Timestamp(u64);
 
 impl Timestamp {
     /// The wall clock, now. A clock set before 1970 reads as 1970.
-    pub fn now() -> Timestamp {
+    pub(crate) fn now() -> Timestamp {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Timestamp(millis(since).min(LAST))
     }
 
-    /// Whole seconds since 1970.
-    pub fn seconds(self) -> u64 {
-        self.0 / 1000
-    }
-
     /// This much later; the last moment there is, if need be.
-    pub fn after(self, span: Duration) -> Timestamp {
+    pub(crate) fn after(self, span: Duration) -> Timestamp {
         Timestamp(self.0.saturating_add(millis(span)).min(LAST))
     }
 
     /// This much earlier; 1970 at the earliest.
-    pub fn before(self, span: Duration) -> Timestamp {
+    pub(crate) fn before(self, span: Duration) -> Timestamp {
         Timestamp(self.0.saturating_sub(millis(span)))
     }
 
     /// To the minute, `YYYY-MM-DDTHH:MMZ`, for a person who looks down a column.
-    pub fn minute(self) -> String {
+    pub(crate) fn minute(self) -> String {
         let mut text = self.to_string();
         text.replace_range(MINUTE.., "Z");
         text
     }
 
     /// To the day, `YYYY-MM-DD`, where there is no room for more.
-    pub fn day(self) -> String {
+    pub(crate) fn day(self) -> String {
         let mut text = self.to_string();
         text.truncate(DAY);
         text
     }
 
     /// Reads exactly the form that `Display` writes; `None` for every other spelling.
-    pub fn parse(text: &str) -> Option<Timestamp> {
+    pub(crate) fn parse(text: &str) -> Option<Timestamp> {
         let time = humantime::parse_rfc3339(text).ok()?;
         let since = time.duration_since(UNIX_EPOCH).ok()?;
         let stamp = Timestamp(millis(since));
@@ -61,12 +56,12 @@ impl fmt::Display for Timestamp {
 }
 
 /// The monotonic clock, now.
-pub fn monotonic() -> Instant {
+pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
 /// A span such as `90d` or `12h`, from a minute to ten years.
-pub fn parse_span(text: &str) -> Option<Duration> {
+pub(crate) fn parse_span(text: &str) -> Option<Duration> {
     let span = humantime::parse_duration(text).ok()?;
     (Duration::from_secs(60)..=Duration::from_secs(3653 * 24 * 3600))
         .contains(&span)
@@ -74,7 +69,7 @@ pub fn parse_span(text: &str) -> Option<Duration> {
 }
 
 /// A moment as a person writes it, in UTC: a date, a date and a time, or what `Display` writes.
-pub fn parse_moment(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_moment(text: &str) -> Option<Timestamp> {
     let midnight = format!("{text}T00:00:00Z");
     let read = |text| humantime::parse_rfc3339_weak(text).ok();
     let time = read(text).or_else(|| read(&midnight))?;
@@ -88,16 +83,16 @@ fn millis(span: Duration) -> u64 {
 
 /// A moment on the monotonic clock by which something must be done.
 #[derive(Clone, Copy, Debug)]
-pub struct Deadline(Instant);
+pub(crate) struct Deadline(Instant);
 
 impl Deadline {
     /// `span` from now.
-    pub fn after(span: Duration) -> Deadline {
+    pub(crate) fn after(span: Duration) -> Deadline {
         Deadline(Instant::now() + span)
     }
 
     /// The time left, or `None` when it is over. Never zero, so that it can be a socket's timeout.
-    pub fn left(&self) -> Option<Duration> {
+    pub(crate) fn left(&self) -> Option<Duration> {
         let left = self.0.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }

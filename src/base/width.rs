@@ -3,12 +3,12 @@
 //! blocks of emoji count as a whole.
 
 /// Columns of a whole text. Sequences count as their parts: a flag is two letters of one column each.
-pub fn of(text: &str) -> usize {
+pub(crate) fn of(text: &str) -> usize {
     text.chars().map(of_char).sum()
 }
 
 /// The text, or what of it fits with an `…` behind; at most this many columns either way.
-pub fn cut(text: &str, columns: usize) -> String {
+pub(crate) fn cut(text: &str, columns: usize) -> String {
     let (mut used, mut end) = (0, 0);
     for (at, c) in text.char_indices() {
         used += of_char(c);

@@ -8,18 +8,18 @@ use super::refusal::REFUSALS;
 
 /// What is known of an error without knowing where it happened.
 #[derive(Debug)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// The code that scripts, audit lines and web clients see.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// The exit status of a run that ends with it: 1 failed, 2 usage, refused or aborted, 3 a check or
     /// precondition failed, 4 gateway not reachable, 5 a trust state forbids it; 126 and 127 as in
     /// shells, where a program that was to be run cannot be; 0 where no run ends with it, because only
     /// the gateway answers so.
-    pub exit: u8,
+    pub(crate) exit: u8,
     /// The HTTP status of an answer that it makes (RFC 9110, section 15).
-    pub http: u16,
+    pub(crate) http: u16,
     /// What to do about it, in one line: a command to type, where there is one.
-    pub hint: &'static str,
+    pub(crate) hint: &'static str,
 }
 
 // A row is an arm in `facts` and in `fmt`, and an entry of `KINDS`: what has no row does not compile.
@@ -29,7 +29,7 @@ macro_rules! table {
             /// What is the same for all errors of this kind.
             #[inline(never)] // or each caller has a table of its own
             #[allow(unused_variables)] // the names in a row are for its sentence
-            pub fn facts(&self) -> &'static Facts {
+            pub(crate) fn facts(&self) -> &'static Facts {
                 match self {
                     $($error => &Facts { code: $code, exit: $exit, http: $http, hint: $hint },)*
                 }
@@ -214,13 +214,13 @@ fn sentence(error: &Error) -> String {
 
 impl Facts {
     /// What else helps.
-    pub fn more(&self) -> &'static str {
+    pub(crate) fn more(&self) -> &'static str {
         let more = |line: &'static str| line.strip_prefix(self.code)?.strip_prefix(": ");
         MORE.lines().find_map(more).unwrap_or_default()
     }
 
     /// Both statuses, as a sentence.
-    pub fn statuses(&self) -> String {
+    pub(crate) fn statuses(&self) -> String {
         let Facts { exit, http, .. } = self;
         match exit {
             0 => format!("HTTP status {http}; no command ends with it."),
@@ -236,7 +236,7 @@ impl From<Error> for &'static Facts {
 }
 
 /// Every kind of error, and then what only the gateway answers.
-pub fn kinds() -> impl Iterator<Item = &'static Facts> {
+pub(crate) fn kinds() -> impl Iterator<Item = &'static Facts> {
     KINDS.iter().chain(REFUSALS).copied()
 }
 
@@ -274,7 +274,7 @@ mod tests {
             (Error::UnsafeBind(String::new()), "unsafe_bind", 5, 500),
         ] {
             assert_eq!(
-                (error.code(), error.exit_code(), error.http_status()),
+                (error.code(), error.exit_code(), error.facts().http),
                 (code, exit, http)
             );
             let listed = kinds().find(|facts| facts.code == code).unwrap();

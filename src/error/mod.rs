@@ -4,12 +4,12 @@
 //! never carry a secret (tests/secrecy.rs).
 
 mod facts;
-pub mod refusal;
+pub(crate) mod refusal;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use facts::{Facts, kinds};
+pub(crate) use facts::{Facts, kinds};
 
 /// What went wrong. [`Error::code`] is stable; sentences may be reworded between releases.
 #[derive(Debug)]
@@ -204,11 +204,6 @@ impl Error {
         self.facts().exit
     }
 
-    /// The HTTP status of an answer that this error makes (RFC 9110, section 15).
-    pub fn http_status(&self) -> u16 {
-        self.facts().http
-    }
-
     /// What to type or do next, where that helps.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -232,7 +227,7 @@ impl Error {
     }
 
     /// A usage error that no help page says more about.
-    pub fn usage(sentence: impl Into<String>) -> Error {
+    pub(crate) fn usage(sentence: impl Into<String>) -> Error {
         Error::Usage {
             sentence: sentence.into(),
             hint: None,
@@ -240,7 +235,7 @@ impl Error {
     }
 
     /// Sorts what the system said about `path` into the codes above.
-    pub fn from_io(action: &'static str, path: &Path, source: io::Error) -> Error {
+    pub(crate) fn from_io(action: &'static str, path: &Path, source: io::Error) -> Error {
         let path = path.to_owned();
         match source.kind() {
             io::ErrorKind::PermissionDenied => Error::Permission { action, path },

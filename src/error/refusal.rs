@@ -7,7 +7,7 @@ macro_rules! table {
     ($($name:ident = $code:literal, $http:literal, $hint:literal;)*) => {
         $(
             #[doc = concat!("`", $code, "`, ", $http)]
-            pub static $name: Facts = Facts { code: $code, exit: 0, http: $http, hint: $hint };
+            pub(crate) static $name: Facts = Facts { code: $code, exit: 0, http: $http, hint: $hint };
         )*
 
         /// All of them.

@@ -24,37 +24,37 @@ use crate::vault::store::Store;
 
 /// What the routes work on.
 #[derive(Debug)]
-pub struct Api {
+pub(crate) struct Api {
     /// The keys.
-    pub store: Store,
+    pub(crate) store: Store,
     /// `<root>/gateway`.
-    pub state: PathBuf,
+    pub(crate) state: PathBuf,
     /// Where the passphrase may come from; it is fetched for each request that needs it.
-    pub sources: Sources,
+    pub(crate) sources: Sources,
     /// The keychain.
-    pub keychain: Keychain,
+    pub(crate) keychain: Keychain,
 }
 
 /// An answer, and what the audit log should have of it.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The reply, without CORS headers.
-    pub reply: Reply,
+    pub(crate) reply: Reply,
     /// The kind, the key, and the error's code if it failed.
-    pub event: Option<(Kind, Option<KeyId>, Option<&'static str>)>,
+    pub(crate) event: Option<(Kind, Option<KeyId>, Option<&'static str>)>,
 }
 
 /// A body, and what it claims to be.
-pub struct Body<'a> {
+pub(crate) struct Body<'a> {
     /// The `Content-Type` header.
-    pub content_type: Option<&'a str>,
+    pub(crate) content_type: Option<&'a str>,
     /// The bytes.
-    pub bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
 }
 
 impl Api {
     /// Carries out one request.
-    pub fn answer(&self, route: &Route, body: &Body<'_>, now: Timestamp) -> Answer {
+    pub(crate) fn answer(&self, route: &Route, body: &Body<'_>, now: Timestamp) -> Answer {
         match route {
             Route::Health => quiet(Reply::of(
                 200,
@@ -182,7 +182,7 @@ impl Api {
 }
 
 /// Name and version, as clients of the predecessor expect them.
-pub fn daemon_version() -> &'static str {
+pub(crate) fn daemon_version() -> &'static str {
     concat!("lf/", env!("CARGO_PKG_VERSION"))
 }
 

@@ -16,13 +16,13 @@ use crate::base::time::{Deadline, monotonic};
 
 /// The table of open connections and the queue for threads.
 #[derive(Debug, Default)]
-pub struct Connections {
+pub(crate) struct Connections {
     table: Mutex<Table>,
     changed: Condvar,
 }
 
 /// What a thread does with a connection, which has a number.
-pub type Serve = Arc<dyn Fn(u64, &TcpStream) + Send + Sync>;
+pub(crate) type Serve = Arc<dyn Fn(u64, &TcpStream) + Send + Sync>;
 
 #[derive(Debug, Default)]
 struct Table {
@@ -54,7 +54,7 @@ enum State {
 
 /// How many places one peer may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PeerLimit {
+pub(crate) enum PeerLimit {
     /// All: they are all this machine.
     None,
     /// Half of them.
@@ -64,7 +64,7 @@ pub enum PeerLimit {
 impl Connections {
     /// Takes a new connection in and finds a thread for it, which runs `serve`. One that there is no
     /// place for is closed.
-    pub fn admit(
+    pub(crate) fn admit(
         self: &Arc<Self>,
         stream: TcpStream,
         peer: IpAddr,
@@ -111,36 +111,36 @@ impl Connections {
     }
 
     /// A request has begun on this connection.
-    pub fn begun(&self, id: u64) {
+    pub(crate) fn begun(&self, id: u64) {
         self.table().set(id, State::Receiving(monotonic()));
     }
 
     /// The request on this connection is complete.
-    pub fn received(&self, id: u64) {
+    pub(crate) fn received(&self, id: u64) {
         self.table().set(id, State::Serving);
     }
 
     /// This connection waits for its next request; `false` if the gateway is ending and it should
     /// not.
-    pub fn silent(&self, id: u64) -> bool {
+    pub(crate) fn silent(&self, id: u64) -> bool {
         let mut table = self.table();
         table.set(id, State::Silent(monotonic()));
         !table.is_ending
     }
 
     /// Is nobody connected?
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.table().open.is_empty()
     }
 
     /// Is the gateway ending?
-    pub fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         self.table().is_ending
     }
 
     /// Lets requests that have begun come to their end, for as long as that may take, and everybody
     /// else go.
-    pub fn end(&self, deadline: Deadline) {
+    pub(crate) fn end(&self, deadline: Deadline) {
         let mut table = self.table();
         table.is_ending = true;
         for open in table
@@ -238,7 +238,7 @@ impl Table {
 /// A request that is sent at once takes a few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Connections at a time.
-pub const PLACES: usize = 64;
+pub(crate) const PLACES: usize = 64;
 const THREADS: usize = 96;
 const IDLE: Duration = Duration::from_secs(10);
 /// A request needs far less; 64 threads of the usual 2 MiB would look like a lot.

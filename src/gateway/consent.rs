@@ -17,20 +17,20 @@ use crate::system::fs::{Dir, Publish};
 
 /// What was consented to, as it is on disk.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Consent {
+pub(crate) struct Consent {
     /// When: a timestamp.
-    pub granted_at: String,
+    pub(crate) granted_at: String,
     /// By whom, if that is known.
-    pub granter_lenser_id: Option<String>,
+    pub(crate) granter_lenser_id: Option<String>,
     /// The addresses that were covered, as fingerprints.
-    pub fingerprints: Vec<String>,
+    pub(crate) fingerprints: Vec<String>,
     /// What the granter had to say.
-    pub notes: Option<String>,
+    pub(crate) notes: Option<String>,
 }
 
 impl Consent {
     /// The addresses that it covers and that this machine has now.
-    pub fn live(&self) -> Vec<Ipv4Addr> {
+    pub(crate) fn live(&self) -> Vec<Ipv4Addr> {
         let addresses = self.fingerprints.iter().filter_map(|text| address_of(text));
         addresses.filter(|address| is_live(*address)).collect()
     }
@@ -55,25 +55,25 @@ impl Consent {
 }
 
 /// The fingerprint of an address.
-pub fn fingerprint(address: Ipv4Addr) -> String {
+pub(crate) fn fingerprint(address: Ipv4Addr) -> String {
     format!("tailscale:{address}/32")
 }
 
 /// The address that a fingerprint names, if that can be Tailscale's.
-pub fn address_of(fingerprint: &str) -> Option<Ipv4Addr> {
+pub(crate) fn address_of(fingerprint: &str) -> Option<Ipv4Addr> {
     let (_, rest) = fingerprint.rsplit_once(':')?;
     let address: Ipv4Addr = rest.split('/').next()?.parse().ok()?;
     is_cgnat(address).then_some(address)
 }
 
 /// Does this machine have this address now? Only then can a socket be bound to it.
-pub fn is_live(address: Ipv4Addr) -> bool {
+pub(crate) fn is_live(address: Ipv4Addr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// This machine's address on the tailnet: from where it would reach Tailscale's own address. A UDP
 /// socket says that without sending anything. A provider's CGNAT looks the same.
-pub fn tailnet_address() -> Option<Ipv4Addr> {
+pub(crate) fn tailnet_address() -> Option<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((TAILSCALE, 1)).ok()?;
     match socket.local_addr().ok()?.ip() {
@@ -83,7 +83,7 @@ pub fn tailnet_address() -> Option<Ipv4Addr> {
 }
 
 /// The consent in the gateway's directory; `None` if there is none.
-pub fn read(dir: &Path) -> Result<Option<Consent>> {
+pub(crate) fn read(dir: &Path) -> Result<Option<Consent>> {
     match Dir::open(dir)? {
         Some(dir) => read_in(&dir),
         None => Ok(None),
@@ -100,7 +100,7 @@ fn read_in(dir: &Dir) -> Result<Option<Consent>> {
 }
 
 /// Records a consent in place of the one that is there. One that cannot be read is not overwritten.
-pub fn grant(dir: &Path, consent: &Consent) -> Result<()> {
+pub(crate) fn grant(dir: &Path, consent: &Consent) -> Result<()> {
     let dir = Dir::create(dir)?.lock()?;
     read_in(&dir)?;
     let text = json::to_string(consent);
@@ -108,7 +108,7 @@ pub fn grant(dir: &Path, consent: &Consent) -> Result<()> {
 }
 
 /// Removes the consent, whatever is in it; `false` if there was none.
-pub fn revoke(dir: &Path) -> Result<bool> {
+pub(crate) fn revoke(dir: &Path) -> Result<bool> {
     let Some(dir) = Dir::open(dir)? else {
         return Ok(false);
     };
@@ -116,7 +116,7 @@ pub fn revoke(dir: &Path) -> Result<bool> {
 }
 
 /// The consent, which covers one address of this machine at least.
-pub fn in_force(dir: &Path) -> Result<Consent> {
+pub(crate) fn in_force(dir: &Path) -> Result<Consent> {
     let missing = |sentence: String| Error::ConsentMissing(sentence);
     let consent = read(dir)?
         .ok_or_else(|| missing("nobody has consented to full mode over Tailscale".to_owned()))?;
@@ -130,21 +130,21 @@ pub fn in_force(dir: &Path) -> Result<Consent> {
 }
 
 /// Fingerprints, for a person.
-pub fn listed(fingerprints: &[String]) -> String {
+pub(crate) fn listed(fingerprints: &[String]) -> String {
     let shown: Vec<String> = fingerprints.iter().map(|text| shown(text)).collect();
     shown.join(", ")
 }
 
 /// The consent by which a running gateway listens beyond loopback.
 #[derive(Debug)]
-pub struct Permit {
+pub(crate) struct Permit {
     dir: PathBuf,
     address: IpAddr,
 }
 
 /// What a look at the consent says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// It covers the address.
     Good,
     /// It cannot be read now.
@@ -155,7 +155,7 @@ pub enum Standing {
 
 impl Permit {
     /// For this address; [`Error::UnsafeBind`] if the consent does not cover it.
-    pub fn new(dir: &Path, address: IpAddr) -> Result<Permit> {
+    pub(crate) fn new(dir: &Path, address: IpAddr) -> Result<Permit> {
         if !in_force(dir)?.covers(address) {
             return Err(Error::UnsafeBind(address.to_string()));
         }
@@ -165,7 +165,7 @@ impl Permit {
 
     /// Reads the consent again. Whether the address is live need not be asked: no request arrives at one
     /// that is not.
-    pub fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> Standing {
         match read(&self.dir) {
             Ok(Some(consent)) if consent.covers(self.address) => Standing::Good,
             Ok(_) | Err(Error::CorruptConsent { .. }) => Standing::Withdrawn,

@@ -14,7 +14,7 @@ use crate::base::time::Timestamp;
 use crate::vault::doctor::{Check, failed, note, pass};
 
 /// Runs every check; changes nothing.
-pub fn examine(setup: &Setup<'_>, pairings: &Pairings, now: Timestamp) -> Vec<Check> {
+pub(crate) fn examine(setup: &Setup<'_>, pairings: &Pairings, now: Timestamp) -> Vec<Check> {
     let mut checks = examine_preconditions(setup);
     if !setup.wants_tailscale || setup.mode == Mode::KeysOnly {
         checks.push(examine_consent(setup.root));

@@ -18,7 +18,7 @@ use crate::vault::audit::Kind;
 
 /// Everything that decides.
 #[derive(Debug)]
-pub struct Guard {
+pub(crate) struct Guard {
     hosts: Hosts,
     origins: Origins,
     recogniser: Recogniser,
@@ -27,9 +27,9 @@ pub struct Guard {
 
 /// Who asks for what, as far as the guard has come.
 #[derive(Debug, Default)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// The page's origin, if it has one and that is ours.
-    pub origin: Option<String>,
+    pub(crate) origin: Option<String>,
     /// The route's name.
     route: Option<&'static str>,
     /// Whose token it was, if it was one.
@@ -38,7 +38,7 @@ pub struct Caller {
 
 impl Caller {
     /// For the audit log.
-    pub fn context(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn context(&self) -> Vec<(&str, &str)> {
         let origin = self.origin.as_deref().map(|origin| ("origin", origin));
         let pairing = self.pairing.as_deref().map(|pairing| ("pairing", pairing));
         let route = ("route", self.route.unwrap_or("-"));
@@ -51,16 +51,16 @@ impl Caller {
 
 /// An answer in place of a way in.
 #[derive(Debug)]
-pub struct Denial {
+pub(crate) struct Denial {
     /// The answer, without CORS headers.
-    pub reply: Reply,
+    pub(crate) reply: Reply,
     /// What the audit log should say: the kind, and the reason's code.
-    pub event: Option<(Kind, &'static str)>,
+    pub(crate) event: Option<(Kind, &'static str)>,
 }
 
 /// What is asked for. Ids are as they were sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Route {
+pub(crate) enum Route {
     /// `GET /healthz`
     Health,
     /// `GET /identity`
@@ -83,7 +83,7 @@ pub enum Route {
 
 /// What a list tells of each key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Detail {
+pub(crate) enum Detail {
     /// Its metadata.
     Meta,
     /// And when it was last used: `GET /keys?include=last_used`. Unasked, the answer stays as
@@ -93,7 +93,7 @@ pub enum Detail {
 
 impl Guard {
     /// A guard with full buckets.
-    pub fn new(hosts: Hosts, origins: Origins, recogniser: Recogniser) -> Guard {
+    pub(crate) fn new(hosts: Hosts, origins: Origins, recogniser: Recogniser) -> Guard {
         Guard {
             hosts,
             origins,
@@ -104,7 +104,7 @@ impl Guard {
 
     /// Judges a request by its head: the way in, or a denial. Its body has not been read. `caller` tells
     /// what is known of it, in either case.
-    pub fn admit(
+    pub(crate) fn admit(
         &self,
         request: &Request,
         now: Timestamp,
@@ -200,14 +200,14 @@ impl Guard {
     }
 
     /// Writes down what was recognised; now and then, and when the gateway ends.
-    pub fn save_last_used(&self) {
+    pub(crate) fn save_last_used(&self) {
         self.recogniser.save();
     }
 }
 
 /// Adds the CORS headers (Fetch standard, section 3.3): for an origin of ours, on errors too, and
 /// never with `*` or credentials.
-pub fn with_cors(reply: Reply, origin: Option<&str>) -> Reply {
+pub(crate) fn with_cors(reply: Reply, origin: Option<&str>) -> Reply {
     let reply = reply.varies("Origin");
     match origin {
         Some(origin) => reply

@@ -14,14 +14,14 @@ use std::time::Duration;
 use tiny_http::Method;
 use zeroize::Zeroizing;
 
-pub use self::reply::Reply;
-pub use self::request::{Repeated, Request};
+pub(crate) use self::reply::Reply;
+pub(crate) use self::request::Request;
 use crate::base::time::Deadline;
 use crate::error::{Facts, refusal};
 
 /// Why there is no request.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The peer went away, or stayed silent for as long as it may.
     Gone,
     /// This answer, and then the connection closes.
@@ -44,7 +44,7 @@ impl From<io::Error> for Failure {
 }
 
 /// One accepted connection.
-pub struct Connection<'a> {
+pub(crate) struct Connection<'a> {
     stream: &'a TcpStream,
     /// Bytes that were received and not used yet: at most a head.
     received: Zeroizing<Vec<u8>>,
@@ -54,7 +54,7 @@ pub struct Connection<'a> {
 
 /// May the next request come on the same connection?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
+pub(crate) enum After {
     /// Yes.
     Next,
     /// No; the answer says so.
@@ -63,7 +63,7 @@ pub enum After {
 
 impl<'a> Connection<'a> {
     /// Takes over a connection.
-    pub fn new(stream: &'a TcpStream) -> Connection<'a> {
+    pub(crate) fn new(stream: &'a TcpStream) -> Connection<'a> {
         // Without it an answer of two packets waits 40 ms for the peer's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         Connection {
@@ -76,7 +76,7 @@ impl<'a> Connection<'a> {
     /// Waits for the next request's head. `begun` is called at its first byte: until then the peer
     /// may be silent for two minutes, because a browser opens its connection before it asks its user
     /// for permission.
-    pub fn request(&mut self, begun: impl FnOnce()) -> Result<Request, Failure> {
+    pub(crate) fn request(&mut self, begun: impl FnOnce()) -> Result<Request, Failure> {
         if self.received.is_empty() {
             self.deadline = Deadline::after(SILENCE);
             self.receive().map_err(|_| Failure::Gone)?;
@@ -99,7 +99,7 @@ impl<'a> Connection<'a> {
     }
 
     /// Does something while the peer's time stands still: it cannot help how long we take.
-    pub fn off_the_clock<T>(&mut self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn off_the_clock<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let left = self.deadline.left();
         let done = work();
         if let Some(left) = left {
@@ -109,7 +109,7 @@ impl<'a> Connection<'a> {
     }
 
     /// Reads the request's body.
-    pub fn body(&mut self, request: &Request) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    pub(crate) fn body(&mut self, request: &Request) -> Result<Zeroizing<Vec<u8>>, Failure> {
         if request.content_length > MAX_BODY {
             return Err((&refusal::BODY_TOO_LARGE).into());
         }
@@ -133,7 +133,7 @@ impl<'a> Connection<'a> {
 
     /// Writes an answer; the peer has ten seconds to take it. One after which we close is written as
     /// HTTP/1.0, which says so by itself.
-    pub fn answer(&mut self, reply: &Reply, to: Option<&Request>) -> io::Result<After> {
+    pub(crate) fn answer(&mut self, reply: &Reply, to: Option<&Request>) -> io::Result<After> {
         let after = match to {
             Some(request) if request.keeps_alive => After::Next,
             Some(_) | None => After::Close,
@@ -146,7 +146,7 @@ impl<'a> Connection<'a> {
 
     /// Ends the connection so that the peer gets to read the answer: what it is still sending is
     /// taken and dropped for a moment, because closing on unread bytes would reset the connection.
-    pub fn linger(&mut self) {
+    pub(crate) fn linger(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
         self.deadline = Deadline::after(LINGER);
         let mut dropped = Zeroizing::new(vec![0; 8 * 1024]);

@@ -1,29 +1,29 @@
 //! The loopback gateway: HTTP, who may ask, pairings, the API, the page and the sandbox.
 
 #[cfg(unix)]
-pub mod api;
+pub(crate) mod api;
 #[cfg(unix)]
-pub mod connections;
+pub(crate) mod connections;
 #[cfg(unix)]
-pub mod consent;
+pub(crate) mod consent;
 #[cfg(unix)]
-pub mod diagnosis;
+pub(crate) mod diagnosis;
 #[cfg(unix)]
-pub mod guard;
+pub(crate) mod guard;
 #[cfg(unix)]
-pub mod http;
-pub mod origin;
+pub(crate) mod http;
+pub(crate) mod origin;
 #[cfg(unix)]
-pub mod page;
-pub mod pairing;
+pub(crate) mod page;
+pub(crate) mod pairing;
 #[cfg(unix)]
-pub mod precondition;
+pub(crate) mod precondition;
 #[cfg(unix)]
-pub mod probe;
+pub(crate) mod probe;
 #[cfg(unix)]
-pub mod sandbox;
+pub(crate) mod sandbox;
 #[cfg(unix)]
-pub mod server;
+pub(crate) mod server;
 
 #[cfg(unix)]
-pub use server::{Gateway, Lifetime, listen};
+pub(crate) use server::{Gateway, Lifetime, listen};

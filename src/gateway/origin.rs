@@ -12,14 +12,14 @@ use crate::error::{Error, Result};
 
 /// The origins whose pages may talk to the gateway.
 #[derive(Debug)]
-pub struct Origins {
+pub(crate) struct Origins {
     extra: Vec<Regex>,
 }
 
 impl Origins {
     /// The built-in ones, and those that match one of these comma-separated regular expressions in
     /// full.
-    pub fn with_extra(patterns: &str) -> Result<Origins> {
+    pub(crate) fn with_extra(patterns: &str) -> Result<Origins> {
         let mut extra = Vec::new();
         for (at, pattern) in patterns.split(',').map(str::trim).enumerate() {
             if pattern.is_empty() {
@@ -41,7 +41,7 @@ impl Origins {
     }
 
     /// May a page of this origin talk to us? `null`, which every sandboxed frame has, never may.
-    pub fn allow(&self, origin: &str) -> bool {
+    pub(crate) fn allow(&self, origin: &str) -> bool {
         origin != "null"
             && (is_built_in(origin) || self.extra.iter().any(|pattern| pattern.is_match(origin)))
     }
@@ -70,7 +70,7 @@ fn is_built_in(origin: &str) -> bool {
 }
 
 /// Tailscale's addresses, 100.64.0.0/10 (RFC 6598).
-pub fn is_cgnat(address: Ipv4Addr) -> bool {
+pub(crate) fn is_cgnat(address: Ipv4Addr) -> bool {
     let [first, second, ..] = address.octets();
     first == 100 && second & 0xC0 == 64
 }
@@ -104,7 +104,7 @@ fn is_port(port: &str) -> bool {
 /// The host names that we answer to. A name that anybody could point at this machine (DNS rebinding)
 /// is not among them.
 #[derive(Debug)]
-pub struct Hosts {
+pub(crate) struct Hosts {
     /// The address that we listen on.
     bind: IpAddr,
     /// Lower-case names beside the built-in ones; unused on a loopback bind.
@@ -113,7 +113,7 @@ pub struct Hosts {
 
 /// What is wrong with a `Host`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostError {
+pub(crate) enum HostError {
     /// Not a host and an optional port.
     Malformed,
     /// Somebody else's name.
@@ -122,7 +122,7 @@ pub enum HostError {
 
 impl Hosts {
     /// For a listener on `bind`, on a machine of this name, with further names separated by commas.
-    pub fn new(bind: IpAddr, machine: &str, extra: &str) -> Hosts {
+    pub(crate) fn new(bind: IpAddr, machine: &str, extra: &str) -> Hosts {
         let short = machine.split('.').next().unwrap_or_default();
         let names = [machine, short]
             .into_iter()
@@ -135,7 +135,7 @@ impl Hosts {
     }
 
     /// Is this `Host` header one of ours?
-    pub fn check(&self, header: &str) -> std::result::Result<(), HostError> {
+    pub(crate) fn check(&self, header: &str) -> std::result::Result<(), HostError> {
         let host = match header.strip_suffix(':') {
             // RFC 3986 allows an empty port.
             Some(host) => host,
@@ -161,7 +161,7 @@ impl Hosts {
     }
 
     /// Can a page of our own talk to us? Of all loopback addresses only these two are origins of ours.
-    pub fn serve_a_page(&self) -> bool {
+    pub(crate) fn serve_a_page(&self) -> bool {
         self.bind == Ipv4Addr::LOCALHOST || self.bind == Ipv6Addr::LOCALHOST
     }
 

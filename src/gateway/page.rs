@@ -5,18 +5,18 @@ use super::http::Reply;
 
 /// One file of the page.
 #[derive(Debug, PartialEq, Eq)]
-pub struct File {
+pub(crate) struct File {
     /// Its path, and its name for the audit log.
     path: (&'static str, &'static str),
     content_type: &'static str,
     text: &'static str,
     /// Who may have it.
-    pub reach: Reach,
+    pub(crate) reach: Reach,
 }
 
 /// How far a file goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// Wherever the gateway answers.
     Everywhere,
     /// To loopback alone: the page would carry tokens and values over plain HTTP.
@@ -25,17 +25,17 @@ pub enum Reach {
 
 impl File {
     /// The file at this path.
-    pub fn at(path: &str) -> Option<&'static File> {
+    pub(crate) fn at(path: &str) -> Option<&'static File> {
         FILES.iter().find(|file| file.path.0 == path)
     }
 
     /// Its route's name.
-    pub fn route(&self) -> &'static str {
+    pub(crate) fn route(&self) -> &'static str {
         self.path.1
     }
 
     /// The file, without CORS headers.
-    pub fn reply(&self) -> Reply {
+    pub(crate) fn reply(&self) -> Reply {
         Reply::text(self.content_type, self.text)
             .with("Content-Security-Policy", POLICY)
             .with("Referrer-Policy", "no-referrer")

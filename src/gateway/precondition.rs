@@ -17,26 +17,26 @@ use crate::vault::master::record;
 use crate::vault::master::source;
 
 /// What a gateway is to be started with.
-pub struct Setup<'a> {
+pub(crate) struct Setup<'a> {
     /// Where it is to listen.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// What it is for.
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// Is Tailscale's consent asked for?
-    pub wants_tailscale: bool,
+    pub(crate) wants_tailscale: bool,
     /// The root, in which the gateway's state and the session lie.
-    pub root: &'a Path,
+    pub(crate) root: &'a Path,
     /// The keychain.
-    pub keychain: &'a Keychain,
+    pub(crate) keychain: &'a Keychain,
     /// Where the passphrase may come from.
-    pub sources: &'a Sources,
+    pub(crate) sources: &'a Sources,
     /// The gateway's own variables.
-    pub variables: &'a GatewayVariables,
+    pub(crate) variables: &'a GatewayVariables,
 }
 
 /// What a gateway is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Keys alone.
     KeysOnly,
     /// What the cloud's signed coordination asks for too.
@@ -47,7 +47,7 @@ pub enum Mode {
 type Kept = Result<Option<Secret>>;
 
 /// Those of full mode.
-pub fn of_full_mode(setup: &Setup<'_>) -> Vec<Check> {
+pub(crate) fn of_full_mode(setup: &Setup<'_>) -> Vec<Check> {
     // Asked once: one that hangs takes three seconds each time.
     // (tests/keychain.rs: `a_keychain_that_hangs_is_waited_for_once_before_full_mode`)
     let kept = record::present(setup.keychain);
@@ -88,7 +88,7 @@ pub fn of_full_mode(setup: &Setup<'_>) -> Vec<Check> {
 }
 
 /// Does a consent to Tailscale cover an address of this machine?
-pub fn tailscale_consent(root: &Path) -> Check {
+pub(crate) fn tailscale_consent(root: &Path) -> Check {
     match consent::in_force(&pairing::dir(root)) {
         Ok(consent) => {
             let covered = consent::listed(&consent.fingerprints);
@@ -100,7 +100,7 @@ pub fn tailscale_consent(root: &Path) -> Check {
 
 /// Those that matter for keys alone. The passphrase may still come: the guide starts the gateway
 /// before `lf keys init`.
-pub fn of_keys_only(setup: &Setup<'_>) -> Vec<Check> {
+pub(crate) fn of_keys_only(setup: &Setup<'_>) -> Vec<Check> {
     let passphrase = keys_passphrase(setup, &mut || record::present(setup.keychain));
     vec![no_service_role(setup), noted(passphrase)]
 }
@@ -169,7 +169,7 @@ fn has_identity(setup: &Setup<'_>) -> bool {
 }
 
 /// Has anybody set full mode up?
-pub fn is_set_up(root: &Path) -> bool {
+pub(crate) fn is_set_up(root: &Path) -> bool {
     let state = Dir::open(&pairing::dir(root)).ok().flatten();
     state.is_some_and(|state| !matches!(state.look(IDENTITY), Ok(None)))
 }
@@ -181,7 +181,7 @@ fn has_session(root: &Path) -> bool {
 }
 
 /// Whose gateway this is: as its identity says, or the configuration.
-pub fn lenser_id(root: &Path) -> Option<String> {
+pub(crate) fn lenser_id(root: &Path) -> Option<String> {
     let names = ["lenser_id", "lenserId"];
     let identity = read_object(&pairing::dir(root), IDENTITY);
     let of_identity = identity.and_then(|identity| text(&identity, &names));

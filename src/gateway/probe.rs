@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// What answers.
 #[derive(Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// A gateway of `lf`'s.
     Gateway {
         /// Its `daemon_version`.
@@ -28,7 +28,7 @@ pub enum Answer {
 
 impl Answer {
     /// The gateway's `daemon_version` and clock, from what was asked at `address`.
-    pub fn health(self, address: SocketAddr) -> Result<(String, Timestamp)> {
+    pub(crate) fn health(self, address: SocketAddr) -> Result<(String, Timestamp)> {
         match self {
             Answer::Gateway { version, time } => Ok((version, time)),
             Answer::Stranger(reason) => Err(Error::GatewayUnreachable {
@@ -44,7 +44,7 @@ impl Answer {
 }
 
 /// One `GET /healthz` to a gateway that listens there, within two seconds.
-pub fn ask(address: SocketAddr) -> Answer {
+pub(crate) fn ask(address: SocketAddr) -> Answer {
     let address = reachable(address);
     let deadline = Deadline::after(PATIENCE);
     let stream = match TcpStream::connect_timeout(&address, PATIENCE) {
@@ -129,7 +129,7 @@ struct Health {
 }
 
 /// Is this version the one of this program?
-pub fn is_ours(version: &str) -> bool {
+pub(crate) fn is_ours(version: &str) -> bool {
     version == daemon_version()
 }
 

@@ -9,7 +9,7 @@ use crate::system::environment::Sources;
 /// as it runs: the root, the keys, and the passphrase's file, which is read anew for every request. Says
 /// in one line what that came to. To be called once the gateway listens and before it starts a thread.
 /// The session bus stays in reach: Landlock leaves sockets by path alone unless it is asked not to.
-pub fn enter(root: &Path, keys: &Path, sources: &Sources) -> String {
+pub(crate) fn enter(root: &Path, keys: &Path, sources: &Sources) -> String {
     let _ = pool::cores();
     platform::enter(root, keys, sources)
 }

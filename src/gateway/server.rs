@@ -20,7 +20,7 @@ use crate::vault::audit::{Event, Flood, Kind};
 use crate::vault::key::KeyId;
 
 /// A gateway, ready to serve.
-pub struct Gateway {
+pub(crate) struct Gateway {
     guard: Guard,
     api: Api,
     /// By what it listens beyond loopback, if it needs that.
@@ -33,17 +33,17 @@ pub struct Gateway {
 }
 
 /// How long a gateway serves.
-pub struct Lifetime<'a> {
+pub(crate) struct Lifetime<'a> {
     /// Until there is something to read here.
-    pub end: &'a UnixStream,
+    pub(crate) end: &'a UnixStream,
     /// Or until nobody has been connected for so long.
-    pub idle: Option<Duration>,
+    pub(crate) idle: Option<Duration>,
     /// Called when the end begins.
-    pub on_ending: &'a dyn Fn(),
+    pub(crate) on_ending: &'a dyn Fn(),
 }
 
 /// Takes an address; nobody is answered yet.
-pub fn listen(address: SocketAddr) -> Result<TcpListener> {
+pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).map_err(|source| Error::Listen {
         address: address.to_string(),
         source,
@@ -52,7 +52,7 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener> {
 
 impl Gateway {
     /// A gateway of these parts.
-    pub fn new(guard: Guard, api: Api, permit: Option<Permit>, warn: fn(&str)) -> Gateway {
+    pub(crate) fn new(guard: Guard, api: Api, permit: Option<Permit>, warn: fn(&str)) -> Gateway {
         Gateway {
             guard,
             api,
@@ -65,7 +65,7 @@ impl Gateway {
 
     /// Serves for its lifetime; then finishes what has begun. An error is a listener that cannot be
     /// watched, or a consent that was withdrawn.
-    pub fn serve(self, listener: TcpListener, lifetime: &Lifetime<'_>) -> Result<()> {
+    pub(crate) fn serve(self, listener: TcpListener, lifetime: &Lifetime<'_>) -> Result<()> {
         listener
             .set_nonblocking(true)
             .map_err(|source| Error::Listen {

@@ -18,15 +18,12 @@ use bus as platform;
 use file as platform;
 
 /// The lock, released on drop.
-pub struct Exclusive {
+pub(crate) struct Exclusive {
     held: platform::Held,
 }
 
 impl Exclusive {
     /// Waits for a few seconds for another process to let go of it.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] if another process keeps it; [`Error::KeychainUnavailable`].
     pub(super) fn take(keychain: &Keychain) -> Result<Exclusive> {
         let mut held = platform::open(keychain)?;
         let deadline = Deadline::after(PATIENCE);
@@ -45,10 +42,7 @@ impl Exclusive {
     }
 
     /// Is the lock still this process's own? A session bus that was restarted has forgotten it.
-    ///
-    /// # Errors
-    /// [`Error::KeychainUnavailable`] if it is not.
-    pub fn confirm(&mut self, keychain: &Keychain) -> Result<()> {
+    pub(crate) fn confirm(&mut self, keychain: &Keychain) -> Result<()> {
         if self.held.claim(keychain)? {
             return Ok(());
         }

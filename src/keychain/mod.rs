@@ -28,7 +28,7 @@ use native as platform;
 #[cfg(not(any(target_os = "macos", windows)))]
 use secret_service as platform;
 
-pub use self::exclusive::Exclusive;
+pub(crate) use self::exclusive::Exclusive;
 
 /// How long to wait for whom.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +68,7 @@ impl Keychain {
 
     /// The same keychain, for use while a lock is held: it never opens a dialog, so that nobody waits
     /// for a person who holds a lock. (tests/rekey.rs: `no_dialog_is_opened_while_a_lock_is_held`)
-    #[must_use]
-    pub fn without_dialogs(&self) -> Keychain {
+    pub(crate) fn without_dialogs(&self) -> Keychain {
         let mut keychain = self.clone();
         keychain.store.patience.person = Duration::ZERO;
         keychain.store.patience.on_dialog = || {};
@@ -77,10 +76,7 @@ impl Keychain {
     }
 
     /// The lock under which one process of this user at a time replaces what several stores share.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] if another process keeps it; as [`Keychain::find`].
-    pub fn lock(&self) -> Result<Exclusive> {
+    pub(crate) fn lock(&self) -> Result<Exclusive> {
         Exclusive::take(self)
     }
 
@@ -122,8 +118,7 @@ impl Keychain {
     }
 
     /// Is there no keychain at all? One that is locked, or does not answer, is one.
-    #[must_use]
-    pub fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         self.store.is_absent()
     }
 

@@ -20,26 +20,26 @@ pub struct Environment {
     keys_dir: Option<PathBuf>,
     config: Option<PathBuf>,
     /// Where the passphrase may come from.
-    pub passphrase: Sources,
+    pub(crate) passphrase: Sources,
     /// The way to the keychain.
-    pub bus: Bus,
+    pub(crate) bus: Bus,
     /// May output be coloured, as far as the environment has a say?
-    pub colour: bool,
+    pub(crate) colour: bool,
     /// What concerns the gateway alone.
-    pub gateway: GatewayVariables,
+    pub(crate) gateway: GatewayVariables,
 }
 
 /// What the environment says of the master passphrase; captured once, by the process's own room.
 #[derive(Clone)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// Reads `LENSERFIGHT_KEYS_PASSPHRASE`, unless empty: a process that lives long keeps no copy.
-    pub variable: Arc<dyn Fn() -> Option<OsString> + Send + Sync>,
+    pub(crate) variable: Arc<dyn Fn() -> Option<OsString> + Send + Sync>,
     /// `LENSERFIGHT_KEYS_PASSPHRASE_FILE`, unless empty.
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// `$CREDENTIALS_DIRECTORY/lenserfight-keys-passphrase`; need not exist.
-    pub credential: Option<PathBuf>,
+    pub(crate) credential: Option<PathBuf>,
     /// `LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV` is `1`.
-    pub force: bool,
+    pub(crate) force: bool,
 }
 
 impl Default for Sources {
@@ -61,40 +61,40 @@ impl fmt::Debug for Sources {
 
 /// The way to the session bus, from the environment; unused on macOS and Windows.
 #[derive(Clone, Debug, Default)]
-pub struct Bus {
+pub(crate) struct Bus {
     /// `DBUS_SESSION_BUS_ADDRESS`, unless empty.
-    pub address: Option<String>,
+    pub(crate) address: Option<String>,
     /// `XDG_RUNTIME_DIR`, whose `bus` is the address otherwise.
-    pub runtime_dir: Option<PathBuf>,
+    pub(crate) runtime_dir: Option<PathBuf>,
 }
 
 /// Variables of `lf gateway`.
 #[derive(Debug, Default)]
-pub struct GatewayVariables {
+pub(crate) struct GatewayVariables {
     /// `LF_GATEWAY_BIND`
-    pub bind: Option<String>,
+    pub(crate) bind: Option<String>,
     /// `LF_GATEWAY_PORT`
-    pub port: Option<String>,
+    pub(crate) port: Option<String>,
     /// `LF_GATEWAY_KEYS_ONLY` is 1.
-    pub keys_only: bool,
+    pub(crate) keys_only: bool,
     /// `LF_GATEWAY_TAILSCALE` is 1.
-    pub tailscale: bool,
+    pub(crate) tailscale: bool,
     /// `LF_GATEWAY_EXTRA_ORIGINS`
-    pub extra_origins: String,
+    pub(crate) extra_origins: String,
     /// `LF_GATEWAY_EXTRA_HOSTS`
-    pub extra_hosts: String,
+    pub(crate) extra_hosts: String,
     /// `SUPABASE_SERVICE_ROLE_KEY` is set.
-    pub has_service_role: bool,
+    pub(crate) has_service_role: bool,
     /// One of the session variables is set.
-    pub has_session: bool,
+    pub(crate) has_session: bool,
     /// `LF_GATEWAY_OWNER_PAUSED` is 1.
-    pub is_paused: bool,
+    pub(crate) is_paused: bool,
     /// `LF_GATEWAY_GLOBAL_KILL_SWITCH` is 1.
-    pub is_killed: bool,
+    pub(crate) is_killed: bool,
     /// `NOTIFY_SOCKET`: where a service manager waits for news.
-    pub notify: Option<OsString>,
+    pub(crate) notify: Option<OsString>,
     /// `LISTEN_PID` and `LISTEN_FDS`: for whom a service manager opened sockets, and how many.
-    pub listen: Option<(String, String)>,
+    pub(crate) listen: Option<(String, String)>,
 }
 
 impl Environment {
@@ -136,10 +136,7 @@ impl Environment {
     }
 
     /// Where everything of ours is: `$LENSERFIGHT_RUNTIME_DIR`, else `~/.lenserfight`.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] if there is no home to put it in.
-    pub fn root(&self) -> Result<PathBuf> {
+    pub(crate) fn root(&self) -> Result<PathBuf> {
         let home = || self.home.as_ref().map(|home| home.join(".lenserfight"));
         let neither =
             || Error::usage("neither HOME nor LENSERFIGHT_RUNTIME_DIR says where the keys are");
@@ -158,10 +155,7 @@ impl Environment {
     }
 
     /// Where programs of this user have their configuration: `$XDG_CONFIG_HOME`, else `~/.config`.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] without a home.
-    pub fn config(&self) -> Result<PathBuf> {
+    pub(crate) fn config(&self) -> Result<PathBuf> {
         match &self.config {
             Some(dir) => Ok(dir.clone()),
             None => Ok(self.home()?.join(".config")),
@@ -169,17 +163,13 @@ impl Environment {
     }
 
     /// The user's home.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] without one.
-    pub fn home(&self) -> Result<PathBuf> {
+    pub(crate) fn home(&self) -> Result<PathBuf> {
         let home = self.home.clone();
         home.ok_or_else(|| Error::usage("HOME does not say where this user's files are"))
     }
 
     /// The variables that say where things are, as far as they are set, by absolute paths.
-    #[must_use]
-    pub fn places(&self) -> Vec<(&'static str, PathBuf)> {
+    pub(crate) fn places(&self) -> Vec<(&'static str, PathBuf)> {
         let places = [
             ("LENSERFIGHT_RUNTIME_DIR", &self.runtime_dir),
             ("LENSERFIGHT_KEYS_DIR", &self.keys_dir),
@@ -220,14 +210,12 @@ impl GatewayVariables {
 }
 
 /// Is this variable set, and not empty?
-#[must_use]
-pub fn is_set(name: &str) -> bool {
+pub(crate) fn is_set(name: &str) -> bool {
     variable(name).is_some()
 }
 
 /// Where programs are looked for; what the C libraries take where nobody has set it.
-#[must_use]
-pub fn search_path() -> OsString {
+pub(crate) fn search_path() -> OsString {
     env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
 }
 
@@ -236,17 +224,14 @@ fn variable(name: &str) -> Option<OsString> {
 }
 
 /// The secret in a variable that somebody names; `None` if it is unset or empty.
-///
-/// # Errors
-/// [`Error::InvalidKey`] if it is not UTF-8.
-pub fn secret_variable(name: &str) -> Result<Option<Secret>> {
+pub(crate) fn secret_variable(name: &str) -> Result<Option<Secret>> {
     let secret =
         |value: OsString| Secret::from_bytes(value.into_encoded_bytes()).ok_or(Error::InvalidKey);
     variable(name).map(secret).transpose()
 }
 
 /// What holds the master passphrase, names the file that does, and prefers both to the keychain.
-pub const PASSPHRASE_VARIABLES: [&str; 3] = [
+pub(crate) const PASSPHRASE_VARIABLES: [&str; 3] = [
     "LENSERFIGHT_KEYS_PASSPHRASE",
     "LENSERFIGHT_KEYS_PASSPHRASE_FILE",
     "LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV",

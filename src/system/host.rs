@@ -21,7 +21,7 @@ use crate::system::kernel::signal;
 ///
 /// Best effort: a sandbox that forbids one of these is no reason to refuse work.
 #[cfg(unix)]
-pub fn harden() {
+pub(crate) fn harden() {
     use rustix::process::{Resource, Rlimit};
     let core = rustix::process::getrlimit(Resource::Core);
     // The maximum stays, because nobody could raise it again for a program that takes our place.
@@ -43,7 +43,7 @@ pub fn harden() {
 /// `PR_SET_DUMPABLE` end with the program that set them. (tests/run.rs:
 /// `the_program_finds_the_process_as_a_shell_would_hand_it_over`)
 #[cfg(unix)]
-pub fn soften() {
+pub(crate) fn soften() {
     if let Some((core, umask)) = BEFORE.get() {
         let _ = rustix::process::setrlimit(rustix::process::Resource::Core, *core);
         rustix::process::umask(*umask);
@@ -56,11 +56,11 @@ static BEFORE: OnceLock<(rustix::process::Rlimit, rustix::fs::Mode)> = OnceLock:
 
 /// Nothing of the kind exists here.
 #[cfg(not(unix))]
-pub fn harden() {}
+pub(crate) fn harden() {}
 
 /// As many open files as the system allows: a server that runs out of them answers nobody.
 #[cfg(unix)]
-pub fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit};
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let _ = rustix::process::setrlimit(
@@ -74,8 +74,7 @@ pub fn raise_file_limit() {
 
 /// The machine's own name.
 #[cfg(unix)]
-#[must_use]
-pub fn machine_name() -> String {
+pub(crate) fn machine_name() -> String {
     rustix::system::uname()
         .nodename()
         .to_string_lossy()
@@ -83,14 +82,13 @@ pub fn machine_name() -> String {
 }
 
 /// The arguments after the program's name.
-#[must_use]
-pub fn args() -> Vec<OsString> {
+pub(crate) fn args() -> Vec<OsString> {
     env::args_os().skip(1).collect()
 }
 
 /// The absolute path that this program was called by, with the links in it as they are: they go on
 /// leading to the newest version (Homebrew, Nix). Where that does not lead here, the file itself.
-pub fn program() -> Result<PathBuf> {
+pub(crate) fn program() -> Result<PathBuf> {
     let failed = |error| Error::from_io("find", "this program".as_ref(), error);
     let name = env::args_os().next().unwrap_or_default();
     let file = env::current_exe().map_err(failed)?;
@@ -106,35 +104,28 @@ pub fn program() -> Result<PathBuf> {
 }
 
 /// Can a person type here, and see what we ask?
-#[must_use]
-pub fn has_person() -> bool {
+pub(crate) fn has_person() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Is standard input a terminal?
-#[must_use]
-pub fn input_is_terminal() -> bool {
+pub(crate) fn input_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
 /// Is standard output a terminal?
-#[must_use]
-pub fn output_is_terminal() -> bool {
+pub(crate) fn output_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
 /// Is standard error a terminal?
-#[must_use]
-pub fn errors_are_terminal() -> bool {
+pub(crate) fn errors_are_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
 /// Up to `limit` + 1 bytes of standard input, so that the caller sees when there are more than
 /// `limit`. Read without std's buffer, which would keep a copy.
-///
-/// # Errors
-/// What the system says.
-pub fn read_input(limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn read_input(limit: usize) -> Result<Zeroizing<Vec<u8>>> {
     // All of it from the start, because growing would leave copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
     input()
@@ -144,10 +135,7 @@ pub fn read_input(limit: usize) -> Result<Zeroizing<Vec<u8>>> {
 }
 
 /// Standard input as a file of its own, unbuffered.
-///
-/// # Errors
-/// What the system says.
-pub fn input() -> io::Result<File> {
+pub(crate) fn input() -> io::Result<File> {
     #[cfg(unix)]
     return Ok(std::os::fd::AsFd::as_fd(&io::stdin())
         .try_clone_to_owned()?
@@ -159,10 +147,7 @@ pub fn input() -> io::Result<File> {
 }
 
 /// Standard output as a file of its own, unbuffered.
-///
-/// # Errors
-/// What the system says.
-pub fn output() -> io::Result<File> {
+pub(crate) fn output() -> io::Result<File> {
     #[cfg(unix)]
     return Ok(std::os::fd::AsFd::as_fd(&io::stdout())
         .try_clone_to_owned()?
@@ -174,10 +159,7 @@ pub fn output() -> io::Result<File> {
 }
 
 /// Writes to standard output, all of it or an error, unbuffered.
-///
-/// # Errors
-/// [`Error::Output`].
-pub fn print(text: &str) -> Result<()> {
+pub(crate) fn print(text: &str) -> Result<()> {
     output()
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(Error::Output)
@@ -185,10 +167,7 @@ pub fn print(text: &str) -> Result<()> {
 
 /// As [`print`], for what is only there to be looked at: whoever closed the pipe, such as `head`, has
 /// seen enough.
-///
-/// # Errors
-/// As [`print`].
-pub fn show(text: &str) -> Result<()> {
+pub(crate) fn show(text: &str) -> Result<()> {
     match print(text) {
         Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         printed => printed,
@@ -196,6 +175,6 @@ pub fn show(text: &str) -> Result<()> {
 }
 
 /// Writes to standard error; when that fails there is nobody left to tell.
-pub fn complain(text: &str) {
+pub(crate) fn complain(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

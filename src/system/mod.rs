@@ -1,9 +1,9 @@
 //! The platform: files, the process, the terminal, programs, service managers, and the one unsafe room.
 
-pub mod environment;
-pub mod fs;
-pub mod host;
-pub mod kernel;
-pub mod program;
-pub mod service;
-pub mod term;
+pub(crate) mod environment;
+pub(crate) mod fs;
+pub(crate) mod host;
+pub(crate) mod kernel;
+pub(crate) mod program;
+pub(crate) mod service;
+pub(crate) mod term;

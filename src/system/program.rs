@@ -13,7 +13,7 @@ use crate::system::host;
 
 /// A program that is there.
 #[derive(Debug)]
-pub struct Program {
+pub(crate) struct Program {
     /// What was typed, which it sees as its own name.
     name: OsString,
     path: PathBuf,
@@ -21,10 +21,7 @@ pub struct Program {
 
 impl Program {
     /// The program of this name: itself if it has a slash, else the first in `PATH` that may be run.
-    ///
-    /// # Errors
-    /// [`Error::CommandNotFound`], [`Error::CommandNotExecutable`].
-    pub fn find(name: &OsStr) -> Result<Program> {
+    pub(crate) fn find(name: &OsStr) -> Result<Program> {
         match find(name) {
             Ok(path) => Ok(Program {
                 name: name.to_owned(),
@@ -39,7 +36,7 @@ impl Program {
 
     /// Replaces this process; comes back only with the reason why it could not.
     #[cfg(unix)]
-    pub fn start(
+    pub(crate) fn start(
         &self,
         arguments: &[OsString],
         variables: &[(&str, &Secret)],
@@ -63,7 +60,7 @@ impl Program {
     /// Runs it in this process's stead, and ends with its exit code; comes back only with the reason
     /// why it could not be started.
     #[cfg(not(unix))]
-    pub fn start(
+    pub(crate) fn start(
         &self,
         arguments: &[OsString],
         variables: &[(&str, &Secret)],
@@ -89,10 +86,7 @@ impl Program {
 }
 
 /// Exactly this on a standard input, to be read once; nobody has to stay behind and write it.
-///
-/// # Errors
-/// What the system says, also of a value that is too large for it.
-pub fn input(value: &Secret) -> Result<Stdio> {
+pub(crate) fn input(value: &Secret) -> Result<Stdio> {
     filled(value.expose().as_bytes())
         .map_err(|error| Error::from_io("fill", "standard input".as_ref(), error))
 }

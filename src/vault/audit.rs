@@ -15,20 +15,20 @@ use crate::vault::key::KeyId;
 
 /// What happened to which key, and how it went.
 #[derive(Debug)]
-pub struct Event<'a> {
+pub(crate) struct Event<'a> {
     /// What was done or tried.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// To which key, if to one.
-    pub key: Option<&'a KeyId>,
+    pub(crate) key: Option<&'a KeyId>,
     /// The error's code, if it failed.
-    pub reason: Option<&'a str>,
+    pub(crate) reason: Option<&'a str>,
     /// Names and values that tell where from, such as `command` and `keys rotate`.
-    pub context: &'a [(&'a str, &'a str)],
+    pub(crate) context: &'a [(&'a str, &'a str)],
 }
 
 /// The kinds of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Metadata of all keys was read.
     List,
     /// A key was added.
@@ -50,10 +50,7 @@ pub enum Kind {
 }
 
 /// Appends the event to the log in `dir`.
-///
-/// # Errors
-/// What kept the line from being written; the caller says so and goes on.
-pub fn append(dir: &Dir, event: &Event<'_>, now: Timestamp) -> Result<()> {
+pub(crate) fn append(dir: &Dir, event: &Event<'_>, now: Timestamp) -> Result<()> {
     dir.append(FILE, &line(event, now), MAX_SIZE)
 }
 
@@ -98,14 +95,14 @@ impl Kind {
 /// once, then one line a minute with a count. Nobody without a token can fill the disk or push real
 /// events out. (tests/gateway_access.rs: `a_flood_of_strangers_is_two_lines`)
 #[derive(Debug, Default)]
-pub struct Flood {
+pub(crate) struct Flood {
     /// Since when, and how many, by kind and reason: both from fixed lists, so it stays small.
     since: HashMap<(Kind, &'static str), (Instant, u64)>,
 }
 
 impl Flood {
     /// How many events of this kind a line about this one should count; `None`: no line now.
-    pub fn admit(&mut self, kind: Kind, reason: &'static str, now: Instant) -> Option<u64> {
+    pub(crate) fn admit(&mut self, kind: Kind, reason: &'static str, now: Instant) -> Option<u64> {
         match self.since.get_mut(&(kind, reason)) {
             Some((since, count)) if now.duration_since(*since) < FLOOD_LINE => {
                 *count += 1;
@@ -120,7 +117,7 @@ impl Flood {
     }
 
     /// Kinds whose minute is over, or all of them, with the count that no line has told yet.
-    pub fn settle(&mut self, now: Option<Instant>) -> Vec<(Kind, &'static str, u64)> {
+    pub(crate) fn settle(&mut self, now: Option<Instant>) -> Vec<(Kind, &'static str, u64)> {
         let mut counts = Vec::new();
         self.since.retain(|(kind, reason), (since, count)| {
             let is_over = now.is_none_or(|now| now.duration_since(*since) >= FLOOD_LINE);
@@ -135,9 +132,9 @@ impl Flood {
 
 const FLOOD_LINE: Duration = Duration::from_secs(60);
 /// The log's name in the keys directory; its older generation has `.1` behind it.
-pub const FILE: &str = "audit.log";
+pub(crate) const FILE: &str = "audit.log";
 /// What [`Dir::append`] makes of a full one.
-pub const OLDER: &str = "audit.log.1";
+pub(crate) const OLDER: &str = "audit.log.1";
 /// From this size on, in bytes, the log becomes the older generation.
 const MAX_SIZE: u64 = 5 * 1024 * 1024;
 

@@ -7,17 +7,17 @@ use crate::base::secret::Secret;
 
 /// One line that sets a variable, or an error.
 #[derive(Debug)]
-pub struct Line {
+pub(crate) struct Line {
     /// The first is 1.
-    pub number: usize,
+    pub(crate) number: usize,
     /// The variable, where that much could be read.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Its value, or what is wrong with the line; the reason never repeats the line.
-    pub value: Result<Secret, &'static str>,
+    pub(crate) value: Result<Secret, &'static str>,
 }
 
 /// Reads a whole file. Blank lines and comments are left out; a value in quotes may have several lines.
-pub fn parse(text: &str) -> Vec<Line> {
+pub(crate) fn parse(text: &str) -> Vec<Line> {
     let mut rest = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let (mut lines, mut number) = (Vec::new(), 1);
     while !rest.is_empty() {

@@ -16,34 +16,31 @@ use crate::vault::key::KeyId;
 
 /// The log as it was at one moment, both generations.
 #[derive(Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     older: String,
     newer: String,
 }
 
 /// One event. What it says is somebody else's text: not fit for a terminal as it is.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Event {
+pub(crate) struct Event {
     /// When.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// What was done or tried; one of [`crate::vault::audit::Kind`], or of a newer version's.
-    pub kind: String,
+    pub(crate) kind: String,
     /// To which key, if to one.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Did it succeed?
-    pub ok: bool,
+    pub(crate) ok: bool,
     /// The error's code, if it failed.
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Names and values that tell where from; a value that is no string is JSON.
-    pub context: Vec<(String, String)>,
+    pub(crate) context: Vec<(String, String)>,
 }
 
 impl History {
     /// Reads the log in `dir`. No log is an empty one.
-    ///
-    /// # Errors
-    /// As [`Dir::read`].
-    pub fn read(dir: &Dir) -> Result<History> {
+    pub(crate) fn read(dir: &Dir) -> Result<History> {
         let mut newer = generation(dir, FILE)?;
         let older = generation(dir, OLDER)?;
         // It became the older generation between the two.
@@ -54,22 +51,20 @@ impl History {
     }
 
     /// Its lines, oldest first, whole or not.
-    pub fn lines(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
         let lines = self.older.lines().chain(self.newer.lines());
         lines.map(str::trim).filter(|line| !line.is_empty())
     }
 
     /// Does it tell of something of this name anywhere?
-    #[must_use]
-    pub fn mentions(&self, name: &str) -> bool {
+    pub(crate) fn mentions(&self, name: &str) -> bool {
         self.newer.contains(name) || self.older.contains(name)
     }
 }
 
 impl Event {
     /// The event that a line tells of, if it is one of the log's.
-    #[must_use]
-    pub fn parse(line: &str) -> Option<Event> {
+    pub(crate) fn parse(line: &str) -> Option<Event> {
         let line: Line = json::from_str(line).ok()?;
         let context = match line.context {
             Some(Value::Object(members)) => members.into_iter().map(shown).collect(),
@@ -95,11 +90,10 @@ fn shown((name, value): (String, Value)) -> (String, String) {
 
 /// When keys were last used: by key, and the time as the log has it, which sorts as times do.
 #[derive(Debug, Default)]
-pub struct LastUsed(HashMap<String, String>);
+pub(crate) struct LastUsed(HashMap<String, String>);
 
 /// When each key's value was last given to somebody, as far as the log goes back.
-#[must_use]
-pub fn last_used(dir: &Dir) -> LastUsed {
+pub(crate) fn last_used(dir: &Dir) -> LastUsed {
     let mut used = LastUsed::default();
     // One at a time in this process, because each has a whole log in memory.
     let _turn = READING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,8 +109,7 @@ pub fn last_used(dir: &Dir) -> LastUsed {
 
 impl LastUsed {
     /// When this one was, if the log tells.
-    #[must_use]
-    pub fn of(&self, id: &KeyId) -> Option<Timestamp> {
+    pub(crate) fn of(&self, id: &KeyId) -> Option<Timestamp> {
         Timestamp::parse(self.0.get(id.as_str())?)
     }
 

@@ -29,7 +29,7 @@ impl KeyId {
 
     /// A new id: 24 random bytes in base64url. An id that a command line would take for a flag or for a
     /// secret is drawn again.
-    pub fn mint() -> Result<KeyId> {
+    pub(crate) fn mint() -> Result<KeyId> {
         loop {
             let id = rng::token::<24>()?;
             if is_fit(&id) {
@@ -39,12 +39,12 @@ impl KeyId {
     }
 
     /// The id in a file's name, if it is a key's file.
-    pub fn from_file_name(name: &str) -> Option<KeyId> {
+    pub(crate) fn from_file_name(name: &str) -> Option<KeyId> {
         KeyId::parse(name.strip_suffix(FILE_SUFFIX)?).ok()
     }
 
     /// `<id>.json`.
-    pub fn file_name(&self) -> String {
+    pub(crate) fn file_name(&self) -> String {
         format!("{}{FILE_SUFFIX}", self.0)
     }
 
@@ -56,11 +56,11 @@ impl KeyId {
 
 /// Who a key is for: `^[a-z][a-z0-9_-]{1,31}$`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Provider(String);
+pub(crate) struct Provider(String);
 
 impl Provider {
     /// Checks what somebody typed or a file says.
-    pub fn parse(text: &str) -> Result<Provider> {
+    pub(crate) fn parse(text: &str) -> Result<Provider> {
         let rest = text.as_bytes().get(1..).unwrap_or_default();
         let well_formed = text.starts_with(|c: char| c.is_ascii_lowercase())
             && (1..=31).contains(&rest.len())
@@ -75,23 +75,23 @@ impl Provider {
     }
 
     /// The provider as text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The label of a key that was given none.
-    pub fn as_label(&self) -> Label {
+    pub(crate) fn as_label(&self) -> Label {
         Label(self.0.clone())
     }
 }
 
 /// What a person calls a key: 1 to 64 characters (Unicode scalar values), no control characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Label(String);
+pub(crate) struct Label(String);
 
 impl Label {
     /// Checks what somebody typed or a file says.
-    pub fn parse(text: &str) -> Result<Label> {
+    pub(crate) fn parse(text: &str) -> Result<Label> {
         let reason = match text.chars().count() {
             0 => "this one is empty".to_owned(),
             1..=64 if text.chars().any(char::is_control) => {
@@ -104,7 +104,7 @@ impl Label {
     }
 
     /// The label as text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -112,20 +112,20 @@ impl Label {
 /// What is known of a key without a passphrase. Envelope v1 does not authenticate it: a program that can
 /// write the file can change the label.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyMeta {
+pub(crate) struct KeyMeta {
     /// Also the file's name.
-    pub id: KeyId,
+    pub(crate) id: KeyId,
     /// Who the key is for.
-    pub provider: Provider,
+    pub(crate) provider: Provider,
     /// What a person calls it.
-    pub label: Label,
+    pub(crate) label: Label,
     /// When it was added; re-encryption keeps it.
-    pub created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
 }
 
 impl KeyMeta {
     /// The metadata of a new key, with a new id.
-    pub fn mint((provider, label): (Provider, Label), now: Timestamp) -> Result<KeyMeta> {
+    pub(crate) fn mint((provider, label): (Provider, Label), now: Timestamp) -> Result<KeyMeta> {
         Ok(KeyMeta {
             id: KeyId::mint()?,
             provider,
@@ -135,12 +135,12 @@ impl KeyMeta {
     }
 
     /// Does it have this provider and label?
-    pub fn is_named(&self, provider: &Provider, label: &Label) -> bool {
+    pub(crate) fn is_named(&self, provider: &Provider, label: &Label) -> bool {
         self.provider == *provider && self.label == *label
     }
 
     /// The sort key of listings: when the key was added, then its id.
-    pub fn age(&self) -> (Timestamp, &KeyId) {
+    pub(crate) fn age(&self) -> (Timestamp, &KeyId) {
         (self.created_at, &self.id)
     }
 }

@@ -1,13 +1,13 @@
 //! What decides about secrets: keys, their envelopes, the store of them and its master passphrase.
 
-pub mod audit;
-pub mod doctor;
-pub mod dotenv;
-pub mod envelope;
-pub mod history;
-pub mod key;
-pub mod master;
-pub mod predecessor;
-pub mod provider;
-pub mod sheet;
-pub mod store;
+pub(crate) mod audit;
+pub(crate) mod doctor;
+pub(crate) mod dotenv;
+pub(crate) mod envelope;
+pub(crate) mod history;
+pub(crate) mod key;
+pub(crate) mod master;
+pub(crate) mod predecessor;
+pub(crate) mod provider;
+pub(crate) mod sheet;
+pub(crate) mod store;

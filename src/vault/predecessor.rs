@@ -12,7 +12,7 @@ use crate::system::fs::Dir;
 
 /// Which secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remain {
+pub(crate) enum Remain {
     /// The master passphrase.
     Passphrase,
     /// The bearer token of its one pairing.
@@ -21,7 +21,7 @@ pub enum Remain {
 
 /// The content of a file.
 #[derive(Debug)]
-pub enum Found {
+pub(crate) enum Found {
     /// The secret itself.
     Secret(Secret),
     /// Zeros: [`Remains::erase`] was cut short.
@@ -30,12 +30,12 @@ pub enum Found {
 
 /// The directory with the files.
 #[derive(Debug)]
-pub struct Remains {
+pub(crate) struct Remains {
     dir: Dir,
 }
 
 /// The files, if there is one of ours to take over.
-pub fn find(state: &Path) -> Result<Option<Remains>> {
+pub(crate) fn find(state: &Path) -> Result<Option<Remains>> {
     let Some(dir) = Dir::open(&state.join("keys"))? else {
         return Ok(None);
     };
@@ -49,7 +49,7 @@ pub fn find(state: &Path) -> Result<Option<Remains>> {
 
 impl Remains {
     /// The secret in this file, without a trailing newline; `None` if there is no such file.
-    pub fn read(&self, remain: Remain) -> Result<Option<Found>> {
+    pub(crate) fn read(&self, remain: Remain) -> Result<Option<Found>> {
         let Some(bytes) = self.dir.read(&remain.file(), MAX)? else {
             return Ok(None);
         };
@@ -69,12 +69,12 @@ impl Remains {
     }
 
     /// Overwrites the file and removes it, if it is there.
-    pub fn erase(&self, remain: Remain) -> Result<()> {
+    pub(crate) fn erase(&self, remain: Remain) -> Result<()> {
         self.dir.lock()?.erase(&remain.file())
     }
 
     /// Where the file is.
-    pub fn path(&self, remain: Remain) -> PathBuf {
+    pub(crate) fn path(&self, remain: Remain) -> PathBuf {
         self.dir.path().join(remain.file())
     }
 }

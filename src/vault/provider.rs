@@ -3,31 +3,31 @@
 
 /// One provider.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Known {
+pub(crate) struct Known {
     /// Its names, the usual one first.
-    pub names: &'static [&'static str],
+    pub(crate) names: &'static [&'static str],
     /// The variable that its own programs read.
-    pub variable: &'static str,
+    pub(crate) variable: &'static str,
     /// Other variables that hold such a key.
-    pub other_variables: &'static [&'static str],
+    pub(crate) other_variables: &'static [&'static str],
     /// The prefixes of its keys that no other provider uses.
-    pub prefixes: &'static [&'static str],
+    pub(crate) prefixes: &'static [&'static str],
 }
 
 /// The provider of that name.
-pub fn by_name(name: &str) -> Option<&'static Known> {
+pub(crate) fn by_name(name: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.names.contains(&name))
 }
 
 /// The provider whose programs read this variable.
-pub fn by_variable(variable: &str) -> Option<&'static Known> {
+pub(crate) fn by_variable(variable: &str) -> Option<&'static Known> {
     KNOWN
         .iter()
         .find(|known| known.variable == variable || known.other_variables.contains(&variable))
 }
 
 /// The provider whose keys begin like this one. The longest prefix wins.
-pub fn by_key(key: &str) -> Option<&'static Known> {
+pub(crate) fn by_key(key: &str) -> Option<&'static Known> {
     let longest = |known: &'static Known| {
         let fits = |prefix: &&&str| key.starts_with(**prefix);
         known
@@ -46,7 +46,7 @@ pub fn by_key(key: &str) -> Option<&'static Known> {
 
 /// The provider whose keys begin like this one, if it is not the named one. A name such as `openai-work`
 /// names `openai`.
-pub fn contradicts(name: &str, key: &str) -> Option<&'static Known> {
+pub(crate) fn contradicts(name: &str, key: &str) -> Option<&'static Known> {
     let known = by_key(key)?;
     let mut words = name.split(['-', '_']).chain([name]);
     let is_meant = words.any(|word| by_name(word) == Some(known));
@@ -54,7 +54,7 @@ pub fn contradicts(name: &str, key: &str) -> Option<&'static Known> {
 }
 
 /// The variable for a key of this provider: its own, else the name in capitals with `_API_KEY` behind.
-pub fn variable(provider: &str) -> String {
+pub(crate) fn variable(provider: &str) -> String {
     match by_name(provider) {
         Some(known) => known.variable.to_owned(),
         None => provider.to_ascii_uppercase().replace('-', "_") + "_API_KEY",
@@ -78,7 +78,7 @@ const fn known(
 // Prefixes that several providers share, such as a bare "sk-", are left out.
 #[rustfmt::skip]
 /// All of them.
-pub const KNOWN: &[Known] = &[
+pub(crate) const KNOWN: &[Known] = &[
     known(&["openai"], "OPENAI_API_KEY", &["OPENAI_KEY"], &["sk-proj-", "sk-svcacct-", "sk-admin-"]),
     known(&["anthropic", "claude"], "ANTHROPIC_API_KEY", &["CLAUDE_API_KEY"], &["sk-ant-"]),
     known(&["gemini", "google"], "GEMINI_API_KEY", &["GOOGLE_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY"], &["AIza"]),

@@ -14,7 +14,7 @@ use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 
 /// The sheet, as text to print.
-pub fn print(passphrase: &Secret, now: Timestamp) -> Result<Secret> {
+pub(crate) fn print(passphrase: &Secret, now: Timestamp) -> Result<Secret> {
     let text = passphrase.expose();
     if text.len() > MOST_BYTES {
         return Err(Error::PassphraseInvalid(format!(
@@ -46,14 +46,14 @@ pub fn print(passphrase: &Secret, now: Timestamp) -> Result<Secret> {
 }
 
 /// Is this a whole sheet, and not the passphrase itself?
-pub fn is_sheet(text: &Secret) -> bool {
+pub(crate) fn is_sheet(text: &Secret) -> bool {
     text.expose()
         .trim_start_matches(['\u{feff}', ' ', '\n', '\r'])
         .starts_with(TITLE)
 }
 
 /// The passphrase of a sheet, or of its numbered lines alone.
-pub fn read(text: &Secret) -> Result<Secret> {
+pub(crate) fn read(text: &Secret) -> Result<Secret> {
     let mut reader = Reader::default();
     for line in text
         .expose()
@@ -72,19 +72,19 @@ pub fn read(text: &Secret) -> Result<Secret> {
 
 /// Reads a sheet line by line, as a person types it.
 #[derive(Default)]
-pub struct Reader {
+pub(crate) struct Reader {
     symbols: Zeroizing<Vec<u8>>,
     lines: usize,
 }
 
 impl Reader {
     /// The number of the line that comes next.
-    pub fn next(&self) -> usize {
+    pub(crate) fn next(&self) -> usize {
         self.lines + 1
     }
 
     /// Takes the next line, with or without its number.
-    pub fn line(&mut self, line: &str) -> Result<()> {
+    pub(crate) fn line(&mut self, line: &str) -> Result<()> {
         let number = self.next();
         if self.symbols.len() >= MOST_BYTES * 2 {
             return Err(invalid("it has too many lines".to_owned()));
@@ -115,7 +115,7 @@ impl Reader {
     }
 
     /// The passphrase, once all lines are there.
-    pub fn passphrase(&self) -> Option<Secret> {
+    pub(crate) fn passphrase(&self) -> Option<Secret> {
         let (symbols, whole) = self.symbols.split_last_chunk::<WHOLE>()?;
         let bytes = Zeroizing::new(decode(symbols)?);
         if check::<WHOLE>(&bytes) != *whole {

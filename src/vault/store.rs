@@ -26,29 +26,29 @@ pub struct Store {
 
 /// A key with its file as it is.
 #[derive(Debug)]
-pub struct Copy {
+pub(crate) struct Copy {
     /// What the file holds.
-    pub envelope: Envelope,
+    pub(crate) envelope: Envelope,
     /// The file, which may have members that only another version knows.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// What [`Store::list`] found.
 #[derive(Debug)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// The readable keys, oldest first.
-    pub keys: Vec<KeyMeta>,
+    pub(crate) keys: Vec<KeyMeta>,
     /// The other files that look like keys.
-    pub unreadable: Vec<Unreadable>,
+    pub(crate) unreadable: Vec<Unreadable>,
 }
 
 /// A file that is named like a key and cannot be read as one.
 #[derive(Debug)]
-pub struct Unreadable {
+pub(crate) struct Unreadable {
     /// The file's name.
-    pub name: String,
+    pub(crate) name: String,
     /// Why not.
-    pub error: Error,
+    pub(crate) error: Error,
 }
 
 impl Store {
@@ -59,24 +59,17 @@ impl Store {
     }
 
     /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Its directory; `None` if it has not been made.
-    ///
-    /// # Errors
-    /// As [`Dir::open`].
-    pub fn dir(&self) -> Result<Option<Dir>> {
+    pub(crate) fn dir(&self) -> Result<Option<Dir>> {
         Dir::open(&self.path)
     }
 
     /// Every key's metadata; needs no passphrase. No directory is an empty store.
-    ///
-    /// # Errors
-    /// As [`Dir::open`] and [`Dir::names`]; a single unreadable file is no error.
-    pub fn list(&self) -> Result<Listing> {
+    pub(crate) fn list(&self) -> Result<Listing> {
         let (mut keys, mut unreadable) = (Vec::new(), Vec::new());
         if let Some(dir) = self.dir()? {
             for name in names(&dir)? {
@@ -134,10 +127,7 @@ impl Store {
 
     /// Encrypts and stores a new key; makes the directory if need be, but only once nothing else
     /// can fail.
-    ///
-    /// # Errors
-    /// As [`envelope::seal`] and [`Locked::publish`].
-    pub fn add(
+    pub(crate) fn add(
         &self,
         named: (Provider, Label),
         value: &Secret,
@@ -150,10 +140,7 @@ impl Store {
     }
 
     /// As [`Store::add`]; `None` if a key with this provider and label has been stored by anybody.
-    ///
-    /// # Errors
-    /// As [`Store::add`] and [`Store::list`].
-    pub fn add_missing(
+    pub(crate) fn add_missing(
         &self,
         named: (Provider, Label),
         value: &Secret,
@@ -201,10 +188,7 @@ impl Store {
     }
 
     /// Gives a key a new label; its encryption stays as it is, and no passphrase is needed.
-    ///
-    /// # Errors
-    /// [`Error::KeyNotFound`], [`Error::CorruptEnvelope`], and as [`Locked::publish`].
-    pub fn relabel(&self, id: &KeyId, label: &Label) -> Result<KeyMeta> {
+    pub(crate) fn relabel(&self, id: &KeyId, label: &Label) -> Result<KeyMeta> {
         self.edit(id, None, |mut envelope, _| {
             envelope.meta.label = label.clone();
             Ok(envelope.into())
@@ -214,10 +198,7 @@ impl Store {
     /// Gives a key a new value, and a new label if there is one. The present value has to open, so that
     /// the new one is not sealed under a passphrase that opens nothing here. Where it is only this one
     /// that does not open, its envelope is kept in `unreadable/`.
-    ///
-    /// # Errors
-    /// As [`Store::relabel`] and [`envelope::seal`]; [`Error::WrongPassphrase`].
-    pub fn replace(
+    pub(crate) fn replace(
         &self,
         id: &KeyId,
         value: &Secret,
@@ -247,10 +228,7 @@ impl Store {
     }
 
     /// Re-encrypts a key's value, as it is, under a fresh salt and IV.
-    ///
-    /// # Errors
-    /// As [`Store::replace`] and [`Envelope::open`].
-    pub fn rotate(&self, id: &KeyId, master: &Master) -> Result<KeyMeta> {
+    pub(crate) fn rotate(&self, id: &KeyId, master: &Master) -> Result<KeyMeta> {
         self.edit(id, Some(master), |envelope, replaced| {
             let value = master.open(|passphrase| envelope.open(passphrase))?;
             envelope::seal(replaced.unwrap_or(master.secret()), &value, envelope.meta)
@@ -259,10 +237,7 @@ impl Store {
     }
 
     /// Removes a key's file, readable or not.
-    ///
-    /// # Errors
-    /// [`Error::KeyNotFound`], and as [`Locked::remove`].
-    pub fn remove(&self, id: &KeyId) -> Result<()> {
+    pub(crate) fn remove(&self, id: &KeyId) -> Result<()> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?.lock()?;
         let was_there = dir.remove(&id.file_name())?;
         if let Some(waiting) = staging::ready_covered(&dir)? {
@@ -272,10 +247,7 @@ impl Store {
     }
 
     /// What is known of a key without a passphrase.
-    ///
-    /// # Errors
-    /// [`Error::KeyNotFound`], [`Error::CorruptEnvelope`].
-    pub fn meta(&self, id: &KeyId) -> Result<KeyMeta> {
+    pub(crate) fn meta(&self, id: &KeyId) -> Result<KeyMeta> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
         read_as(&dir, &id.file_name(), Envelope::peek)?.ok_or_else(|| missing(id))
     }
@@ -292,7 +264,7 @@ impl Store {
 
     /// Every key with its file as it is, and the files that cannot be read as one. Takes no lock, because
     /// a copy of a store may be read-only.
-    pub fn copy(&self) -> Result<(Vec<Copy>, Vec<Unreadable>)> {
+    pub(crate) fn copy(&self) -> Result<(Vec<Copy>, Vec<Unreadable>)> {
         let (mut copies, mut unreadable) = (Vec::new(), Vec::new());
         let Some(dir) = self.dir()? else {
             return Ok((copies, unreadable));
@@ -313,7 +285,7 @@ impl Store {
 
     /// Publishes these files, none of which may be there, unless the passphrase that was tried on them
     /// has been replaced. After an error, the same again does the rest.
-    pub fn restore(&self, copies: &[Copy], master: Option<&Master>) -> Result<()> {
+    pub(crate) fn restore(&self, copies: &[Copy], master: Option<&Master>) -> Result<()> {
         let dir = Dir::create(&self.path)?.lock()?;
         if staging::ready(&dir)?.is_some() {
             return Err(Error::RekeyPending);
@@ -333,10 +305,7 @@ impl Store {
     }
 
     /// Writes an event into the audit log. Without a directory there is none, and nothing to tell.
-    ///
-    /// # Errors
-    /// As [`audit::append`]; for the caller to say, never to fail of.
-    pub fn audit(&self, event: &Event<'_>, now: Timestamp) -> Result<()> {
+    pub(crate) fn audit(&self, event: &Event<'_>, now: Timestamp) -> Result<()> {
         match self.dir()? {
             Some(dir) => audit::append(&dir, event, now),
             None => Ok(()),
@@ -402,7 +371,7 @@ impl From<Envelope> for Change {
 
 /// Keeps a file that is no key of this store any more below it, in `unreadable/`, under a name that
 /// nothing has yet. `lf keys recovery import` looks there.
-pub fn keep_aside(dir: &Locked, file: &str, bytes: &[u8]) -> Result<PathBuf> {
+pub(crate) fn keep_aside(dir: &Locked, file: &str, bytes: &[u8]) -> Result<PathBuf> {
     drop(dir.create_child(UNREADABLE)?);
     let aside = dir.covered_child(UNREADABLE)?;
     let aside =
@@ -423,7 +392,7 @@ pub fn keep_aside(dir: &Locked, file: &str, bytes: &[u8]) -> Result<PathBuf> {
 }
 
 /// The envelopes in `unreadable/` that can be read, each with its file's name.
-pub fn kept_aside(dir: &Dir) -> Result<Vec<(String, Envelope)>> {
+pub(crate) fn kept_aside(dir: &Dir) -> Result<Vec<(String, Envelope)>> {
     let Some(aside) = dir.child(UNREADABLE)? else {
         return Ok(Vec::new());
     };
@@ -442,10 +411,9 @@ pub fn kept_aside(dir: &Dir) -> Result<Vec<(String, Envelope)>> {
 
 /// Every file in the directory that is a key or is named like one, with what reading it gave;
 /// `None` for one that has gone since.
-///
-/// # Errors
-/// As [`Dir::names`].
-pub fn envelopes(dir: &Dir) -> Result<impl Iterator<Item = (String, Result<Option<Envelope>>)>> {
+pub(crate) fn envelopes(
+    dir: &Dir,
+) -> Result<impl Iterator<Item = (String, Result<Option<Envelope>>)>> {
     let names = names(dir)?.into_iter();
     Ok(names.map(|name| {
         let read = read_as(dir, &name, Envelope::parse);
@@ -454,10 +422,7 @@ pub fn envelopes(dir: &Dir) -> Result<impl Iterator<Item = (String, Result<Optio
 }
 
 /// The names of the files that are keys or are named like one.
-///
-/// # Errors
-/// As [`Dir::names`].
-pub fn names(dir: &Dir) -> Result<Vec<String>> {
+pub(crate) fn names(dir: &Dir) -> Result<Vec<String>> {
     let mut names = dir.names()?;
     names.retain(|name| name.ends_with(".json") && !name.starts_with('.'));
     Ok(names)
@@ -465,10 +430,7 @@ pub fn names(dir: &Dir) -> Result<Vec<String>> {
 
 /// Whether a directory is for keys alone: closing `/` or a home, for which a variable was set by
 /// mistake, would lock others out.
-///
-/// # Errors
-/// [`Error::Refused`]; as [`Dir::names`].
-pub fn alone(dir: &Dir) -> Result<()> {
+pub(crate) fn alone(dir: &Dir) -> Result<()> {
     for name in dir.names()? {
         let look = dir.look(&name)?;
         if !name.starts_with('.')
@@ -489,10 +451,7 @@ pub fn alone(dir: &Dir) -> Result<()> {
 }
 
 /// A key's file, read as `parse` does it; `None` if it has gone.
-///
-/// # Errors
-/// As [`Dir::read`] and [`Envelope::parse`].
-pub fn read_as<T>(
+pub(crate) fn read_as<T>(
     dir: &Dir,
     name: &str,
     parse: fn(&[u8], &KeyId) -> Result<T>,
@@ -517,6 +476,6 @@ fn missing(id: &KeyId) -> Error {
 }
 
 /// The directory below the keys for envelopes that nothing opened when they were given up.
-pub const UNREADABLE: &str = "unreadable";
+pub(crate) const UNREADABLE: &str = "unreadable";
 /// Fewer characters of an id are too easily those of another.
-pub const MIN_PREFIX: usize = 4;
+pub(crate) const MIN_PREFIX: usize = 4;

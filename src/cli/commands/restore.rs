@@ -91,7 +91,7 @@ fn no_copy(path: &Path, why: &str) -> Error {
     Error::usage(format!("{path} is not a copy of a keys directory: {why}"))
 }
 
-fn master<'a>(context: &'a Context<'_>) -> Result<Option<Master>> {
+fn master(context: &Context<'_>) -> Result<Option<Master>> {
     match context.settled_master() {
         Ok(master) => Ok(Some(master)),
         Err(error @ (Error::PassphraseMissing | Error::KeychainUnavailable(_))) => {

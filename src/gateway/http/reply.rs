@@ -11,17 +11,17 @@ use crate::error::Facts;
 
 /// An answer, before it is bytes.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// The status code.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The body, JSON unless a `Content-Type` header says otherwise.
-    pub body: String,
+    pub(crate) body: String,
     headers: Vec<(&'static str, String)>,
 }
 
 impl Reply {
     /// An answer with a JSON body.
-    pub fn of(status: u16, view: &impl Serialize) -> Reply {
+    pub(crate) fn of(status: u16, view: &impl Serialize) -> Reply {
         Reply {
             status,
             body: json::to_string(view),
@@ -30,7 +30,7 @@ impl Reply {
     }
 
     /// A file of ours.
-    pub fn text(content_type: &str, body: &str) -> Reply {
+    pub(crate) fn text(content_type: &str, body: &str) -> Reply {
         Reply {
             status: 200,
             body: body.to_owned(),
@@ -39,7 +39,7 @@ impl Reply {
     }
 
     /// An answer without a body.
-    pub fn empty(status: u16) -> Reply {
+    pub(crate) fn empty(status: u16) -> Reply {
         Reply {
             status,
             body: String::new(),
@@ -48,19 +48,19 @@ impl Reply {
     }
 
     /// `{"error":"<code>"}`: its code, and nothing of any sentence.
-    pub fn error(facts: &Facts) -> Reply {
+    pub(crate) fn error(facts: &Facts) -> Reply {
         Reply::of(facts.http, &ErrorView { error: facts.code })
     }
 
     /// The same with one more header. Values must be ours, or checked to be visible ASCII: bytes of
     /// a request have no place here.
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
         self.headers.push((name, value.into()));
         self
     }
 
     /// The same, with this before what else its `Vary` names: one line, for those who read only one.
-    pub fn varies(mut self, by: &str) -> Reply {
+    pub(crate) fn varies(mut self, by: &str) -> Reply {
         let vary = |(name, _): &&mut (&str, String)| *name == "Vary";
         match self.headers.iter_mut().find(vary) {
             Some((_, others)) => others.insert_str(0, &format!("{by}, ")),

@@ -7,15 +7,15 @@ use crate::error::{Facts, refusal};
 
 /// A request's head; its body is still on the wire.
 #[derive(Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// The method.
-    pub method: Method,
+    pub(crate) method: Method,
     /// The target's path, as it was sent.
-    pub path: String,
+    pub(crate) path: String,
     /// What follows its first question mark; empty without one.
-    pub query: String,
+    pub(crate) query: String,
     /// Bytes that follow the head.
-    pub content_length: u64,
+    pub(crate) content_length: u64,
     headers: Vec<(String, String)>,
     pub(super) expects_continue: bool,
     pub(super) keeps_alive: bool,
@@ -24,17 +24,17 @@ pub struct Request {
 impl Request {
     /// Can its body be read and dropped, so that the connection stays of use? One that the peer waits
     /// with cannot, and one that is too large is not worth it.
-    pub fn can_be_skipped(&self) -> bool {
+    pub(crate) fn can_be_skipped(&self) -> bool {
         self.content_length == 0 || (!self.expects_continue && self.content_length <= MAX_BODY)
     }
 
     /// No further request is taken after this one.
-    pub fn end_here(&mut self) {
+    pub(crate) fn end_here(&mut self) {
         self.keeps_alive = false;
     }
 
     /// The one header of this (lower-case) name.
-    pub fn header(&self, name: &str) -> std::result::Result<Option<&str>, Repeated> {
+    pub(crate) fn header(&self, name: &str) -> std::result::Result<Option<&str>, Repeated> {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
             (value, None) => Ok(value),
@@ -50,7 +50,7 @@ impl Request {
 
 /// More than one header of a kind that must be single.
 #[derive(Debug)]
-pub struct Repeated;
+pub(crate) struct Repeated;
 
 /// Looks at the bytes from `from` on (a few of the last ones again): where does the head end? What
 /// can be in no head is refused at once, so that a TLS hello or a bare LF does not wait for its time

@@ -33,11 +33,11 @@ use crate::system::fs::{self, Dir, Locked, Publish};
 use crate::vault::key::Label;
 use crate::vault::master::source;
 
-pub use self::recogniser::Recogniser;
+pub(crate) use self::recogniser::Recogniser;
 
 /// The pairings of one gateway.
 #[derive(Debug)]
-pub struct Pairings {
+pub(crate) struct Pairings {
     dir: PathBuf,
     sources: Sources,
     keychain: Keychain,
@@ -45,13 +45,13 @@ pub struct Pairings {
 
 /// What is known of a pairing without its token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pairing {
+pub(crate) struct Pairing {
     /// Its name, and its token's account in the keychain.
-    pub name: Label,
+    pub(crate) name: Label,
     /// When its token was minted; `None` for one that the predecessor made.
-    pub created_at: Option<Timestamp>,
+    pub(crate) created_at: Option<Timestamp>,
     /// When its token ends, if it does.
-    pub expires_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
     token: Token,
 }
 
@@ -67,7 +67,7 @@ enum Token {
 
 /// What becomes of the other pairings when one is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Others {
+pub(crate) enum Others {
     /// They stay.
     Keep,
     /// They are revoked.
@@ -76,14 +76,14 @@ pub enum Others {
 
 impl Pairing {
     /// A former version sealed its token: it has to be paired again.
-    pub fn is_outdated(&self) -> bool {
+    pub(crate) fn is_outdated(&self) -> bool {
         matches!(self.token, Token::Sealed(_))
     }
 }
 
 impl Pairings {
     /// The pairings in `<root>/gateway`, whether it is there yet or not.
-    pub fn at(dir: PathBuf, sources: Sources, keychain: Keychain) -> Pairings {
+    pub(crate) fn at(dir: PathBuf, sources: Sources, keychain: Keychain) -> Pairings {
         Pairings {
             dir,
             sources,
@@ -93,7 +93,7 @@ impl Pairings {
 
     /// Makes a pairing, or gives the one of this name a new token. The old token is dead with it, or
     /// still good if this fails.
-    pub fn pair(
+    pub(crate) fn pair(
         &self,
         name: &Label,
         expires_at: Option<Timestamp>,
@@ -128,7 +128,7 @@ impl Pairings {
 
     /// Takes over the token of the predecessor's one pairing, if that is still good: nobody has made
     /// or revoked a pairing here yet, and the keychain has no token for it. `false` if it is dead.
-    pub fn inherit(&self, token: &Secret) -> Result<bool> {
+    pub(crate) fn inherit(&self, token: &Secret) -> Result<bool> {
         let dir = Dir::create(&self.dir)?.lock()?;
         if self.read(&dir)?.is_some() || self.keychain.find(SERVICE, DEFAULT_NAME)?.is_some() {
             return Ok(false);
@@ -143,7 +143,7 @@ impl Pairings {
     }
 
     /// Every pairing, oldest first, with the time of its last use.
-    pub fn list(&self) -> Result<Vec<(Pairing, Option<Timestamp>)>> {
+    pub(crate) fn list(&self) -> Result<Vec<(Pairing, Option<Timestamp>)>> {
         let dir = Dir::open(&self.dir)?;
         let list = dir.as_ref().map(|dir| self.read(dir)).transpose()?;
         let (mut pairings, used) = match (list.flatten(), &dir) {
@@ -159,7 +159,7 @@ impl Pairings {
     }
 
     /// The names in the list; asks no keychain.
-    pub fn names(&self) -> Result<Vec<Label>> {
+    pub(crate) fn names(&self) -> Result<Vec<Label>> {
         let dir = Dir::open(&self.dir)?;
         let list = dir.map(|dir| self.read(&dir)).transpose()?;
         let pairings = list.flatten().into_iter().flatten();
@@ -169,7 +169,7 @@ impl Pairings {
     /// Revokes the pairing of this name, or all; a running gateway notices before its next answer.
     /// Tells which there were, and what kept a dead token in the keychain, if something did. Nothing is
     /// revoked if this fails.
-    pub fn revoke(&self, name: Option<&Label>) -> Result<(Vec<Label>, Result<()>)> {
+    pub(crate) fn revoke(&self, name: Option<&Label>) -> Result<(Vec<Label>, Result<()>)> {
         let dir = Dir::create(&self.dir)?.lock()?;
         let is_gone = |pairing: &Pairing| name.is_none_or(|name| pairing.name == *name);
         // Without a list there may be the predecessor's token, even if the keychain does not answer;
@@ -385,12 +385,12 @@ struct Use {
 }
 
 /// The gateway's directory, below the root.
-pub fn dir(root: &Path) -> PathBuf {
+pub(crate) fn dir(root: &Path) -> PathBuf {
     root.join("gateway")
 }
 
 /// The name of a pairing that was given none, and of the predecessor's.
-pub const DEFAULT_NAME: &str = "web-pair";
+pub(crate) const DEFAULT_NAME: &str = "web-pair";
 const SERVICE: &str = "lenserfight-gateway-bearer";
 const LIST: &str = "pairings.json";
 const VERSION: u64 = 1;

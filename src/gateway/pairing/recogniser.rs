@@ -24,7 +24,7 @@ use crate::system::fs::{Dir, Publish, Stamp};
 /// somebody else has changed it: a request with a known token never waits for it.
 /// (tests/pairing.rs: `a_keychain_that_hangs_delays_nobody_who_is_known`)
 #[derive(Clone, Debug)]
-pub struct Recogniser {
+pub(crate) struct Recogniser {
     shared: Arc<Shared>,
 }
 
@@ -62,7 +62,7 @@ type Result<T> = std::result::Result<T, Arc<Error>>;
 
 impl Recogniser {
     /// Knows nobody yet; looks at the first request.
-    pub fn new(pairings: Pairings) -> Recogniser {
+    pub(crate) fn new(pairings: Pairings) -> Recogniser {
         let shared = Shared {
             pairings,
             known: Mutex::default(),
@@ -77,7 +77,7 @@ impl Recogniser {
     /// Whose token is this? `None`: nobody's, or no longer. An error says what keeps the tokens from
     /// being known, if this might be one of those. The comparison takes the same time for every token,
     /// right or wrong.
-    pub fn recognise(&self, token: &str, now: Timestamp) -> Result<Option<String>> {
+    pub(crate) fn recognise(&self, token: &str, now: Timestamp) -> Result<Option<String>> {
         let digest = digest(token);
         for _ in 0..MOST_TRIES {
             self.shared.follow_list()?;
@@ -116,7 +116,7 @@ impl Recogniser {
 
     /// Writes down when each pairing was last used, if that has changed. Best effort, and without
     /// waiting for a lock: it is for a person to look at.
-    pub fn save(&self) {
+    pub(crate) fn save(&self) {
         self.shared.save();
     }
 }

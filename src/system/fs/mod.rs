@@ -15,9 +15,11 @@ use crate::base::time::Deadline;
 use crate::error::{Error, Result};
 
 #[cfg(target_os = "linux")]
-pub use self::named::nearest;
-pub use self::named::{is_below, open_named, parents, read_exposed, read_named, read_private};
-pub use self::platform::{Stamp, own_user};
+pub(crate) use self::named::nearest;
+pub(crate) use self::named::{
+    is_below, open_named, parents, read_exposed, read_named, read_private,
+};
+pub(crate) use self::platform::{Stamp, own_user};
 
 mod named;
 #[cfg(not(unix))]
@@ -33,7 +35,7 @@ use unix as platform;
 /// A handle to a directory. On Unix every operation is relative to it, so that nobody can swap a
 /// directory above it meanwhile; elsewhere it is a path.
 #[derive(Debug)]
-pub struct Dir {
+pub(crate) struct Dir {
     handle: platform::Handle,
     path: PathBuf,
 }
@@ -41,14 +43,14 @@ pub struct Dir {
 /// A directory whose advisory lock this process holds, until this is dropped or the process dies.
 /// Only this can publish and remove files: the type says that the lock is the right one.
 #[derive(Debug)]
-pub struct Locked {
+pub(crate) struct Locked {
     dir: Dir,
     lock: File,
 }
 
 /// What [`Locked::publish`] may find under the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Publish {
+pub(crate) enum Publish {
     /// Nothing: an existing file is an error.
     New,
     /// The file's older version, or nothing.
@@ -57,32 +59,32 @@ pub enum Publish {
 
 /// What [`Dir::look`] tells of an entry, itself and not what it may link to.
 #[derive(Clone, Copy, Debug)]
-pub struct Look {
+pub(crate) struct Look {
     /// Is it a regular file?
-    pub is_file: bool,
+    pub(crate) is_file: bool,
     /// Is it a symbolic link?
-    pub is_symlink: bool,
+    pub(crate) is_symlink: bool,
     /// The permission bits, 0o777 at most; the owner's alone where there are none.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// The owner's user id; 0 where there is none.
-    pub owner: u32,
+    pub(crate) owner: u32,
     /// Bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Another one after every publication under the same name.
-    pub stamp: Stamp,
+    pub(crate) stamp: Stamp,
 }
 
 impl Dir {
     /// Opens a directory; `None` if there is none. A symbolic link is refused; those above it are the
     /// user's business.
-    pub fn open(path: &Path) -> Result<Option<Dir>> {
+    pub(crate) fn open(path: &Path) -> Result<Option<Dir>> {
         // Without the trailing slash or dot that would make the kernel follow a link.
         let path: PathBuf = path.components().collect();
         Dir::opened(platform::Handle::open(&path), path)
     }
 
     /// Opens a directory in this one, as [`Dir::open`] does.
-    pub fn child(&self, name: &str) -> Result<Option<Dir>> {
+    pub(crate) fn child(&self, name: &str) -> Result<Option<Dir>> {
         Dir::opened(self.handle.open_child(name), self.path.join(name))
     }
 
@@ -100,7 +102,7 @@ impl Dir {
 
     /// Opens a directory, after making it and what is missing above it (0700, each synced into its
     /// parent).
-    pub fn create(path: &Path) -> Result<Dir> {
+    pub(crate) fn create(path: &Path) -> Result<Dir> {
         let path: PathBuf = path.components().collect();
         let is_missing = |dir: &&Path| {
             fs::symlink_metadata(dir).is_err_and(|error| error.kind() == ErrorKind::NotFound)
@@ -126,7 +128,7 @@ impl Dir {
     }
 
     /// Opens a directory in this one, after making it if need be (0700).
-    pub fn create_child(&self, name: &str) -> Result<Dir> {
+    pub(crate) fn create_child(&self, name: &str) -> Result<Dir> {
         loop {
             match self.handle.make_child(name) {
                 Ok(()) => self.sync()?,
@@ -141,7 +143,7 @@ impl Dir {
     }
 
     /// Removes a directory in this one, if it is there and empty.
-    pub fn remove_child(&self, name: &str) -> Result<()> {
+    pub(crate) fn remove_child(&self, name: &str) -> Result<()> {
         match self.handle.remove_child(name) {
             Ok(()) => self.sync(),
             Err(error) => match error.kind() {
@@ -152,19 +154,19 @@ impl Dir {
     }
 
     /// Where it was opened; for messages only.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The names in it, in no order. Names that are not UTF-8 cannot be ours and come out mangled.
-    pub fn names(&self) -> Result<Vec<String>> {
+    pub(crate) fn names(&self) -> Result<Vec<String>> {
         let names = self.handle.names();
         names.map_err(|error| Error::from_io("list", &self.path, error))
     }
 
     /// The first `limit` + 1 bytes of a regular file, so that the caller sees when there are more
     /// than `limit`; `None` if there is no such file.
-    pub fn read(&self, name: &str, limit: usize) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn read(&self, name: &str, limit: usize) -> Result<Option<Vec<u8>>> {
         let Some((file, size)) = self.open_file(name, Purpose::Read)? else {
             return Ok(None);
         };
@@ -176,7 +178,7 @@ impl Dir {
     }
 
     /// The last `limit` bytes of a regular file, or all of it; nothing where there is none.
-    pub fn read_end(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
+    pub(crate) fn read_end(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         if let Some((mut file, size)) = self.open_file(name, Purpose::Read)? {
             let read = file.seek(SeekFrom::Start(size.saturating_sub(limit)));
@@ -189,7 +191,7 @@ impl Dir {
     /// Appends one line with one `write(2)`. A line that a full disk cut short before is ended
     /// first, so that it spoils only itself. Past `limit` bytes the file becomes `<name>.1`, and
     /// the line is the first of a new one.
-    pub fn append(&self, name: &str, line: &str, limit: u64) -> Result<()> {
+    pub(crate) fn append(&self, name: &str, line: &str, limit: u64) -> Result<()> {
         let failed = |error| self.failed("append to", name, error);
         let (mut file, mut size) = self.open_log(name)?;
         if size >= limit {
@@ -231,7 +233,7 @@ impl Dir {
 
     /// Waits for the advisory lock on this directory, among processes and among threads.
     /// [`Error::StoreBusy`] after 30 seconds: a holder that died has freed it, so one is stuck.
-    pub fn lock(&self) -> Result<Locked> {
+    pub(crate) fn lock(&self) -> Result<Locked> {
         let deadline = Deadline::after(LOCK_PATIENCE);
         loop {
             if let Some(locked) = self.try_lock()? {
@@ -246,7 +248,7 @@ impl Dir {
 
     /// The lock if nobody has it. It has a handle of its own: threads that share `self` must exclude
     /// each other too.
-    pub fn try_lock(&self) -> Result<Option<Locked>> {
+    pub(crate) fn try_lock(&self) -> Result<Option<Locked>> {
         let failed = |error| Error::from_io("lock", &self.path, error);
         let (handle, lock) = self.handle.open_lock().map_err(failed)?;
         match lock.try_lock() {
@@ -260,7 +262,7 @@ impl Dir {
     }
 
     /// What is under a name; `None` if nothing is. `"."` is the directory itself.
-    pub fn look(&self, name: &str) -> Result<Option<Look>> {
+    pub(crate) fn look(&self, name: &str) -> Result<Option<Look>> {
         match self.handle.look(name) {
             Ok(look) => Ok(Some(look)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -270,7 +272,7 @@ impl Dir {
 
     /// Takes the permissions of a regular file (to 0600) or of the directory itself (`"."`, to
     /// 0700) away from everybody but the owner.
-    pub fn tighten(&self, name: &str) -> Result<()> {
+    pub(crate) fn tighten(&self, name: &str) -> Result<()> {
         let file = match name {
             "." => None,
             _ => match self.open_file(name, Purpose::Read)? {
@@ -283,7 +285,7 @@ impl Dir {
     }
 
     /// Could [`Dir::append`] write here? Asks the system; touches nothing.
-    pub fn can_append(&self, name: &str) -> bool {
+    pub(crate) fn can_append(&self, name: &str) -> bool {
         match self.handle.may_write(name) {
             Err(error) if error.kind() == ErrorKind::NotFound => self.handle.may_write(".").is_ok(),
             answer => answer.is_ok(),
@@ -291,12 +293,12 @@ impl Dir {
     }
 
     /// Has the file system no room left for us? Always `false` where nobody can tell.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.handle.is_full()
     }
 
     /// Makes what was moved into, out of or within this directory survive a power cut.
-    pub fn sync(&self) -> Result<()> {
+    pub(crate) fn sync(&self) -> Result<()> {
         let synced = self.handle.sync();
         synced.map_err(|error| Error::from_io(SYNC, &self.path, error))
     }
@@ -367,7 +369,7 @@ impl Dir {
 
 impl Locked {
     /// A directory in this one, which the lock on this one covers as well; `None` if there is none.
-    pub fn covered_child(&self, name: &str) -> Result<Option<Locked>> {
+    pub(crate) fn covered_child(&self, name: &str) -> Result<Option<Locked>> {
         let Some(dir) = self.child(name)? else {
             return Ok(None);
         };
@@ -380,13 +382,13 @@ impl Locked {
     /// 0600 under any umask, synced, and the directory synced after it. After an error the file's
     /// older version is untouched, unless only the last sync failed. [`Error::DuplicateKey`] if it
     /// must be new and is not.
-    pub fn publish(&self, name: &str, bytes: &[u8], publish: Publish) -> Result<()> {
+    pub(crate) fn publish(&self, name: &str, bytes: &[u8], publish: Publish) -> Result<()> {
         self.place(name, bytes, publish)
     }
 
     /// Moves a file from another directory over the one of the same name here, in one step. Both
     /// directories are for the caller to [`Dir::sync`], once for many files.
-    pub fn take(&self, from: &Locked, name: &str) -> Result<()> {
+    pub(crate) fn take(&self, from: &Locked, name: &str) -> Result<()> {
         self.move_here(from, name, name)
     }
 
@@ -398,7 +400,7 @@ impl Locked {
     }
 
     /// Removes a file; `false` if there was none.
-    pub fn remove(&self, name: &str) -> Result<bool> {
+    pub(crate) fn remove(&self, name: &str) -> Result<bool> {
         self.refuse_special(name)?;
         match self.handle.remove(name) {
             Ok(()) => self.sync().map(|()| true),
@@ -409,7 +411,7 @@ impl Locked {
 
     /// Writes zeros over a file and removes it. What a journal, a snapshot or the disk itself keeps
     /// of it is out of reach.
-    pub fn erase(&self, name: &str) -> Result<()> {
+    pub(crate) fn erase(&self, name: &str) -> Result<()> {
         let Some((mut file, size)) = self.open_file(name, Purpose::Overwrite)? else {
             return Ok(());
         };
@@ -429,7 +431,7 @@ impl Deref for Locked {
 }
 
 /// Is this the name of a file that [`Locked::publish`] left behind when it was killed?
-pub fn is_temporary(name: &str) -> bool {
+pub(crate) fn is_temporary(name: &str) -> bool {
     name.strip_prefix(TEMPORARY_PREFIX)
         .and_then(|rest| rest.strip_suffix(TEMPORARY_SUFFIX))
         .is_some_and(|token| token.len() == TOKEN_BYTES / 3 * 4)

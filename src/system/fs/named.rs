@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// Reads a secret's file, of at most `limit` bytes; a pipe will do, but nobody outside the owner and
 /// group may have any right to it. `None` if there is none.
-pub fn read_private(path: &Path, limit: usize) -> Result<Option<Vec<u8>>> {
+pub(crate) fn read_private(path: &Path, limit: usize) -> Result<Option<Vec<u8>>> {
     let failed = |error| Error::from_io("read the passphrase file", path, error);
     let unfit = |fault: &str| {
         let sentence = format!("the passphrase file {} {fault}", path.display());
@@ -31,12 +31,12 @@ pub fn read_private(path: &Path, limit: usize) -> Result<Option<Vec<u8>>> {
 }
 
 /// The first `limit` + 1 bytes of a file, or of a pipe, so that the caller sees when there are more.
-pub fn read_named(path: &Path, limit: usize) -> Result<Vec<u8>> {
+pub(crate) fn read_named(path: &Path, limit: usize) -> Result<Vec<u8>> {
     Ok(read_exposed(path, limit)?.0)
 }
 
 /// As [`read_named`], and whether users outside the file's owner and group can reach it.
-pub fn read_exposed(path: &Path, limit: usize) -> Result<(Vec<u8>, bool)> {
+pub(crate) fn read_exposed(path: &Path, limit: usize) -> Result<(Vec<u8>, bool)> {
     open(path)
         .and_then(|(file, is_exposed)| Ok((read(file, limit)?, is_exposed)))
         .map_err(|error| Error::from_io("read", path, error))
@@ -55,13 +55,13 @@ fn read(file: File, limit: usize) -> io::Result<Vec<u8>> {
 }
 
 /// Is this file, there or not, in this very directory?
-pub fn is_below(path: &Path, dir: &Path) -> bool {
+pub(crate) fn is_below(path: &Path, dir: &Path) -> bool {
     let real = |path: &Path| fs::canonicalize(path).ok();
     real(parent(path)).is_some_and(|parent| Some(parent) == real(dir))
 }
 
 /// A directory that the user names, wherever links lead; `None` if there is none.
-pub fn open_named(path: &Path) -> Result<Option<Dir>> {
+pub(crate) fn open_named(path: &Path) -> Result<Option<Dir>> {
     match fs::canonicalize(path) {
         Ok(real) => Dir::open(&real),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -72,7 +72,7 @@ pub fn open_named(path: &Path) -> Result<Option<Dir>> {
 /// A handle that only names a directory; the nearest one above it where it does not exist, or cannot be
 /// reached. With the path that it has.
 #[cfg(target_os = "linux")]
-pub fn nearest(path: &Path) -> Result<(std::os::fd::OwnedFd, PathBuf)> {
+pub(crate) fn nearest(path: &Path) -> Result<(std::os::fd::OwnedFd, PathBuf)> {
     let failed = |path: &Path, error| Error::from_io(OPEN, path, error);
     let path = std::path::absolute(path).map_err(|error| failed(path, error))?;
     let mut last = failed(&path, ErrorKind::NotFound.into());
@@ -87,7 +87,7 @@ pub fn nearest(path: &Path) -> Result<(std::os::fd::OwnedFd, PathBuf)> {
 
 /// The directories that a file is in: by its path, and where the links on the way lead. A link in place
 /// of its directory is there to be moved on, so the one that the next directory will be in counts too.
-pub fn parents(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn parents(path: &Path) -> Vec<PathBuf> {
     let real = fs::canonicalize(path).ok();
     let dir = parent(path);
     let link = fs::symlink_metadata(dir).is_ok_and(|stat| stat.is_symlink());

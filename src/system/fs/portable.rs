@@ -14,7 +14,7 @@ use super::{Look, Purpose};
 pub(super) struct Handle(PathBuf);
 
 /// Tells one version of a file from another: the size, and when it was written.
-pub type Stamp = (u64, Option<SystemTime>);
+pub(crate) type Stamp = (u64, Option<SystemTime>);
 
 impl Handle {
     pub(super) fn open(path: &Path) -> io::Result<Handle> {
@@ -142,7 +142,7 @@ pub(super) fn others_can_reach(_: &File) -> io::Result<bool> {
     Ok(false)
 }
 
-pub fn own_user() -> u32 {
+pub(crate) fn own_user() -> u32 {
     0
 }
 

@@ -16,7 +16,7 @@ use super::{Look, Purpose};
 pub(super) struct Handle(File);
 
 /// Tells one version of a file from another: the inode, its size, and when it was changed.
-pub type Stamp = (u64, i64, (i64, i64));
+pub(crate) type Stamp = (u64, i64, (i64, i64));
 
 impl Handle {
     pub(super) fn open(path: &Path) -> io::Result<Handle> {
@@ -166,7 +166,7 @@ fn mode(file: &File) -> rustix::io::Result<Mode> {
 }
 
 /// The user id that files of ours must belong to.
-pub fn own_user() -> u32 {
+pub(crate) fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 

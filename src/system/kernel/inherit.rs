@@ -10,7 +10,7 @@ use rustix::net::AddressFamily;
 use rustix::net::sockopt::{socket_acceptconn, socket_domain};
 
 /// The first socket that was passed on, if it is a TCP socket that listens; for the first caller only.
-pub fn listener() -> io::Result<TcpListener> {
+pub(crate) fn listener() -> io::Result<TcpListener> {
     let not_ours = || io::Error::other("descriptor 3 is not a TCP socket that listens");
     if TAKEN.swap(true, Ordering::SeqCst) {
         return Err(not_ours());

@@ -4,11 +4,11 @@
 //! the interface knows more; what this one does not know is not asked for.
 
 #[cfg(target_os = "linux")]
-pub use self::linux::confine;
+pub(crate) use self::linux::confine;
 
 /// What may be done below a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// Read its files.
     Read,
     /// That, and list it, write, make, move and remove files and directories.
@@ -17,11 +17,11 @@ pub enum Access {
 
 /// The version from which on files may be moved between directories: what is older would break the
 /// completion of `rekey`.
-pub const OLDEST: u32 = 2;
+pub(crate) const OLDEST: u32 = 2;
 /// The version from which on TCP is governed.
-pub const TCP: u32 = 4;
+pub(crate) const TCP: u32 = 4;
 /// The version from which on signals are governed.
-pub const SIGNALS: u32 = 6;
+pub(crate) const SIGNALS: u32 = 6;
 
 /// `struct landlock_ruleset_attr`: what is forbidden unless a rule allows it.
 #[repr(C)]
@@ -105,10 +105,7 @@ mod linux {
     /// directories: no other file, no program, no TCP socket to be bound or connected, no signal to a
     /// process outside, as far as this kernel's Landlock goes; the answer is its version. What is open
     /// stays open. (tests/service.rs: `a_store_that_is_moved_out_of_the_sandbox_is_out_of_reach`)
-    ///
-    /// # Errors
-    /// What the system says: `Unsupported` if it has no Landlock, or too old a one.
-    pub fn confine(places: &[(OwnedFd, Access)]) -> io::Result<u32> {
+    pub(crate) fn confine(places: &[(OwnedFd, Access)]) -> io::Result<u32> {
         let (yes, unused): (c_ulong, c_ulong) = (1, 0);
         // SAFETY: numbers only, as wide as the system reads them: it refuses what is not zero there.
         let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, unused, unused, unused) };

@@ -49,7 +49,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Wiping<A> {
 pub struct Paged<A>(pub A);
 
 /// Bytes; only scrypt asks for so much at a time.
-pub const LARGE: usize = 8 * 1024 * 1024;
+pub(crate) const LARGE: usize = 8 * 1024 * 1024;
 
 // SAFETY: a block comes from and goes back to the same of two places, which its layout alone decides.
 // Mapped blocks are fresh, zeroed, at least as large as asked for, and aligned to a huge page.
@@ -83,7 +83,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Paged<A> {
 
 /// Lets all threads share one heap. glibc would set 64 MiB of address space aside for each, and where
 /// that is limited, nothing would be left for what they are to do.
-pub fn share_one_heap() {
+pub(crate) fn share_one_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         unsafe extern "C" {
@@ -99,12 +99,11 @@ pub fn share_one_heap() {
 /// Memory for the next allocation of exactly this many bytes on this thread, which it cannot leave;
 /// given back on drop if that allocation never comes.
 #[derive(Debug)]
-pub struct Reserved(PhantomData<*const ()>);
+pub(crate) struct Reserved(PhantomData<*const ()>);
 
 /// Sets so many bytes aside, at least [`LARGE`], because an allocation that fails ends the process, and
 /// one derivation too many should only be an error. `None` if the system has no more.
-#[must_use]
-pub fn reserve(size: usize) -> Option<Reserved> {
+pub(crate) fn reserve(size: usize) -> Option<Reserved> {
     let layout = Layout::from_size_align(size, 1).ok()?;
     if !is_mapped(layout) {
         return Some(Reserved(PhantomData));

@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 #[cfg(target_os = "linux")]
-pub mod inherit;
-pub mod landlock;
-pub mod memory;
+pub(crate) mod inherit;
+pub(crate) mod landlock;
+pub(crate) mod memory;
 #[cfg(unix)]
-pub mod signal;
+pub(crate) mod signal;

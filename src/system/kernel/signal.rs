@@ -10,7 +10,7 @@ use libc::{SIG_DFL, SIGINT, SIGTERM, SIGXFSZ, c_int};
 
 /// Something to read, once somebody asks this process to end (SIGINT, SIGTERM). A second request ends
 /// it at once.
-pub fn on_end() -> io::Result<UnixStream> {
+pub(crate) fn on_end() -> io::Result<UnixStream> {
     let (end, notify) = UnixStream::pair()?;
     notify.set_nonblocking(true)?;
     // It stays open for good, because a signal may come at any time.
@@ -23,7 +23,7 @@ pub fn on_end() -> io::Result<UnixStream> {
 
 /// Makes a write beyond the limit on file sizes an error, where SIGXFSZ would end the process. A
 /// handler that does nothing and not SIG_IGN, which a program that takes our place would inherit.
-pub fn survive_file_limit() -> io::Result<()> {
+pub(crate) fn survive_file_limit() -> io::Result<()> {
     set_handler(SIGXFSZ, nothing)
 }
 

@@ -2,7 +2,7 @@
 //! tools that start them.
 
 #[cfg(unix)]
-pub mod notify;
+pub(crate) mod notify;
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -11,26 +11,26 @@ use sha2::{Digest, Sha256};
 
 /// What is to run, and with what. None of it is secret.
 #[derive(Clone, Debug)]
-pub struct Service {
+pub(crate) struct Service {
     /// The absolute path of `lf`.
-    pub program: String,
+    pub(crate) program: String,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The variables that it is set up by.
-    pub variables: Vec<(&'static str, String)>,
+    pub(crate) variables: Vec<(&'static str, String)>,
     /// The file of an encrypted systemd credential with the passphrase.
-    pub credential: Option<String>,
+    pub(crate) credential: Option<String>,
     /// Its only socket comes from systemd.
-    pub is_private: bool,
+    pub(crate) is_private: bool,
     /// A directory that it writes to.
-    pub root: String,
+    pub(crate) root: String,
     /// Another one, which may come later.
-    pub keys: String,
+    pub(crate) keys: String,
 }
 
 impl Service {
     /// The text of [`SERVICE`].
-    pub fn unit(&self) -> String {
+    pub(crate) fn unit(&self) -> String {
         let mut settings = String::new();
         for (name, value) in &self.variables {
             settings += &format!("Environment={}\n", quoted(&format!("{name}={value}")));
@@ -54,7 +54,7 @@ impl Service {
     }
 
     /// The text of [`SOCKET`].
-    pub fn socket(&self) -> String {
+    pub(crate) fn socket(&self) -> String {
         let address = self.address;
         format!(
             include_str!("lf-gateway.socket"),
@@ -64,7 +64,7 @@ impl Service {
     }
 
     /// The text of the agent [`AGENT`]; what the gateway says goes to this log.
-    pub fn agent(&self, log: &str) -> String {
+    pub(crate) fn agent(&self, log: &str) -> String {
         let mut settings = String::new();
         for (name, value) in &self.variables {
             let value = escaped(value);
@@ -84,13 +84,13 @@ impl Service {
 }
 
 /// A unit without what needs namespaces.
-pub fn without_namespaces(unit: &str) -> &str {
+pub(crate) fn without_namespaces(unit: &str) -> &str {
     let parts = unit.split_once("# The rest needs namespaces.");
     parts.map_or(unit, |(before, _)| before)
 }
 
 /// Puts the digest of a file's text where the text has a place for it.
-pub fn signed(text: &str) -> String {
+pub(crate) fn signed(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     let digits = digest.iter().take(DIGEST.len() / 2);
     let digits: String = digits.map(|byte| format!("{byte:02x}")).collect();
@@ -98,14 +98,14 @@ pub fn signed(text: &str) -> String {
 }
 
 /// Did `lf` write this file for a service at this address?
-pub fn is_for(text: &str, address: SocketAddr) -> bool {
+pub(crate) fn is_for(text: &str, address: SocketAddr) -> bool {
     text.contains(&format!(
         "made by lf gateway install for http://{address}, "
     ))
 }
 
 /// Did `lf` write this file, and has nobody changed it since?
-pub fn is_ours(text: &str) -> bool {
+pub(crate) fn is_ours(text: &str) -> bool {
     let (_, rest) = text.split_once("its digest is ").unwrap_or_default();
     let digits = rest.get(..DIGEST.len());
     digits.is_some_and(|digits| signed(&text.replacen(digits, DIGEST, 1)) == text)
@@ -125,7 +125,7 @@ fn escaped(text: &str) -> String {
 
 /// Runs one of the system's tools to its end, without input and without the passphrase: what it wrote
 /// to standard output, or where that is nothing to standard error; as an error if it failed.
-pub fn ask(tool: &str, arguments: &[&str]) -> Result<String, String> {
+pub(crate) fn ask(tool: &str, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new(tool);
     command
         .args(arguments)
@@ -149,13 +149,13 @@ pub fn ask(tool: &str, arguments: &[&str]) -> Result<String, String> {
 }
 
 /// The service's unit.
-pub const SERVICE: &str = "lf-gateway.service";
+pub(crate) const SERVICE: &str = "lf-gateway.service";
 /// The unit of the socket that starts it.
-pub const SOCKET: &str = "lf-gateway.socket";
+pub(crate) const SOCKET: &str = "lf-gateway.socket";
 /// The agent's property list, which launchd knows by its name without the ending.
-pub const AGENT: &str = "com.lenserfight.lf-gateway.plist";
+pub(crate) const AGENT: &str = "com.lenserfight.lf-gateway.plist";
 /// The name of the systemd credential that holds the passphrase.
-pub const CREDENTIAL: &str = "lenserfight-keys-passphrase";
+pub(crate) const CREDENTIAL: &str = "lenserfight-keys-passphrase";
 /// Stands for the digest of the text that it is in.
 const DIGEST: &str = "00000000000000000000000000000000";
 

@@ -5,13 +5,12 @@ use std::os::unix::net::UnixDatagram;
 
 /// Who started this process and waits for news; often nobody.
 #[derive(Debug)]
-pub struct Manager(Option<UnixDatagram>);
+pub(crate) struct Manager(Option<UnixDatagram>);
 
 impl Manager {
     /// The one at this address: a path, or an abstract name behind an `@`. Connected to at once, because
     /// a sandbox may come between.
-    #[must_use]
-    pub fn at(address: Option<&OsStr>) -> Manager {
+    pub(crate) fn at(address: Option<&OsStr>) -> Manager {
         let connect = |address| {
             let socket = UnixDatagram::unbound().ok()?;
             connect(&socket, address).ok()?;
@@ -23,7 +22,7 @@ impl Manager {
     }
 
     /// Tells it, if it is there; serving does not depend on that.
-    pub fn tell(&self, news: &str) {
+    pub(crate) fn tell(&self, news: &str) {
         if let Some(socket) = &self.0 {
             let _ = socket.send(news.as_bytes());
         }

@@ -16,7 +16,7 @@ use crate::vault::store::Store;
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub(crate) enum Status {
     /// All is well.
     Pass,
     /// Something is wrong.
@@ -27,20 +27,20 @@ pub enum Status {
 
 /// One line of the report. A check that finds several things has a line for each.
 #[derive(Debug)]
-pub struct Check {
+pub(crate) struct Check {
     /// The check's stable name.
-    pub id: &'static str,
+    pub(crate) id: &'static str,
     /// How it went.
-    pub status: Status,
+    pub(crate) status: Status,
     /// What was found.
-    pub message: String,
+    pub(crate) message: String,
     /// What to type.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 /// Runs every check on the keys, and on the directory above them if it is ours too; changes nothing.
 /// `progress` is told how many envelopes of how many are decrypted.
-pub fn examine(
+pub(crate) fn examine(
     vault: &Vault<'_>,
     state: Option<&Path>,
     root: Option<&Path>,
@@ -83,7 +83,7 @@ pub fn examine(
 
 /// Takes loose permissions away and removes temporary files that a killed process left behind;
 /// nothing else. Tells each thing that it did, and what it could not do.
-pub fn fix(store: &Store, root: Option<&Path>) -> Vec<Result<String>> {
+pub(crate) fn fix(store: &Store, root: Option<&Path>) -> Vec<Result<String>> {
     let mut done = Vec::new();
     let looked = match store.dir() {
         Ok(Some(dir)) => files::fix(&dir, root, &mut done),

@@ -19,7 +19,7 @@ use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
 use zeroize::Zeroizing;
 
-pub use self::text::{MetaView, UsedView};
+pub(crate) use self::text::{MetaView, UsedView};
 
 use crate::base::pool;
 use crate::base::rng;
@@ -32,9 +32,9 @@ mod text;
 
 /// One sealed key.
 #[derive(Clone, Debug)]
-pub struct Envelope {
+pub(crate) struct Envelope {
     /// What can be known without the passphrase.
-    pub meta: KeyMeta,
+    pub(crate) meta: KeyMeta,
     salt: [u8; SALT],
     iv: [u8; IV],
     ciphertext: Vec<u8>,
@@ -42,7 +42,7 @@ pub struct Envelope {
 }
 
 /// Encrypts a value under a fresh salt and IV. A caller cannot pass them in, so no pair is used twice.
-pub fn seal(passphrase: &Secret, value: &Secret, meta: KeyMeta) -> Result<Envelope> {
+pub(crate) fn seal(passphrase: &Secret, value: &Secret, meta: KeyMeta) -> Result<Envelope> {
     check_passphrase(passphrase)?;
     check_value(value)?;
     let (salt, iv) = (rng::bytes()?, rng::bytes()?);
@@ -58,7 +58,7 @@ pub fn seal(passphrase: &Secret, value: &Secret, meta: KeyMeta) -> Result<Envelo
 }
 
 /// Values are 1 byte to 64 KiB.
-pub fn check_value(value: &Secret) -> Result<()> {
+pub(crate) fn check_value(value: &Secret) -> Result<()> {
     match value.expose().len() {
         0 => Err(Error::EmptyKey),
         1..=MAX_VALUE => Ok(()),
@@ -68,7 +68,7 @@ pub fn check_value(value: &Secret) -> Result<()> {
 
 /// Nothing is encrypted under a passphrase of fewer than 16 characters. Decrypting takes any, so
 /// that old stores open.
-pub fn check_passphrase(passphrase: &Secret) -> Result<()> {
+pub(crate) fn check_passphrase(passphrase: &Secret) -> Result<()> {
     let count = passphrase.expose().chars().count();
     if count >= MIN_PASSPHRASE {
         return Ok(());
@@ -80,7 +80,7 @@ pub fn check_passphrase(passphrase: &Secret) -> Result<()> {
 
 impl Envelope {
     /// Decrypts the value.
-    pub fn open(&self, passphrase: &Secret) -> Result<Secret> {
+    pub(crate) fn open(&self, passphrase: &Secret) -> Result<Secret> {
         let mut buffer = Zeroizing::new(self.ciphertext.clone());
         if !decrypt(
             &derive(passphrase, &self.salt)?,
@@ -95,17 +95,17 @@ impl Envelope {
     }
 
     /// Reads the file of the key `id`.
-    pub fn parse(bytes: &[u8], id: &KeyId) -> Result<Envelope> {
+    pub(crate) fn parse(bytes: &[u8], id: &KeyId) -> Result<Envelope> {
         text::parse(bytes, id).map_err(|reason| corrupt(id, reason))
     }
 
     /// Reads what can be known without the passphrase.
-    pub fn peek(bytes: &[u8], id: &KeyId) -> Result<KeyMeta> {
+    pub(crate) fn peek(bytes: &[u8], id: &KeyId) -> Result<KeyMeta> {
         Envelope::parse(bytes, id).map(|envelope| envelope.meta)
     }
 
     /// The file's content: one line of JSON.
-    pub fn print(&self) -> String {
+    pub(crate) fn print(&self) -> String {
         text::print(self)
     }
 }
@@ -187,9 +187,9 @@ fn cipher(key: &Key) -> Aes256Gcm {
 }
 
 /// The largest file that is read at all, in bytes.
-pub const MAX_FILE: usize = 256 * 1024;
+pub(crate) const MAX_FILE: usize = 256 * 1024;
 /// The largest value, in bytes.
-pub const MAX_VALUE: usize = 64 * 1024;
+pub(crate) const MAX_VALUE: usize = 64 * 1024;
 const MIN_PASSPHRASE: usize = 16;
 const VERSION: u64 = 1;
 const ALG: &str = "aes-256-gcm";

@@ -9,7 +9,7 @@ use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 
 /// A key's metadata as JSON has it, in files and in answers.
 #[derive(Serialize)]
-pub struct MetaView<'a> {
+pub(crate) struct MetaView<'a> {
     id: &'a str,
     provider: &'a str,
     label: &'a str,
@@ -19,7 +19,7 @@ pub struct MetaView<'a> {
 
 impl MetaView<'_> {
     /// The view of one key.
-    pub fn of(meta: &KeyMeta) -> MetaView<'_> {
+    pub(crate) fn of(meta: &KeyMeta) -> MetaView<'_> {
         MetaView {
             id: meta.id.as_str(),
             provider: meta.provider.as_str(),
@@ -31,7 +31,7 @@ impl MetaView<'_> {
 
 /// As [`MetaView`], and when the key was last used, for those who ask.
 #[derive(Serialize)]
-pub struct UsedView<'a> {
+pub(crate) struct UsedView<'a> {
     id: &'a str,
     provider: &'a str,
     label: &'a str,
@@ -43,7 +43,7 @@ pub struct UsedView<'a> {
 
 impl UsedView<'_> {
     /// The view of one key.
-    pub fn of(meta: &KeyMeta, last_used: Option<Timestamp>) -> UsedView<'_> {
+    pub(crate) fn of(meta: &KeyMeta, last_used: Option<Timestamp>) -> UsedView<'_> {
         UsedView {
             id: meta.id.as_str(),
             provider: meta.provider.as_str(),

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::source::{Master, Origin};
+use super::source::{Evidence, Master, Origin};
 use crate::base::{pool, text};
 use crate::error::{Error, Result};
 use crate::system::fs::Dir;
@@ -14,25 +14,13 @@ use crate::vault::envelope::{self, Envelope};
 use crate::vault::key::KeyId;
 use crate::vault::store;
 
-/// Why a passphrase may seal here.
-#[derive(Clone, Debug)]
-pub enum Evidence {
-    /// There is no envelope that anybody could open.
-    Empty,
-    /// This file, as it was, has opened.
-    Opened { file: String, bytes: Vec<u8> },
-}
-
 /// A key with its file and the bytes of it.
 type Key = (Envelope, String, Vec<u8>);
 
 impl Master {
     /// Makes sure that this passphrase belongs to the store in `dir`; what has been shown once costs
     /// a look at the file, as long as that stays as it was.
-    ///
-    /// # Errors
-    /// [`Error::WrongPassphrase`] if it opens none of the keys that are there.
-    pub fn check(&self, dir: Option<&Dir>) -> Result<()> {
+    pub(crate) fn check(&self, dir: Option<&Dir>) -> Result<()> {
         let mut known = self.evidence();
         let Some(dir) = dir else {
             *known = Some(Evidence::Empty);
@@ -48,7 +36,7 @@ impl Master {
     }
 
     /// Takes note of a file that was sealed under this passphrase.
-    pub fn has_sealed(&self, file: String, bytes: Vec<u8>) {
+    pub(crate) fn has_sealed(&self, file: String, bytes: Vec<u8>) {
         *self.evidence() = Some(Evidence::Opened { file, bytes });
     }
 

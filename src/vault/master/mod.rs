@@ -10,9 +10,9 @@
 //!    its own, and its envelopes lie in the store's own `.rekey/` ([`staging`], [`rekey`]).
 //! 4. No lock is held while a person is asked.
 
-pub mod evidence;
-pub mod record;
-pub mod rekey;
-pub mod source;
-pub mod staging;
-pub mod survey;
+pub(crate) mod evidence;
+pub(crate) mod record;
+pub(crate) mod rekey;
+pub(crate) mod source;
+pub(crate) mod staging;
+pub(crate) mod survey;

@@ -26,27 +26,24 @@ use crate::keychain::Keychain;
 
 /// Every passphrase of this user that may have sealed something.
 #[derive(Debug, Default)]
-pub struct Record {
+pub(crate) struct Record {
     /// What seals now.
-    pub present: Option<Secret>,
+    pub(crate) present: Option<Secret>,
     /// What has sealed before, newest first.
-    pub earlier: Vec<Earlier>,
+    pub(crate) earlier: Vec<Earlier>,
 }
 
 /// A passphrase that was replaced.
 #[derive(Debug)]
-pub struct Earlier {
-    pub passphrase: Secret,
+pub(crate) struct Earlier {
+    pub(crate) passphrase: Secret,
     /// When it was replaced, as far as that was written down.
-    pub until: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
 }
 
 impl Record {
     /// What the keychain has.
-    ///
-    /// # Errors
-    /// [`Error::KeychainUnavailable`]; [`Error::Refused`] if the earlier ones are damaged.
-    pub fn read(keychain: &Keychain) -> Result<Record> {
+    pub(crate) fn read(keychain: &Keychain) -> Result<Record> {
         Ok(Record {
             present: present(keychain)?,
             earlier: earlier(keychain)?,
@@ -54,31 +51,24 @@ impl Record {
     }
 
     /// All of them, the present one first.
-    pub fn all(&self) -> impl Iterator<Item = &Secret> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Secret> {
         let earlier = self.earlier.iter().map(|earlier| &earlier.passphrase);
         self.present.iter().chain(earlier)
     }
 
-    pub fn has(&self, passphrase: &Secret) -> bool {
+    pub(crate) fn has(&self, passphrase: &Secret) -> bool {
         self.all().any(|known| known.same(passphrase))
     }
 }
 
 /// The present master passphrase; `None` if the keychain works and has none.
-///
-/// # Errors
-/// [`Error::KeychainUnavailable`].
-pub fn present(keychain: &Keychain) -> Result<Option<Secret>> {
+pub(crate) fn present(keychain: &Keychain) -> Result<Option<Secret>> {
     keychain.find(SERVICE, MASTER)
 }
 
 /// Makes `new` the master passphrase. `may` is asked under the lock whether what is there by now may
 /// be replaced.
-///
-/// # Errors
-/// What `may` says; [`Error::KeychainUnavailable`], [`Error::Refused`], with nothing replaced unless
-/// the keychain itself says that it does not know.
-pub fn replace(
+pub(crate) fn replace(
     keychain: &Keychain,
     new: &Secret,
     now: Timestamp,
@@ -98,10 +88,7 @@ pub fn replace(
 }
 
 /// Puts a passphrase on record as an earlier one: what it opens opens, and `master` stays.
-///
-/// # Errors
-/// As [`replace`].
-pub fn remember(keychain: &Keychain, passphrase: Secret, now: Timestamp) -> Result<()> {
+pub(crate) fn remember(keychain: &Keychain, passphrase: Secret, now: Timestamp) -> Result<()> {
     let keychain = &keychain.without_dialogs();
     let _lock = keychain.lock()?;
     if present(keychain)?.is_some_and(|present| present.same(&passphrase)) {
@@ -111,10 +98,7 @@ pub fn remember(keychain: &Keychain, passphrase: Secret, now: Timestamp) -> Resu
 }
 
 /// Drops the earlier passphrases, if they are still those that were looked at.
-///
-/// # Errors
-/// As [`replace`].
-pub fn forget(keychain: &Keychain, seen: Option<&Record>) -> Result<()> {
+pub(crate) fn forget(keychain: &Keychain, seen: Option<&Record>) -> Result<()> {
     let keychain = &keychain.without_dialogs();
     let _lock = keychain.lock()?;
     if let Some(seen) = seen
@@ -169,18 +153,12 @@ fn earlier(keychain: &Keychain) -> Result<Vec<Earlier>> {
 }
 
 /// Keeps the next passphrase of the rekey `id`, and reads it back.
-///
-/// # Errors
-/// [`Error::KeychainUnavailable`].
-pub fn keep_next(keychain: &Keychain, id: &str, next: &Secret) -> Result<()> {
+pub(crate) fn keep_next(keychain: &Keychain, id: &str, next: &Secret) -> Result<()> {
     keep(keychain, &next_of(id), next)
 }
 
 /// The next passphrase of the rekey `id`, or of one of lf's first version, which shared one account.
-///
-/// # Errors
-/// [`Error::KeychainUnavailable`].
-pub fn next(keychain: &Keychain, id: Option<&str>) -> Result<Option<Secret>> {
+pub(crate) fn next(keychain: &Keychain, id: Option<&str>) -> Result<Option<Secret>> {
     match id {
         Some(id) => keychain.find(SERVICE, &next_of(id)),
         None => keychain.find(SERVICE, FORMER_NEXT),
@@ -188,10 +166,7 @@ pub fn next(keychain: &Keychain, id: Option<&str>) -> Result<Option<Secret>> {
 }
 
 /// Drops the next passphrase of a rekey that has ended.
-///
-/// # Errors
-/// [`Error::KeychainUnavailable`].
-pub fn drop_next(keychain: &Keychain, id: Option<&str>) -> Result<()> {
+pub(crate) fn drop_next(keychain: &Keychain, id: Option<&str>) -> Result<()> {
     let account = id.map_or_else(|| FORMER_NEXT.to_owned(), next_of);
     keychain.delete(SERVICE, &account).map(drop)
 }

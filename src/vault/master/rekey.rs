@@ -47,15 +47,15 @@ use crate::vault::store::{self, Store};
 
 /// A store, and where its master passphrase comes from.
 #[derive(Clone, Copy, Debug)]
-pub struct Vault<'a> {
-    pub store: &'a Store,
-    pub sources: &'a Sources,
-    pub keychain: &'a Keychain,
+pub(crate) struct Vault<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) sources: &'a Sources,
+    pub(crate) keychain: &'a Keychain,
 }
 
 /// What the passphrase is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum For {
+pub(crate) enum For {
     /// Opening, which works in every state of a change, so nobody is waited for.
     Reading,
     /// Sealing: a change that is about to end is waited for.
@@ -64,7 +64,7 @@ pub enum For {
 
 /// What became of a change that was begun before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settled {
+pub(crate) enum Settled {
     /// There was none, or a process is at work on it right now.
     Nothing,
     /// It waits for a command with the next passphrase.
@@ -79,7 +79,7 @@ pub enum Settled {
 
 /// What [`run`] has reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The next passphrase is configured, and seals every key.
     Done(Vec<KeyId>),
     /// Every key is staged; the next passphrase is the person's to configure, where the old one is.
@@ -88,14 +88,14 @@ pub enum Outcome {
 
 /// What to do about a change that was cut short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     Undo,
     Finish,
     Wait,
 }
 
 /// The decision, from what is known: is everything staged, and is the next passphrase at hand?
-pub fn next_step(is_ready: bool, has_next: bool) -> Step {
+pub(crate) fn next_step(is_ready: bool, has_next: bool) -> Step {
     match (is_ready, has_next) {
         (false, _) => Step::Undo,
         (true, true) => Step::Finish,
@@ -105,10 +105,7 @@ pub fn next_step(is_ready: bool, has_next: bool) -> Step {
 
 /// The master passphrase, and what became of a change of it that was cut short. That a change cannot
 /// be settled keeps nobody from reading.
-///
-/// # Errors
-/// As [`source::find`]; those of the change are in the result's second half.
-pub fn master(
+pub(crate) fn master(
     vault: &Vault<'_>,
     wanted: For,
     mut progress: impl FnMut(usize, usize),
@@ -129,12 +126,7 @@ pub fn master(
 }
 
 /// Re-encrypts every key under `new`. `progress` hears how many of how many are staged.
-///
-/// # Errors
-/// [`Error::Refused`] if `new` is the present one or another change is at work;
-/// [`Error::DecryptionFailed`], [`Error::CorruptEnvelope`] for a key that does not open now; what
-/// sealing, writing and the keychain say. Every key opens with the configured passphrase all the same.
-pub fn run(
+pub(crate) fn run(
     store: &Store,
     old: &Master,
     new: &Secret,
@@ -183,10 +175,7 @@ pub fn run(
 }
 
 /// Drops a change that has not taken effect. `false` if there is none.
-///
-/// # Errors
-/// [`Error::Refused`] if it has taken effect, or is at work; what the system and the keychain say.
-pub fn undo(store: &Store, master: &Master) -> Result<bool> {
+pub(crate) fn undo(store: &Store, master: &Master) -> Result<bool> {
     let Some(change) = Change::begun(store)? else {
         return Ok(false);
     };
@@ -233,7 +222,7 @@ pub fn undo(store: &Store, master: &Master) -> Result<bool> {
 }
 
 /// Whether a change that is ready could be finished with what is configured.
-pub fn can_finish(store: &Store, master: &Master) -> bool {
+pub(crate) fn can_finish(store: &Store, master: &Master) -> bool {
     match Change::begun(store) {
         Ok(Some(Some(change))) => matches!(change.next(master), Ok(Some(_))),
         _ => true,

@@ -16,7 +16,6 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::evidence::Evidence;
 use super::record::{self, Record};
 use crate::base::rng;
 use crate::base::secret::Secret;
@@ -27,7 +26,7 @@ use crate::system::fs;
 
 /// Where a passphrase was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The OS keychain.
     Keychain,
     /// `LENSERFIGHT_KEYS_PASSPHRASE`.
@@ -36,6 +35,15 @@ pub enum Origin {
     File(PathBuf),
     /// A systemd credential.
     Credential(PathBuf),
+}
+
+/// Why a passphrase may seal here.
+#[derive(Clone, Debug)]
+pub(crate) enum Evidence {
+    /// There is no envelope that anybody could open.
+    Empty,
+    /// This file, as it was, has opened.
+    Opened { file: String, bytes: Vec<u8> },
 }
 
 /// The master passphrase as it was found, and what shows that it is the store's own.
@@ -50,17 +58,17 @@ pub struct Master {
 
 impl Master {
     /// The passphrase.
-    pub fn secret(&self) -> &Secret {
+    pub(crate) fn secret(&self) -> &Secret {
         &self.secret
     }
 
     /// Where it was found.
-    pub fn origin(&self) -> &Origin {
+    pub(crate) fn origin(&self) -> &Origin {
         &self.origin
     }
 
     /// What has shown that it is the store's own, if [`Master::check`] has looked.
-    pub fn evidence(&self) -> MutexGuard<'_, Option<Evidence>> {
+    pub(crate) fn evidence(&self) -> MutexGuard<'_, Option<Evidence>> {
         self.evidence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -71,7 +79,7 @@ impl Master {
     /// Another passphrase, if the keychain has one by now. Asked under the store's lock before a key
     /// is published: another command may have replaced the passphrase while a value was typed.
     /// (tests/concurrency.rs: `a_key_that_was_typed_while_the_passphrase_was_replaced_opens`)
-    pub fn replaced(&self) -> Result<Option<Secret>> {
+    pub(crate) fn replaced(&self) -> Result<Option<Secret>> {
         if self.origin != Origin::Keychain {
             return Ok(None);
         }
@@ -82,7 +90,7 @@ impl Master {
     /// Opens something that may be sealed under this passphrase or, where it is the keychain's, under
     /// another one on record: a store that was elsewhere when `rekey` ran, or a backup, still is.
     /// (tests/rekey.rs: `a_store_that_was_elsewhere_still_opens`)
-    pub fn open<T>(&self, open: impl Fn(&Secret) -> Result<T>) -> Result<T> {
+    pub(crate) fn open<T>(&self, open: impl Fn(&Secret) -> Result<T>) -> Result<T> {
         let opened = open(&self.secret);
         if !matches!(opened, Err(Error::DecryptionFailed(_))) || self.origin != Origin::Keychain {
             return opened;
@@ -96,11 +104,7 @@ impl Master {
 }
 
 /// The master passphrase, by the table above.
-///
-/// # Errors
-/// [`Error::PassphraseConflict`], [`Error::PassphraseMissing`], [`Error::KeychainUnavailable`], and
-/// as [`from_environment`].
-pub fn find(sources: &Sources, keychain: &Keychain) -> Result<Master> {
+pub(crate) fn find(sources: &Sources, keychain: &Keychain) -> Result<Master> {
     let (secret, origin) = find_among(sources, &mut || record::present(keychain))?;
     Ok(Master {
         secret,
@@ -111,10 +115,7 @@ pub fn find(sources: &Sources, keychain: &Keychain) -> Result<Master> {
 }
 
 /// As [`find`], for whoever may have asked the keychain already.
-///
-/// # Errors
-/// As [`find`].
-pub fn find_among(
+pub(crate) fn find_among(
     sources: &Sources,
     ask: &mut dyn FnMut() -> Result<Option<Secret>>,
 ) -> Result<(Secret, Origin)> {
@@ -125,10 +126,7 @@ pub fn find_among(
 }
 
 /// The table above, but for its first row: what the keychain said against what the environment has.
-///
-/// # Errors
-/// As [`find`].
-pub fn choose(
+pub(crate) fn choose(
     kept: Result<Option<Secret>>,
     given: Option<(Secret, Origin)>,
 ) -> Result<(Secret, Origin)> {
@@ -142,11 +140,7 @@ pub fn choose(
 }
 
 /// The environment's passphrase alone.
-///
-/// # Errors
-/// [`Error::Usage`] if it is given in two ways; [`Error::PassphraseInvalid`] for one that is empty,
-/// not UTF-8, over 64 KiB, or in a file that others can reach; a file that cannot be read.
-pub fn from_environment(sources: &Sources) -> Result<Option<(Secret, Origin)>> {
+pub(crate) fn from_environment(sources: &Sources) -> Result<Option<(Secret, Origin)>> {
     let credential = match &sources.credential {
         Some(path) => fs::read_private(path, MAX)?.map(|bytes| (bytes, path)),
         None => None,
@@ -189,10 +183,7 @@ pub fn from_environment(sources: &Sources) -> Result<Option<(Secret, Origin)>> {
 }
 
 /// A new master passphrase: 32 random bytes, 43 characters of base64url.
-///
-/// # Errors
-/// As [`rng::token`].
-pub fn mint() -> Result<Secret> {
+pub(crate) fn mint() -> Result<Secret> {
     rng::token::<32>().map(Secret::new)
 }
 

@@ -15,42 +15,42 @@ use crate::vault::envelope::{self, Envelope};
 use crate::vault::key::KeyId;
 
 /// The directory's name.
-pub const NAME: &str = ".rekey";
+pub(crate) const NAME: &str = ".rekey";
 
 /// The staging directory in `dir`, complete or not.
-pub fn of(dir: &Dir) -> Result<Option<Dir>> {
+pub(crate) fn of(dir: &Dir) -> Result<Option<Dir>> {
     dir.child(NAME)
 }
 
 /// The same, if everything is staged.
-pub fn ready(dir: &Dir) -> Result<Option<Dir>> {
+pub(crate) fn ready(dir: &Dir) -> Result<Option<Dir>> {
     Ok(of(dir)?.filter(is_ready))
 }
 
 /// The same, to be changed under the lock on the keys' directory.
-pub fn ready_covered(dir: &Locked) -> Result<Option<Locked>> {
+pub(crate) fn ready_covered(dir: &Locked) -> Result<Option<Locked>> {
     let staging = dir.covered_child(NAME)?;
     Ok(staging.filter(|staging| is_ready(staging)))
 }
 
 /// Is everything staged? What cannot be looked at is taken to be.
-pub fn is_ready(staging: &Dir) -> bool {
+pub(crate) fn is_ready(staging: &Dir) -> bool {
     !matches!(staging.look(READY), Ok(None))
 }
 
 /// Says that these envelopes, and no others, take the place of the present ones.
-pub fn declare(staging: &Locked, files: &[String]) -> Result<()> {
+pub(crate) fn declare(staging: &Locked, files: &[String]) -> Result<()> {
     let text = files.join("\n");
     staging.publish(READY, text.as_bytes(), Publish::Replacement)
 }
 
 /// Takes that back.
-pub fn retract(staging: &Locked) -> Result<()> {
+pub(crate) fn retract(staging: &Locked) -> Result<()> {
     staging.remove(READY).map(drop)
 }
 
 /// Was this file among those that were declared?
-pub fn declared(staging: &Dir) -> Result<Vec<String>> {
+pub(crate) fn declared(staging: &Dir) -> Result<Vec<String>> {
     let text = staging.read(READY, MAX_LIST)?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&text)
         .lines()
@@ -59,18 +59,18 @@ pub fn declared(staging: &Dir) -> Result<Vec<String>> {
 }
 
 /// Names the change.
-pub fn identify(staging: &Locked, id: &str) -> Result<()> {
+pub(crate) fn identify(staging: &Locked, id: &str) -> Result<()> {
     staging.publish(ID, id.as_bytes(), Publish::Replacement)
 }
 
 /// Takes the name back, once the keychain has nothing under it.
-pub fn forget_id(staging: &Locked) -> Result<()> {
+pub(crate) fn forget_id(staging: &Locked) -> Result<()> {
     staging.remove(ID).map(drop)
 }
 
 /// The change's name; `None` for one whose passphrase comes from the environment, for one of the first
 /// version of lf, and where the name is damaged, so that its passphrase cannot be found anyway.
-pub fn id(staging: &Dir) -> Result<Option<String>> {
+pub(crate) fn id(staging: &Dir) -> Result<Option<String>> {
     let bytes = staging.read(ID, MAX_ID)?;
     let is_fit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let is_id = |bytes: &Vec<u8>| (1..=MAX_ID).contains(&bytes.len()) && bytes.iter().all(is_fit);
@@ -80,7 +80,7 @@ pub fn id(staging: &Dir) -> Result<Option<String>> {
 }
 
 /// The envelopes that are staged.
-pub fn files(staging: &Dir) -> Result<Vec<(String, KeyId)>> {
+pub(crate) fn files(staging: &Dir) -> Result<Vec<(String, KeyId)>> {
     let names = staging.names()?.into_iter();
     Ok(names
         .filter_map(|name| KeyId::from_file_name(&name).map(|id| (name, id)))
@@ -92,7 +92,12 @@ pub fn files(staging: &Dir) -> Result<Vec<(String, KeyId)>> {
 /// (tests/rekey.rs: `whoever_has_the_passphrase_of_the_moment_reads_every_key`)
 ///
 /// `None` if there is no such file.
-pub fn open(dir: &Dir, file: &str, id: &KeyId, passphrase: &Secret) -> Result<Option<Secret>> {
+pub(crate) fn open(
+    dir: &Dir,
+    file: &str,
+    id: &KeyId,
+    passphrase: &Secret,
+) -> Result<Option<Secret>> {
     let Some(bytes) = dir.read(file, envelope::MAX_FILE)? else {
         return Ok(None);
     };
@@ -112,7 +117,7 @@ pub fn open(dir: &Dir, file: &str, id: &KeyId, passphrase: &Secret) -> Result<Op
 }
 
 /// Decrypts the staged envelope of a key; `None` if there is none, or it does not open.
-pub fn open_staged(
+pub(crate) fn open_staged(
     dir: &Dir,
     file: &str,
     id: &KeyId,
@@ -126,19 +131,19 @@ pub fn open_staged(
 }
 
 /// A staged envelope; `None` if it is not there, or damaged.
-pub fn read(staging: &Dir, file: &str, id: &KeyId) -> Result<Option<Envelope>> {
+pub(crate) fn read(staging: &Dir, file: &str, id: &KeyId) -> Result<Option<Envelope>> {
     let bytes = staging.read(file, envelope::MAX_FILE)?;
     Ok(bytes.and_then(|bytes| Envelope::parse(&bytes, id).ok()))
 }
 
 /// Is this a name that a change uses beside those of envelopes?
-pub fn is_own(name: &str) -> bool {
+pub(crate) fn is_own(name: &str) -> bool {
     name == READY || name == ID || fs::is_temporary(name)
 }
 
 const READY: &str = "ready";
 /// The file that names the change.
-pub const ID: &str = "id";
+pub(crate) const ID: &str = "id";
 /// Bytes; an id has 16.
 const MAX_ID: usize = 64;
 /// Bytes; room for a hundred thousand names.

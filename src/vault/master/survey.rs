@@ -12,7 +12,7 @@ use crate::vault::store::{self, Unreadable};
 
 /// How a key opens.
 #[derive(Debug)]
-pub enum Opens {
+pub(crate) enum Opens {
     /// With the passphrase in question.
     Yes,
     /// Not with that, but with this one of [`Record::all`].
@@ -23,17 +23,17 @@ pub enum Opens {
 
 /// The readable keys of one directory.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub(crate) struct Survey {
     /// Each with its file's name.
-    pub keys: Vec<(String, KeyMeta, Opens)>,
+    pub(crate) keys: Vec<(String, KeyMeta, Opens)>,
     /// The other files that are named like keys.
-    pub unreadable: Vec<Unreadable>,
+    pub(crate) unreadable: Vec<Unreadable>,
 }
 
 impl Survey {
     /// Tries the passphrase on every key, and then the others on record. `progress` hears how many of
     /// how many are done.
-    pub fn of(
+    pub(crate) fn of(
         dir: &Dir,
         passphrase: Option<&Secret>,
         record: &Record,
@@ -76,7 +76,7 @@ impl Survey {
     }
 
     /// How many open with the passphrase in question.
-    pub fn opened(&self) -> usize {
+    pub(crate) fn opened(&self) -> usize {
         self.keys
             .iter()
             .filter(|(_, _, opens)| matches!(opens, Opens::Yes))
@@ -84,7 +84,7 @@ impl Survey {
     }
 
     /// How many open only with another passphrase on record.
-    pub fn recorded(&self) -> usize {
+    pub(crate) fn recorded(&self) -> usize {
         let is_recorded = |opens: &Opens| matches!(opens, Opens::Recorded(_));
         self.keys
             .iter()
@@ -93,7 +93,7 @@ impl Survey {
     }
 
     /// The files of those that open with nothing.
-    pub fn shut(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn shut(&self) -> impl Iterator<Item = &String> {
         let shut = self
             .keys
             .iter()
