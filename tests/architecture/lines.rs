@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// All of src/.
-pub const MOST: usize = 15_950;
-/// What a key passes through in the clear, and what decides who gets it.
-pub const MOST_TRUSTED: usize = 5_400;
+/// All of src/; to become 12,000.
+pub const MOST: usize = 15_400;
+/// What a key passes through in the clear, and what decides who gets it; to become 5,000.
+pub const MOST_TRUSTED: usize = 5_700;
 
 const TRUSTED: &[&str] = &[
     "vault/",
