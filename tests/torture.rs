@@ -312,8 +312,9 @@ const SCENARIOS: &[Scenario] = &[
         prepare: |stage| {
             two_keys_and_keychain(stage);
             let change = stage.bus.on(stage.home.bare("keys rekey"));
-            // Killed before it tells the keychain: at the fourth of its renames.
-            let fault = "renameat:signal=SIGKILL:when=4";
+            // Killed once the keychain has the next passphrase: at the fifth of its renames, the first that
+            // moves an envelope into place.
+            let fault = "renameat:signal=SIGKILL:when=5";
             let killed = stage.on_one_core(change.inject(fault)).go();
             assert_eq!(killed.status, None, "{killed}");
             None

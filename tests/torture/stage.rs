@@ -192,7 +192,7 @@ impl Stage {
         if prepared.exists() {
             copy(&prepared, &self.root());
         }
-        for ((service, account), secret) in ACCOUNTS.iter().zip(&template.kept) {
+        for ((service, account), secret) in self.accounts().iter().zip(&template.kept) {
             if let Some(secret) = secret {
                 self.keychain().store(service, account, secret).unwrap();
             }
@@ -200,17 +200,31 @@ impl Stage {
     }
 
     fn clear(&self) {
+        for (service, account) in self.accounts() {
+            self.keychain().delete(service, &account).unwrap();
+        }
         if self.root().exists() {
             fs::remove_dir_all(self.root()).unwrap();
         }
-        for (service, account) in ACCOUNTS {
-            self.keychain().delete(service, account).unwrap();
-        }
     }
 
+    /// What the accounts hold, in their order.
     fn entries(&self) -> Vec<Option<Secret>> {
-        let find = |(service, account): &(&str, &str)| self.keychain().find(service, account);
-        ACCOUNTS.iter().map(|entry| find(entry).unwrap()).collect()
+        let keychain = self.keychain();
+        let find = |(service, account): (_, String)| keychain.find(service, &account).unwrap();
+        self.accounts().into_iter().map(find).collect()
+    }
+
+    /// What lf keeps in the keychain in these scenarios: the last is that of a rekey which is not over.
+    fn accounts(&self) -> Vec<(&'static str, String)> {
+        let fixed = ACCOUNTS.iter();
+        let mut accounts: Vec<_> = fixed
+            .map(|(service, account)| (*service, (*account).to_owned()))
+            .collect();
+        if let Ok(id) = fs::read_to_string(self.home.keys().join(".rekey/id")) {
+            accounts.push((MASTER.0, format!("rekey.{}", id.trim_end())));
+        }
+        accounts
     }
 
     /// The look afterwards, without anything having been repaired: every key is there and opens, and
@@ -390,9 +404,9 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// What lf keeps in the keychain in these scenarios.
 const ACCOUNTS: &[(&str, &str)] = &[
     MASTER,
+    ("lenserfight-keys", "master.earlier"),
     ("lenserfight-keys", "master.next"),
     ("lenserfight-keys", "master.previous"),
     ("lenserfight-gateway-bearer", "first"),
