@@ -96,6 +96,11 @@ fn the_environment_and_the_keychain_follow_the_table() {
     bus.store(&KEYTAR, "another long passphrase");
     bus.on(home.bare("keys add --provider openai --label Chain"))
         .input("chain")
+        .fails(2, "wrong_passphrase");
+    let elsewhere = home.path().join("elsewhere");
+    bus.on(home.bare("keys add --provider openai --label Chain"))
+        .env("LENSERFIGHT_KEYS_DIR", &elsewhere)
+        .input("chain")
         .ok();
     // both
     let conflict = bus
@@ -114,7 +119,9 @@ fn the_environment_and_the_keychain_follow_the_table() {
             .out,
         "env\n"
     );
-    forced(bus.on(home.lf("keys export Chain --i-understand"))).fails(1, "decryption_failed");
+    forced(bus.on(home.lf("keys export Chain --i-understand")))
+        .env("LENSERFIGHT_KEYS_DIR", &elsewhere)
+        .fails(1, "decryption_failed");
     let log = home.path().join("strace.log");
     forced(bus.on(home.lf("keys export Env --i-understand")))
         .trace(&log, "socket,connect")
@@ -230,7 +237,14 @@ fn init_force_replaces_only_when_told_what_is_lost() {
         .input(VALUE)
         .ok();
     let refused = lf("keys init --force").input("yes\n").fails(2, "refused");
-    assert!(refused.err.contains("1 of the keys"), "{refused}");
+    assert!(
+        refused
+            .err
+            .contains("lf keys rekey changes the master passphrase")
+            && refused.err.contains("1 key in")
+            && !refused.err.contains("--yes"),
+        "{refused}"
+    );
     assert_eq!(bus.lookup(SERVICE, "master"), second, "nothing changed");
     lf("keys init --force --passphrase-stdin")
         .input("another long passphrase")
@@ -244,9 +258,17 @@ fn init_force_replaces_only_when_told_what_is_lost() {
         format!("{VALUE}\n")
     );
     lf("keys init --force --yes").ok();
-    lf("keys export Prod --i-understand").fails(1, "decryption_failed");
-    // Now that nothing opens it, a further replacement loses nothing more.
-    lf("keys init --force").ok();
+    assert_ne!(bus.lookup(SERVICE, "master"), second);
+    // What it was is on record, and opens the key; so does what is added now.
+    assert_eq!(
+        lf("keys export Prod --i-understand").ok().out,
+        format!("{VALUE}\n")
+    );
+    lf("keys add --provider openai --label Next")
+        .input("next")
+        .ok();
+    lf("keys rotate --all").ok();
+    lf("keys doctor").ok();
 }
 
 #[test]
@@ -330,8 +352,12 @@ fn a_locked_keychain_answers_at_once_and_is_never_taken_for_an_empty_one() {
         1,
         "keychain_unavailable",
     );
-    // The environment may stand in, as the table says.
+    // The environment may stand in, as the table says; but not beside keys that it does not open.
     bus.on(home.lf("keys add --provider openai"))
+        .input(VALUE)
+        .fails(2, "wrong_passphrase");
+    bus.on(home.lf("keys add --provider openai"))
+        .env("LENSERFIGHT_KEYS_DIR", home.path().join("elsewhere"))
         .input(VALUE)
         .ok();
     bus.stop_keyring();

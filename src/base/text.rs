@@ -5,3 +5,11 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }
+
+/// What a passphrase does not do: `opens none of the 3 keys`.
+pub(crate) fn opens_none(keys: usize) -> String {
+    match keys {
+        1 => "does not open the only key".to_owned(),
+        _ => format!("opens none of the {keys} keys"),
+    }
+}

@@ -172,7 +172,7 @@ impl Api {
     /// The passphrase, for encrypting.
     fn master(&self) -> Result<Master> {
         let vault = Vault {
-            store: &self.store,
+            keys: self.store.path(),
             sources: &self.sources,
             keychain: &self.keychain,
         };

@@ -42,11 +42,12 @@ fn drop_marks(typed: &mut Vec<u8>) {
     }
 }
 
-/// Asks a question; only a typed `yes` is one.
+/// Asks a question; only a `yes` that is typed after it is one.
 pub(crate) fn confirm(question: &str) -> Result<()> {
-    host::complain(&format!("{question} Type yes to go on: "));
     let mut answer = Vec::new();
     let mut input = host::input().map_err(unreadable)?;
+    drop_typed_ahead(&input);
+    host::complain(&format!("{question} Type yes to go on: "));
     let mut byte = [0];
     // Byte by byte: what follows the line is not ours.
     while answer.len() < 64 && input.read(&mut byte).map_err(unreadable)? == 1 && byte != [b'\n'] {
@@ -58,6 +59,17 @@ pub(crate) fn confirm(question: &str) -> Result<()> {
         Err(Error::Aborted)
     }
 }
+
+/// What was typed before a question was read is no answer to it.
+/// (tests/master.rs: `a_yes_typed_before_the_question_is_no_answer`)
+#[cfg(unix)]
+fn drop_typed_ahead(input: &std::fs::File) {
+    // Where this fails there is no terminal, and nothing was typed.
+    let _ = rustix::termios::tcflush(input, rustix::termios::QueueSelector::IFlush);
+}
+
+#[cfg(not(unix))]
+fn drop_typed_ahead(_: &std::fs::File) {}
 
 /// How many columns standard output has, if it is a terminal that says so.
 #[cfg(unix)]

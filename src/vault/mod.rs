@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod doctor;
 pub(crate) mod dotenv;
 pub(crate) mod envelope;
+pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) mod key;
 pub(crate) mod master;

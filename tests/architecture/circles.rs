@@ -65,14 +65,6 @@ impl Graph {
         done.insert(module);
         None
     }
-
-    /// Leaves out that one entry uses another.
-    pub fn overlook(&mut self, module: &str, used: &str) {
-        let split = |name: &str| -> Module { name.split("::").map(str::to_owned).collect() };
-        if let Some(all) = self.0.get_mut(&split(module)) {
-            all.remove(&split(used));
-        }
-    }
 }
 
 /// `a/b.rs` and `a/b/mod.rs` are `a::b`; `lib.rs` is the root.

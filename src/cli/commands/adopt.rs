@@ -1,6 +1,7 @@
 //! `lf keys adopt`: the predecessor's plaintext secrets into the keychain, and off the disk.
 
 use crate::base::secret::Secret;
+use crate::base::text::opens_none;
 use crate::error::{Error, Result};
 use crate::system::host;
 use crate::vault::master::record::Record;
@@ -72,8 +73,9 @@ fn take_over(
     };
     match (&record.present, opens, total) {
         (_, 0, 1..) => refused(format!(
-            "the passphrase in {} opens none of the {total} keys",
-            path.display()
+            "the passphrase in {} {}",
+            path.display(),
+            opens_none(total)
         )),
         (Some(_), 0, 0) => refused(format!(
             "the keychain has another passphrase than {}, and there is no key to try them on",

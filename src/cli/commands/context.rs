@@ -14,13 +14,14 @@ use crate::system::environment::Environment;
 use crate::system::host;
 use crate::vault::audit::{Event, Kind};
 use crate::vault::envelope;
+use crate::vault::files::{self, Unreadable};
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 use crate::vault::master::rekey::{self as rekeying, For, Settled, Vault};
 use crate::vault::master::source::{self, Evidence, Master};
 use crate::vault::master::staging;
 use crate::vault::provider;
 use crate::vault::sheet;
-use crate::vault::store::{self, Store, Unreadable};
+use crate::vault::store::Store;
 
 use super::{Format, format};
 use crate::system::term::{self, Behind};
@@ -61,7 +62,7 @@ impl Context<'_> {
     /// The store, and where its master passphrase comes from.
     pub(super) fn vault(&self) -> Vault<'_> {
         Vault {
-            store: &self.store,
+            keys: self.store.path(),
             sources: &self.environment.passphrase,
             keychain: &self.keychain,
         }
@@ -162,8 +163,7 @@ impl Context<'_> {
 
     /// Is there a file that is a key or is named like one?
     pub(super) fn has_keys(&self) -> bool {
-        let names = || store::names(&self.store.dir().ok()??).ok();
-        names().is_some_and(|names| !names.is_empty())
+        files::has_keys(self.store.path())
     }
 
     /// What puts a passphrase into the keychain has nothing to do where the environment rules.

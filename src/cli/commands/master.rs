@@ -10,9 +10,9 @@ use crate::system::fs::{Dir, Publish};
 use crate::system::host;
 use crate::vault::audit::Kind;
 use crate::vault::envelope::{self, Envelope};
+use crate::vault::files;
 use crate::vault::master::record::{self, Record};
 use crate::vault::master::survey::Survey;
-use crate::vault::store;
 
 use super::Context;
 
@@ -98,7 +98,7 @@ pub(super) fn set_aside(context: &Context<'_>, files: &[&String]) -> Result<usiz
     let dir = dir.lock()?;
     for file in files {
         if let Some(bytes) = dir.read(file, envelope::MAX_FILE)? {
-            store::keep_aside(&dir, file, &bytes)?;
+            files::keep_aside(&dir, file, &bytes)?;
             dir.remove(file)?;
         }
     }
@@ -110,7 +110,7 @@ pub(super) fn aside(context: &Context<'_>, passphrase: &Secret) -> Result<Vec<(S
     let Some(dir) = context.store.dir()? else {
         return Ok(Vec::new());
     };
-    let mut aside = store::kept_aside(&dir)?;
+    let mut aside = files::kept_aside(&dir)?;
     aside.retain(|(_, envelope)| envelope.open(passphrase).is_ok());
     Ok(aside)
 }
@@ -121,7 +121,7 @@ pub(super) fn bring_back(context: &Context<'_>, aside: &[(String, Envelope)]) ->
         return Ok(0);
     };
     let dir = dir.lock()?;
-    let Some(from) = dir.covered_child(store::UNREADABLE)? else {
+    let Some(from) = dir.covered_child(files::UNREADABLE)? else {
         return Ok(0);
     };
     let mut back = 0;
@@ -145,7 +145,7 @@ pub(super) fn bring_back(context: &Context<'_>, aside: &[(String, Envelope)]) ->
         }
     }
     drop(from);
-    dir.remove_child(store::UNREADABLE)?;
+    dir.remove_child(files::UNREADABLE)?;
     Ok(back)
 }
 
@@ -161,7 +161,7 @@ pub(super) fn make_directory(context: &Context<'_>) -> Result<bool> {
     {
         tighten(&root, |_| Ok(()))?;
     }
-    tighten(&dir, store::alone)
+    tighten(&dir, files::alone)
 }
 
 /// `false` if nobody but the owner could reach it before; an error if it `may` not be closed.
@@ -189,7 +189,7 @@ pub(super) fn needing_earlier(
         let Some(keys) = Dir::open(place)? else {
             continue;
         };
-        for dir in [Some(&keys), keys.child(store::UNREADABLE)?.as_ref()]
+        for dir in [Some(&keys), keys.child(files::UNREADABLE)?.as_ref()]
             .into_iter()
             .flatten()
         {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::secret::Secret;
-use crate::base::text::count;
+use crate::base::text::{count, opens_none};
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::system::host;
@@ -39,9 +39,9 @@ fn print(context: &Context<'_>) -> Result<Secret> {
     if shut > 0 && opens == 0 {
         return Err(Error::Refused {
             sentence: format!(
-                "the passphrase from {} opens none of the {}; its sheet would be worth nothing",
+                "the passphrase from {} {}; its sheet would be worth nothing",
                 master.origin(),
-                count(shut, "key")
+                opens_none(shut)
             ),
             hint: "lf keys doctor".to_owned(),
         });
@@ -58,7 +58,7 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
     context.refuse_environment()?;
     // Both before anybody types four lines for nothing.
     let record = Record::read(&context.keychain)?;
-    let has_aside = |dir| crate::vault::store::kept_aside(&dir).map(|kept| !kept.is_empty());
+    let has_aside = |dir| crate::vault::files::kept_aside(&dir).map(|kept| !kept.is_empty());
     if !context.has_keys() && !context.store.dir()?.map_or(Ok(false), has_aside)? {
         return Err(Error::Refused {
             sentence: format!(
@@ -79,8 +79,8 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
     if opens == 0 && aside.is_empty() {
         return Err(Error::Refused {
             sentence: format!(
-                "the passphrase of this sheet opens none of the {}, and the keychain's opens {}; the keychain was not changed",
-                count(total, "key"),
+                "the passphrase of this sheet {}, and the keychain's opens {}; the keychain was not changed",
+                opens_none(total),
                 survey.recorded()
             ),
             hint: "lf keys doctor; a change of the master passphrase (rekey) makes older sheets useless".to_owned(),

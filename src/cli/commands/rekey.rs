@@ -38,7 +38,7 @@ pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
             });
         }
     };
-    let outcome = rekey::run(&context.store, &old, &new, |done, total| {
+    let outcome = rekey::run(context.store.path(), &old, &new, |done, total| {
         context.progress("re-encrypting", done, total);
     })
     .inspect_err(|error| context.audit(Kind::Update, COMMAND, None, Some(error)))?;
@@ -89,7 +89,7 @@ fn finish(context: &Context<'_>) -> Result<()> {
 
 fn undo(context: &Context<'_>) -> Result<()> {
     let master = source::find(&context.environment.passphrase, &context.keychain)?;
-    if rekey::undo(&context.store, &master)? {
+    if rekey::undo(context.store.path(), &master)? {
         host::print(
             "the change of the master passphrase is undone; the old passphrase is still in use\n",
         )

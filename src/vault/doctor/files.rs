@@ -6,8 +6,8 @@ use super::{Check, fail, failed, note, pass, place, quoted};
 use crate::error::{Error, Result};
 use crate::system::fs::{self, Dir};
 use crate::vault::audit;
+use crate::vault::files;
 use crate::vault::master::staging;
-use crate::vault::store;
 
 pub(super) fn examine(dir: &Dir, root: Option<&Path>) -> Result<Vec<Check>> {
     let root = open(root);
@@ -180,7 +180,7 @@ fn loose<'a>(keys: &'a Dir, root: Option<&'a Dir>) -> Result<Vec<Loose<'a>>> {
         };
         if mode & 0o077 != 0 || mode & wanted != wanted {
             let is_keys = is_dir && dir.path() == keys.path();
-            let barred = is_keys.then(|| store::alone(keys).err()).flatten();
+            let barred = is_keys.then(|| files::alone(keys).err()).flatten();
             loose.push(Loose {
                 dir,
                 name,

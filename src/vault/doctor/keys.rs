@@ -4,10 +4,11 @@ use std::path::Path;
 
 use super::{Check, fail, failed, note, pass, place, quoted};
 use crate::base::secret::shown;
-use crate::base::text::count;
+use crate::base::text::{count, opens_none};
 use crate::error::{Error, Result};
 use crate::system::fs::Dir;
 use crate::vault::envelope;
+use crate::vault::files;
 use crate::vault::key::{KeyId, KeyMeta};
 use crate::vault::master::record::{self, Record};
 use crate::vault::master::rekey::{self, Vault};
@@ -15,7 +16,6 @@ use crate::vault::master::source::{self, Master, Origin};
 use crate::vault::master::staging;
 use crate::vault::master::survey::{Opens, Survey};
 use crate::vault::predecessor::{self, Found, Remain};
-use crate::vault::store::{self, Store};
 
 /// The passphrase and where it is from, if there is one to choose.
 pub(super) fn examine_passphrase(
@@ -91,7 +91,7 @@ fn choose(vault: &Vault<'_>) -> (Option<Master>, Vec<Check>) {
             }
             (Some(master), checks)
         }
-        Err(Error::PassphraseMissing) if has_keys(vault.store) => {
+        Err(Error::PassphraseMissing) if files::has_keys(vault.keys) => {
             checks.push(failed("passphrase", &Error::PassphraseLost));
             (None, checks)
         }
@@ -102,17 +102,8 @@ fn choose(vault: &Vault<'_>) -> (Option<Master>, Vec<Check>) {
     }
 }
 
-fn has_keys(store: &Store) -> bool {
-    let names = || store::names(&store.dir().ok()??).ok();
-    names().is_some_and(|names| !names.is_empty())
-}
-
 /// Is a change of the master passphrase under way?
-pub(super) fn examine_rekey(
-    store: &Store,
-    dir: &Dir,
-    master: Option<&Master>,
-) -> Result<Vec<Check>> {
+pub(super) fn examine_rekey(dir: &Dir, master: Option<&Master>) -> Result<Vec<Check>> {
     const FINISH: &str = "lf keys rekey --finish";
     let waiting = match staging::of(dir) {
         Ok(Some(waiting)) => waiting,
@@ -159,7 +150,7 @@ pub(super) fn examine_rekey(
             FINISH,
         ),
         (false, true, None | Some(Origin::Keychain))
-            if master.is_some_and(|master| !rekey::can_finish(store, master)) =>
+            if master.is_some_and(|master| !rekey::can_finish(dir.path(), master)) =>
         {
             fail(
                 "rekey",
@@ -232,9 +223,9 @@ pub(super) fn examine_envelopes(
         "if it is another passphrase: lf keys recovery import, or correct it where it is from";
     if shut == total && total > 1 {
         let message = format!(
-            "the master passphrase from {} opens none of the {}",
+            "the master passphrase from {} {}",
             master.origin(),
-            count(total, "key")
+            opens_none(total)
         );
         checks.push(fail("decryption", message, WRONG));
     } else {
@@ -255,12 +246,12 @@ pub(super) fn examine_envelopes(
     if survey.opened() == total {
         checks.push(pass("decryption", format!("{total} of {total} open")));
     }
-    let aside = store::kept_aside(dir)?.len();
+    let aside = files::kept_aside(dir)?.len();
     if aside > 0 {
         let message = format!(
             "{} that nothing opened in {}",
             count(aside, "envelope"),
-            place(dir, store::UNREADABLE)
+            place(dir, files::UNREADABLE)
         );
         checks.push(note("unreadable", message));
     }

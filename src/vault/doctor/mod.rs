@@ -47,10 +47,10 @@ pub(crate) fn examine(
     progress: impl FnMut(usize, usize),
 ) -> Vec<Check> {
     let (master, passphrase) = keys::examine_passphrase(vault, state);
-    let (first, dir) = match vault.store.dir() {
+    let (first, dir) = match Dir::open(vault.keys) {
         Ok(Some(dir)) => (pass("keys_directory", place(&dir, ".")), Some(dir)),
         Ok(None) => {
-            let message = format!("{} does not exist", vault.store.path().display());
+            let message = format!("{} does not exist", vault.keys.display());
             (fail("keys_directory", message, "lf keys init"), None)
         }
         Err(error) => (failed("keys_directory", &error), None),
@@ -66,7 +66,7 @@ pub(crate) fn examine(
     let Some(dir) = &dir else { return checks };
     checks.extend(or_failed(
         "rekey",
-        keys::examine_rekey(vault.store, dir, master.as_ref()),
+        keys::examine_rekey(dir, master.as_ref()),
     ));
     let record = match &master {
         Some(master) if *master.origin() == Origin::Keychain => Record::read(vault.keychain),

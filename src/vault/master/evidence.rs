@@ -11,8 +11,8 @@ use crate::base::{pool, text};
 use crate::error::{Error, Result};
 use crate::system::fs::Dir;
 use crate::vault::envelope::{self, Envelope};
+use crate::vault::files;
 use crate::vault::key::KeyId;
-use crate::vault::store;
 
 /// A key with its file and the bytes of it.
 type Key = (Envelope, String, Vec<u8>);
@@ -44,7 +44,7 @@ impl Master {
     /// the others, on all cores.
     fn find_evidence(&self, dir: &Dir) -> Result<Evidence> {
         let mut keys = Vec::new();
-        for file in store::names(dir)? {
+        for file in files::names(dir)? {
             let Some(id) = KeyId::from_file_name(&file) else {
                 continue;
             };
@@ -71,10 +71,10 @@ impl Master {
     }
 
     fn wrong(&self, keys: usize, place: &Path) -> Error {
-        let (keys, place) = (text::count(keys, "key"), place.display());
+        let (opens, place) = (text::opens_none(keys), place.display());
         Error::WrongPassphrase {
             sentence: format!(
-                "the master passphrase from {} opens none of the {keys} in {place}; nothing was stored",
+                "the master passphrase from {} {opens} in {place}; nothing was stored",
                 self.origin()
             ),
             hint: match self.origin() {

@@ -26,7 +26,7 @@
 //! recovery; tests/torture.rs does so with real processes.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -42,13 +42,14 @@ use crate::keychain::Keychain;
 use crate::system::environment::Sources;
 use crate::system::fs::{Dir, Locked, Publish};
 use crate::vault::envelope::{self, Envelope};
+use crate::vault::files;
 use crate::vault::key::KeyId;
-use crate::vault::store::{self, Store};
 
-/// A store, and where its master passphrase comes from.
+/// A store by its directory, and where its master passphrase comes from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Vault<'a> {
-    pub(crate) store: &'a Store,
+    /// The directory of the keys.
+    pub(crate) keys: &'a Path,
     pub(crate) sources: &'a Sources,
     pub(crate) keychain: &'a Keychain,
 }
@@ -113,7 +114,7 @@ pub(crate) fn master(
     let find = || source::find(vault.sources, vault.keychain);
     let mut master = find()?;
     loop {
-        match settle(vault.store, &master, wanted, &mut progress) {
+        match settle(vault.keys, &master, wanted, &mut progress) {
             // Another process has had the lock, so everything may be otherwise now.
             Ok(None) => master = find()?,
             Ok(Some(settled @ (Settled::Nothing | Settled::Waiting | Settled::Damaged(_)))) => {
@@ -127,7 +128,7 @@ pub(crate) fn master(
 
 /// Re-encrypts every key under `new`. `progress` hears how many of how many are staged.
 pub(crate) fn run(
-    store: &Store,
+    path: &Path,
     old: &Master,
     new: &Secret,
     progress: impl FnMut(usize, usize),
@@ -140,7 +141,7 @@ pub(crate) fn run(
             hint: "lf keys rotate --all gives every key a fresh salt and IV".to_owned(),
         });
     }
-    let change = Change::claim(Dir::create(store.path())?)?;
+    let change = Change::claim(Dir::create(path)?)?;
     if staging::is_ready(&change.staging) {
         return Err(Error::RekeyPending); // another process was faster
     }
@@ -175,8 +176,8 @@ pub(crate) fn run(
 }
 
 /// Drops a change that has not taken effect. `false` if there is none.
-pub(crate) fn undo(store: &Store, master: &Master) -> Result<bool> {
-    let Some(change) = Change::begun(store)? else {
+pub(crate) fn undo(path: &Path, master: &Master) -> Result<bool> {
+    let Some(change) = Change::begun(path)? else {
         return Ok(false);
     };
     let change = change.ok_or_else(at_work)?;
@@ -199,7 +200,7 @@ pub(crate) fn undo(store: &Store, master: &Master) -> Result<bool> {
         }
         // Nothing that could be a key's only envelope that opens is thrown away.
         let declared = staging::declared(&change.staging)?;
-        for file in store::names(&keys)? {
+        for file in files::names(&keys)? {
             let Some(id) = KeyId::from_file_name(&file) else {
                 continue;
             };
@@ -209,7 +210,7 @@ pub(crate) fn undo(store: &Store, master: &Master) -> Result<bool> {
                 continue;
             }
             if let Some(staged) = change.staging.read(&file, envelope::MAX_FILE)? {
-                store::keep_aside(&keys, &file, &staged)?;
+                files::keep_aside(&keys, &file, &staged)?;
             } else if declared.contains(&file) && *master.origin() != Origin::Keychain {
                 return too_late(
                     &format!("{file} is under the new master passphrase already"),
@@ -222,8 +223,8 @@ pub(crate) fn undo(store: &Store, master: &Master) -> Result<bool> {
 }
 
 /// Whether a change that is ready could be finished with what is configured.
-pub(crate) fn can_finish(store: &Store, master: &Master) -> bool {
-    match Change::begun(store) {
+pub(crate) fn can_finish(path: &Path, master: &Master) -> bool {
+    match Change::begun(path) {
         Ok(Some(Some(change))) => matches!(change.next(master), Ok(Some(_))),
         _ => true,
     }
@@ -231,12 +232,12 @@ pub(crate) fn can_finish(store: &Store, master: &Master) -> bool {
 
 /// `None` if another process has had the lock in the meantime.
 fn settle(
-    store: &Store,
+    path: &Path,
     master: &Master,
     wanted: For,
     progress: &mut impl FnMut(usize, usize),
 ) -> Result<Option<Settled>> {
-    let Some(dir) = store.dir()? else {
+    let Some(dir) = Dir::open(path)? else {
         return Ok(Some(Settled::Nothing));
     };
     let Some(staging) = staging::of(&dir)? else {
@@ -335,8 +336,8 @@ impl Change {
     }
 
     /// The change that was begun in a store; `Some(None)` if another process is at work on it.
-    fn begun(store: &Store) -> Result<Option<Option<Change>>> {
-        let Some(dir) = store.dir()? else {
+    fn begun(path: &Path) -> Result<Option<Option<Change>>> {
+        let Some(dir) = Dir::open(path)? else {
             return Ok(None);
         };
         let Some(staging) = staging::of(&dir)? else {
@@ -479,7 +480,7 @@ impl Change {
             match self.staging.read(&file, envelope::MAX_FILE)? {
                 _ if is_sound => files.push(file),
                 Some(bytes) => {
-                    damaged.push(store::keep_aside(&keys, &file, &bytes)?);
+                    damaged.push(files::keep_aside(&keys, &file, &bytes)?);
                     self.staging.remove(&file)?;
                 }
                 None => {} // its key was removed

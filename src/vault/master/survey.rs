@@ -7,8 +7,8 @@ use crate::base::secret::Secret;
 use crate::error::{Error, Result};
 use crate::system::fs::Dir;
 use crate::vault::envelope::Envelope;
+use crate::vault::files::{self, Unreadable};
 use crate::vault::key::KeyMeta;
-use crate::vault::store::{self, Unreadable};
 
 /// How a key opens.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Survey {
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Survey> {
         let (mut envelopes, mut unreadable) = (Vec::new(), Vec::new());
-        for (name, read) in store::envelopes(dir)? {
+        for (name, read) in files::envelopes(dir)? {
             match read {
                 Ok(Some(envelope)) => envelopes.push((name, envelope)),
                 Ok(None) => {}
