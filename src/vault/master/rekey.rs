@@ -22,8 +22,8 @@
 //! A passphrase in the environment is not ours to set. There steps 2 and 5 are the person's, and the
 //! change waits after step 4 until a command finds the next passphrase configured.
 //!
-//! Proof: the model in `model.rs` walks every interleaving of two changes, their crashes and their
-//! recovery; tests/torture.rs does so with real processes.
+//! Proof: the model in rekey/tests.rs walks every interleaving of two stores' changes, their crashes and
+//! their recovery; tests/pairs.rs and tests/torture.rs do so with real processes.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -565,3 +565,6 @@ fn at_work() -> Error {
 /// How long to wait for another process that is about to begin, or to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(3);
+
+#[cfg(test)]
+mod tests;
