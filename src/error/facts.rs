@@ -115,7 +115,7 @@ table! {
         "unlock it, or set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file";
     Error::AlreadyConfigured(sentence) => "already_configured", 2, 500,
         ("{sentence}"),
-        "nothing needs to be done; --force replaces what is there";
+        "nothing needs to be done; lf keys add stores a key";
     Error::Refused { sentence, .. } => "refused", 2, 500,
         ("{sentence}"),
         "read the hint: it is the command that says so on purpose";

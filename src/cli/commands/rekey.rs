@@ -58,7 +58,7 @@ pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
                     "there is nothing to re-encrypt; put the new passphrase into {origin}\n"
                 ),
             })?;
-            if !keys.is_empty() {
+            if *origin == Origin::Keychain {
                 host::complain(
                     "recovery sheets printed before are for the old passphrase; print a new one. The keychain keeps the old one on record,\nfor copies and for other directories that are under it, until lf keys recovery forget\n",
                 );

@@ -189,29 +189,28 @@ pub(crate) fn undo(path: &Path, master: &Master) -> Result<bool> {
                 hint: hint.to_owned(),
             })
         };
-        match change.next(master)? {
-            Some(next) if next.is_master => {
-                return too_late(
-                    "the new master passphrase is in use already",
-                    "lf keys rekey --finish",
-                );
-            }
-            Some(_) | None => {}
+        if change.next(master)?.is_some_and(|next| next.is_master) {
+            return too_late(
+                "the new master passphrase is in use already",
+                "lf keys rekey --finish",
+            );
         }
         // Nothing that could be a key's only envelope that opens is thrown away.
+        let files = staging::files(&keys)?;
+        let opens = |(file, id): &(String, KeyId)| -> Result<bool> {
+            let bytes = keys.read(file, envelope::MAX_FILE)?.unwrap_or_default();
+            let open = |passphrase: &Secret| Envelope::parse(&bytes, id)?.open(passphrase);
+            Ok(master.open(open).is_ok())
+        };
+        let opened = pool::each(&files, opens, |_| {});
+        let opened = opened.into_iter().collect::<Result<Vec<bool>>>()?;
+        // The first version of lf declared no names.
         let declared = staging::declared(&change.staging)?;
-        for file in files::names(&keys)? {
-            let Some(id) = KeyId::from_file_name(&file) else {
-                continue;
-            };
-            let bytes = keys.read(&file, envelope::MAX_FILE)?.unwrap_or_default();
-            let opens = |passphrase: &Secret| Envelope::parse(&bytes, &id)?.open(passphrase);
-            if master.open(opens).is_ok() {
-                continue;
-            }
-            if let Some(staged) = change.staging.read(&file, envelope::MAX_FILE)? {
-                files::keep_aside(&keys, &file, &staged)?;
-            } else if declared.contains(&file) && *master.origin() != Origin::Keychain {
+        let is_declared = |file: &String| declared.is_empty() || declared.contains(file);
+        for ((file, _), _) in files.iter().zip(opened).filter(|(_, opens)| !opens) {
+            if let Some(staged) = change.staging.read(file, envelope::MAX_FILE)? {
+                files::keep_aside(&keys, file, &staged)?;
+            } else if is_declared(file) && *master.origin() != Origin::Keychain {
                 return too_late(
                     &format!("{file} is under the new master passphrase already"),
                     "configure the new passphrase, and then: lf keys rekey --finish",
