@@ -33,7 +33,8 @@ pub(super) fn examine(dir: &Dir, root: Option<&Path>) -> Result<Vec<Check>> {
                 "chown it to yourself, or remove it",
             ));
         }
-        let is_known = [".", staging::NAME].contains(&name.as_str()) || fs::is_temporary(&name);
+        let is_known = [".", staging::NAME, files::UNREADABLE].contains(&name.as_str())
+            || fs::is_temporary(&name);
         if !is_known && !is_ours(&name) {
             let message = format!("{} is not lf's; it is left alone", place(dir, &name));
             others.push(note("other_files", message));
