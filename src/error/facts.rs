@@ -121,7 +121,7 @@ table! {
         "read the hint: it is the command that says so on purpose";
     Error::Aborted => "aborted", 2, 500,
         ("not confirmed; nothing was changed"),
-        "type yes when asked, or --yes in scripts";
+        "type yes when asked";
     Error::Incomplete { failed, total } => "incomplete", 1, 500,
         ("{failed} of {total} keys failed, as named above; the others are done"),
         "see to the keys that were named; the others are done";

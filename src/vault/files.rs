@@ -103,19 +103,37 @@ pub(crate) fn keep_aside(dir: &Locked, file: &str, bytes: &[u8]) -> Result<PathB
     Ok(aside.path().join(name))
 }
 
-/// The envelopes in `unreadable/` that can be read, each with its file's name.
-pub(crate) fn kept_aside(dir: &Dir) -> Result<Vec<(String, Envelope)>> {
+/// An envelope in `unreadable/`.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) envelope: Envelope,
+}
+
+/// Those that can be read; of several of one key the newest first.
+pub(crate) fn kept_aside(dir: &Dir) -> Result<Vec<Kept>> {
     let Some(aside) = dir.child(UNREADABLE)? else {
         return Ok(Vec::new());
     };
+    let number = |name: &String| -> usize {
+        let middle = name.split('.').nth(1).unwrap_or_default();
+        middle.parse().unwrap_or_default()
+    };
+    let mut names = names(&aside)?;
+    names.sort_by_key(|name| std::cmp::Reverse(number(name)));
     let mut kept = Vec::new();
-    for name in names(&aside)? {
+    for name in names {
         let stem = name.split('.').next().unwrap_or_default();
         if let Ok(id) = KeyId::parse(stem)
             && let Some(bytes) = aside.read(&name, envelope::MAX_FILE)?
             && let Ok(envelope) = Envelope::parse(&bytes, &id)
         {
-            kept.push((name, envelope));
+            kept.push(Kept {
+                name,
+                bytes,
+                envelope,
+            });
         }
     }
     Ok(kept)

@@ -118,10 +118,7 @@ impl Context<'_> {
         let settled = rekeying::master(&self.vault(), wanted, |done, total| {
             self.progress("finishing the change of passphrase", done, total);
         });
-        let (master, settled) = settled.map_err(|error| match error {
-            Error::PassphraseMissing if self.has_keys() => Error::PassphraseLost,
-            error => error,
-        })?;
+        let (master, settled) = settled.map_err(|error| self.lost_or(error))?;
         match &settled {
             Ok(Settled::Undone) => self.warn(
                 "a change of the master passphrase had been cut short; it is undone, and nothing is lost",
@@ -158,6 +155,19 @@ impl Context<'_> {
         match self.settled_master() {
             Ok(_) | Err(Error::PassphraseMissing | Error::PassphraseLost) => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// The master passphrase as it is found, whatever a change of it has come to.
+    pub(super) fn found_master(&self) -> Result<Master> {
+        let found = source::find(&self.environment.passphrase, &self.keychain);
+        found.map_err(|error| self.lost_or(error))
+    }
+
+    fn lost_or(&self, error: Error) -> Error {
+        match error {
+            Error::PassphraseMissing if self.has_keys() => Error::PassphraseLost,
+            error => error,
         }
     }
 

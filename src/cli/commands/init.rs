@@ -7,6 +7,7 @@ use crate::system::host;
 use crate::vault::envelope;
 use crate::vault::master::record::{self, Record};
 use crate::vault::master::source;
+use crate::vault::master::staging;
 use crate::vault::master::survey::Survey;
 use crate::vault::predecessor;
 
@@ -91,6 +92,16 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
     envelope::check_passphrase(&new)?;
     let survey = survey(context, &new, &record)?;
     let shut: Vec<&String> = survey.shut().collect();
+    let dir = context.store.dir()?;
+    if let Some(staging) = dir.map(|dir| staging::ready(&dir)).transpose()?.flatten() {
+        return Err(Error::Refused {
+            sentence: "a change of the master passphrase is not finished here, and its passphrases are not at hand; nothing was changed".to_owned(),
+            hint: format!(
+                "lf keys recovery import; to give its keys up, move {} away first",
+                staging.path().display()
+            ),
+        });
+    }
     if !shut.is_empty() && !options.force {
         return Err(Error::Refused {
             sentence: format!(
@@ -110,7 +121,11 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
     }
     install(context, COMMAND, record.present.as_ref(), &new)?;
     // Only now: until the new passphrase is there, nothing has been given up.
-    let given_up = set_aside(context, &shut)?;
+    let given_up = set_aside(context, &shut).inspect_err(|error| {
+        let sentence =
+            "the keychain has the new master passphrase; the keys that it does not open are where they were";
+        context.warn(sentence, error);
+    })?;
     if given_up > 0 {
         host::complain(&format!(
             "{} put aside in {}/unreadable; lf keys recovery import, with the sheet, brings them back\n",

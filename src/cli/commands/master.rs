@@ -10,7 +10,8 @@ use crate::system::fs::{Dir, Publish};
 use crate::system::host;
 use crate::vault::audit::Kind;
 use crate::vault::envelope::{self, Envelope};
-use crate::vault::files;
+use crate::vault::files::{self, Kept};
+use crate::vault::key::KeyId;
 use crate::vault::master::record::{self, Record};
 use crate::vault::master::survey::Survey;
 
@@ -30,10 +31,7 @@ pub(super) fn install(
             (None, None) => Ok(()),
             (Some(seen), Some(now)) if seen.same(now) => Ok(()),
             (None, Some(_)) => Err(configured(context)),
-            (Some(_), _) => Err(Error::Refused {
-                sentence: "another process has changed the master passphrase in the meantime; nothing was changed here".to_owned(),
-                hint: "lf keys doctor, and then the same command again".to_owned(),
-            }),
+            (Some(_), _) => Err(record::changed("nothing was changed here")),
         }
     });
     context.audit(Kind::Update, command, None, replaced.as_ref().err());
@@ -86,37 +84,51 @@ pub(super) fn survey(
 pub(super) fn configured(context: &Context<'_>) -> Error {
     let place = context.store.path().display();
     Error::AlreadyConfigured(format!(
-        "the keychain has a master passphrase, and {place} uses it; nothing was changed"
+        "the keychain has a master passphrase, which seals what is added to {place}; nothing was changed"
     ))
 }
 
-/// Moves keys that nothing opens into `unreadable/`. Gives back how many.
+/// Moves keys that nothing opens into `unreadable/`, unless one of them does by now. Gives back how many.
 pub(super) fn set_aside(context: &Context<'_>, files: &[&String]) -> Result<usize> {
     let Some(dir) = context.store.dir()?.filter(|_| !files.is_empty()) else {
         return Ok(0);
     };
     let dir = dir.lock()?;
+    let record = Record::read(&context.keychain.without_dialogs())?;
+    let mut moved = 0;
     for file in files {
-        if let Some(bytes) = dir.read(file, envelope::MAX_FILE)? {
+        let (Some(bytes), Some(id)) = (
+            dir.read(file, envelope::MAX_FILE)?,
+            KeyId::from_file_name(file),
+        ) else {
+            continue;
+        };
+        let opens = |envelope: Envelope| record.all().any(|known| envelope.open(known).is_ok());
+        if !Envelope::parse(&bytes, &id).is_ok_and(opens) {
             files::keep_aside(&dir, file, &bytes)?;
             dir.remove(file)?;
+            moved += 1;
         }
     }
-    Ok(files.len())
+    Ok(moved)
 }
 
-/// The envelopes in `unreadable/` that this passphrase opens, by their files' names.
-pub(super) fn aside(context: &Context<'_>, passphrase: &Secret) -> Result<Vec<(String, Envelope)>> {
+/// The envelopes in `unreadable/` that one of these passphrases opens.
+pub(super) fn aside(context: &Context<'_>, passphrases: &[&Secret]) -> Result<Vec<Kept>> {
     let Some(dir) = context.store.dir()? else {
         return Ok(Vec::new());
     };
     let mut aside = files::kept_aside(&dir)?;
-    aside.retain(|(_, envelope)| envelope.open(passphrase).is_ok());
+    let opens = |kept: &Kept| {
+        let mut all = passphrases.iter();
+        all.any(|passphrase| kept.envelope.open(passphrase).is_ok())
+    };
+    aside.retain(opens);
     Ok(aside)
 }
 
 /// Moves them back among the keys, and says which have another value there by now.
-pub(super) fn bring_back(context: &Context<'_>, aside: &[(String, Envelope)]) -> Result<usize> {
+pub(super) fn bring_back(context: &Context<'_>, aside: &[Kept]) -> Result<usize> {
     let Some(dir) = context.store.dir()?.filter(|_| !aside.is_empty()) else {
         return Ok(0);
     };
@@ -125,26 +137,33 @@ pub(super) fn bring_back(context: &Context<'_>, aside: &[(String, Envelope)]) ->
         return Ok(0);
     };
     let mut back = 0;
-    for (name, envelope) in aside {
+    for Kept {
+        name,
+        bytes,
+        envelope,
+    } in aside
+    {
         let file = envelope.meta.id.file_name();
-        match dir.publish(&file, envelope.print().as_bytes(), Publish::New) {
-            Ok(()) => {
-                from.remove(name)?;
+        match dir.read(&file, envelope::MAX_FILE)? {
+            None => {
+                dir.publish(&file, bytes, Publish::New)?;
                 back += 1;
             }
-            Err(error @ Error::DuplicateKey(_)) => {
+            // Killed between publishing and removing.
+            Some(there) if there == *bytes => {}
+            Some(_) => {
                 let place = from.path().join(name);
                 let sentence = format!(
                     "{} has another value by now; what it was stays in {}",
                     envelope.meta,
                     place.display()
                 );
-                context.warn(&sentence, &error);
+                context.warn(&sentence, &Error::DuplicateKey(file));
+                continue;
             }
-            Err(error) => return Err(error),
         }
+        from.remove(name)?;
     }
-    drop(from);
     dir.remove_child(files::UNREADABLE)?;
     Ok(back)
 }

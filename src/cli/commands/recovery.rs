@@ -6,6 +6,7 @@ use crate::base::secret::Secret;
 use crate::base::text::{count, opens_none};
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::system::fs::Dir;
 use crate::system::host;
 use crate::vault::audit::Kind;
 use crate::vault::envelope;
@@ -74,7 +75,8 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
         sheet::read(&read_input(envelope::MAX_VALUE)?)?
     };
     let survey = survey(context, &passphrase, &record)?;
-    let aside = aside(context, &passphrase)?;
+    let known: Vec<&Secret> = record.all().chain([&passphrase]).collect();
+    let aside = aside(context, &known)?;
     let (opens, total) = (survey.opened(), survey.keys.len());
     if opens == 0 && aside.is_empty() {
         return Err(Error::Refused {
@@ -123,44 +125,50 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
 /// Drops the earlier passphrases, after naming what still needs them in the directories that this
 /// process can see.
 pub(super) fn forget(context: &Context<'_>, yes: bool) -> Result<()> {
-    context.settle()?;
+    const HINT: &str =
+        "lf keys rotate --all in each directory, and then the same command again at a terminal";
     let record = match Record::read(&context.keychain) {
-        Ok(record) => Some(record),
-        Err(Error::Refused { sentence, .. }) => {
-            context.warn(&sentence, &Error::PassphraseMissing);
-            None
-        }
-        Err(error) => return Err(error),
-    };
-    let question = match &record {
-        Some(record) if record.earlier.is_empty() => {
+        Ok(record) if record.earlier.is_empty() => {
             host::complain("no earlier master passphrase is on record\n");
             return Ok(());
         }
-        Some(record) => {
-            let earlier = count(record.earlier.len(), "earlier master passphrase");
-            let places = places(context);
-            let needing = needing_earlier(context, record, &places)?;
-            let seen = places.iter().map(|place| place.display().to_string());
-            let seen = seen.collect::<Vec<_>>().join(" and ");
-            if needing.is_empty() {
-                format!(
-                    "Nothing in {seen} needs the {earlier} on record; a copy or a directory elsewhere may. Forget them?"
-                )
-            } else {
-                format!(
-                    "These become unreadable without the {earlier} on record: {}. lf keys rotate --all in each directory brings them under the present one first. Forget the {earlier}?",
-                    needing.join(", ")
-                )
-            }
+        Err(Error::Refused { sentence, hint }) if hint == record::FORGET => {
+            context.warn(&sentence, &Error::PassphraseMissing);
+            confirm(
+                "What the damaged record holds cannot be told. Drop it?",
+                yes,
+                HINT,
+            )?;
+            None
         }
-        None => "What the damaged record holds cannot be told. Drop it?".to_owned(),
+        record => Some(record?),
     };
-    confirm(
-        &question,
-        yes,
-        "lf keys rotate --all, and then the same command again at a terminal",
-    )?;
+    let mut locks = Vec::new();
+    if let Some(record) = &record {
+        let earlier = count(record.earlier.len(), "earlier master passphrase");
+        let places = places(context);
+        let needing = needing_earlier(context, record, &places)?;
+        let seen = places.iter().map(|place| place.display().to_string());
+        let seen = seen.collect::<Vec<_>>().join(" and ");
+        let question = if needing.is_empty() {
+            format!(
+                "Nothing in {seen} needs the {earlier} on record; a copy or a directory elsewhere may. Forget them?"
+            )
+        } else {
+            format!(
+                "These become unreadable without the {earlier} on record: {}. lf keys rotate --all in each directory brings them under the present one first (lf keys restore DIR/unreadable: those that were put aside). Forget the {earlier}?",
+                needing.join(", ")
+            )
+        };
+        confirm(&question, yes, HINT)?;
+        // From here on nothing is added or restored that would need them.
+        for place in &places {
+            locks.extend(Dir::open(place)?.map(|dir| dir.lock()).transpose()?);
+        }
+        if needing_earlier(context, record, &places)? != needing {
+            return Err(record::changed("nothing was forgotten"));
+        }
+    }
     let forgotten = record::forget(&context.keychain, record.as_ref());
     context.audit(
         Kind::Update,

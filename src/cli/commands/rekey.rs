@@ -78,7 +78,8 @@ pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
 
 fn finish(context: &Context<'_>) -> Result<()> {
     let Some(dir) = context.store.dir()? else {
-        return Err(Error::PassphraseMissing);
+        host::complain(NOTHING);
+        return Ok(());
     };
     if staging::of(&dir)?.is_none() {
         host::complain(NOTHING);
@@ -88,7 +89,7 @@ fn finish(context: &Context<'_>) -> Result<()> {
 }
 
 fn undo(context: &Context<'_>) -> Result<()> {
-    let master = source::find(&context.environment.passphrase, &context.keychain)?;
+    let master = context.found_master()?;
     if rekey::undo(context.store.path(), &master)? {
         host::print(
             "the change of the master passphrase is undone; the old passphrase is still in use\n",

@@ -249,7 +249,7 @@ pub(super) fn examine_envelopes(
     let aside = files::kept_aside(dir)?.len();
     if aside > 0 {
         let message = format!(
-            "{} that nothing opened in {}",
+            "{} kept aside in {}; lf keys recovery import brings back what its sheet opens, and lf keys restore what opens by now",
             count(aside, "envelope"),
             place(dir, files::UNREADABLE)
         );

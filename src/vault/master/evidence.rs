@@ -61,8 +61,12 @@ impl Master {
             None => return Ok(Evidence::Empty),
             Some((newest, _)) if opens(newest) => Some(0),
             Some((_, others)) => {
-                let tried = pool::each(others, opens, |_| {});
-                tried.iter().position(|opens| *opens).map(|at| at + 1)
+                let mut chunks = others.chunks(pool::cores()).enumerate();
+                chunks.find_map(|(nth, chunk)| {
+                    let tried = pool::each(chunk, opens, |_| {});
+                    let at = tried.iter().position(|opens| *opens)?;
+                    Some(1 + nth * pool::cores() + at)
+                })
             }
         };
         let opened = opened.ok_or_else(|| self.wrong(total, dir.path()))?;
@@ -70,7 +74,7 @@ impl Master {
         Ok(Evidence::Opened { file, bytes })
     }
 
-    fn wrong(&self, keys: usize, place: &Path) -> Error {
+    pub(super) fn wrong(&self, keys: usize, place: &Path) -> Error {
         let (opens, place) = (text::opens_none(keys), place.display());
         Error::WrongPassphrase {
             sentence: format!(

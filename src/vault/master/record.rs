@@ -97,25 +97,48 @@ pub(crate) fn remember(keychain: &Keychain, passphrase: Secret, now: Timestamp) 
     put_on_record(keychain, passphrase, now)
 }
 
-/// Drops the earlier passphrases, if they are still those that were looked at.
+/// Drops the earlier passphrases, if the record is still the one that was looked at; or, where `seen` is
+/// `None`, the entry that is damaged.
 pub(crate) fn forget(keychain: &Keychain, seen: Option<&Record>) -> Result<()> {
     let keychain = &keychain.without_dialogs();
-    let _lock = keychain.lock()?;
-    if let Some(seen) = seen
-        && !earlier(keychain)?
-            .iter()
-            .all(|now| seen.has(&now.passphrase))
-    {
-        return Err(Error::Refused {
-            sentence: "another passphrase was put on record in the meantime; nothing was forgotten"
-                .to_owned(),
-            hint: "lf keys recovery forget".to_owned(),
-        });
+    let mut lock = keychain.lock()?;
+    if let Some(seen) = seen {
+        let now = Record::read(keychain)?;
+        let same = |(now, seen): (&Secret, &Secret)| now.same(seen);
+        let is_same = now.present.is_some() == seen.present.is_some()
+            && now.earlier.len() == seen.earlier.len()
+            && now.all().zip(seen.all()).all(same);
+        if !is_same {
+            return Err(changed("nothing was forgotten"));
+        }
     }
-    for account in [EARLIER, FORMER_PREVIOUS] {
-        keychain.delete(SERVICE, account)?;
+    lock.confirm(keychain)?;
+    keychain.delete(SERVICE, EARLIER)?;
+    if seen.is_some() {
+        keychain.delete(SERVICE, FORMER_PREVIOUS)?;
     }
     Ok(())
+}
+
+/// What to say when the record is another one than that on which something was decided.
+pub(crate) fn changed(so: &str) -> Error {
+    Error::Refused {
+        sentence: format!("the master passphrase or its record has changed in the meantime; {so}"),
+        hint: "lf keys doctor, and then the same command again".to_owned(),
+    }
+}
+
+/// Makes sure that another passphrase can be put on record, before work is done that needs it.
+pub(crate) fn has_room(keychain: &Keychain) -> Result<()> {
+    if earlier(keychain)?.len() < MOST {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        sentence: format!(
+            "the keychain has {MOST} earlier master passphrases on record, and no room for another; nothing was changed"
+        ),
+        hint: "lf keys recovery forget, which names what still needs them".to_owned(),
+    })
 }
 
 fn put_on_record(keychain: &Keychain, passphrase: Secret, now: Timestamp) -> Result<()> {
@@ -123,23 +146,16 @@ fn put_on_record(keychain: &Keychain, passphrase: Secret, now: Timestamp) -> Res
     if list.iter().any(|known| known.passphrase.same(&passphrase)) {
         return Ok(());
     }
-    if list.len() >= MOST {
-        return Err(Error::Refused {
-            sentence: format!(
-                "the keychain has {MOST} earlier master passphrases on record, and no room for another; nothing was changed"
-            ),
-            hint: "lf keys recovery forget, which names what still needs them".to_owned(),
-        });
-    }
+    has_room(keychain)?;
     let until = Some(now);
     list.insert(0, Earlier { passphrase, until });
     keep(keychain, EARLIER, &print(&list))
 }
 
 /// The earlier ones, newest first, with the one that the first version of lf kept.
-fn earlier(keychain: &Keychain) -> Result<Vec<Earlier>> {
+pub(super) fn earlier(keychain: &Keychain) -> Result<Vec<Earlier>> {
     let mut list = match keychain.find(SERVICE, EARLIER)? {
-        Some(text) => parse(&text).ok_or_else(damaged)?,
+        Some(text) => parse(&text)?,
         None => Vec::new(),
     };
     let former = keychain.find(SERVICE, FORMER_PREVIOUS)?;
@@ -204,23 +220,27 @@ fn print(list: &[Earlier]) -> Secret {
     }))
 }
 
-fn parse(text: &Secret) -> Option<Vec<Earlier>> {
-    let list: List = json::from_str(text.expose()).ok()?;
+fn parse(text: &Secret) -> Result<Vec<Earlier>> {
+    let refused = |what: &str, hint: &str| Error::Refused {
+        sentence: format!(
+            "the keychain's entry {SERVICE}/{EARLIER}, the record of earlier master passphrases, is {what}; nothing was changed"
+        ),
+        hint: hint.to_owned(),
+    };
+    let damaged = |_| refused("damaged", FORGET);
+    let list: List = json::from_str(text.expose()).map_err(damaged)?;
+    if list.v > VERSION {
+        return Err(refused("of a later version of lf", "use that version here"));
+    }
     let entry = |entry: Entry| Earlier {
         until: entry.until.as_deref().and_then(Timestamp::parse),
         passphrase: Secret::new(entry.passphrase),
     };
-    (list.v == VERSION).then(|| list.earlier.into_iter().map(entry).collect())
+    Ok(list.earlier.into_iter().map(entry).collect())
 }
 
-fn damaged() -> Error {
-    Error::Refused {
-        sentence: format!(
-            "the keychain's entry {SERVICE}/{EARLIER}, the record of earlier master passphrases, is damaged or of a later version; nothing was changed"
-        ),
-        hint: "lf keys recovery forget drops it, if nothing needs it any more".to_owned(),
-    }
-}
+/// The hint for a damaged record.
+pub(crate) const FORGET: &str = "lf keys recovery forget drops it, if nothing needs it any more";
 
 #[derive(Serialize, Deserialize)]
 struct List {

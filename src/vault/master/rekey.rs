@@ -112,7 +112,10 @@ pub(crate) fn master(
     mut progress: impl FnMut(usize, usize),
 ) -> Result<(Master, Result<Settled>)> {
     let find = || source::find(vault.sources, vault.keychain);
-    let mut master = find()?;
+    let mut master = match find() {
+        Err(Error::PassphraseMissing) if install_waiting(vault)? => find()?,
+        found => found?,
+    };
     loop {
         match settle(vault.keys, &master, wanted, &mut progress) {
             // Another process has had the lock, so everything may be otherwise now.
@@ -124,6 +127,31 @@ pub(crate) fn master(
             Err(error) => return Ok((find()?, Err(error))),
         }
     }
+}
+
+/// Where the keychain has lost `master`, and a change that is staged has its next passphrase there, that
+/// one becomes `master`. `false` if there is none.
+fn install_waiting(vault: &Vault<'_>) -> Result<bool> {
+    let dir = Dir::open(vault.keys)?;
+    let staging = dir.map(|dir| staging::ready(&dir)).transpose()?.flatten();
+    let id = staging
+        .map(|staging| staging::id(&staging))
+        .transpose()?
+        .flatten();
+    let Some(id) = id else { return Ok(false) };
+    let Some(next) = record::next(vault.keychain, Some(&id))? else {
+        return Ok(false);
+    };
+    record::replace(
+        vault.keychain,
+        &next,
+        Timestamp::now(),
+        |there| match there {
+            None => Ok(()),
+            Some(_) => Err(record::changed("nothing was changed here")),
+        },
+    )?;
+    Ok(true)
 }
 
 /// Re-encrypts every key under `new`. `progress` hears how many of how many are staged.
@@ -140,6 +168,9 @@ pub(crate) fn run(
                 .to_owned(),
             hint: "lf keys rotate --all gives every key a fresh salt and IV".to_owned(),
         });
+    }
+    if *old.origin() == Origin::Keychain {
+        record::has_room(old.keychain())?;
     }
     let change = Change::claim(Dir::create(path)?)?;
     if staging::is_ready(&change.staging) {
@@ -189,13 +220,10 @@ pub(crate) fn undo(path: &Path, master: &Master) -> Result<bool> {
                 hint: hint.to_owned(),
             })
         };
-        if change.next(master)?.is_some_and(|next| next.is_master) {
-            return too_late(
-                "the new master passphrase is in use already",
-                "lf keys rekey --finish",
-            );
+        let next = change.next(master)?;
+        if next.as_ref().is_some_and(|next| next.is_master) {
+            return too_late("the new master passphrase is in use already", FINISH);
         }
-        // Nothing that could be a key's only envelope that opens is thrown away.
         let files = staging::files(&keys)?;
         let opens = |(file, id): &(String, KeyId)| -> Result<bool> {
             let bytes = keys.read(file, envelope::MAX_FILE)?.unwrap_or_default();
@@ -204,10 +232,20 @@ pub(crate) fn undo(path: &Path, master: &Master) -> Result<bool> {
         };
         let opened = pool::each(&files, opens, |_| {});
         let opened = opened.into_iter().collect::<Result<Vec<bool>>>()?;
+        if !files.is_empty() && !opened.contains(&true) {
+            return Err(master.wrong(files.len(), path));
+        }
         // The first version of lf declared no names.
         let declared = staging::declared(&change.staging)?;
         let is_declared = |file: &String| declared.is_empty() || declared.contains(file);
         for ((file, _), _) in files.iter().zip(opened).filter(|(_, opens)| !opens) {
+            // Nothing that could be a key's only envelope that opens is thrown away.
+            if next.is_some() {
+                return too_late(
+                    &format!("{file} opens only with the new master passphrase"),
+                    FINISH,
+                );
+            }
             if let Some(staged) = change.staging.read(file, envelope::MAX_FILE)? {
                 files::keep_aside(&keys, file, &staged)?;
             } else if is_declared(file) && *master.origin() != Origin::Keychain {
@@ -299,8 +337,8 @@ struct Next {
     passphrase: Secret,
     /// Is it the one that is configured? Then the change has taken effect.
     is_master: bool,
-    /// Is it that, or one that the keychain has on record?
-    is_known: bool,
+    /// Is it still to become that? Not where another store's change has replaced it since.
+    is_due: bool,
 }
 
 /// A change, which this process alone works on.
@@ -408,37 +446,47 @@ impl Change {
         }
     }
 
-    /// The passphrase of the staged envelopes, if it is anywhere.
+    /// The passphrase of the staged envelopes, if it is at hand. A passphrase from the environment has
+    /// nothing to do with a change of the keychain's, which waits until the keychain is asked again.
     fn next(&self, master: &Master) -> Result<Option<Next>> {
+        let (id, staged) = (staging::id(&self.staging)?, staging::files(&self.staging)?);
         let sample = sample(&self.staging)?;
-        let fits = |passphrase: &Secret| {
-            let opens = |sample: &Envelope| sample.open(passphrase).is_ok();
-            sample.as_ref().is_none_or(opens)
+        let fits = |passphrase: &Secret| match &sample {
+            Some(sample) => sample.open(passphrase).is_ok(),
+            None => staged.is_empty(),
         };
-        let id = staging::id(&self.staging)?;
-        let is_keychains = *master.origin() == Origin::Keychain;
-        if !is_keychains && id.is_none() {
-            let passphrase = copy(master.secret());
-            let (is_master, is_known) = (true, true);
-            return Ok(fits(&passphrase).then_some(Next {
-                passphrase,
-                is_master,
-                is_known,
-            }));
+        let next = |passphrase: &Secret, is_master, is_due| Next {
+            passphrase: copy(passphrase),
+            is_master,
+            is_due,
+        };
+        if *master.origin() != Origin::Keychain {
+            let is_fit = id.is_none() && fits(master.secret());
+            return Ok(is_fit.then(|| next(master.secret(), true, false)));
         }
-        let record = Record::read(master.keychain())?;
-        let waiting = record::next(master.keychain(), id.as_deref())?;
+        let keychain = master.keychain();
+        let is_present = |passphrase: &Secret| -> Result<bool> {
+            Ok(record::present(keychain)?.is_some_and(|present| present.same(passphrase)))
+        };
         // The first version's account belonged to no store: only an envelope tells whose it is.
+        let waiting = record::next(keychain, id.as_deref())?;
         let waiting = waiting.filter(|next| id.is_some() || (sample.is_some() && fits(next)));
-        let known = || record.all().find(|known| fits(known)).map(copy);
-        Ok(waiting.or_else(known).map(|passphrase| Next {
-            is_master: record
-                .present
-                .as_ref()
-                .is_some_and(|present| present.same(&passphrase)),
-            is_known: record.has(&passphrase),
-            passphrase,
-        }))
+        if let Some(waiting) = waiting {
+            let is_master = is_present(&waiting)?;
+            // A damaged record is no reason to do nothing: replacing the passphrase refuses it.
+            let earlier = record::earlier(keychain).unwrap_or_default();
+            let is_earlier = earlier.iter().any(|known| known.passphrase.same(&waiting));
+            let declared = staging::declared(&self.staging)?;
+            let is_staged = |file: &String| staged.iter().any(|(staged, _)| staged == file);
+            let is_whole = declared.iter().all(is_staged);
+            let is_due = !is_master && (is_whole || !is_earlier);
+            return Ok(Some(next(&waiting, is_master, is_due)));
+        }
+        let record = Record::read(keychain)?;
+        let known = record.all().find(|known| fits(known));
+        known
+            .map(|known| Ok(next(known, is_present(known)?, false)))
+            .transpose()
     }
 
     /// Goes forward from step 5.
@@ -460,18 +508,20 @@ impl Change {
         };
         let sound = pool::each(&staged, is_sound, |done| progress(done, staged.len()));
         let sound = sound.into_iter().collect::<Result<Vec<bool>>>()?;
-        if *master.origin() != Origin::Keychain && sound.contains(&false) {
-            let damaged = staged.iter().zip(sound).filter(|(_, is_sound)| !is_sound);
+        if *master.origin() != Origin::Keychain {
+            let damaged = staged
+                .iter()
+                .zip(&sound)
+                .filter(|(_, is_sound)| !**is_sound);
             let damaged = damaged.map(|((file, _), _)| self.staging.path().join(file));
-            return Ok(Settled::Damaged(damaged.collect()));
+            let mut damaged: Vec<PathBuf> = damaged.collect();
+            damaged.extend(self.lost(&staged, &next.passphrase)?);
+            if !damaged.is_empty() {
+                return Ok(Settled::Damaged(damaged));
+            }
         }
         let keys = self.dir.lock()?;
-        // A change that has taken effect before, and whose passphrase another store's has replaced
-        // since, does not take effect twice.
-        let is_whole = staging::declared(&self.staging)?
-            .iter()
-            .all(|file| staged.iter().any(|(staged, _)| staged == file));
-        if !next.is_known || (is_whole && !next.is_master) {
+        if next.is_due {
             self.commit(master, &next.passphrase)?;
         }
         let (mut files, mut damaged) = (Vec::new(), Vec::new());
@@ -490,13 +540,35 @@ impl Change {
         Ok(Settled::Finished(damaged))
     }
 
+    /// The staged envelopes that were declared and are gone, though nothing has taken their place.
+    fn lost(&self, staged: &[(String, KeyId)], next: &Secret) -> Result<Vec<PathBuf>> {
+        let mut lost = Vec::new();
+        for file in staging::declared(&self.staging)? {
+            let is_staged = staged.iter().any(|(staged, _)| *staged == file);
+            let bytes = self.dir.read(&file, envelope::MAX_FILE)?;
+            if let (Some(id), Some(bytes), false) = (KeyId::from_file_name(&file), bytes, is_staged)
+                && Envelope::parse(&bytes, &id)
+                    .and_then(|one| one.open(next))
+                    .is_err()
+            {
+                lost.push(self.staging.path().join(file));
+            }
+        }
+        Ok(lost)
+    }
+
     /// Step 5.
     fn commit(&self, master: &Master, next: &Secret) -> Result<()> {
         let replaced = record::replace(master.keychain(), next, Timestamp::now(), |_| Ok(()));
+        const BOTH: &str = "every key is there under the old and under the new master passphrase, and the next command that can change the keychain finishes the change";
         replaced.map_err(|error| match error {
-            Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
-                "{reason}; every key is there under the old and under the new master passphrase, and the next command that reaches the keychain finishes the change"
-            )),
+            Error::KeychainUnavailable(reason) => {
+                Error::KeychainUnavailable(format!("{reason}; {BOTH}"))
+            }
+            Error::Refused { sentence, hint } => Error::Refused {
+                sentence: format!("{sentence}; {BOTH}"),
+                hint,
+            },
             error => error,
         })
     }
@@ -534,16 +606,25 @@ impl Change {
             }
         }
         let keychain = master.keychain();
-        if id.is_some() {
-            if record::drop_next(keychain, id.as_deref()).is_err() {
-                return Ok(()); // the next command tries again, by the name that stays
+        match id {
+            // Where the environment rules, the keychain is not asked; its entry opens nothing any more.
+            Some(_) if *master.origin() != Origin::Keychain => staging::forget_id(&self.staging)?,
+            Some(id) => {
+                if record::drop_next(keychain, Some(&id)).is_err() {
+                    return Ok(()); // the next command tries again, by the name that stays
+                }
+                staging::forget_id(&self.staging)?;
             }
-            staging::forget_id(&self.staging)?;
-        } else if let Some(envelope) = former
-            && let Ok(Some(next)) = record::next(keychain, None)
-            && envelope.open(&next).is_ok()
-        {
-            let _ = record::drop_next(keychain, None);
+            // The first version's account is another store's, unless it fits what is here.
+            None if *master.origin() == Origin::Keychain => {
+                if let Ok(Some(next)) = record::next(keychain, None)
+                    && (former.is_some_and(|envelope| envelope.open(&next).is_ok())
+                        || matches!(record::present(keychain), Ok(Some(present)) if present.same(&next)))
+                {
+                    let _ = record::drop_next(keychain, None);
+                }
+            }
+            None => {}
         }
         // What is not ours in it keeps it there, and does no harm.
         self.dir.remove_child(staging::NAME)
@@ -561,6 +642,7 @@ fn at_work() -> Error {
     }
 }
 
+const FINISH: &str = "lf keys rekey --finish";
 /// How long to wait for another process that is about to begin, or to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(3);

@@ -33,9 +33,12 @@ pub(crate) fn ready_covered(dir: &Locked) -> Result<Option<Locked>> {
     Ok(staging.filter(|staging| is_ready(staging)))
 }
 
-/// Is everything staged? What cannot be looked at is taken to be.
+/// Is everything staged? What cannot be looked at is taken to be, because only what is not staged may be
+/// thrown away.
 pub(crate) fn is_ready(staging: &Dir) -> bool {
-    !matches!(staging.look(READY), Ok(None))
+    staging
+        .look(READY)
+        .map_or(true, |look| look.is_some_and(|look| look.is_file))
 }
 
 /// Says that these envelopes, and no others, take the place of the present ones.
@@ -46,7 +49,10 @@ pub(crate) fn declare(staging: &Locked, files: &[String]) -> Result<()> {
 
 /// Takes that back.
 pub(crate) fn retract(staging: &Locked) -> Result<()> {
-    staging.remove(READY).map(drop)
+    if is_ready(staging) {
+        staging.remove(READY)?;
+    }
+    Ok(())
 }
 
 /// Was this file among those that were declared?
@@ -71,7 +77,7 @@ pub(crate) fn forget_id(staging: &Locked) -> Result<()> {
 /// The change's name; `None` for one whose passphrase comes from the environment, for one of the first
 /// version of lf, and where the name is damaged, so that its passphrase cannot be found anyway.
 pub(crate) fn id(staging: &Dir) -> Result<Option<String>> {
-    let bytes = staging.read(ID, MAX_ID)?;
+    let bytes = staging.read(ID, MAX_ID).unwrap_or_default();
     let is_fit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let is_id = |bytes: &Vec<u8>| (1..=MAX_ID).contains(&bytes.len()) && bytes.iter().all(is_fit);
     Ok(bytes
@@ -132,7 +138,7 @@ pub(crate) fn open_staged(
 
 /// A staged envelope; `None` if it is not there, or damaged.
 pub(crate) fn read(staging: &Dir, file: &str, id: &KeyId) -> Result<Option<Envelope>> {
-    let bytes = staging.read(file, envelope::MAX_FILE)?;
+    let bytes = staging.read(file, envelope::MAX_FILE).unwrap_or_default();
     Ok(bytes.and_then(|bytes| Envelope::parse(&bytes, id).ok()))
 }
 

@@ -232,15 +232,15 @@ impl World {
                 let is_whole = staging.staged.iter().all(Option::is_some);
                 process.new = passphrase.unwrap_or_default();
                 let is_master = passphrase == Some(self.master);
+                let is_waiting = staging.id.is_some_and(|id| self.waiting & bit(id) != 0);
+                let is_due = is_waiting && !is_master && (is_whole || !self.is_known(process.new));
                 match next_step(staging.is_ready, passphrase.is_some()) {
                     _ if process.command == Command::Undo && staging.is_ready && is_master => {
                         return Some(next.ended(at));
                     }
                     _ if process.command == Command::Undo => At::Retract,
                     Step::Undo => At::Retract,
-                    Step::Finish if !self.is_known(process.new) || (is_whole && !is_master) => {
-                        At::Lock
-                    }
+                    Step::Finish if is_due => At::Lock,
                     Step::Finish => At::Move(0),
                     Step::Wait => {
                         next.is_stuck = true;
