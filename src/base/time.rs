@@ -1,7 +1,11 @@
 //! The clock, and RFC 3339 timestamps with milliseconds, always in UTC.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use miniserde::de::{Deserialize, Visitor};
+use miniserde::ser::{Fragment, Serialize};
 
 /// Milliseconds since 1970-01-01T00:00:00Z, written `YYYY-MM-DDTHH:MM:SS.mmmZ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +56,27 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(self.0)).fmt(f)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn begin(&self) -> Fragment<'_> {
+        Fragment::Str(Cow::Owned(self.to_string()))
+    }
+}
+
+miniserde::make_place!(Place);
+
+impl Visitor for Place<Timestamp> {
+    fn string(&mut self, text: &str) -> miniserde::Result<()> {
+        self.out = Some(Timestamp::parse(text).ok_or(miniserde::Error)?);
+        Ok(())
+    }
+}
+
+impl Deserialize for Timestamp {
+    fn begin(out: &mut Option<Timestamp>) -> &mut dyn Visitor {
+        Place::new(out)
     }
 }
 

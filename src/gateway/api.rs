@@ -1,21 +1,22 @@
 //! What a route does, once the guard has let a request in. Replies carry codes, never a path or what
 //! the system said.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use miniserde::Serialize;
 use miniserde::json::{self, Object, Value};
+use miniserde::{Deserialize, Serialize};
 
-use super::guard::{Detail, Route};
-use super::http::Reply;
+use super::guard::Route;
+use super::http::{Reply, Request};
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
-use crate::error::{Facts, Result, refusal};
+use crate::error::{Error, Facts, Result, refusal};
 use crate::keychain::Keychain;
 use crate::system::environment::Sources;
 use crate::system::fs::Dir;
 use crate::vault::audit::Kind;
-use crate::vault::envelope::{self, MetaView, UsedView};
+use crate::vault::envelope::{self, UsedView};
 use crate::vault::history;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 use crate::vault::master::rekey::{self, For, Vault};
@@ -35,138 +36,120 @@ pub(crate) struct Api {
     pub(crate) keychain: Keychain,
 }
 
-/// An answer, and what the audit log should have of it.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// The reply, without CORS headers.
-    pub(crate) reply: Reply,
-    /// The kind, the key, and the error's code if it failed.
-    pub(crate) event: Option<(Kind, Option<KeyId>, Option<&'static str>)>,
-}
+/// A reply without CORS headers, and what the audit log should say of it: the kind, the key, and the
+/// error's code if it failed.
+pub(crate) type Answer = (Reply, Option<(Kind, Option<KeyId>, Option<&'static str>)>);
 
-/// A body, and what it claims to be.
-pub(crate) struct Body<'a> {
-    /// The `Content-Type` header.
-    pub(crate) content_type: Option<&'a str>,
-    /// The bytes.
-    pub(crate) bytes: &'a [u8],
-}
+/// What is known of why a request failed.
+type Fault = &'static Facts;
+type Outcome<T> = std::result::Result<T, Fault>;
 
 impl Api {
-    /// Carries out one request.
-    pub(crate) fn answer(&self, route: &Route, body: &Body<'_>, now: Timestamp) -> Answer {
+    /// Carries out one request that the guard admitted.
+    pub(crate) fn answer(
+        &self,
+        route: &Route,
+        (request, body): (&Request, &[u8]),
+        now: Timestamp,
+    ) -> Answer {
+        let members = |known: &[&str]| members(request, body, known);
         match route {
-            Route::Health => quiet(Reply::of(
-                200,
-                &HealthView {
+            Route::Health => {
+                let health = HealthView {
                     status: "ok",
                     device_id: None,
-                    daemon_version: daemon_version(),
-                    time: now.to_string(),
-                },
-            )),
-            Route::Identity => {
-                let reply = self.identity();
-                quiet(reply.unwrap_or_else(|error| Reply::error(error.facts())))
+                    daemon_version: DAEMON_VERSION,
+                    time: now,
+                };
+                (Reply::of(200, &health), None)
             }
-            Route::Page(file) => quiet(file.reply()),
-            Route::List(detail) => told(Kind::List, None, self.list(*detail).map_err(Fault::from)),
-            Route::Add => self.add(body, now),
-            Route::Update(id) => on_key(Kind::Update, id, |id| self.update(id, body)),
+            Route::Identity => {
+                let failed = |error: Error| Reply::error(error.facts());
+                (self.identity().unwrap_or_else(failed), None)
+            }
+            Route::Page(file) => (file.reply(), None),
+            Route::List => told(Kind::List, None, self.list().map_err(Fault::from)),
+            Route::ListWithUse => told(Kind::List, None, self.list_with_use().map_err(Fault::from)),
+            Route::Add => {
+                let members = members(&["provider", "label", "rawKey"]);
+                let added = members.and_then(|members| self.add(members, now));
+                let id = added.as_ref().ok().map(|key| key.id.clone());
+                told(Kind::Add, id, added.map(|key| named(201, "key", &key)))
+            }
+            Route::Update(id) => on_key(Kind::Update, id, |id| {
+                let key = self.update(id, members(&["label", "rawKey"])?)?;
+                Ok(named(200, "key", &key))
+            }),
             Route::Remove(id) => on_key(Kind::Remove, id, |id| {
                 self.store.remove(id)?;
                 Ok(Reply::empty(204))
             }),
             Route::Rotate(id) => on_key(Kind::Update, id, |id| {
                 let key = self.store.rotate(id, &self.master()?)?;
-                Ok(key_reply(200, &key))
+                Ok(named(200, "key", &key))
             }),
             Route::Resolve(id) => on_key(Kind::Resolve, id, |id| Ok(self.resolve(id)?)),
         }
     }
 
     fn identity(&self) -> Result<Reply> {
-        let missing = || Ok(Reply::error(&refusal::IDENTITY_MISSING));
-        let Some(dir) = Dir::open(&self.state)? else {
-            return missing();
-        };
-        let Some(bytes) = dir.read("identity.json", MAX_IDENTITY)? else {
-            return missing();
-        };
+        let dir = Dir::open(&self.state)?;
+        let bytes = dir.map(|dir| dir.read("identity.json", MAX_IDENTITY));
+        let bytes = bytes.transpose()?.flatten().unwrap_or_default();
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
-        match json::from_str::<IdentityFile>(text) {
-            Ok(IdentityFile {
-                public_key: Some(public_key),
-                generated_at,
-            }) => Ok(Reply::of(
-                200,
-                &IdentityView {
-                    public_key,
-                    generated_at,
-                    daemon_version: daemon_version(),
-                },
-            )),
-            _ => missing(),
-        }
+        Ok(match json::from_str::<Identity>(text) {
+            Ok(mut identity) if identity.public_key.is_some() => {
+                identity.daemon_version = Some(DAEMON_VERSION.to_owned());
+                Reply::of(200, &identity)
+            }
+            _ => Reply::error(&refusal::IDENTITY_MISSING),
+        })
     }
 
-    fn list(&self, detail: Detail) -> Result<Reply> {
+    fn list(&self) -> Result<Reply> {
+        Ok(named(200, "keys", &self.store.list()?.keys))
+    }
+
+    fn list_with_use(&self) -> Result<Reply> {
         let listing = self.store.list()?;
-        let keys = listing.keys.iter();
-        match detail {
-            Detail::Meta => {
-                let keys = keys.map(MetaView::of).collect();
-                Ok(Reply::of(200, &KeysView { keys }))
-            }
-            Detail::LastUse => {
-                let used = self.store.dir()?.map(|dir| history::last_used(&dir));
-                let used = used.unwrap_or_default();
-                let view = |key| UsedView::of(key, used.of(&key.id));
-                let keys = keys.map(view).collect();
-                Ok(Reply::of(200, &KeysView { keys }))
-            }
-        }
+        let used = self.store.dir()?.map(|dir| history::last_used(&dir));
+        let used = used.unwrap_or_default();
+        let view = |key| UsedView::of(key, used.of(&key.id));
+        let keys: Vec<_> = listing.keys.iter().map(view).collect();
+        Ok(named(200, "keys", &keys))
     }
 
-    fn add(&self, body: &Body<'_>, now: Timestamp) -> Answer {
-        let added =
-            Members::read(body, &["provider", "label", "rawKey"]).and_then(|mut members| {
-                let mut take = |name| members.take(name)?.ok_or(&refusal::INVALID_BODY);
-                let (provider, label, value) = (take("provider")?, take("label")?, take("rawKey")?);
-                let provider = Provider::parse(provider.expose())?;
-                let label = Label::parse(label.expose())?;
-                envelope::check_value(&value)?;
-                let named = (provider, label);
-                Ok(self.store.add(named, &value, &self.master()?, now)?)
-            });
-        let id = added.as_ref().ok().map(|key| key.id.clone());
-        told(Kind::Add, id, added.map(|key| key_reply(201, &key)))
+    fn add(&self, mut members: Object, now: Timestamp) -> Outcome<KeyMeta> {
+        let mut take = |name| take(&mut members, name)?.ok_or(&refusal::INVALID_BODY);
+        let (provider, label, value) = (take("provider")?, take("label")?, take("rawKey")?);
+        let provider = Provider::parse(provider.expose())?;
+        let label = Label::parse(label.expose())?;
+        envelope::check_value(&value)?;
+        let named = (provider, label);
+        Ok(self.store.add(named, &value, &self.master()?, now)?)
     }
 
-    fn update(&self, id: &KeyId, body: &Body<'_>) -> std::result::Result<Reply, Fault> {
-        let mut members = Members::read(body, &["label", "rawKey"])?;
-        let label = members
-            .take("label")?
+    fn update(&self, id: &KeyId, mut members: Object) -> Outcome<KeyMeta> {
+        let label = take(&mut members, "label")?;
+        let label = label
             .map(|label| Label::parse(label.expose()))
             .transpose()?;
-        let key = match (label, members.take("rawKey")?) {
+        Ok(match (label, take(&mut members, "rawKey")?) {
             (None, None) => return Err(&refusal::INVALID_BODY),
             (Some(label), None) => self.store.relabel(id, &label)?,
             (label, Some(value)) => {
                 envelope::check_value(&value)?;
-                self.store
-                    .replace(id, &value, label.as_ref(), &self.master()?)?
+                let master = self.master()?;
+                self.store.replace(id, &value, label.as_ref(), &master)?
             }
-        };
-        Ok(key_reply(200, &key))
+        })
     }
 
     fn resolve(&self, id: &KeyId) -> Result<Reply> {
         // A change of the passphrase that waits is passed over: reading needs it neither way.
         let master = source::find(&self.sources, &self.keychain)?;
         let value = self.store.resolve(id, &master)?;
-        let key = value.expose();
-        Ok(Reply::of(200, &KeyView { key }))
+        Ok(named(200, "key", value.expose()))
     }
 
     /// The passphrase, for encrypting.
@@ -182,30 +165,20 @@ impl Api {
 }
 
 /// Name and version, as clients of the predecessor expect them.
-pub(crate) fn daemon_version() -> &'static str {
-    concat!("lf/", env!("CARGO_PKG_VERSION"))
+pub(crate) const DAEMON_VERSION: &str = concat!("lf/", env!("CARGO_PKG_VERSION"));
+
+/// A reply with one member.
+fn named(status: u16, name: &str, view: &(impl Serialize + ?Sized)) -> Reply {
+    Reply::of(status, &BTreeMap::from([(name, &view)]))
 }
 
-/// What is known of why a request came to nothing.
-type Fault = &'static Facts;
-
-fn quiet(reply: Reply) -> Answer {
-    Answer { reply, event: None }
-}
-
-fn told(kind: Kind, id: Option<KeyId>, done: std::result::Result<Reply, Fault>) -> Answer {
+fn told(kind: Kind, id: Option<KeyId>, done: Outcome<Reply>) -> Answer {
     let reason = done.as_ref().err().map(|fault| fault.code);
-    Answer {
-        reply: done.unwrap_or_else(Reply::error),
-        event: Some((kind, id, reason)),
-    }
+    let reply = done.unwrap_or_else(Reply::error);
+    (reply, Some((kind, id, reason)))
 }
 
-fn on_key(
-    kind: Kind,
-    id: &str,
-    work: impl FnOnce(&KeyId) -> std::result::Result<Reply, Fault>,
-) -> Answer {
+fn on_key(kind: Kind, id: &str, work: impl FnOnce(&KeyId) -> Outcome<Reply>) -> Answer {
     match KeyId::parse(id) {
         Ok(id) => {
             let done = work(&id);
@@ -215,42 +188,29 @@ fn on_key(
     }
 }
 
-fn key_reply(status: u16, key: &KeyMeta) -> Reply {
-    let key = MetaView::of(key);
-    Reply::of(status, &KeyView { key })
+/// The members of a body, which is a JSON object; all of them must be known.
+fn members(request: &Request, body: &[u8], known: &[&str]) -> Outcome<Object> {
+    let content_type = request.header("content-type").ok().flatten();
+    let media_type = content_type.and_then(|value| value.split(';').next());
+    let is_json = |text: &str| text.trim().eq_ignore_ascii_case("application/json");
+    if !media_type.is_some_and(is_json) {
+        return Err(&refusal::UNSUPPORTED_MEDIA_TYPE);
+    }
+    let text = std::str::from_utf8(body).map_err(|_| &refusal::INVALID_JSON)?;
+    match json::from_str(text).map_err(|_| &refusal::INVALID_JSON)? {
+        Value::Object(members) if members.keys().all(|name| known.contains(&name.as_str())) => {
+            Ok(members)
+        }
+        _ => Err(&refusal::INVALID_BODY),
+    }
 }
 
-/// The members of a JSON object, all of them strings and all of them known.
-struct Members(Object);
-
-impl Members {
-    fn read(body: &Body<'_>, known: &[&str]) -> std::result::Result<Members, Fault> {
-        let media_type = body
-            .content_type
-            .and_then(|value| value.split(';').next())
-            .unwrap_or_default();
-        if !media_type.trim().eq_ignore_ascii_case("application/json") {
-            return Err(&refusal::UNSUPPORTED_MEDIA_TYPE);
-        }
-        let text = std::str::from_utf8(body.bytes).map_err(|_| &refusal::INVALID_JSON)?;
-        match json::from_str(text) {
-            Ok(Value::Object(members))
-                if members.keys().all(|name| known.contains(&name.as_str())) =>
-            {
-                Ok(Members(members))
-            }
-            Ok(_) => Err(&refusal::INVALID_BODY),
-            Err(_) => Err(&refusal::INVALID_JSON),
-        }
-    }
-
-    /// A member's text, as a secret: it may be one.
-    fn take(&mut self, name: &str) -> std::result::Result<Option<Secret>, Fault> {
-        match self.0.remove(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(Secret::new(text))),
-            Some(_) => Err(&refusal::INVALID_BODY),
-        }
+/// A member's text, as a secret: it may be one.
+fn take(members: &mut Object, name: &str) -> Outcome<Option<Secret>> {
+    match members.remove(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(Secret::new(text))),
+        Some(_) => Err(&refusal::INVALID_BODY),
     }
 }
 
@@ -259,30 +219,15 @@ struct HealthView {
     status: &'static str,
     device_id: Option<String>,
     daemon_version: &'static str,
-    time: String,
+    time: Timestamp,
 }
 
-#[derive(miniserde::Deserialize)]
-struct IdentityFile {
+/// An identity's file, and the answer that is made of it.
+#[derive(Serialize, Deserialize)]
+struct Identity {
     public_key: Option<String>,
     generated_at: Option<String>,
-}
-
-#[derive(Serialize)]
-struct IdentityView {
-    public_key: String,
-    generated_at: Option<String>,
-    daemon_version: &'static str,
-}
-
-#[derive(Serialize)]
-struct KeysView<V> {
-    keys: Vec<V>,
-}
-
-#[derive(Serialize)]
-struct KeyView<V> {
-    key: V,
+    daemon_version: Option<String>,
 }
 
 /// Bytes; an identity has a few hundred.

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, WaitTimeoutResult};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,27 +52,18 @@ enum State {
     Serving,
 }
 
-/// How many places one peer may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PeerLimit {
-    /// All: they are all this machine.
-    None,
-    /// Half of them.
-    Half,
-}
-
 impl Connections {
     /// Takes a new connection in and finds a thread for it, which runs `serve`. One that there is no
-    /// place for is closed.
+    /// place for is closed. A peer has at most `most` places.
     pub(crate) fn admit(
         self: &Arc<Self>,
         stream: TcpStream,
         peer: IpAddr,
-        limit: PeerLimit,
+        most: usize,
         serve: &Serve,
     ) {
         let mut table = self.table();
-        if !table.make_room(peer, limit) {
+        if !table.make_room(peer, most) {
             return;
         }
         let (id, stream) = (table.next, Arc::new(stream));
@@ -96,14 +87,11 @@ impl Connections {
         table.threads += 1;
         let (connections, serve) = (Arc::clone(self), Arc::clone(serve));
         let work = move || connections.work(&*serve);
-        if thread::Builder::new()
-            .stack_size(STACK)
-            .spawn(work)
-            .is_err()
-        {
+        let started = thread::Builder::new().stack_size(STACK).spawn(work);
+        if started.is_err() {
             table.threads -= 1;
             if table.threads == 0 {
-                // Nobody is there who could ever come to it.
+                // No thread is there that could ever serve it.
                 table.queue.clear();
                 table.open.clear();
             }
@@ -143,22 +131,25 @@ impl Connections {
     pub(crate) fn end(&self, deadline: Deadline) {
         let mut table = self.table();
         table.is_ending = true;
-        for open in table
-            .open
-            .iter()
-            .filter(|open| matches!(open.state, State::Silent(_)))
-        {
-            // Only for reading: a request that has come, and that no thread has seen yet, is answered.
-            let _ = open.stream.shutdown(Shutdown::Read);
+        for open in &table.open {
+            if matches!(open.state, State::Silent(_)) {
+                // Only for reading: a request that has come, and that no thread has seen yet, is answered.
+                let _ = open.stream.shutdown(Shutdown::Read);
+            }
         }
         self.changed.notify_all();
         while let (false, Some(left)) = (table.open.is_empty(), deadline.left()) {
-            table = self
-                .changed
-                .wait_timeout(table, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            table = self.wait(table, left).0;
         }
+    }
+
+    fn wait<'a>(
+        &self,
+        table: MutexGuard<'a, Table>,
+        most: Duration,
+    ) -> (MutexGuard<'a, Table>, WaitTimeoutResult) {
+        let waited = self.changed.wait_timeout(table, most);
+        waited.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A thread's life: connections, one after the other, until there has been none for a while.
@@ -179,11 +170,8 @@ impl Connections {
                 break;
             }
             table.idle_threads += 1;
-            let (woken, waited) = self
-                .changed
-                .wait_timeout(table, IDLE)
-                .unwrap_or_else(PoisonError::into_inner);
-            table = woken;
+            let waited;
+            (table, waited) = self.wait(table, IDLE);
             table.idle_threads -= 1;
             if waited.timed_out() && table.queue.is_empty() {
                 break;
@@ -198,9 +186,9 @@ impl Connections {
 }
 
 impl Table {
-    fn make_room(&mut self, peer: IpAddr, limit: PeerLimit) -> bool {
+    fn make_room(&mut self, peer: IpAddr, most: usize) -> bool {
         let of_peer = self.open.iter().filter(|open| open.peer == peer).count();
-        if limit == PeerLimit::Half && of_peer >= PLACES / 2 {
+        if of_peer >= most {
             return self.evict(|open| open.peer == peer);
         }
         self.open.len() < PLACES || self.evict(|_| true)
@@ -258,7 +246,7 @@ mod tests {
         for _ in 0..2 * THREADS {
             let stream = TcpStream::connect(address).unwrap();
             drop(listener.accept().unwrap());
-            connections.admit(stream, address.ip(), PeerLimit::None, &serve);
+            connections.admit(stream, address.ip(), PLACES, &serve);
         }
         connections.end(Deadline::after(Duration::from_secs(10)));
         assert!(connections.is_empty());

@@ -18,8 +18,8 @@ use crate::system::fs::{Dir, Publish};
 /// What was consented to, as it is on disk.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Consent {
-    /// When: a timestamp.
-    pub(crate) granted_at: String,
+    /// When.
+    pub(crate) granted_at: Timestamp,
     /// By whom, if that is known.
     pub(crate) granter_lenser_id: Option<String>,
     /// The addresses that were covered, as fingerprints.
@@ -29,15 +29,23 @@ pub(crate) struct Consent {
 }
 
 impl Consent {
-    /// The addresses that it covers and that this machine has now.
-    pub(crate) fn live(&self) -> Vec<Ipv4Addr> {
-        let addresses = self.fingerprints.iter().filter_map(|text| address_of(text));
-        addresses.filter(|address| is_live(*address)).collect()
+    /// Does it cover an address that this machine has now?
+    pub(crate) fn holds(&self) -> bool {
+        self.addresses().any(is_live)
     }
 
     fn covers(&self, address: IpAddr) -> bool {
-        let mut addresses = self.fingerprints.iter().filter_map(|text| address_of(text));
-        addresses.any(|covered| covered == address)
+        self.addresses().any(|covered| covered == address)
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.fingerprints.iter().filter_map(|text| address_of(text))
+    }
+
+    /// Its fingerprints, for a person.
+    pub(crate) fn listed(&self) -> String {
+        let shown: Vec<String> = self.fingerprints.iter().map(|text| shown(text)).collect();
+        shown.join(", ")
     }
 
     fn parse(bytes: &[u8]) -> std::result::Result<Consent, &'static str> {
@@ -45,12 +53,7 @@ impl Consent {
             return Err("it is larger than 64 KiB");
         }
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text")?;
-        let consent: Consent =
-            json::from_str(text).map_err(|_| "it is not a JSON object of the expected shape")?;
-        match Timestamp::parse(&consent.granted_at) {
-            Some(_) => Ok(consent),
-            None => Err("granted_at is not a time"),
-        }
+        json::from_str(text).map_err(|_| "it is not a JSON object of the expected shape")
     }
 }
 
@@ -84,27 +87,21 @@ pub(crate) fn tailnet_address() -> Option<Ipv4Addr> {
 
 /// The consent in the gateway's directory; `None` if there is none.
 pub(crate) fn read(dir: &Path) -> Result<Option<Consent>> {
-    match Dir::open(dir)? {
-        Some(dir) => read_in(&dir),
-        None => Ok(None),
-    }
-}
-
-fn read_in(dir: &Dir) -> Result<Option<Consent>> {
-    let bytes = dir.read(FILE, MAX_FILE)?;
-    let consent = bytes.map(|bytes| Consent::parse(&bytes)).transpose();
+    let bytes = Dir::open(dir)?.map(|dir| dir.read(FILE, MAX_FILE));
+    let consent = bytes.transpose()?.flatten();
+    let consent = consent.map(|bytes| Consent::parse(&bytes)).transpose();
     consent.map_err(|reason| Error::CorruptConsent {
-        file: dir.path().join(FILE),
+        file: dir.join(FILE),
         reason,
     })
 }
 
 /// Records a consent in place of the one that is there. One that cannot be read is not overwritten.
 pub(crate) fn grant(dir: &Path, consent: &Consent) -> Result<()> {
-    let dir = Dir::create(dir)?.lock()?;
-    read_in(&dir)?;
+    let locked = Dir::create(dir)?.lock()?;
+    read(dir)?;
     let text = json::to_string(consent);
-    dir.publish(FILE, text.as_bytes(), Publish::Replacement)
+    locked.publish(FILE, text.as_bytes(), Publish::Replacement)
 }
 
 /// Removes the consent, whatever is in it; `false` if there was none.
@@ -117,22 +114,15 @@ pub(crate) fn revoke(dir: &Path) -> Result<bool> {
 
 /// The consent, which covers one address of this machine at least.
 pub(crate) fn in_force(dir: &Path) -> Result<Consent> {
-    let missing = |sentence: String| Error::ConsentMissing(sentence);
-    let consent = read(dir)?
-        .ok_or_else(|| missing("nobody has consented to full mode over Tailscale".to_owned()))?;
-    if consent.live().is_empty() {
-        return Err(missing(format!(
-            "the consent to Tailscale counts as none: this machine has no address of {}",
-            listed(&consent.fingerprints)
-        )));
+    let none = "nobody has consented to full mode over Tailscale";
+    let consent = read(dir)?.ok_or_else(|| Error::ConsentMissing(none.to_owned()))?;
+    if consent.holds() {
+        return Ok(consent);
     }
-    Ok(consent)
-}
-
-/// Fingerprints, for a person.
-pub(crate) fn listed(fingerprints: &[String]) -> String {
-    let shown: Vec<String> = fingerprints.iter().map(|text| shown(text)).collect();
-    shown.join(", ")
+    Err(Error::ConsentMissing(format!(
+        "the consent to Tailscale counts as none: this machine has no address of {}",
+        consent.listed()
+    )))
 }
 
 /// The consent by which a running gateway listens beyond loopback.
@@ -140,17 +130,6 @@ pub(crate) fn listed(fingerprints: &[String]) -> String {
 pub(crate) struct Permit {
     dir: PathBuf,
     address: IpAddr,
-}
-
-/// What a look at the consent says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It covers the address.
-    Good,
-    /// It cannot be read now.
-    Unknown,
-    /// It does not cover the address any more.
-    Withdrawn,
 }
 
 impl Permit {
@@ -163,14 +142,16 @@ impl Permit {
         Ok(Permit { dir, address })
     }
 
-    /// Reads the consent again. Whether the address is live need not be asked: no request arrives at one
-    /// that is not.
-    pub(crate) fn standing(&self) -> Standing {
+    /// Reads the consent again: [`Error::ConsentMissing`] if it does not cover the address any more. Whether
+    /// the address is live need not be asked: no request arrives at one that is not.
+    pub(crate) fn check(&self) -> Result<()> {
         match read(&self.dir) {
-            Ok(Some(consent)) if consent.covers(self.address) => Standing::Good,
-            Ok(_) | Err(Error::CorruptConsent { .. }) => Standing::Withdrawn,
-            // Out of descriptors, say: no reason to end, and none to answer.
-            Err(_) => Standing::Unknown,
+            Ok(Some(consent)) if consent.covers(self.address) => Ok(()),
+            Ok(_) | Err(Error::CorruptConsent { .. }) => Err(Error::ConsentMissing(
+                "the consent to Tailscale was withdrawn, so this gateway has ended".to_owned(),
+            )),
+            // It cannot be read now, because there are no descriptors, say.
+            Err(error) => Err(error),
         }
     }
 }

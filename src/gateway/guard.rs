@@ -2,18 +2,18 @@
 //! else. CORS is written here alone.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tiny_http::Method;
 
 use super::http::{Reply, Request};
-use super::page::{File, Reach};
+use super::page::File;
 use crate::base::bucket::Bucket;
 use crate::base::time::Timestamp;
 use crate::error::{Facts, refusal};
-use crate::gateway::origin::{HostError, Hosts, Origins};
-use crate::gateway::pairing::Recogniser;
+use crate::gateway::origin::{Hosts, Origins};
+use crate::gateway::pairing::{Pairings, Recogniser};
 use crate::vault::audit::Kind;
 
 /// Everything that decides.
@@ -21,7 +21,7 @@ use crate::vault::audit::Kind;
 pub(crate) struct Guard {
     hosts: Hosts,
     origins: Origins,
-    recogniser: Recogniser,
+    recogniser: Arc<Recogniser>,
     buckets: Mutex<HashMap<String, Bucket>>,
 }
 
@@ -39,13 +39,10 @@ pub(crate) struct Caller {
 impl Caller {
     /// For the audit log.
     pub(crate) fn context(&self) -> Vec<(&str, &str)> {
-        let origin = self.origin.as_deref().map(|origin| ("origin", origin));
-        let pairing = self.pairing.as_deref().map(|pairing| ("pairing", pairing));
-        let route = ("route", self.route.unwrap_or("-"));
-        [Some(route), origin, pairing]
-            .into_iter()
-            .flatten()
-            .collect()
+        let mut context = vec![("route", self.route.unwrap_or("-"))];
+        context.extend(self.origin.as_deref().map(|origin| ("origin", origin)));
+        context.extend(self.pairing.as_deref().map(|pairing| ("pairing", pairing)));
+        context
     }
 }
 
@@ -68,7 +65,9 @@ pub(crate) enum Route {
     /// `GET /`, and the files that it asks for
     Page(&'static File),
     /// `GET /keys`
-    List(Detail),
+    List,
+    /// `GET /keys?include=last_used`
+    ListWithUse,
     /// `POST /keys`
     Add,
     /// `PUT /keys/:id`
@@ -81,24 +80,14 @@ pub(crate) enum Route {
     Resolve(String),
 }
 
-/// What a list tells of each key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Detail {
-    /// Its metadata.
-    Meta,
-    /// And when it was last used: `GET /keys?include=last_used`. Unasked, the answer stays as
-    /// existing clients know it.
-    LastUse,
-}
-
 impl Guard {
     /// A guard with full buckets.
-    pub(crate) fn new(hosts: Hosts, origins: Origins, recogniser: Recogniser) -> Guard {
+    pub(crate) fn new(hosts: Hosts, origins: Origins, pairings: Pairings) -> Guard {
         Guard {
             hosts,
             origins,
-            recogniser,
-            buckets: Mutex::new(HashMap::new()),
+            recogniser: Recogniser::new(pairings),
+            buckets: Mutex::default(),
         }
     }
 
@@ -111,19 +100,17 @@ impl Guard {
         clock: Instant,
         caller: &mut Caller,
     ) -> Result<Route, Denial> {
-        let bad = |_| silent(&refusal::BAD_REQUEST);
-        let host = request.header("host").map_err(bad)?;
-        let origin = request.header("origin").map_err(bad)?;
+        let host = request.header("host").map_err(silent)?;
+        let origin = request.header("origin").map_err(silent)?;
         // From here on a page of ours reads why it is refused.
         let is_ours = origin.is_none_or(|origin| self.origins.allow(origin));
         caller.origin = origin.filter(|_| is_ours).map(str::to_owned);
-        let authorization = request.header("authorization").map_err(bad)?;
-        self.hosts
-            .check(host.unwrap_or_default())
-            .map_err(|error| match error {
-                HostError::Malformed => silent(&refusal::BAD_REQUEST),
-                HostError::Foreign => logged(&refusal::MISDIRECTED_REQUEST),
-            })?;
+        let authorization = request.header("authorization").map_err(silent)?;
+        match self.hosts.check(host.unwrap_or_default()) {
+            Ok(true) => {}
+            Ok(false) => return Err(logged(&refusal::MISDIRECTED_REQUEST)),
+            Err(malformed) => return Err(silent(malformed)),
+        }
         if !is_ours {
             return Err(logged(&refusal::FORBIDDEN_ORIGIN));
         }
@@ -132,7 +119,7 @@ impl Guard {
         }
         let is_keys = request.path == "/keys" || request.path.starts_with("/keys/");
         // A page that cannot read the answer, or a navigation, has no business with keys.
-        let mode = request.header("sec-fetch-mode").map_err(bad)?;
+        let mode = request.header("sec-fetch-mode").map_err(silent)?;
         if is_keys && matches!(mode, Some("no-cors" | "navigate")) {
             return Err(logged(&refusal::FORBIDDEN_FETCH_MODE));
         }
@@ -141,8 +128,7 @@ impl Guard {
         if !is_keys {
             return Ok(route);
         }
-        let pairing = self.recognise(authorization, now)?;
-        caller.pairing = Some(pairing.clone());
+        let pairing = caller.pairing.insert(self.recognise(authorization, now)?);
         if matches!(route, Route::Resolve(_)) {
             self.take(pairing, clock)?;
         }
@@ -150,23 +136,21 @@ impl Guard {
     }
 
     fn find(&self, request: &Request) -> Result<(&'static str, Route), Denial> {
-        let Some(file) = File::at(&request.path) else {
-            return find(request);
-        };
-        if file.reach == Reach::Loopback && !self.hosts.serve_a_page() {
-            return Err(silent(&refusal::NOT_FOUND));
-        }
-        match request.method {
-            Method::Get => Ok((file.route(), Route::Page(file))),
-            _ => Err(wrong_method("GET, OPTIONS")),
+        match (File::at(&request.path), &request.method) {
+            (None, _) => find(request),
+            (Some(file), _) if !file.is_public && !self.hosts.serve_a_page() => {
+                Err(silent(&refusal::NOT_FOUND))
+            }
+            (Some(file), Method::Get) => Ok((file.path, Route::Page(file))),
+            (Some(_), _) => Err(wrong_method("GET, OPTIONS")),
         }
     }
 
     fn recognise(&self, authorization: Option<&str>, now: Timestamp) -> Result<String, Denial> {
         let unauthorised = |facts| {
-            let Denial { reply, event } = logged(facts);
-            let reply = reply.with("WWW-Authenticate", "Bearer");
-            Denial { reply, event }
+            let mut denial = logged(facts);
+            denial.reply = denial.reply.with("WWW-Authenticate", "Bearer");
+            denial
         };
         let value = authorization.ok_or_else(|| unauthorised(&refusal::MISSING_TOKEN))?;
         let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
@@ -174,26 +158,22 @@ impl Guard {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(unauthorised(&refusal::BAD_TOKEN));
         }
-        match self.recogniser.recognise(token.trim_matches(' '), now) {
-            Ok(Some(pairing)) => Ok(pairing),
-            Ok(None) => Err(unauthorised(&refusal::BAD_TOKEN)),
-            Err(error) => Err(silent(error.facts())),
-        }
+        let recognised = self.recogniser.recognise(token.trim_matches(' '), now);
+        let pairing = recognised.map_err(|error| silent(error.facts()))?;
+        pairing.ok_or_else(|| unauthorised(&refusal::BAD_TOKEN))
     }
 
     /// Only a caller with the right token spends from its bucket, or any open tab could starve the
     /// paired one. (tests/gateway_access.rs: `strangers_cannot_drain_the_bucket`)
-    fn take(&self, pairing: String, clock: Instant) -> Result<(), Denial> {
+    fn take(&self, pairing: &str, clock: Instant) -> Result<(), Denial> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = buckets
-            .entry(pairing)
-            .or_insert_with(|| Bucket::full(clock))
-            .take(clock);
+        let bucket = buckets.entry(pairing.to_owned());
+        let taken = bucket.or_insert_with(|| Bucket::full(clock)).take(clock);
         taken.map_err(|wait| {
-            let seconds = wait.as_millis().div_ceil(1000);
+            let seconds = wait.as_millis().div_ceil(1000).to_string();
             let facts = &refusal::RATE_LIMITED;
             Denial {
-                reply: Reply::error(facts).with("Retry-After", seconds.to_string()),
+                reply: Reply::error(facts).with("Retry-After", seconds),
                 event: Some((Kind::RateLimited, facts.code)),
             }
         })
@@ -235,12 +215,18 @@ fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
     if segments.contains(&"") {
         return Err(silent(&refusal::NOT_FOUND));
     }
-    let detail = || detail(&request.query);
+    let includes_use = || {
+        request
+            .query
+            .split('&')
+            .any(|pair| pair == "include=last_used")
+    };
     let id = || segments[1].to_owned();
     Ok(match (segments.as_slice(), &request.method) {
         (["healthz"], Method::Get) => ("GET /healthz", Route::Health),
         (["identity"], Method::Get) => ("GET /identity", Route::Identity),
-        (["keys"], Method::Get) => ("GET /keys", Route::List(detail())),
+        (["keys"], Method::Get) if includes_use() => ("GET /keys", Route::ListWithUse),
+        (["keys"], Method::Get) => ("GET /keys", Route::List),
         (["keys"], Method::Post) => ("POST /keys", Route::Add),
         (["keys", _], Method::Put) => ("PUT /keys/:id", Route::Update(id())),
         (["keys", _], Method::Delete) => ("DELETE /keys/:id", Route::Remove(id())),
@@ -254,15 +240,6 @@ fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
     })
 }
 
-/// What a query asks for; one that says something else asks for nothing.
-fn detail(query: &str) -> Detail {
-    if query.split('&').any(|pair| pair == "include=last_used") {
-        Detail::LastUse
-    } else {
-        Detail::Meta
-    }
-}
-
 fn wrong_method(allow: &'static str) -> Denial {
     answered(Reply::error(&refusal::METHOD_NOT_ALLOWED).with("Allow", allow))
 }
@@ -271,7 +248,7 @@ fn answered(reply: Reply) -> Denial {
     Denial { reply, event: None }
 }
 
-fn silent(facts: &Facts) -> Denial {
+fn silent(facts: &'static Facts) -> Denial {
     answered(Reply::error(facts))
 }
 

@@ -115,8 +115,8 @@ impl<'a> Connection<'a> {
         }
         let length = usize::try_from(request.content_length).map_err(|_| Failure::Gone)?;
         if request.expects_continue && self.received.is_empty() && length > 0 {
-            let sent = self.send(b"HTTP/1.1 100 Continue\r\n\r\n");
-            sent.map_err(|_| Failure::Gone)?;
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+                .map_err(|_| Failure::Gone)?;
         }
         let mut body = Zeroizing::new(vec![0; length]);
         let mut filled = length.min(self.received.len());
@@ -134,9 +134,9 @@ impl<'a> Connection<'a> {
     /// Writes an answer; the peer has ten seconds to take it. One after which we close is written as
     /// HTTP/1.0, which says so by itself.
     pub(crate) fn answer(&mut self, reply: &Reply, to: Option<&Request>) -> io::Result<After> {
-        let after = match to {
-            Some(request) if request.keeps_alive => After::Next,
-            Some(_) | None => After::Close,
+        let after = match to.is_some_and(|request| request.keeps_alive) {
+            true => After::Next,
+            false => After::Close,
         };
         let is_head = to.is_some_and(|request| request.method == Method::Head);
         let bytes = reply.print(after, is_head)?;

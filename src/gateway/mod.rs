@@ -7,8 +7,6 @@ pub(crate) mod connections;
 #[cfg(unix)]
 pub(crate) mod consent;
 #[cfg(unix)]
-pub(crate) mod diagnosis;
-#[cfg(unix)]
 pub(crate) mod guard;
 #[cfg(unix)]
 pub(crate) mod http;
@@ -26,4 +24,4 @@ pub(crate) mod sandbox;
 pub(crate) mod server;
 
 #[cfg(unix)]
-pub(crate) use server::{Gateway, Lifetime, listen};
+pub(crate) use server::{Gateway, listen};

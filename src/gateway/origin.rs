@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use regex_lite::Regex;
 
 use crate::base::secret::shown;
-use crate::error::{Error, Result};
+use crate::error::{Error, Facts, Result, refusal};
 
 /// The origins whose pages may talk to the gateway.
 #[derive(Debug)]
@@ -28,14 +28,13 @@ impl Origins {
             // By itself first: a parenthesis that closes ours would leave its sides without an anchor.
             let anchored =
                 Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$")));
-            let invalid = |error| {
+            extra.push(anchored.map_err(|error| {
                 Error::usage(format!(
                     "expression {} of LF_GATEWAY_EXTRA_ORIGINS, \"{}\", is not a regular expression: {error}",
                     at + 1,
                     shown(pattern)
                 ))
-            };
-            extra.push(anchored.map_err(invalid)?);
+            })?);
         }
         Ok(Origins { extra })
     }
@@ -61,11 +60,8 @@ fn is_built_in(origin: &str) -> bool {
     };
     match host.parse::<Ipv4Addr>() {
         Ok(address) => address == Ipv4Addr::LOCALHOST || address.is_private() || is_cgnat(address),
-        Err(_) => {
-            host == "localhost"
-                || host == "[::1]"
-                || host.strip_suffix(".local").is_some_and(is_label)
-        }
+        Err(_) if host == "localhost" || host == "[::1]" => true,
+        Err(_) => host.strip_suffix(".local").is_some_and(is_label),
     }
 }
 
@@ -77,12 +73,11 @@ pub(crate) fn is_cgnat(address: Ipv4Addr) -> bool {
 
 /// One label of a host name (RFC 1123), in lower case.
 fn is_label(label: &str) -> bool {
+    let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     (1..=63).contains(&label.len())
         && !label.starts_with('-')
         && !label.ends_with('-')
-        && label
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && label.bytes().all(is_plain)
 }
 
 /// The host in front of an optional port from 1 to 65535; `None` if the port is none.
@@ -111,52 +106,36 @@ pub(crate) struct Hosts {
     names: Vec<String>,
 }
 
-/// What is wrong with a `Host`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HostError {
-    /// Not a host and an optional port.
-    Malformed,
-    /// Somebody else's name.
-    Foreign,
-}
-
 impl Hosts {
     /// For a listener on `bind`, on a machine of this name, with further names separated by commas.
     pub(crate) fn new(bind: IpAddr, machine: &str, extra: &str) -> Hosts {
         let short = machine.split('.').next().unwrap_or_default();
-        let names = [machine, short]
-            .into_iter()
-            .chain(extra.split(','))
-            .map(|name| name.trim().to_ascii_lowercase());
-        Hosts {
-            bind,
-            names: names.filter(|name| !name.is_empty()).collect(),
-        }
+        let names = [machine, short].into_iter().chain(extra.split(','));
+        let names = names.map(|name| name.trim().to_ascii_lowercase());
+        let names = names.filter(|name| !name.is_empty()).collect();
+        Hosts { bind, names }
     }
 
-    /// Is this `Host` header one of ours?
-    pub(crate) fn check(&self, header: &str) -> std::result::Result<(), HostError> {
-        let host = match header.strip_suffix(':') {
-            // RFC 3986 allows an empty port.
-            Some(host) => host,
-            None => without_port(header).ok_or(HostError::Malformed)?,
-        };
-        let host = host.to_ascii_lowercase();
+    /// Is this `Host` header one of ours? An error if it is not a host and an optional port.
+    pub(crate) fn check(&self, header: &str) -> std::result::Result<bool, &'static Facts> {
+        const MALFORMED: &Facts = &refusal::BAD_REQUEST;
+        // RFC 3986 allows an empty port.
+        let host = header.strip_suffix(':').or_else(|| without_port(header));
+        let host = host.ok_or(MALFORMED)?.to_ascii_lowercase();
         let literal = host
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'));
         let address = match literal.map(str::parse::<Ipv6Addr>) {
-            Some(address) => Some(IpAddr::V6(address.map_err(|_| HostError::Malformed)?)),
+            Some(address) => Some(IpAddr::V6(address.map_err(|_| MALFORMED)?)),
             None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
         };
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
         let is_host = (1..=253).contains(&host.len()) && host.bytes().all(is_name);
         let is_wide = !self.bind.is_loopback();
         match address {
-            None if !is_host => Err(HostError::Malformed),
-            Some(address) if is_wide || address.is_loopback() => Ok(()),
-            None if host == "localhost" || (is_wide && self.has_name(&host)) => Ok(()),
-            Some(_) | None => Err(HostError::Foreign),
+            Some(address) => Ok(is_wide || address.is_loopback()),
+            None if is_host => Ok(host == "localhost" || (is_wide && self.has_name(&host))),
+            None => Err(MALFORMED),
         }
     }
 
@@ -166,9 +145,8 @@ impl Hosts {
     }
 
     fn has_name(&self, host: &str) -> bool {
-        let is_mdns = host
-            .strip_suffix(".local")
-            .is_some_and(|name| !name.is_empty() && name.split('.').all(is_label));
+        let is_mdns = host.strip_suffix(".local");
+        let is_mdns = is_mdns.is_some_and(|name| name.split('.').all(is_label));
         is_mdns || self.names.iter().any(|name| name == host)
     }
 }
@@ -323,7 +301,7 @@ mod tests {
             "[::1]:38080",
             "localhost:",
         ] {
-            assert_eq!(hosts.check(host), Ok(()), "{host}");
+            assert!(matches!(hosts.check(host), Ok(true)), "{host}");
         }
         for host in [
             "box",
@@ -336,7 +314,7 @@ mod tests {
             "localhost.",
             "[::2]",
         ] {
-            assert_eq!(hosts.check(host), Err(HostError::Foreign), "{host}");
+            assert!(matches!(hosts.check(host), Ok(false)), "{host}");
         }
         for host in [
             "",
@@ -352,7 +330,7 @@ mod tests {
             "[x]",
             "localhost:1:2",
         ] {
-            assert_eq!(hosts.check(host), Err(HostError::Malformed), "{host}");
+            assert!(hosts.check(host).is_err(), "{host}");
         }
     }
 
@@ -374,7 +352,7 @@ mod tests {
             "mac.local",
             "a.b.local",
         ] {
-            assert_eq!(hosts.check(host), Ok(()), "{host}");
+            assert!(matches!(hosts.check(host), Ok(true)), "{host}");
         }
         for host in [
             "evil.com",
@@ -383,7 +361,7 @@ mod tests {
             "box.example.",
             "example",
         ] {
-            assert_eq!(hosts.check(host), Err(HostError::Foreign), "{host}");
+            assert!(matches!(hosts.check(host), Ok(false)), "{host}");
         }
     }
 }

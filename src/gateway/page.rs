@@ -6,37 +6,23 @@ use super::http::Reply;
 /// One file of the page.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct File {
-    /// Its path, and its name for the audit log.
-    path: (&'static str, &'static str),
-    content_type: &'static str,
+    pub(crate) path: &'static str,
+    media_type: &'static str,
     text: &'static str,
-    /// Who may have it.
-    pub(crate) reach: Reach,
-}
-
-/// How far a file goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// Wherever the gateway answers.
-    Everywhere,
-    /// To loopback alone: the page would carry tokens and values over plain HTTP.
-    Loopback,
+    /// Is it served on every address? The page itself is on loopback addresses alone, because it would
+    /// send tokens and values over plain HTTP.
+    pub(crate) is_public: bool,
 }
 
 impl File {
     /// The file at this path.
     pub(crate) fn at(path: &str) -> Option<&'static File> {
-        FILES.iter().find(|file| file.path.0 == path)
-    }
-
-    /// Its route's name.
-    pub(crate) fn route(&self) -> &'static str {
-        self.path.1
+        FILES.iter().find(|file| file.path == path)
     }
 
     /// The file, without CORS headers.
     pub(crate) fn reply(&self) -> Reply {
-        Reply::text(self.content_type, self.text)
+        Reply::text(&format!("{}; charset=utf-8", self.media_type), self.text)
             .with("Content-Security-Policy", POLICY)
             .with("Referrer-Policy", "no-referrer")
             .with("Cross-Origin-Opener-Policy", "same-origin")
@@ -44,31 +30,27 @@ impl File {
 }
 
 static FILES: [File; 4] = [
+    local("/", "text/html", include_str!("web/index.html")),
+    local("/page.js", "text/javascript", include_str!("web/page.js")),
+    local("/style.css", "text/css", include_str!("web/style.css")),
     File {
-        path: ("/", "GET /"),
-        content_type: "text/html; charset=utf-8",
-        text: include_str!("web/index.html"),
-        reach: Reach::Loopback,
-    },
-    File {
-        path: ("/page.js", "GET /page.js"),
-        content_type: "text/javascript; charset=utf-8",
-        text: include_str!("web/page.js"),
-        reach: Reach::Loopback,
-    },
-    File {
-        path: ("/style.css", "GET /style.css"),
-        content_type: "text/css; charset=utf-8",
-        text: include_str!("web/style.css"),
-        reach: Reach::Loopback,
-    },
-    File {
-        path: ("/client.js", "GET /client.js"),
-        content_type: "text/javascript; charset=utf-8",
-        text: include_str!("web/client.js"),
-        reach: Reach::Everywhere,
+        is_public: true,
+        ..local(
+            "/client.js",
+            "text/javascript",
+            include_str!("web/client.js"),
+        )
     },
 ];
+
+const fn local(path: &'static str, media_type: &'static str, text: &'static str) -> File {
+    File {
+        path,
+        media_type,
+        text,
+        is_public: false,
+    }
+}
 
 /// What the page may do (CSP level 3): run and show its own files, and ask its own gateway and a local
 /// Ollama; its icon is a data URL. No script may make markup of a string, whatever a label says.
@@ -102,7 +84,7 @@ mod tests {
                     // The addresses that comments and namespaces name are not fetched.
                     !file.text[*at..].starts_with("https://lenserfight.com")
                 });
-                assert!(found.is_none(), "{} has {found:?}", file.path.0);
+                assert!(found.is_none(), "{} has {found:?}", file.path);
             }
         }
     }

@@ -1,18 +1,24 @@
-//! What must be so before the gateway serves, one line each.
+//! What must be so before the gateway serves, and the diagnosis of `lf gateway doctor`, one line each.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use miniserde::json::{self, Object, Value};
 
+use super::api::DAEMON_VERSION;
 use super::consent::{self, Permit};
-use super::pairing;
-use crate::base::secret::Secret;
+use super::origin::Origins;
+use super::pairing::{self, Pairings};
+use super::probe::{self, Absence};
+use super::server::listen;
+use crate::base::secret::{Secret, printable};
+use crate::base::time::Timestamp;
 use crate::error::Result;
 use crate::keychain::Keychain;
-use crate::system::environment::{GatewayVariables, Sources};
+use crate::system::environment::Environment;
 use crate::system::fs::Dir;
-use crate::vault::doctor::{Check, Status, failed, pass};
+use crate::vault::doctor::{Check, Status, failed, note, pass};
 use crate::vault::master::record;
 use crate::vault::master::source;
 
@@ -20,158 +26,247 @@ use crate::vault::master::source;
 pub(crate) struct Setup<'a> {
     /// Where it is to listen.
     pub(crate) address: SocketAddr,
-    /// What it is for.
-    pub(crate) mode: Mode,
+    /// Is it for keys alone? Otherwise it is for what the cloud's signed coordination asks for too.
+    pub(crate) keys_only: bool,
     /// Is Tailscale's consent asked for?
     pub(crate) wants_tailscale: bool,
-    /// The root, in which the gateway's state and the session lie.
-    pub(crate) root: &'a Path,
-    /// The keychain.
-    pub(crate) keychain: &'a Keychain,
-    /// Where the passphrase may come from.
-    pub(crate) sources: &'a Sources,
-    /// The gateway's own variables.
-    pub(crate) variables: &'a GatewayVariables,
+    /// The root, in which the session lies.
+    pub(crate) root: PathBuf,
+    /// The gateway's directory, below the root.
+    pub(crate) state: PathBuf,
+    pub(crate) keychain: Keychain,
+    /// Where the passphrase may come from, and the gateway's own variables.
+    pub(crate) environment: &'a Environment,
 }
 
-/// What a gateway is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// Keys alone.
-    KeysOnly,
-    /// What the cloud's signed coordination asks for too.
-    Full,
-}
-
-/// The passphrase that the keychain has.
-type Kept = Result<Option<Secret>>;
-
-/// Those of full mode.
-pub(crate) fn of_full_mode(setup: &Setup<'_>) -> Vec<Check> {
-    // Asked once: one that hangs takes three seconds each time.
-    // (tests/keychain.rs: `a_keychain_that_hangs_is_waited_for_once_before_full_mode`)
-    let kept = record::present(setup.keychain);
-    let variables = setup.variables;
-    let has_identity = kept.is_ok() && has_identity(setup);
-    let keychain_present = keychain_present(setup, &kept);
-    let mut kept = Some(kept);
-    let mut checks = vec![
-        bind_safe(setup),
-        no_service_role(setup),
-        keychain_present,
-        keys_passphrase(setup, &mut || kept.take().unwrap_or(Ok(None))),
-        check(
-            "identity_present",
-            has_identity.then_some("an identity and its key"),
-            "no ed25519 identity in <root>/gateway/identity.json with its key in the keychain",
-        ),
-        check(
-            "session_present",
-            (variables.has_session || has_session(setup.root)).then_some("a session"),
-            "no session in the environment or in <root>/config.json",
-        ),
-        check(
-            "lenser_active",
-            (!variables.is_paused).then_some("not paused"),
-            "LF_GATEWAY_OWNER_PAUSED=1",
-        ),
-        check(
-            "kill_switch",
-            (!variables.is_killed).then_some("off"),
-            "LF_GATEWAY_GLOBAL_KILL_SWITCH=1",
-        ),
-    ];
-    if setup.wants_tailscale {
-        checks.push(tailscale_consent(setup.root));
+impl Setup<'_> {
+    pub(crate) fn pairings(&self) -> Pairings {
+        let sources = self.environment.passphrase.clone();
+        Pairings::at(self.state.clone(), sources, self.keychain.clone())
     }
-    checks
-}
 
-/// Does a consent to Tailscale cover an address of this machine?
-pub(crate) fn tailscale_consent(root: &Path) -> Check {
-    match consent::in_force(&pairing::dir(root)) {
-        Ok(consent) => {
-            let covered = consent::listed(&consent.fingerprints);
-            pass("tailscale_consent", format!("it covers {covered}"))
+    /// The preconditions of the mode. For keys alone the passphrase may still come: the guide starts the
+    /// gateway before `lf keys init`.
+    pub(crate) fn preconditions(&self) -> Vec<Check> {
+        if !self.keys_only {
+            return self.of_full_mode();
         }
-        Err(error) => failed("tailscale_consent", &error),
+        let passphrase = self.keys_passphrase(&mut || record::present(&self.keychain));
+        vec![self.no_service_role(), noted(passphrase)]
+    }
+
+    fn of_full_mode(&self) -> Vec<Check> {
+        // Asked once: one that hangs takes three seconds each time.
+        // (tests/keychain.rs: `a_keychain_that_hangs_is_waited_for_once_before_full_mode`)
+        let kept = record::present(&self.keychain);
+        let has_identity = kept.is_ok() && self.has_identity();
+        let given = matches!(
+            source::from_environment(&self.environment.passphrase),
+            Ok(Some(_))
+        );
+        let keychain = match &kept {
+            Ok(_) => pass("keychain_present", "it answers".to_owned()),
+            Err(_) if given => pass(
+                "keychain_present",
+                "none, but the environment has a passphrase to seal under".to_owned(),
+            ),
+            Err(error) => failed("keychain_present", error),
+        };
+        let mut kept = Some(kept);
+        let variables = &self.environment.gateway;
+        let mut checks = vec![
+            self.bind_safe(),
+            self.no_service_role(),
+            keychain,
+            self.keys_passphrase(&mut || kept.take().unwrap_or(Ok(None))),
+            check(
+                "identity_present",
+                has_identity.then_some("an identity and its key"),
+                "no ed25519 identity in <root>/gateway/identity.json with its key in the keychain",
+            ),
+            check(
+                "session_present",
+                (variables.has_session || has_session(&self.root)).then_some("a session"),
+                "no session in the environment or in <root>/config.json",
+            ),
+            check(
+                "lenser_active",
+                (!variables.is_paused).then_some("not paused"),
+                "LF_GATEWAY_OWNER_PAUSED=1",
+            ),
+            check(
+                "kill_switch",
+                (!variables.is_killed).then_some("off"),
+                "LF_GATEWAY_GLOBAL_KILL_SWITCH=1",
+            ),
+        ];
+        if self.wants_tailscale {
+            checks.push(self.tailscale_consent());
+        }
+        checks
+    }
+
+    fn bind_safe(&self) -> Check {
+        let address = self.address.ip();
+        if address.is_loopback() {
+            return pass("bind_safe", "a loopback address".to_owned());
+        }
+        if !self.wants_tailscale || address.is_unspecified() {
+            let message = format!(
+                "{address} is not a loopback address; others take --tailscale and a consent that covers them"
+            );
+            return check("bind_safe", None, &message);
+        }
+        let covered = Permit::new(&self.state, address);
+        outcome(
+            "bind_safe",
+            covered.map(|_| "the consent to Tailscale covers it".to_owned()),
+        )
+    }
+
+    fn no_service_role(&self) -> Check {
+        check(
+            "no_service_role",
+            (!self.environment.gateway.has_service_role).then_some("unset"),
+            "SUPABASE_SERVICE_ROLE_KEY is set; it has no business in a process that browsers talk to",
+        )
+    }
+
+    /// `ask` says what the keychain has.
+    fn keys_passphrase(&self, ask: &mut dyn FnMut() -> Result<Option<Secret>>) -> Check {
+        let found = source::find_among(&self.environment.passphrase, ask);
+        outcome(
+            "keys_passphrase",
+            found.map(|(_, origin)| format!("from {origin}")),
+        )
+    }
+
+    /// Does a consent to Tailscale cover an address of this machine?
+    fn tailscale_consent(&self) -> Check {
+        let consent = consent::in_force(&self.state);
+        outcome(
+            CONSENT,
+            consent.map(|consent| format!("it covers {}", consent.listed())),
+        )
+    }
+
+    fn has_identity(&self) -> bool {
+        let is_good = |identity: Object| {
+            text(&identity, &["public_key"]).is_some()
+                && text(&identity, &["signing_algo"]).as_deref() == Some("ed25519")
+        };
+        let key = || self.keychain.find("lenserfight-gateway", "device:active");
+        read_object(&self.state, IDENTITY).is_some_and(is_good) && matches!(key(), Ok(Some(_)))
+    }
+
+    /// Runs every check, and asks what is running already; changes nothing.
+    pub(crate) fn examine(&self, now: Timestamp) -> Vec<Check> {
+        let is_for_keys = |check: &Check| FOR_KEYS.contains(&check.id);
+        let state = Dir::open(&self.state).ok().flatten();
+        let is_set_up = state.is_some_and(|state| !matches!(state.look(IDENTITY), Ok(None)));
+        let mut checks = self.of_full_mode();
+        checks.retain(|check| !self.keys_only || is_for_keys(check));
+        if !self.wants_tailscale && !is_set_up {
+            // What full mode alone needs is no failure where nobody has set that up.
+            let as_note = |check| match is_for_keys(&check) {
+                true => check,
+                false => noted(check),
+            };
+            checks = checks.into_iter().map(as_note).collect();
+        }
+        if !self.wants_tailscale || self.keys_only {
+            // It is not needed now, so that one which does not hold is no failure.
+            checks.push(match consent::read(&self.state) {
+                Ok(None) => pass(CONSENT, "none, and none is asked for".to_owned()),
+                Ok(Some(_)) => noted(self.tailscale_consent()),
+                Err(error) => failed(CONSENT, &error),
+            });
+        }
+        if let Err(error) = Origins::with_extra(&self.environment.gateway.extra_origins) {
+            checks.push(failed("extra_origins", &error));
+        }
+        let address = self.address;
+        checks.push(match address.ip().is_loopback() {
+            true => pass("bind", format!("{address}, for this machine alone")),
+            false => note("bind", format!("{address}, for other machines too; lf does not encrypt what goes there, Tailscale does")),
+        });
+        checks.push(examine_gateway(address));
+        checks.extend(examine_pairings(&self.pairings(), now));
+        checks
     }
 }
 
-/// Those that matter for keys alone. The passphrase may still come: the guide starts the gateway
-/// before `lf keys init`.
-pub(crate) fn of_keys_only(setup: &Setup<'_>) -> Vec<Check> {
-    let passphrase = keys_passphrase(setup, &mut || record::present(setup.keychain));
-    vec![no_service_role(setup), noted(passphrase)]
+fn outcome(id: &'static str, found: Result<String>) -> Check {
+    found.map_or_else(|error| failed(id, &error), |message| pass(id, message))
 }
 
-/// The same, but that what does not hold is no failure.
-pub(super) fn noted(mut check: Check) -> Check {
+/// The same check; a failure becomes a note.
+fn noted(mut check: Check) -> Check {
     if check.status == Status::Fail {
         check.status = Status::Note;
     }
     check
 }
 
-fn bind_safe(setup: &Setup<'_>) -> Check {
-    let address = setup.address.ip();
-    if address.is_loopback() {
-        return pass("bind_safe", "a loopback address".to_owned());
-    }
-    if !setup.wants_tailscale || address.is_unspecified() {
-        let message = format!(
-            "{address} is not a loopback address; others take --tailscale and a consent that covers them"
-        );
-        return check("bind_safe", None, &message);
-    }
-    match Permit::new(&pairing::dir(setup.root), address) {
-        Ok(_) => pass("bind_safe", "the consent to Tailscale covers it".to_owned()),
-        Err(error) => failed("bind_safe", &error),
-    }
-}
-
-fn no_service_role(setup: &Setup<'_>) -> Check {
-    check(
-        "no_service_role",
-        (!setup.variables.has_service_role).then_some("unset"),
-        "SUPABASE_SERVICE_ROLE_KEY is set; it has no business in a process that browsers talk to",
-    )
-}
-
-fn keychain_present(setup: &Setup<'_>, kept: &Kept) -> Check {
-    let given = matches!(source::from_environment(setup.sources), Ok(Some(_)));
-    match kept {
-        Ok(_) => pass("keychain_present", "it answers".to_owned()),
-        Err(_) if given => pass(
-            "keychain_present",
-            "none, but the environment has a passphrase to seal under".to_owned(),
-        ),
-        Err(error) => failed("keychain_present", error),
+fn examine_gateway(address: SocketAddr) -> Check {
+    match probe::ask(address) {
+        Ok(health) if health.daemon_version == DAEMON_VERSION => {
+            pass("gateway", format!("{DAEMON_VERSION} answers on {address}"))
+        }
+        Ok(health) => {
+            let version = health.daemon_version;
+            note(
+                "gateway",
+                format!(
+                    "{version} answers on {address}, and is not the version that asks; restart it"
+                ),
+            )
+        }
+        Err(Absence::Nobody(_)) => match listen(address) {
+            Ok(_) => note("gateway", format!("none is running; {address} is free")),
+            Err(error) => failed("gateway", &error),
+        },
+        Err(absence) => failed("gateway", &absence.error(address)),
     }
 }
 
-/// `ask` says what the keychain has.
-fn keys_passphrase(setup: &Setup<'_>, ask: &mut dyn FnMut() -> Kept) -> Check {
-    match source::find_among(setup.sources, ask) {
-        Ok((_, origin)) => pass("keys_passphrase", format!("from {origin}")),
-        Err(error) => failed("keys_passphrase", &error),
-    }
-}
-
-fn has_identity(setup: &Setup<'_>) -> bool {
-    let Some(identity) = read_object(&pairing::dir(setup.root), IDENTITY) else {
-        return false;
+fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
+    let list = match pairings.list() {
+        Ok(list) => list,
+        Err(error) => return vec![failed("pairings", &error)],
     };
-    let key = || setup.keychain.find("lenserfight-gateway", "device:active");
-    text(&identity, &["public_key"]).is_some()
-        && text(&identity, &["signing_algo"]).as_deref() == Some("ed25519")
-        && matches!(key(), Ok(Some(_)))
-}
-
-/// Has anybody set full mode up?
-pub(crate) fn is_set_up(root: &Path) -> bool {
-    let state = Dir::open(&pairing::dir(root)).ok().flatten();
-    state.is_some_and(|state| !matches!(state.look(IDENTITY), Ok(None)))
+    let note = |message: String, hint: &str| Check {
+        hint: Some(hint.to_owned()),
+        ..note("pairings", message)
+    };
+    if list.is_empty() {
+        return vec![note(
+            "nothing is paired".to_owned(),
+            "lf gateway pair --web",
+        )];
+    }
+    let mut notes = Vec::new();
+    for (pairing, _) in &list {
+        let name = printable(pairing.name.as_str());
+        if pairing.is_outdated() {
+            notes.push(format!(
+                "\"{name}\" was sealed by a former version of lf; its token is dead"
+            ));
+        }
+        if let Some(at) = pairing.expires_at.filter(|at| *at <= now.after(SOON)) {
+            let word = if at <= now { "expired" } else { "expires" };
+            notes.push(format!("\"{name}\" {word} at {at}"));
+        }
+    }
+    if notes.is_empty() {
+        let message = format!("{}, and none ends within 7 days", list.len());
+        return vec![pass("pairings", message)];
+    }
+    let hint = "lf gateway pair --name NAME, for a new token; or lf gateway unpair NAME";
+    notes
+        .into_iter()
+        .map(|message| note(message, hint))
+        .collect()
 }
 
 /// A token in the configuration, or in its active profile.
@@ -220,12 +315,14 @@ fn read_object(dir: &Path, name: &str) -> Option<Object> {
 fn check(id: &'static str, good: Option<&str>, bad: &str) -> Check {
     let status = good.map_or(Status::Fail, |_| Status::Pass);
     Check {
-        id,
         status,
-        message: good.unwrap_or(bad).to_owned(),
-        hint: None,
+        ..note(id, good.unwrap_or(bad).to_owned())
     }
 }
 
+const CONSENT: &str = "tailscale_consent";
 const IDENTITY: &str = "identity.json";
+/// The preconditions that matter for keys alone.
+const FOR_KEYS: [&str; 3] = ["no_service_role", "keychain_present", "keys_passphrase"];
 const MAX_FILE: usize = 256 * 1024;
+const SOON: Duration = Duration::from_secs(7 * 24 * 3600);

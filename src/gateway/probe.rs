@@ -6,57 +6,59 @@ use std::time::Duration;
 
 use miniserde::{Deserialize, json};
 
-use super::api::daemon_version;
 use crate::base::time::{Deadline, Timestamp};
-use crate::error::{Error, Result};
+use crate::error::Error;
 
-/// What answers.
+/// What a gateway of `lf`'s says of itself.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Health {
+    status: String,
+    pub(crate) daemon_version: String,
+    /// Its clock.
+    pub(crate) time: Timestamp,
+}
+
+/// Why there is no [`Health`].
 #[derive(Debug)]
-pub(crate) enum Answer {
-    /// A gateway of `lf`'s.
-    Gateway {
-        /// Its `daemon_version`.
-        version: String,
-        /// Its clock.
-        time: Timestamp,
-    },
-    /// Somebody else, or nobody who answers; how that shows.
+pub(crate) enum Absence {
+    /// Another program listens, or does not answer; how that shows.
     Stranger(&'static str),
-    /// Nobody; what the system says.
+    /// No program listens; what the system says.
     Nobody(io::Error),
 }
 
-impl Answer {
-    /// The gateway's `daemon_version` and clock, from what was asked at `address`.
-    pub(crate) fn health(self, address: SocketAddr) -> Result<(String, Timestamp)> {
+impl Absence {
+    /// At this address.
+    pub(crate) fn error(self, address: SocketAddr) -> Error {
         match self {
-            Answer::Gateway { version, time } => Ok((version, time)),
-            Answer::Stranger(reason) => Err(Error::GatewayUnreachable {
+            Absence::Stranger(reason) => Error::GatewayUnreachable {
                 sentence: format!("something else listens on {address}: {reason}"),
                 hint: "stop that, or take another port: lf gateway serve --port N",
-            }),
-            Answer::Nobody(error) => Err(Error::GatewayUnreachable {
+            },
+            Absence::Nobody(error) => Error::GatewayUnreachable {
                 sentence: format!("no gateway listens on {address}: {error}"),
                 hint: "lf gateway serve --keys-only; or name its address with --bind and --port",
-            }),
+            },
         }
     }
 }
 
 /// One `GET /healthz` to a gateway that listens there, within two seconds.
-pub(crate) fn ask(address: SocketAddr) -> Answer {
+pub(crate) fn ask(address: SocketAddr) -> Result<Health, Absence> {
     let address = reachable(address);
     let deadline = Deadline::after(PATIENCE);
-    let stream = match TcpStream::connect_timeout(&address, PATIENCE) {
-        Ok(stream) => stream,
-        Err(error) if is_late(&error) => return Answer::Stranger(LATE),
-        Err(error) => return Answer::Nobody(error),
-    };
-    match exchange(stream, address, deadline) {
-        Ok(bytes) => parse(&bytes),
-        Err(error) if is_late(&error) => Answer::Stranger(LATE),
-        Err(_) => Answer::Stranger(NO_HTTP),
-    }
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| {
+        if is_late(&error) {
+            Absence::Stranger(LATE)
+        } else {
+            Absence::Nobody(error)
+        }
+    })?;
+    let reason = |error| if is_late(&error) { LATE } else { NO_HTTP };
+    let answer = exchange(stream, address, deadline).map_err(reason);
+    answer
+        .and_then(|bytes| parse(&bytes))
+        .map_err(Absence::Stranger)
 }
 
 /// All that is answered, until the other side closes.
@@ -91,46 +93,28 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// Takes what our own gateway sends: one JSON object of a known shape, and nothing after it.
-fn parse(bytes: &[u8]) -> Answer {
+fn parse(bytes: &[u8]) -> Result<Health, &'static str> {
     let text = std::str::from_utf8(bytes).unwrap_or_default();
-    // A gateway that is asked to close speaks as 1.0 does.
-    let rest = text
-        .strip_prefix("HTTP/1.1 ")
-        .or_else(|| text.strip_prefix("HTTP/1.0 "));
-    let Some((head, body)) = rest.and_then(|rest| rest.split_once("\r\n\r\n")) else {
-        return Answer::Stranger(NO_HTTP);
-    };
+    // A gateway that is asked to close answers as HTTP/1.0.
+    let rest = ["HTTP/1.1 ", "HTTP/1.0 "]
+        .iter()
+        .find_map(|version| text.strip_prefix(version));
+    let (head, body) = rest
+        .and_then(|rest| rest.split_once("\r\n\r\n"))
+        .ok_or(NO_HTTP)?;
     if !head.starts_with("200 ") {
-        return Answer::Stranger("it answers GET /healthz with an error");
+        return Err("it answers GET /healthz with an error");
     }
+    let health: Health = json::from_str(body).map_err(|_| OTHER)?;
+    let version = &health.daemon_version;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"./-+".contains(&byte);
-    let is_version = |version: &str| {
-        version.starts_with("lf/") && version.len() <= MAX_VERSION && version.bytes().all(is_plain)
-    };
-    let Ok(health) = json::from_str::<Health>(body) else {
-        return Answer::Stranger(OTHER);
-    };
-    match Timestamp::parse(&health.time) {
-        Some(time) if health.status == "ok" && is_version(&health.daemon_version) => {
-            Answer::Gateway {
-                version: health.daemon_version,
-                time,
-            }
-        }
-        _ => Answer::Stranger(OTHER),
+    let is_version =
+        version.starts_with("lf/") && version.len() <= MAX_VERSION && version.bytes().all(is_plain);
+    if is_version && health.status == "ok" {
+        Ok(health)
+    } else {
+        Err(OTHER)
     }
-}
-
-#[derive(Deserialize)]
-struct Health {
-    status: String,
-    daemon_version: String,
-    time: String,
-}
-
-/// Is this version the one of this program?
-pub(crate) fn is_ours(version: &str) -> bool {
-    version == daemon_version()
 }
 
 fn is_late(error: &io::Error) -> bool {
@@ -153,7 +137,7 @@ mod tests {
 
     const HEALTH: &str = r#"{"status":"ok","device_id":null,"daemon_version":"lf/0.1.0","time":"2026-01-02T03:04:05.678Z"}"#;
 
-    fn answer(body: &str) -> Answer {
+    fn answer(body: &str) -> Result<Health, &'static str> {
         let length = body.len();
         parse(format!("HTTP/1.0 200 OK\r\ncontent-LENGTH: {length}\r\n\r\n{body}").as_bytes())
     }
@@ -172,27 +156,21 @@ mod tests {
             ),
         ] {
             let found = parse(text.as_bytes());
-            assert!(
-                matches!(found, Answer::Stranger(told) if told == reason),
-                "{text:?}"
-            );
+            assert!(matches!(found, Err(told) if told == reason), "{text:?}");
         }
         for status in ["404 Not Found", "2000 OK", ""] {
             let found = parse(format!("HTTP/1.1 {status}\r\n\r\n{HEALTH}").as_bytes());
-            assert!(matches!(found, Answer::Stranger(_)), "{status:?}");
+            assert!(found.is_err(), "{status:?}");
         }
         let broken = parse(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n\xFF");
-        assert!(matches!(broken, Answer::Stranger(NO_HTTP)));
+        assert!(matches!(broken, Err(NO_HTTP)));
     }
 
     #[test]
     fn only_our_own_health_is_a_gateways() {
-        assert!(matches!(answer(HEALTH), Answer::Gateway { .. }));
+        assert!(answer(HEALTH).is_ok());
         for end in 0..HEALTH.len() {
-            assert!(
-                matches!(answer(&HEALTH[..end]), Answer::Stranger(OTHER)),
-                "{end}"
-            );
+            assert!(matches!(answer(&HEALTH[..end]), Err(OTHER)), "{end}");
         }
         for (from, to) in [
             ("\"ok\"", "\"ill\""),
@@ -204,10 +182,7 @@ mod tests {
             ("}", "}more"),
         ] {
             let health = HEALTH.replace(from, to);
-            assert!(
-                matches!(answer(&health), Answer::Stranger(OTHER)),
-                "{health}"
-            );
+            assert!(matches!(answer(&health), Err(OTHER)), "{health}");
         }
     }
 }

@@ -26,18 +26,20 @@ mod platform {
     pub(super) fn enter(root: &Path, keys: &Path, sources: &Sources) -> String {
         // A rule needs a directory that is there. Ours is made before the user's home is opened up for it.
         let _ = Dir::create(root);
-        let (mut places, mut written, mut read) = (Vec::new(), Vec::new(), Vec::new());
-        for path in [root, keys] {
-            if let Ok((handle, path)) = fs::nearest(path) {
-                places.push((handle, Access::Write));
-                written.push(path);
-            }
-        }
         let files = [&sources.file, &sources.credential].into_iter().flatten();
-        for path in files.flat_map(|file| fs::parents(file)) {
+        let files = files.flat_map(|file| fs::parents(file));
+        let wanted = [root, keys].map(|path| (path.to_owned(), Access::Write));
+        let wanted = wanted
+            .into_iter()
+            .chain(files.map(|path| (path, Access::Read)));
+        let (mut places, mut written, mut read) = (Vec::new(), Vec::new(), Vec::new());
+        for (path, access) in wanted {
             if let Ok((handle, path)) = fs::nearest(&path) {
-                places.push((handle, Access::Read));
-                read.push(path);
+                match access {
+                    Access::Write => written.push(path),
+                    Access::Read => read.push(path),
+                }
+                places.push((handle, access));
             }
         }
         match landlock::confine(&places) {
@@ -50,34 +52,32 @@ mod platform {
     }
 
     fn sentence(version: u32, written: &[PathBuf], read: &[PathBuf]) -> String {
-        let mut sentence = format!("landlock {version}: files below {}", list(written));
-        let rest: Vec<PathBuf> = read
-            .iter()
-            .filter(|path| !written.iter().any(|place| path.starts_with(place)))
-            .cloned()
-            .collect();
-        if !rest.is_empty() {
-            sentence.push_str(", to read also below ");
-            sentence.push_str(&list(&rest));
-        }
-        sentence.push_str("; no programs");
-        if version >= landlock::TCP {
-            sentence.push_str(", no other TCP");
-        }
-        if version >= landlock::SIGNALS {
-            sentence.push_str(", no signals");
-        }
-        sentence
+        let is_written = |path: &&PathBuf| written.iter().any(|place| path.starts_with(place));
+        let rest = read.iter().filter(|path| !is_written(path)).cloned();
+        let rest = list(&rest.collect::<Vec<_>>());
+        let from = |first, text| if version >= first { text } else { "" };
+        format!(
+            "landlock {version}: files below {}{}{rest}; no programs{}{}",
+            list(written),
+            if rest.is_empty() {
+                ""
+            } else {
+                ", to read also below "
+            },
+            from(landlock::TCP, ", no other TCP"),
+            from(landlock::SIGNALS, ", no signals"),
+        )
     }
 
     /// The paths, but for those that lie in one before.
     fn list(paths: &[PathBuf]) -> String {
-        let mut list: Vec<String> = Vec::new();
-        for (at, path) in paths.iter().enumerate() {
-            if !paths[..at].iter().any(|before| path.starts_with(before)) {
-                list.push(path.display().to_string());
-            }
-        }
+        let is_first = |at: usize| {
+            !paths[..at]
+                .iter()
+                .any(|before| paths[at].starts_with(before))
+        };
+        let list = (0..paths.len()).filter(|at| is_first(*at));
+        let list: Vec<String> = list.map(|at| paths[at].display().to_string()).collect();
         list.join(" and ")
     }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::api::{Answer, Api, Body};
-use super::connections::{Connections, PLACES, PeerLimit, Serve};
-use super::consent::{Permit, Standing};
+use super::api::Api;
+use super::connections::{Connections, PLACES, Serve};
+use super::consent::Permit;
 use super::guard::{Caller, Denial, Guard, with_cors};
 use super::http::{After, Connection, Failure, Reply, Request};
 use crate::base::time::{Deadline, Timestamp, monotonic};
@@ -30,16 +30,6 @@ pub(crate) struct Gateway {
     unreachable: Once,
     /// Says something that a person should know.
     warn: fn(&str),
-}
-
-/// How long a gateway serves.
-pub(crate) struct Lifetime<'a> {
-    /// Until there is something to read here.
-    pub(crate) end: &'a UnixStream,
-    /// Or until nobody has been connected for so long.
-    pub(crate) idle: Option<Duration>,
-    /// Called when the end begins.
-    pub(crate) on_ending: &'a dyn Fn(),
 }
 
 /// Takes an address; nobody is answered yet.
@@ -63,18 +53,25 @@ impl Gateway {
         }
     }
 
-    /// Serves for its lifetime; then finishes what has begun. An error is a listener that cannot be
-    /// watched, or a consent that was withdrawn.
-    pub(crate) fn serve(self, listener: TcpListener, lifetime: &Lifetime<'_>) -> Result<()> {
+    /// Serves until there is something to read at `end`, or until no connection was open for `idle`; calls
+    /// `on_ending`, and finishes what has begun. An error is a listener that cannot be watched, or a
+    /// consent that was withdrawn.
+    pub(crate) fn serve(
+        self,
+        listener: TcpListener,
+        end: &UnixStream,
+        idle: Option<Duration>,
+        on_ending: impl FnOnce(),
+    ) -> Result<()> {
         listener
             .set_nonblocking(true)
             .map_err(|source| Error::Listen {
                 address: "that socket".to_owned(),
                 source,
             })?;
-        let limit = match listener.local_addr() {
-            Ok(address) if address.ip().is_loopback() => PeerLimit::None,
-            _ => PeerLimit::Half,
+        let most = match listener.local_addr() {
+            Ok(address) if address.ip().is_loopback() => PLACES,
+            _ => PLACES / 2,
         };
         let (gateway, connections) = (Arc::new(self), Arc::new(Connections::default()));
         let (of_gateway, of_connections) = (Arc::clone(&gateway), Arc::clone(&connections));
@@ -82,15 +79,15 @@ impl Gateway {
             Arc::new(move |id, stream| of_gateway.serve_connection(&of_connections, id, stream));
         let admit = |(stream, peer): (TcpStream, SocketAddr)| {
             if stream.set_nonblocking(false).is_ok() {
-                connections.admit(stream, canonical(peer.ip()), limit, &serve);
+                connections.admit(stream, canonical(peer.ip()), most, &serve);
             }
         };
-        let interval = lifetime.idle.unwrap_or(TICK).min(TICK);
+        let interval = idle.unwrap_or(TICK).min(TICK);
         let (mut tick, mut last_used) = (Deadline::after(interval), monotonic());
-        let mut standing = Standing::Good;
-        while !is_over(&listener, lifetime.end, tick) {
-            standing = gateway.standing();
-            if standing == Standing::Withdrawn {
+        let mut permitted = Ok(());
+        while !is_over(&listener, end, tick) {
+            permitted = gateway.check_permit();
+            if matches!(permitted, Err(Error::ConsentMissing(_))) {
                 break;
             }
             match listener.accept() {
@@ -109,12 +106,12 @@ impl Gateway {
                 if !connections.is_empty() {
                     last_used = now;
                 }
-                if lifetime.idle.is_some_and(|idle| now - last_used >= idle) {
+                if idle.is_some_and(|idle| now - last_used >= idle) {
                     break;
                 }
             }
         }
-        (lifetime.on_ending)();
+        on_ending();
         // Connections that are in the accept queue already are still served.
         for accepted in std::iter::from_fn(|| listener.accept().ok()).take(PLACES) {
             admit(accepted);
@@ -123,18 +120,17 @@ impl Gateway {
         drop(listener);
         connections.end(Deadline::after(FAREWELL));
         gateway.settle(None);
-        if standing == Standing::Withdrawn {
-            let sentence = "the consent to Tailscale was withdrawn, so this gateway has ended";
-            return Err(Error::ConsentMissing(sentence.to_owned()));
+        match permitted {
+            Err(Error::ConsentMissing(_)) => permitted,
+            // One that could not be read was no reason to end.
+            Ok(()) | Err(_) => Ok(()),
         }
-        Ok(())
     }
 
-    /// May it be reached as it is? Looked at for every request, as a token is.
+    /// Looked at for every request, as a token is.
     /// (tests/consent.rs: `a_consent_that_is_withdrawn_ends_the_gateway`)
-    fn standing(&self) -> Standing {
-        let permit = self.permit.as_ref();
-        permit.map_or(Standing::Good, Permit::standing)
+    fn check_permit(&self) -> Result<()> {
+        self.permit.as_ref().map_or(Ok(()), Permit::check)
     }
 
     /// One connection, from its first request to its last.
@@ -159,7 +155,7 @@ impl Gateway {
                         Rest::Broken => false,
                     };
                     if !is_kept || connections.is_ending() {
-                        request.end_here();
+                        request.keeps_alive = false;
                     }
                     (reply, body, Some(request))
                 }
@@ -188,7 +184,7 @@ impl Gateway {
         request: &Request,
         received: impl FnOnce(),
     ) -> (Reply, Rest) {
-        if self.standing() != Standing::Good {
+        if self.check_permit().is_err() {
             let missing = Error::ConsentMissing(String::new());
             return (Reply::error(missing.facts()), Rest::Broken);
         }
@@ -204,12 +200,7 @@ impl Gateway {
             Ok(route) => match connection.body(request) {
                 Ok(bytes) => {
                     received();
-                    let content_type = request.header("content-type").ok().flatten();
-                    let body = Body {
-                        content_type,
-                        bytes: &bytes,
-                    };
-                    let Answer { reply, event } = self.api.answer(&route, &body, now);
+                    let (reply, event) = self.api.answer(&route, (request, &bytes), now);
                     if let Some((kind, key, reason)) = event {
                         self.log(kind, key.as_ref(), reason, &caller.context());
                     }
@@ -308,15 +299,8 @@ fn is_over(listener: &TcpListener, end: &UnixStream, tick: Deadline) -> bool {
         PollFd::new(listener, PollFlags::IN),
         PollFd::new(end, PollFlags::IN),
     ];
-    let left = tick.left().unwrap_or_default();
-    let tick = Timespec {
-        tv_sec: i64::try_from(left.as_secs()).unwrap_or(0),
-        tv_nsec: left.subsec_nanos().into(),
-    };
-    match poll(&mut events, Some(&tick)) {
-        Ok(_) => !events[1].revents().is_empty(),
-        Err(_) => false,
-    }
+    let tick = Timespec::try_from(tick.left().unwrap_or_default()).ok();
+    poll(&mut events, tick.as_ref()).is_ok() && !events[1].revents().is_empty()
 }
 
 /// How often counts and times of last use are written down.
@@ -329,12 +313,4 @@ const MAX_ORIGIN: usize = 100;
 const UNREACHABLE: &str = r#"{"error":"permission_error"}"#;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_is_a_500_for_its_own_request() {
-        let (reply, rest) = or_internal_error(|| panic!("expected by this test"));
-        assert_eq!((reply.status, rest), (500, Rest::Broken));
-    }
-}
+mod tests;

@@ -2,7 +2,12 @@
 //!
 //! Each is checked once, when it is made, and is valid from then on.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use miniserde::Serialize;
+use miniserde::de::{Deserialize, Visitor};
+use miniserde::ser::Fragment;
 
 use crate::base::rng;
 use crate::base::secret::{looks_like_secret, printable, shown};
@@ -110,8 +115,8 @@ impl Label {
 }
 
 /// What is known of a key without a passphrase. Envelope v1 does not authenticate it: a program that can
-/// write the file can change the label.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// write the file can change the label. In JSON, in files and in answers, it looks like this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct KeyMeta {
     /// Also the file's name.
     pub(crate) id: KeyId,
@@ -120,6 +125,7 @@ pub(crate) struct KeyMeta {
     /// What a person calls it.
     pub(crate) label: Label,
     /// When it was added; re-encryption keeps it.
+    #[serde(rename = "createdAt")]
     pub(crate) created_at: Timestamp,
 }
 
@@ -171,6 +177,39 @@ impl fmt::Display for KeyId {
 impl fmt::Display for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+impl Serialize for KeyId {
+    fn begin(&self) -> Fragment<'_> {
+        Fragment::Str(Cow::Borrowed(&self.0))
+    }
+}
+
+impl Serialize for Provider {
+    fn begin(&self) -> Fragment<'_> {
+        Fragment::Str(Cow::Borrowed(&self.0))
+    }
+}
+
+impl Serialize for Label {
+    fn begin(&self) -> Fragment<'_> {
+        Fragment::Str(Cow::Borrowed(&self.0))
+    }
+}
+
+miniserde::make_place!(Place);
+
+impl Visitor for Place<Label> {
+    fn string(&mut self, text: &str) -> miniserde::Result<()> {
+        self.out = Some(Label::parse(text).map_err(|_| miniserde::Error)?);
+        Ok(())
+    }
+}
+
+impl Deserialize for Label {
+    fn begin(out: &mut Option<Label>) -> &mut dyn Visitor {
+        Place::new(out)
     }
 }
 

@@ -4,7 +4,6 @@ use crate::base::time::Timestamp;
 use crate::error::Result;
 use crate::system::host;
 use crate::vault::audit::Kind;
-use crate::vault::envelope::MetaView;
 use crate::vault::key::{KeyMeta, Label, Provider};
 
 use super::{Context, Format, format};
@@ -31,7 +30,7 @@ pub(super) fn run(context: &Context<'_>, options: Options) -> Result<()> {
             host::complain(&format!("added {key}\n"));
             host::print(&format!("{}\n", key.id))
         }
-        Format::Json => host::print(&format::json(&MetaView::of(&key))),
+        Format::Json => host::print(&format::json(&key)),
     }
 }
 

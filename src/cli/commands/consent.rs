@@ -10,48 +10,35 @@ use crate::gateway::consent::{self, Consent};
 use crate::gateway::pairing;
 use crate::gateway::precondition::lenser_id;
 use crate::system::host;
-use miniserde::{Serialize, json};
+use miniserde::Serialize;
 
-use super::{Consenting, Context, Format, confirm};
+use super::{Context, Format, confirm, format};
 
-pub(super) fn run(context: &Context<'_>, what: Consenting) -> Result<()> {
-    match what {
-        Consenting::Show => show(context),
-        Consenting::Grant { notes, yes } => grant(context, notes, yes),
-        Consenting::Revoke => revoke(context),
-    }
-}
-
-fn show(context: &Context<'_>) -> Result<()> {
+pub(super) fn show(context: &Context<'_>) -> Result<()> {
     let consent = consent::read(&state(context)?)?;
-    let holds = consent
-        .as_ref()
-        .is_some_and(|consent| !consent.live().is_empty());
+    let holds = consent.as_ref().is_some_and(Consent::holds);
     if context.format == Format::Json {
         let live = consent::tailnet_address().map(consent::fingerprint);
-        let view = View {
+        return host::print(&format::json(&View {
             consent,
             holds,
             live: live.into_iter().collect(),
-        };
-        return host::print(&(json::to_string(&view) + "\n"));
+        }));
     }
     let Some(consent) = consent else {
         host::complain("there is no consent; lf gateway consent grant tailscale gives one\n");
         return Ok(());
     };
-    let by = consent.granter_lenser_id.as_deref();
-    let mut text = format!(
-        "granted  {}{}\n",
-        consent.granted_at,
-        by.map_or_else(String::new, |by| format!(" by {}", shown(by)))
-    );
+    let mut text = format!("granted  {}", consent.granted_at);
+    if let Some(by) = &consent.granter_lenser_id {
+        let _ = write!(text, " by {}", shown(by));
+    }
+    text.push('\n');
     for fingerprint in &consent.fingerprints {
         let is_live = consent::address_of(fingerprint).is_some_and(consent::is_live);
-        let state = if is_live {
-            "live"
-        } else {
-            "no address of this machine now"
+        let state = match is_live {
+            true => "live",
+            false => "no address of this machine now",
         };
         let _ = writeln!(text, "covers   {}  ({state})", shown(fingerprint));
     }
@@ -67,7 +54,7 @@ fn show(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-fn grant(context: &Context<'_>, notes: Option<String>, yes: bool) -> Result<()> {
+pub(super) fn grant(context: &Context<'_>, (notes, yes): (Option<String>, bool)) -> Result<()> {
     let state = state(context)?;
     // What cannot be read must not be overwritten; better to say so before a person is asked.
     consent::read(&state)?;
@@ -80,10 +67,9 @@ fn grant(context: &Context<'_>, notes: Option<String>, yes: bool) -> Result<()> 
         "lf gateway serve --tailscale may then be reached by every device of the network behind {fingerprint}."
     );
     confirm(&question, yes, "lf gateway consent grant tailscale --yes")?;
-    let root = context.environment.root()?;
     let consent = Consent {
-        granted_at: Timestamp::now().to_string(),
-        granter_lenser_id: lenser_id(&root),
+        granted_at: Timestamp::now(),
+        granter_lenser_id: lenser_id(&context.environment.root()?),
         fingerprints: vec![fingerprint.clone()],
         notes,
     };
@@ -93,7 +79,7 @@ fn grant(context: &Context<'_>, notes: Option<String>, yes: bool) -> Result<()> 
     ))
 }
 
-fn revoke(context: &Context<'_>) -> Result<()> {
+pub(super) fn revoke(context: &Context<'_>) -> Result<()> {
     if consent::revoke(&state(context)?)? {
         return host::print("revoked; a gateway that listens by this consent ends\n");
     }

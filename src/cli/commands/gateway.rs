@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::gateway::pairing::{DEFAULT_NAME, Others};
 use crate::vault::key::Label;
 
-use super::{Consenting, InstallOptions, ServeOptions, pair};
+use super::{InstallOptions, ServeOptions, pair};
 
 pub(super) fn serve(args: &mut Args) -> Result<ServeOptions> {
     args.no_operands()?;
@@ -39,21 +39,19 @@ pub(super) fn pair(args: &mut Args) -> Result<pair::Options> {
     args.no_operands()?;
     let name = args.open_value("--name")?;
     let expires = args.value("--expires").map(|span| {
-        let not_a_span = || {
+        parse_span(&span).ok_or_else(|| {
             Error::usage(format!(
                 "\"{}\" is not a time such as 90d or 12h, from a minute to ten years",
                 shown(&span)
             ))
-        };
-        parse_span(&span).ok_or_else(not_a_span)
+        })
     });
     Ok(pair::Options {
         name: Label::parse(name.as_deref().unwrap_or(DEFAULT_NAME))?,
         expires: expires.transpose()?,
-        others: if args.flag("--rotate") {
-            Others::Revoke
-        } else {
-            Others::Keep
+        others: match args.flag("--rotate") {
+            true => Others::Revoke,
+            false => Others::Keep,
         },
     })
 }
@@ -66,11 +64,8 @@ pub(super) fn unpair(args: &mut Args) -> Result<Option<Label>> {
     Label::parse(&args.one_operand("NAME")?).map(Some)
 }
 
-pub(super) fn consent_show(args: &mut Args) -> Result<Consenting> {
-    args.no_operands().map(|()| Consenting::Show)
-}
-
-pub(super) fn consent_grant(args: &mut Args) -> Result<Consenting> {
+/// The notes, and whether the question is answered already.
+pub(super) fn consent_grant(args: &mut Args) -> Result<(Option<String>, bool)> {
     tailscale(&args.one_operand("network (it is tailscale)")?)?;
     let notes = args.open_value("--notes")?;
     // It is one line of a file, and is shown on a terminal.
@@ -80,15 +75,14 @@ pub(super) fn consent_grant(args: &mut Args) -> Result<Consenting> {
             "--notes takes at most 200 characters, and no control characters",
         ));
     }
-    let yes = args.flag("--yes");
-    Ok(Consenting::Grant { notes, yes })
+    Ok((notes, args.flag("--yes")))
 }
 
-pub(super) fn consent_revoke(args: &mut Args) -> Result<Consenting> {
+pub(super) fn consent_revoke(args: &mut Args) -> Result<()> {
     if args.has_operands() {
         tailscale(&args.one_operand("network")?)?;
     }
-    Ok(Consenting::Revoke)
+    Ok(())
 }
 
 /// Tailscale is the only network that can be consented to.

@@ -10,7 +10,7 @@ use crate::system::fs;
 use crate::system::host;
 use crate::vault::audit::Kind;
 use crate::vault::dotenv;
-use crate::vault::envelope::{self, MetaView};
+use crate::vault::envelope;
 use crate::vault::key::{KeyMeta, Label, Provider};
 use crate::vault::provider;
 
@@ -255,10 +255,7 @@ fn add(context: &Context<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
 
 fn report(context: &Context<'_>, source: &Source, added: &[KeyMeta]) -> Result<()> {
     match context.format {
-        Format::Json => {
-            let views: Vec<MetaView<'_>> = added.iter().map(MetaView::of).collect();
-            host::print(&format::json(&views))
-        }
+        Format::Json => host::print(&format::json(added)),
         Format::Text if added.is_empty() => Ok(()),
         Format::Text => {
             let line = |key: &KeyMeta| format!("{}={}\n", key.label.as_str(), key.id);

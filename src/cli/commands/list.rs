@@ -4,7 +4,7 @@ use crate::base::time::Timestamp;
 use crate::error::Result;
 use crate::system::host;
 use crate::vault::audit::Kind;
-use crate::vault::envelope::{MetaView, UsedView};
+use crate::vault::envelope::UsedView;
 use crate::vault::history::{self, LastUsed};
 use crate::vault::key::KeyMeta;
 
@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context<'_>, last_used: bool) -> Result<()> {
             let views = keys.map(|key| UsedView::of(key, used(key)));
             format::json(&views.collect::<Vec<_>>())
         }
-        Format::Json => format::json(&keys.map(MetaView::of).collect::<Vec<_>>()),
+        Format::Json => format::json(&listing.keys),
         Format::Text if listing.keys.is_empty() => {
             if listing.unreadable.is_empty() {
                 host::complain("no keys yet; lf keys add --help shows how to add one\n");

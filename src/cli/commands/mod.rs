@@ -96,11 +96,11 @@ pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
         #[cfg(unix)]
         "gateway doctor" => on(args, gateway::serve, |c, o| status::doctor(c, &o)),
         #[cfg(unix)]
-        "gateway consent show" => on(args, gateway::consent_show, consent::run),
+        "gateway consent show" => on(args, nothing, |c, ()| consent::show(c)),
         #[cfg(unix)]
-        "gateway consent grant" => on(args, gateway::consent_grant, consent::run),
+        "gateway consent grant" => on(args, gateway::consent_grant, consent::grant),
         #[cfg(unix)]
-        "gateway consent revoke" => on(args, gateway::consent_revoke, consent::run),
+        "gateway consent revoke" => on(args, gateway::consent_revoke, |c, ()| consent::revoke(c)),
         #[cfg(unix)]
         "gateway install" => on(args, gateway::install, |c, o| {
             service::install(c.environment, &o)
@@ -145,14 +145,6 @@ pub(crate) struct ServeOptions {
     pub(crate) tailscale: bool,
     pub(crate) bind: Option<String>,
     pub(crate) port: Option<String>,
-}
-
-/// What to do about full mode over Tailscale.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Consenting {
-    Show,
-    Grant { notes: Option<String>, yes: bool },
-    Revoke,
 }
 
 /// The service that is wanted.

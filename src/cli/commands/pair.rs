@@ -6,13 +6,12 @@ use crate::base::secret::printable;
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::gateway::pairing::{self, Others, Pairing, Pairings};
-use crate::keychain::Keychain;
 use crate::system::host;
 use crate::vault::key::Label;
-use miniserde::{Serialize, json};
+use miniserde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Context, Format, table};
+use super::{Context, Format, format, table};
 use crate::system::term;
 
 /// A new pairing, or a new token for an old one.
@@ -29,15 +28,12 @@ pub(super) fn pair(context: &Context<'_>, options: &Options) -> Result<()> {
     let token = pairings(context)?.pair(&options.name, expires_at, options.others, now)?;
     let name = options.name.as_str();
     let text = match context.format {
-        Format::Json => {
-            let view = NewView {
-                name,
-                token: token.expose(),
-                created_at: now.to_string(),
-                expires_at: expires_at.map(|at| at.to_string()),
-            };
-            json::to_string(&view) + "\n"
-        }
+        Format::Json => format::json(&NewView {
+            name,
+            token: token.expose(),
+            created_at: now,
+            expires_at,
+        }),
         Format::Text => format!(
             "{}\n\nThis is the pairing token of \"{}\"{}. It is shown once. To pair the web app:\n\
              \x20 1. Leave the gateway running: lf gateway serve --keys-only\n\
@@ -59,43 +55,43 @@ pub(super) fn list(context: &Context<'_>) -> Result<()> {
             "lf: note: the token of \"{name}\" was sealed by a former version of lf and is no longer good; lf gateway pair --name NAME makes a new one\n"
         ));
     }
-    match context.format {
-        Format::Json => {
-            let views: Vec<View> = list.iter().map(View::of).collect();
-            host::show(&(json::to_string(&views) + "\n"))
-        }
+    let or = |at: Option<Timestamp>, otherwise: &str| {
+        at.map_or_else(|| otherwise.to_owned(), Timestamp::minute)
+    };
+    let row = |(pairing, used): &(Pairing, Option<Timestamp>)| {
+        vec![
+            or(pairing.created_at, "unknown"),
+            or(pairing.expires_at, "never"),
+            or(*used, "-"),
+            pairing.name.as_str().to_owned(),
+        ]
+    };
+    let view = |(pairing, used): (Pairing, Option<Timestamp>)| View {
+        name: pairing.name,
+        created_at: pairing.created_at,
+        expires_at: pairing.expires_at,
+        last_used_at: used,
+    };
+    host::show(&match context.format {
+        Format::Json => format::json(&list.into_iter().map(view).collect::<Vec<_>>()),
         Format::Text if list.is_empty() => {
             host::complain("nothing is paired; lf gateway pair makes a token\n");
-            Ok(())
+            return Ok(());
         }
         Format::Text => {
-            let row = |(pairing, used): &(Pairing, Option<Timestamp>)| {
-                let or = |at: Option<Timestamp>, otherwise: &str| {
-                    at.map_or_else(|| otherwise.to_owned(), Timestamp::minute)
-                };
-                vec![
-                    or(pairing.created_at, "unknown"),
-                    or(pairing.expires_at, "never"),
-                    or(*used, "-"),
-                    pairing.name.as_str().to_owned(),
-                ]
-            };
             let rows: Vec<Vec<String>> = list.iter().map(row).collect();
             let titles = ["CREATED", "EXPIRES", "LAST USED", "NAME"];
-            host::show(&table::text(&titles, &rows, term::columns()))
+            table::text(&titles, &rows, term::columns())
         }
-    }
+    })
 }
 
 pub(super) fn unpair(context: &Context<'_>, name: Option<&Label>) -> Result<()> {
     let (gone, forgotten) = pairings(context)?.revoke(name)?;
-    let line = |name: &Label| {
-        format!(
-            "revoked \"{}\"; its token is dead\n",
-            printable(name.as_str())
-        )
-    };
-    host::print(&gone.iter().map(line).collect::<String>())?;
+    for name in &gone {
+        let name = printable(name.as_str());
+        host::print(&format!("revoked \"{name}\"; its token is dead\n"))?;
+    }
     // What is left in the keychain is good for nothing any more, but it is there.
     forgotten?;
     match (gone.is_empty(), name) {
@@ -109,14 +105,9 @@ pub(super) fn unpair(context: &Context<'_>, name: Option<&Label>) -> Result<()> 
 }
 
 pub(super) fn pairings(context: &Context<'_>) -> Result<Pairings> {
-    pairings_in(context, context.keychain.clone())
-}
-
-/// The same, by a keychain of other patience.
-pub(super) fn pairings_in(context: &Context<'_>, keychain: Keychain) -> Result<Pairings> {
     let dir = pairing::dir(&context.environment.root()?);
     let sources = context.environment.passphrase.clone();
-    Ok(Pairings::at(dir, sources, keychain))
+    Ok(Pairings::at(dir, sources, context.keychain.clone()))
 }
 
 #[derive(Serialize)]
@@ -124,30 +115,18 @@ struct NewView<'a> {
     name: &'a str,
     token: &'a str,
     #[serde(rename = "createdAt")]
-    created_at: String,
+    created_at: Timestamp,
     #[serde(rename = "expiresAt")]
-    expires_at: Option<String>,
+    expires_at: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
 struct View {
-    name: String,
+    name: Label,
     #[serde(rename = "createdAt")]
-    created_at: Option<String>,
+    created_at: Option<Timestamp>,
     #[serde(rename = "expiresAt")]
-    expires_at: Option<String>,
+    expires_at: Option<Timestamp>,
     #[serde(rename = "lastUsedAt")]
-    last_used_at: Option<String>,
-}
-
-impl View {
-    fn of((pairing, used): &(Pairing, Option<Timestamp>)) -> View {
-        let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
-        View {
-            name: pairing.name.as_str().to_owned(),
-            created_at: text(pairing.created_at),
-            expires_at: text(pairing.expires_at),
-            last_used_at: text(*used),
-        }
-    }
+    last_used_at: Option<Timestamp>,
 }

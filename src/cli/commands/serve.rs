@@ -10,10 +10,10 @@ use crate::gateway::api::Api;
 use crate::gateway::consent::Permit;
 use crate::gateway::guard::Guard;
 use crate::gateway::origin::{Hosts, Origins, is_cgnat};
-use crate::gateway::pairing::{self, Pairings, Recogniser};
-use crate::gateway::precondition::{self, Mode, Setup};
+use crate::gateway::pairing;
+use crate::gateway::precondition::Setup;
 use crate::gateway::sandbox;
-use crate::gateway::{Gateway, Lifetime, listen};
+use crate::gateway::{Gateway, listen};
 use crate::keychain::{Keychain, Patience};
 use crate::system::environment::{Environment, GatewayVariables};
 use crate::system::host;
@@ -21,7 +21,7 @@ use crate::system::host;
 use crate::system::kernel::inherit;
 use crate::system::kernel::signal;
 use crate::system::service::notify::Manager;
-use crate::vault::doctor::{Check, Status};
+use crate::vault::doctor::Status;
 use crate::vault::master::source;
 use crate::vault::store::Store;
 
@@ -36,22 +36,27 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     };
     let origins = Origins::with_extra(&variables.extra_origins)?;
     let hosts = Hosts::new(address.ip(), &host::machine_name(), &variables.extra_hosts);
-    // Nobody sits at this terminal for every request: the keychain gets three seconds, and no more.
-    let keychain = Keychain::new(environment, Patience::SHORT);
-    let root = environment.root()?;
-    let setup = setup(environment, options, address, &root, &keychain);
+    let setup = setup(environment, options, address)?;
     check(&setup)?;
     // A passphrase may still come; one that is given twice stays so for as long as this runs.
-    if let Err(error @ Error::Usage { .. }) = source::from_environment(setup.sources) {
+    if let Err(error @ Error::Usage { .. }) = source::from_environment(&environment.passphrase) {
         return Err(error);
     }
-    let needs_permit = setup.mode == Mode::Full && !address.ip().is_loopback();
-    let permit = needs_permit.then(|| Permit::new(&pairing::dir(&root), address.ip()));
-    let permit = permit.transpose()?;
-    let gateway = gateway(environment, &root, keychain, (hosts, origins), permit)?;
-    if !matches!(Store::at(environment.keys()?).dir(), Ok(Some(_))) {
+    let needs_permit = !setup.keys_only && !address.ip().is_loopback();
+    let permit = needs_permit.then(|| Permit::new(&setup.state, address.ip()));
+    let guard = Guard::new(hosts, origins, setup.pairings());
+    let api = Api {
+        store: Store::at(environment.keys()?),
+        state: setup.state,
+        sources: environment.passphrase.clone(),
+        keychain: setup.keychain,
+    };
+    if !matches!(api.store.dir(), Ok(Some(_))) {
         host::complain("lf: note: there are no keys yet, and no audit log until there are\n");
     }
+    let gateway = Gateway::new(guard, api, permit.transpose()?, |sentence| {
+        host::complain(&format!("lf: warning: {sentence}\n"));
+    });
     host::raise_file_limit();
     let end = signal::on_end()
         .map_err(|error| Error::from_io("listen for", Path::new("signals"), error))?;
@@ -59,16 +64,11 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     let listener = inherited.map_or_else(|| listen(address), Ok)?;
     let address = local_address(&listener)?;
     let manager = Manager::at(variables.notify.as_deref());
-    let sandbox = sandbox::enter(&root, &environment.keys()?, &environment.passphrase);
+    let sandbox = sandbox::enter(&setup.root, &environment.keys()?, &environment.passphrase);
     host::complain(&format!("lf: sandbox: {sandbox}\n"));
     host::print(&format!("listening on http://{address}\n"))?;
     manager.tell(&format!("READY=1\nSTATUS=listening on http://{address}"));
-    let lifetime = Lifetime {
-        end: &end,
-        idle,
-        on_ending: &|| manager.tell("STOPPING=1"),
-    };
-    gateway.serve(listener, &lifetime)
+    gateway.serve(listener, &end, idle, || manager.tell("STOPPING=1"))
 }
 
 /// The socket that a service manager opened, if it opened one for this process.
@@ -81,23 +81,22 @@ fn inherited(variables: &GatewayVariables, options: &ServeOptions) -> Result<Opt
         return Ok(None);
     }
     if count != "1" {
-        let sentence = format!(
+        return Err(Error::usage(format!(
             "LISTEN_FDS={} sockets were passed on; it takes one",
             shown(count)
-        );
-        return Err(Error::usage(sentence));
+        )));
     }
     if options.bind.is_some() || options.port.is_some() {
         return Err(Error::usage(
             "the service manager has opened the socket already; --bind and --port belong into its unit",
         ));
     }
-    let refused = |error| {
+    let listener = inherit::listener().map_err(|error| {
         Error::usage(format!(
             "LISTEN_FDS=1 promises a socket to listen on, but {error}"
         ))
-    };
-    inherit::listener().map(Some).map_err(refused)
+    })?;
+    Ok(Some(listener))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -117,44 +116,18 @@ pub(super) fn setup<'a>(
     environment: &'a Environment,
     options: &ServeOptions,
     address: SocketAddr,
-    root: &'a Path,
-    keychain: &'a Keychain,
-) -> Setup<'a> {
-    let variables = &environment.gateway;
-    Setup {
+) -> Result<Setup<'a>> {
+    let root = environment.root()?;
+    Ok(Setup {
         address,
-        mode: if is_keys_only(environment, options) {
-            Mode::KeysOnly
-        } else {
-            Mode::Full
-        },
-        wants_tailscale: options.tailscale || variables.tailscale,
+        keys_only: is_keys_only(environment, options),
+        wants_tailscale: options.tailscale || environment.gateway.tailscale,
+        state: pairing::dir(&root),
         root,
-        keychain,
-        sources: &environment.passphrase,
-        variables,
-    }
-}
-
-fn gateway(
-    environment: &Environment,
-    root: &Path,
-    keychain: Keychain,
-    (hosts, origins): (Hosts, Origins),
-    permit: Option<Permit>,
-) -> Result<Gateway> {
-    let (state, sources) = (pairing::dir(root), environment.passphrase.clone());
-    let pairings = Pairings::at(state.clone(), sources.clone(), keychain.clone());
-    let guard = Guard::new(hosts, origins, Recogniser::new(pairings));
-    let api = Api {
-        store: Store::at(environment.keys()?),
-        state,
-        sources,
-        keychain,
-    };
-    Ok(Gateway::new(guard, api, permit, |sentence| {
-        host::complain(&format!("lf: warning: {sentence}\n"));
-    }))
+        // Nobody sits at this terminal for every request: the keychain gets three seconds, and no more.
+        keychain: Keychain::new(environment, Patience::SHORT),
+        environment,
+    })
 }
 
 /// Is it for keys alone? A flag that asks for full mode goes before the variable, as every flag does.
@@ -170,9 +143,8 @@ pub(super) fn address(environment: &Environment, options: &ServeOptions) -> Resu
         Some(text) => {
             let literal = text
                 .strip_prefix('[')
-                .and_then(|text| text.strip_suffix(']'))
-                .unwrap_or(text);
-            literal.parse().map_err(|_| {
+                .and_then(|text| text.strip_suffix(']'));
+            literal.unwrap_or(text).parse().map_err(|_| {
                 Error::usage(format!(
                     "\"{}\" is not an address to listen on; it takes a literal such as 127.0.0.1",
                     shown(text)
@@ -189,61 +161,50 @@ pub(super) fn address(environment: &Environment, options: &ServeOptions) -> Resu
     Ok(SocketAddr::new(bind, port))
 }
 
-/// The same, of a gateway that is to be asked.
-pub(super) fn known_address(
-    environment: &Environment,
-    options: &ServeOptions,
-) -> Result<SocketAddr> {
+/// The setup of a gateway that is to be asked.
+pub(super) fn known<'a>(environment: &'a Environment, options: &ServeOptions) -> Result<Setup<'a>> {
     match address(environment, options)? {
         address if address.port() == 0 => Err(Error::usage(
             "port 0 stands for a free one; name the port of the gateway's line \"listening on\"",
         )),
-        address => Ok(address),
+        address => setup(environment, options, address),
     }
 }
 
+/// Prints the preconditions, where keys alone are served only those that do not hold.
 fn check(setup: &Setup<'_>) -> Result<()> {
     let bind = setup.address.ip();
-    let (checks, hidden) = match setup.mode {
-        Mode::KeysOnly => (precondition::of_keys_only(setup), Some(Status::Pass)),
-        Mode::Full => (precondition::of_full_mode(setup), None),
-    };
-    let failed = |check: &&Check| check.status == Status::Fail;
-    for check in checks.iter().filter(|check| Some(check.status) != hidden) {
-        let word = doctor::word(check.status);
+    let checks = setup.preconditions();
+    for check in &checks {
+        if !setup.keys_only || check.status != Status::Pass {
+            let (word, id) = (doctor::word(check.status), check.id);
+            host::complain(&format!("[precondition] {word} {id}: {}\n", check.message));
+        }
+    }
+    if setup.keys_only && !bind.is_loopback() {
         host::complain(&format!(
-            "[precondition] {word} {}: {}\n",
-            check.id, check.message
+            "lf: warning: {bind} is not a loopback address, and lf does not encrypt what goes there. Tailscale does; on a LAN, whoever listens reads your keys\n"
         ));
     }
-    match setup.mode {
-        Mode::KeysOnly if !bind.is_loopback() => host::complain(&format!(
-            "lf: warning: {bind} is not a loopback address, and lf does not encrypt what goes there. Tailscale does; on a LAN, whoever listens reads your keys\n"
-        )),
-        Mode::Full if setup.wants_tailscale && bind.is_loopback() => host::complain(&format!(
+    if !setup.keys_only && setup.wants_tailscale && bind.is_loopback() {
+        host::complain(&format!(
             "lf: note: nobody on the tailnet reaches {bind}; name an address of Tailscale's with --bind\n"
-        )),
-        Mode::KeysOnly | Mode::Full => {}
+        ));
     }
-    let failed: Vec<&str> = checks.iter().filter(failed).map(|check| check.id).collect();
+    let may_be_covered =
+        bind.is_loopback() || matches!(bind, IpAddr::V4(address) if is_cgnat(address));
+    let failed = checks.iter().filter(|check| check.status == Status::Fail);
+    let failed: Vec<&str> = failed.map(|check| check.id).collect();
     match failed[..] {
         [] => Ok(()),
-        // The trust state alone is in the way. What may be bound never is forbids it in any case.
-        ["tailscale_consent"] | ["bind_safe", "tailscale_consent"] if may_be_covered(bind) => {
+        // Only the consent is missing. Where no consent could cover the address, it is the address.
+        ["tailscale_consent"] | ["bind_safe", "tailscale_consent"] if may_be_covered => {
             Err(Error::ConsentMissing(
                 "full mode over Tailscale waits for a consent that fits, as named above".to_owned(),
             ))
         }
         ["bind_safe", ..] => Err(Error::UnsafeBind(bind.to_string())),
         _ => Err(Error::PreconditionFailed(failed.len())),
-    }
-}
-
-/// Loopback, or an address that Tailscale may have given this machine.
-fn may_be_covered(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => address.is_loopback() || is_cgnat(address),
-        IpAddr::V6(address) => address.is_loopback(),
     }
 }
 

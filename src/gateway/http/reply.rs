@@ -1,5 +1,6 @@
 //! An answer, and its bytes.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use miniserde::{Serialize, json};
@@ -23,18 +24,16 @@ impl Reply {
     /// An answer with a JSON body.
     pub(crate) fn of(status: u16, view: &impl Serialize) -> Reply {
         Reply {
-            status,
             body: json::to_string(view),
-            headers: vec![("Content-Type", "application/json".to_owned())],
+            ..Reply::empty(status).with("Content-Type", "application/json")
         }
     }
 
     /// A file of ours.
     pub(crate) fn text(content_type: &str, body: &str) -> Reply {
         Reply {
-            status: 200,
             body: body.to_owned(),
-            headers: vec![("Content-Type", content_type.to_owned())],
+            ..Reply::empty(200).with("Content-Type", content_type)
         }
     }
 
@@ -49,7 +48,7 @@ impl Reply {
 
     /// `{"error":"<code>"}`: its code, and nothing of any sentence.
     pub(crate) fn error(facts: &Facts) -> Reply {
-        Reply::of(facts.http, &ErrorView { error: facts.code })
+        Reply::of(facts.http, &BTreeMap::from([("error", facts.code)]))
     }
 
     /// The same with one more header. Values must be ours, or checked to be visible ASCII: bytes of
@@ -74,17 +73,18 @@ impl Reply {
         let mut bytes = Zeroizing::new(Vec::with_capacity(1024 + self.body.len()));
         let given = self.headers.iter();
         let given = given.map(|(name, value)| (*name, value.as_str()));
-        // tiny_http takes line ends in a value, and would let it write headers of its own.
-        let is_safe = |value: &str| value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        let header = |(name, value): (&str, &str)| match is_safe(value) {
-            true => Header::from_bytes(name, value),
-            false => Err(()),
+        let header = |(name, value): (&str, &str)| {
+            // tiny_http takes line ends in a value, and would let it write headers of its own.
+            let is_safe = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+            let header = is_safe.then(|| Header::from_bytes(name, value));
+            header
+                .and_then(Result::ok)
+                .ok_or(io::ErrorKind::InvalidData)
         };
         let headers = FIXED.into_iter().chain(given).map(header);
-        let headers = headers.collect::<Result<Vec<_>, ()>>();
         let response = Response::new(
             StatusCode(self.status),
-            headers.map_err(|()| io::ErrorKind::InvalidData)?,
+            headers.collect::<Result<_, _>>()?,
             self.body.as_bytes(),
             Some(self.body.len()),
             None,
@@ -114,11 +114,6 @@ const FIXED: [(&str, &str); 4] = [
     ("X-Content-Type-Options", "nosniff"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ];
-
-#[derive(Serialize)]
-struct ErrorView {
-    error: &'static str,
-}
 
 #[cfg(test)]
 mod tests {

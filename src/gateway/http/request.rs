@@ -18,7 +18,8 @@ pub(crate) struct Request {
     pub(crate) content_length: u64,
     headers: Vec<(String, String)>,
     pub(super) expects_continue: bool,
-    pub(super) keeps_alive: bool,
+    /// May another request follow on this connection?
+    pub(crate) keeps_alive: bool,
 }
 
 impl Request {
@@ -28,17 +29,12 @@ impl Request {
         self.content_length == 0 || (!self.expects_continue && self.content_length <= MAX_BODY)
     }
 
-    /// No further request is taken after this one.
-    pub(crate) fn end_here(&mut self) {
-        self.keeps_alive = false;
-    }
-
-    /// The one header of this (lower-case) name.
-    pub(crate) fn header(&self, name: &str) -> std::result::Result<Option<&str>, Repeated> {
+    /// The header of this (lower-case) name; an error if there are several.
+    pub(crate) fn header(&self, name: &str) -> Result<Option<&str>> {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
             (value, None) => Ok(value),
-            (_, Some(_)) => Err(Repeated),
+            (_, Some(_)) => Err(BAD),
         }
     }
 
@@ -47,10 +43,6 @@ impl Request {
         named.map(|(_, value)| value.as_str())
     }
 }
-
-/// More than one header of a kind that must be single.
-#[derive(Debug)]
-pub(crate) struct Repeated;
 
 /// Looks at the bytes from `from` on (a few of the last ones again): where does the head end? What
 /// can be in no head is refused at once, so that a TLS hello or a bare LF does not wait for its time
@@ -90,14 +82,14 @@ pub(super) fn parse(head: &[u8]) -> Result<Request> {
     if request.all("transfer-encoding").next().is_some() {
         return Err(&refusal::TRANSFER_ENCODING_NOT_SUPPORTED);
     }
-    if let Some(length) = request.header("content-length").map_err(|_| BAD)? {
+    if let Some(length) = request.header("content-length")? {
         if length.is_empty() || !length.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(BAD);
         }
         // More digits than fit are more bytes than we take.
         request.content_length = length.parse().unwrap_or(u64::MAX);
     }
-    match request.header("expect").map_err(|_| BAD)? {
+    match request.header("expect")? {
         None => {}
         Some(expected) if expected.eq_ignore_ascii_case("100-continue") => {
             request.expects_continue = is_1_1;
@@ -141,10 +133,8 @@ fn parse_request_line(line: &str) -> Result<Request> {
 
 /// A token of RFC 9110, section 5.6.2.
 fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_fit)
 }
 
 type Result<T> = std::result::Result<T, &'static Facts>;

@@ -43,26 +43,21 @@ pub(crate) struct Pairings {
     keychain: Keychain,
 }
 
-/// What is known of a pairing without its token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is known of a pairing without its token, as the list has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pairing {
     /// Its name, and its token's account in the keychain.
     pub(crate) name: Label,
     /// When its token was minted; `None` for one that the predecessor made.
+    #[serde(rename = "createdAt")]
     pub(crate) created_at: Option<Timestamp>,
-    /// When its token ends, if it does.
+    /// When its token expires, if it does.
+    #[serde(rename = "expiresAt")]
     pub(crate) expires_at: Option<Timestamp>,
-    token: Token,
-}
-
-/// Where a pairing's token is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
-    Keychain,
-    /// Nowhere; this is its SHA-256.
-    Digest([u8; 32]),
-    /// In an envelope of this id, which former versions made. It is no longer opened.
-    Sealed(String),
+    /// The token's SHA-256 in base64url, if the keychain does not have the token.
+    sha256: Option<String>,
+    /// The id of the envelope in which a former version kept the token. It is no longer opened.
+    sealed: Option<String>,
 }
 
 /// What becomes of the other pairings when one is made.
@@ -75,9 +70,29 @@ pub(crate) enum Others {
 }
 
 impl Pairing {
+    /// One whose token the keychain has.
+    fn new(name: Label) -> Pairing {
+        Pairing {
+            name,
+            created_at: None,
+            expires_at: None,
+            sha256: None,
+            sealed: None,
+        }
+    }
+
     /// A former version sealed its token: it has to be paired again.
     pub(crate) fn is_outdated(&self) -> bool {
-        matches!(self.token, Token::Sealed(_))
+        self.sealed.is_some()
+    }
+
+    fn is_in_keychain(&self) -> bool {
+        self.sha256.is_none() && self.sealed.is_none()
+    }
+
+    fn digest(&self) -> Option<[u8; 32]> {
+        let bytes = Base64UrlUnpadded::decode_vec(self.sha256.as_ref()?).ok()?;
+        bytes.try_into().ok()
     }
 }
 
@@ -108,12 +123,12 @@ impl Pairings {
             list.into_iter().partition(is_kept);
         let before = self.keychain_token(name);
         kept.push(Pairing {
-            name: name.clone(),
             created_at: Some(now),
             expires_at,
-            token: self.keep(name, &token)?,
+            sha256: self.keep(name, &token)?,
+            ..Pairing::new(name.clone())
         });
-        if let Err(error) = write(&dir, &kept) {
+        if let Err(error) = write(&dir, kept) {
             // The old token is still the one that the list means.
             if let Some(before) = before {
                 let _ = self.keychain.store(SERVICE, name.as_str(), &before);
@@ -190,7 +205,7 @@ impl Pairings {
         let names = gone.iter().filter(was_there);
         let names = names.map(|pairing| pairing.name.clone()).collect();
         // The list first: from here on the token is dead, whatever happens to the rest.
-        write(&dir, &kept)?;
+        write(&dir, kept)?;
         sweep(&dir)?;
         let forgotten = match self.forget(&gone) {
             // A host that never had a keychain has nothing in it.
@@ -200,15 +215,15 @@ impl Pairings {
         Ok((names, forgotten))
     }
 
-    /// Keeps a token in the keychain, or its digest where none is in use.
-    fn keep(&self, name: &Label, token: &Secret) -> Result<Token> {
-        let digest = Token::Digest(digest(token.expose()));
+    /// Keeps a token in the keychain; where none is in use, answers its digest for the list.
+    fn keep(&self, name: &Label, token: &Secret) -> Result<Option<String>> {
+        let digest = || Some(Base64UrlUnpadded::encode_string(&digest(token.expose())));
         if self.is_forced() {
-            return Ok(digest);
+            return Ok(digest());
         }
         match self.keychain.store(SERVICE, name.as_str(), token) {
-            Ok(()) => Ok(Token::Keychain),
-            Err(_) if self.is_without_keychain() => Ok(digest),
+            Ok(()) => Ok(None),
+            Err(_) if self.is_without_keychain() => Ok(digest()),
             Err(error) => Err(error),
         }
     }
@@ -228,40 +243,40 @@ impl Pairings {
     }
 
     fn keychain_token(&self, name: &Label) -> Option<Secret> {
-        let asked = (!self.sources.force).then(|| self.keychain.find(SERVICE, name.as_str()));
-        asked.and_then(|found| found.ok().flatten())
+        if self.sources.force {
+            return None;
+        }
+        self.keychain.find(SERVICE, name.as_str()).ok().flatten()
     }
 
     /// Takes the tokens of these out of the keychain; a keychain that fails once is not asked again.
     fn forget(&self, pairings: &[Pairing]) -> Result<()> {
-        let mut kept = pairings
-            .iter()
-            .filter(|pairing| pairing.token == Token::Keychain);
-        kept.try_for_each(|pairing| {
-            let deleted = self.keychain.delete(SERVICE, pairing.name.as_str());
-            deleted.map(drop)
-        })
+        for pairing in pairings.iter().filter(|pairing| pairing.is_in_keychain()) {
+            self.keychain.delete(SERVICE, pairing.name.as_str())?;
+        }
+        Ok(())
     }
 
     /// The list; `None` if there is none yet.
     fn read(&self, dir: &Dir) -> Result<Option<Vec<Pairing>>> {
-        let corrupt = |reason| Error::CorruptPairings {
+        let parse = |bytes: &[u8]| {
+            let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text")?;
+            let list: List = json::from_str(text).map_err(|_| "it is not a list of pairings")?;
+            let is_good = |pairing: &Pairing| {
+                pairing.sha256.is_none() || (pairing.sealed.is_none() && pairing.digest().is_some())
+            };
+            match list.v {
+                VERSION if list.pairings.iter().all(is_good) => Ok(list.pairings),
+                VERSION => Err("a pairing has a bad digest"),
+                _ => Err("it is of another version"),
+            }
+        };
+        let bytes = dir.read(LIST, MAX_LIST)?;
+        let list = bytes.map(|bytes| parse(&bytes)).transpose();
+        list.map_err(|reason| Error::CorruptPairings {
             file: dir.path().join(LIST),
             reason,
-        };
-        let Some(bytes) = dir.read(LIST, MAX_LIST)? else {
-            return Ok(None);
-        };
-        let text = std::str::from_utf8(&bytes).map_err(|_| corrupt("it is not UTF-8 text"))?;
-        let list: List =
-            json::from_str(text).map_err(|_| corrupt("it is not a list of pairings"))?;
-        if list.v != VERSION {
-            return Err(corrupt("it is of another version"));
-        }
-        let pairings: Option<Vec<Pairing>> = list.pairings.iter().map(Entry::check).collect();
-        let pairings =
-            pairings.ok_or_else(|| corrupt("a pairing has a bad name, time or digest"))?;
-        Ok(Some(pairings))
+        })
     }
 
     /// What there is before the first list: the one token that the predecessor keeps in the keychain.
@@ -274,23 +289,14 @@ impl Pairings {
     /// The same, whether the keychain has it or not.
     fn possible_predecessors(&self) -> Vec<Pairing> {
         let name = Label::parse(DEFAULT_NAME).ok();
-        let of_keychain = |name| Pairing {
-            name,
-            created_at: None,
-            expires_at: None,
-            token: Token::Keychain,
-        };
         let name = name.filter(|_| !self.sources.force);
-        name.map(of_keychain).into_iter().collect()
+        name.map(Pairing::new).into_iter().collect()
     }
 }
 
-fn write(dir: &Locked, pairings: &[Pairing]) -> Result<()> {
-    let pairings = pairings.iter().map(Entry::of).collect();
-    let text = json::to_string(&List {
-        v: VERSION,
-        pairings,
-    });
+fn write(dir: &Locked, pairings: Vec<Pairing>) -> Result<()> {
+    let v = VERSION;
+    let text = json::to_string(&List { v, pairings });
     dir.publish(LIST, text.as_bytes(), Publish::Replacement)
 }
 
@@ -309,8 +315,10 @@ fn read_used(dir: &Dir) -> Result<HashMap<String, Timestamp>> {
     let bytes = dir.read(LAST_USED, MAX_LIST)?.unwrap_or_default();
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
     let uses: Vec<Use> = json::from_str(text).unwrap_or_default();
-    let parsed = |Use { name, at }| Some((name, Timestamp::parse(&at)?));
-    Ok(uses.into_iter().filter_map(parsed).collect())
+    Ok(uses
+        .into_iter()
+        .map(|Use { name, at }| (name, at))
+        .collect())
 }
 
 fn digest(token: &str) -> [u8; 32] {
@@ -320,68 +328,13 @@ fn digest(token: &str) -> [u8; 32] {
 #[derive(Serialize, Deserialize)]
 struct List {
     v: u64,
-    pairings: Vec<Entry>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    name: String,
-    #[serde(rename = "createdAt")]
-    created_at: Option<String>,
-    #[serde(rename = "expiresAt")]
-    expires_at: Option<String>,
-    /// The token's digest in base64url, if no keychain has the token.
-    sha256: Option<String>,
-    /// As former versions wrote it.
-    sealed: Option<String>,
-}
-
-impl Entry {
-    fn of(pairing: &Pairing) -> Entry {
-        let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
-        let (sha256, sealed) = match &pairing.token {
-            Token::Keychain => (None, None),
-            Token::Digest(digest) => (Some(Base64UrlUnpadded::encode_string(digest)), None),
-            Token::Sealed(id) => (None, Some(id.clone())),
-        };
-        Entry {
-            name: pairing.name.as_str().to_owned(),
-            created_at: text(pairing.created_at),
-            expires_at: text(pairing.expires_at),
-            sha256,
-            sealed,
-        }
-    }
-
-    /// `None` if something in it is not what it should be.
-    fn check(&self) -> Option<Pairing> {
-        let time = |text: &Option<String>| match text {
-            None => Some(None),
-            Some(text) => Timestamp::parse(text).map(Some),
-        };
-        let token = match (&self.sha256, &self.sealed) {
-            (None, None) => Token::Keychain,
-            (Some(text), None) => {
-                let mut digest = [0; 32];
-                let length = Base64UrlUnpadded::decode(text, &mut digest).ok()?.len();
-                (length == digest.len()).then_some(Token::Digest(digest))?
-            }
-            (None, Some(id)) => Token::Sealed(id.clone()),
-            (Some(_), Some(_)) => return None,
-        };
-        Some(Pairing {
-            name: Label::parse(&self.name).ok()?,
-            created_at: time(&self.created_at)?,
-            expires_at: time(&self.expires_at)?,
-            token,
-        })
-    }
+    pairings: Vec<Pairing>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Use {
     name: String,
-    at: String,
+    at: Timestamp,
 }
 
 /// The gateway's directory, below the root.

@@ -10,31 +10,27 @@ use std::time::{Duration, Instant};
 use miniserde::json;
 use zeroize::optimization_barrier;
 
-use super::{DEFAULT_NAME, LAST_USED, LIST, Pairing, Pairings, SERVICE, Token, Use};
+use super::{DEFAULT_NAME, LAST_USED, LIST, Pairing, Pairings, SERVICE, Use};
 use super::{digest, read_used};
-use crate::base::secret::Secret;
 use crate::base::time::{Timestamp, monotonic};
 use crate::error::Error;
 use crate::system::fs::{Dir, Publish, Stamp};
 
-/// Knows tokens by their digests; kept by a running gateway.
+/// Knows tokens by their digests.
 ///
 /// The list is looked at for every request, and is enough to revoke. The keychain, which may take its
 /// time, is asked only for what is not known yet, and every ten seconds in the background, in case
 /// somebody else has changed it: a request with a known token never waits for it.
 /// (tests/pairing.rs: `a_keychain_that_hangs_delays_nobody_who_is_known`)
-#[derive(Clone, Debug)]
-pub(crate) struct Recogniser {
-    shared: Arc<Shared>,
-}
-
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Recogniser {
     pairings: Pairings,
     known: Mutex<Known>,
     /// Held by the thread that asks the keychain.
     loading: Mutex<()>,
     is_refreshing: AtomicBool,
+    /// Has the keychain ever answered?
+    has_keychain: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -43,85 +39,99 @@ struct Known {
     list: Option<(Option<Stamp>, Vec<Pairing>)>,
     digests: Vec<(Pairing, [u8; 32])>,
     loaded: Option<Loaded>,
-    /// Has the keychain ever answered?
-    has_keychain: bool,
+    /// Uses that are not written down yet.
     used: HashMap<String, Timestamp>,
-    used_saved: HashMap<String, Timestamp>,
 }
 
 /// A time when the tokens were read.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Loaded {
     of: Option<Stamp>,
     at: Instant,
-    /// Why some could not be.
+    /// Why some could not be read.
     failure: Option<Arc<Error>>,
 }
 
 type Result<T> = std::result::Result<T, Arc<Error>>;
 
 impl Recogniser {
-    /// Knows nobody yet; looks at the first request.
-    pub(crate) fn new(pairings: Pairings) -> Recogniser {
-        let shared = Shared {
+    /// Knows no token yet; the first request has them read.
+    pub(crate) fn new(pairings: Pairings) -> Arc<Recogniser> {
+        Arc::new(Recogniser {
             pairings,
             known: Mutex::default(),
             loading: Mutex::default(),
             is_refreshing: AtomicBool::default(),
-        };
-        Recogniser {
-            shared: Arc::new(shared),
-        }
+            has_keychain: AtomicBool::default(),
+        })
     }
 
     /// Whose token is this? `None`: nobody's, or no longer. An error says what keeps the tokens from
     /// being known, if this might be one of those. The comparison takes the same time for every token,
     /// right or wrong.
-    pub(crate) fn recognise(&self, token: &str, now: Timestamp) -> Result<Option<String>> {
+    pub(crate) fn recognise(
+        self: &Arc<Self>,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Option<String>> {
         let digest = digest(token);
         for _ in 0..MOST_TRIES {
-            self.shared.follow_list()?;
+            self.follow_list()?;
             let (is_known, needs_loading) = {
-                let known = self.shared.known();
+                let known = self.known();
                 (known.name_of(&digest).is_some(), known.needs_loading())
             };
-            match (is_known, needs_loading) {
-                (true, true) => self.refresh(),
-                // The list may change while the keychain is asked: then there is more to know.
-                (false, true) => {
-                    self.shared.load_once();
-                    continue;
-                }
-                (_, false) => {}
+            if !needs_loading {
+                break;
             }
-            break;
+            if is_known {
+                self.refresh();
+                break;
+            }
+            // The list may change while the keychain is asked: then there is more to know.
+            self.load_once();
         }
-        self.shared.known().answer(&digest, now)
+        self.known().answer(&digest, now)
     }
 
     /// Reads the tokens again in a thread of its own.
-    fn refresh(&self) {
-        if self.shared.is_refreshing.swap(true, Ordering::SeqCst) {
+    fn refresh(self: &Arc<Self>) {
+        if self.is_refreshing.swap(true, Ordering::SeqCst) {
             return;
         }
-        let shared = Arc::clone(&self.shared);
+        let this = Arc::clone(self);
         let started = thread::Builder::new().spawn(move || {
-            let _ = catch_unwind(AssertUnwindSafe(|| shared.load_once()));
-            shared.is_refreshing.store(false, Ordering::SeqCst);
+            let _ = catch_unwind(AssertUnwindSafe(|| this.load_once()));
+            this.is_refreshing.store(false, Ordering::SeqCst);
         });
         if started.is_err() {
-            self.shared.is_refreshing.store(false, Ordering::SeqCst);
+            self.is_refreshing.store(false, Ordering::SeqCst);
         }
     }
 
     /// Writes down when each pairing was last used, if that has changed. Best effort, and without
     /// waiting for a lock: it is for a person to look at.
     pub(crate) fn save(&self) {
-        self.shared.save();
+        let used = self.known().used.clone();
+        if used.is_empty() {
+            return;
+        }
+        let dir = Dir::open(&self.pairings.dir).ok().flatten();
+        let Some(dir) = dir.and_then(|dir| dir.try_lock().ok().flatten()) else {
+            return;
+        };
+        let saved = read_used(&dir).and_then(|mut all| {
+            all.extend(used.clone());
+            let uses = all.into_iter().map(|(name, at)| Use { name, at });
+            let text = json::to_string(&uses.collect::<Vec<_>>());
+            dir.publish(LAST_USED, text.as_bytes(), Publish::Replacement)
+        });
+        if saved.is_ok() {
+            let is_newer = |name: &String, at: &mut Timestamp| used.get(name) != Some(at);
+            self.known().used.retain(is_newer);
+        }
     }
-}
 
-impl Shared {
     /// Takes notice of a changed list: a pairing that is no longer in it, as it was, is forgotten at
     /// once.
     fn follow_list(&self) -> Result<()> {
@@ -140,35 +150,18 @@ impl Shared {
         Ok(())
     }
 
+    /// Reads the tokens of the list, if that is due. Requests are recognised meanwhile.
     fn load_once(&self) {
         let _turn = lock(&self.loading);
-        if self.known().needs_loading() {
-            self.load();
+        if !self.known().needs_loading() {
+            return;
         }
-    }
-
-    /// Reads the tokens of the list. Requests are recognised meanwhile.
-    fn load(&self) {
-        let (of, list, has_keychain) = {
-            let known = self.known();
-            let (stamp, list) = known.list.clone().unwrap_or_default();
-            (stamp, list, known.has_keychain)
-        };
-        let mut tokens = Tokens {
-            pairings: &self.pairings,
-            has_keychain,
-            failure: None,
-            counts: None,
-        };
-        let found: Vec<_> = list
-            .into_iter()
-            .map(|pairing| (tokens.digest(&pairing), pairing))
-            .collect();
+        let (of, list) = self.known().list.clone().unwrap_or_default();
+        let found = self.digests(&list);
         let mut known = self.known();
-        known.has_keychain = tokens.has_keychain;
         let current = known.list.clone().map(|(_, list)| list).unwrap_or_default();
         let mut failure = None;
-        for (found, pairing) in found {
+        for (pairing, found) in list.into_iter().zip(found) {
             let is_it = |(known, _): &(Pairing, _)| *known == pairing;
             match found {
                 // What does not answer for a while revokes nobody whom the list still has.
@@ -182,94 +175,51 @@ impl Shared {
                 }
             }
         }
-        known.loaded = Some(Loaded {
-            of,
-            at: monotonic(),
-            failure,
-        });
+        let at = monotonic();
+        known.loaded = Some(Loaded { of, at, failure });
+    }
+
+    /// The digest of each pairing's token; `None` if nothing is its token.
+    fn digests(&self, list: &[Pairing]) -> Vec<Result<Option<[u8; 32]>>> {
+        // After the keychain's first failure it is not asked again, so that nobody waits twice.
+        let mut failure: Option<Arc<Error>> = None;
+        let mut find = |name: &str| {
+            if let Some(failure) = &failure {
+                return Err(Arc::clone(failure));
+            }
+            let found = self.pairings.keychain.find(SERVICE, name).map_err(Arc::new);
+            self.has_keychain.fetch_or(found.is_ok(), Ordering::SeqCst);
+            failure = found.as_ref().err().cloned();
+            found
+        };
+        // Do digests in the list count? The comment on top of this folder says when.
+        let counts = match list.iter().any(|pairing| pairing.sha256.is_some()) {
+            false => Ok(false),
+            true if self.pairings.is_forced() => Ok(true),
+            true => match find(DEFAULT_NAME) {
+                Err(_) if !self.has_keychain() && self.pairings.is_without_keychain() => Ok(true),
+                found => found.map(|_| false),
+            },
+        };
+        let digest_of = |pairing: &Pairing| {
+            if pairing.is_in_keychain() {
+                let token = find(pairing.name.as_str())?;
+                return Ok(token.map(|token| digest(token.expose())));
+            }
+            match pairing.digest() {
+                None => Ok(None),
+                Some(digest) => counts.clone().map(|counts| counts.then_some(digest)),
+            }
+        };
+        list.iter().map(digest_of).collect()
+    }
+
+    fn has_keychain(&self) -> bool {
+        self.has_keychain.load(Ordering::SeqCst)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         lock(&self.known)
-    }
-
-    fn save(&self) {
-        let used = {
-            let known = self.known();
-            if known.used == known.used_saved {
-                return;
-            }
-            known.used.clone()
-        };
-        let Ok(Some(dir)) = Dir::open(&self.pairings.dir) else {
-            return;
-        };
-        let Ok(Some(dir)) = dir.try_lock() else {
-            return;
-        };
-        let saved = read_used(&dir).and_then(|mut all| {
-            all.extend(used.clone());
-            let uses = all.into_iter().map(|(name, at)| Use {
-                name,
-                at: at.to_string(),
-            });
-            let text = json::to_string(&uses.collect::<Vec<_>>());
-            dir.publish(LAST_USED, text.as_bytes(), Publish::Replacement)
-        });
-        if saved.is_ok() {
-            self.known().used_saved = used;
-        }
-    }
-}
-
-/// One reading of the tokens.
-struct Tokens<'a> {
-    pairings: &'a Pairings,
-    /// Has the keychain ever answered?
-    has_keychain: bool,
-    /// The keychain's first failure is everybody's: nobody waits for a second.
-    failure: Option<Arc<Error>>,
-    /// Do digests in the list count? Found out when there is one.
-    counts: Option<Result<bool>>,
-}
-
-impl Tokens<'_> {
-    /// The digest of a pairing's token; `None` if nothing is its token.
-    fn digest(&mut self, pairing: &Pairing) -> Result<Option<[u8; 32]>> {
-        match pairing.token {
-            Token::Keychain => {
-                let token = self.find(pairing.name.as_str())?;
-                Ok(token.map(|token| digest(token.expose())))
-            }
-            Token::Digest(digest) => {
-                let counts = self.counts.take().unwrap_or_else(|| self.list_counts());
-                self.counts = Some(counts.clone());
-                counts.map(|counts| counts.then_some(digest))
-            }
-            Token::Sealed(_) => Ok(None),
-        }
-    }
-
-    /// As the comment on top of this room has it.
-    fn list_counts(&mut self) -> Result<bool> {
-        if self.pairings.is_forced() {
-            return Ok(true);
-        }
-        match self.find(DEFAULT_NAME) {
-            Ok(_) => Ok(false),
-            Err(_) if !self.has_keychain && self.pairings.is_without_keychain() => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn find(&mut self, name: &str) -> Result<Option<Secret>> {
-        if let Some(failure) = &self.failure {
-            return Err(Arc::clone(failure));
-        }
-        let found = self.pairings.keychain.find(SERVICE, name).map_err(Arc::new);
-        self.has_keychain |= found.is_ok();
-        self.failure = found.as_ref().err().cloned();
-        found
     }
 }
 

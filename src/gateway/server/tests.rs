@@ -4,16 +4,15 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 
 use super::*;
-use crate::gateway::guard::Guard;
 use crate::gateway::origin::{Hosts, Origins};
-use crate::gateway::pairing::{Pairings, Recogniser};
+use crate::gateway::pairing::Pairings;
 use crate::keychain::{Keychain, Patience};
 use crate::system::environment::{Environment, Sources};
 use crate::vault::store::Store;
 
 #[test]
 fn a_panic_is_a_500_for_its_own_request() {
-    let (reply, rest) = survive(|| panic!("expected by this test"));
+    let (reply, rest) = or_internal_error(|| panic!("expected by this test"));
     assert_eq!((reply.status, rest), (500, Rest::Broken));
 }
 
@@ -33,7 +32,7 @@ fn a_gateway_that_a_socket_started_ends_when_nobody_is_connected_any_more() {
     let guard = Guard::new(
         Hosts::new(address.ip(), "box", ""),
         Origins::with_extra("").unwrap(),
-        Recogniser::new(pairings),
+        pairings,
     );
     let api = Api {
         store: Store::at(root.join("keys")),
@@ -46,12 +45,9 @@ fn a_gateway_that_a_socket_started_ends_when_nobody_is_connected_any_more() {
     let client = TcpStream::connect(address).unwrap();
     let (sender, receiver) = mpsc::channel();
     let served = thread::spawn(move || {
-        let lifetime = Lifetime {
-            end: &stop,
-            idle: Some(Duration::from_millis(200)),
-            on_ending: &|| sender.send(()).unwrap(),
-        };
-        Gateway::new(guard, api, None, |_| {}).serve(listener, &lifetime)
+        let gateway = Gateway::new(guard, api, None, |_| {});
+        let idle = Some(Duration::from_millis(200));
+        gateway.serve(listener, &stop, idle, || sender.send(()).unwrap())
     });
     let too_early = receiver.recv_timeout(Duration::from_millis(700));
     assert!(too_early.is_err(), "somebody was still connected");

@@ -19,7 +19,7 @@ use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
 use zeroize::Zeroizing;
 
-pub(crate) use self::text::{MetaView, UsedView};
+pub(crate) use self::text::UsedView;
 
 use crate::base::pool;
 use crate::base::rng;

@@ -7,49 +7,26 @@ use super::{ALG, Envelope, KDF, MAX_FILE, MAX_VALUE, VERSION};
 use crate::base::time::Timestamp;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 
-/// A key's metadata as JSON has it, in files and in answers.
-#[derive(Serialize)]
-pub(crate) struct MetaView<'a> {
-    id: &'a str,
-    provider: &'a str,
-    label: &'a str,
-    #[serde(rename = "createdAt")]
-    created_at: String,
-}
-
-impl MetaView<'_> {
-    /// The view of one key.
-    pub(crate) fn of(meta: &KeyMeta) -> MetaView<'_> {
-        MetaView {
-            id: meta.id.as_str(),
-            provider: meta.provider.as_str(),
-            label: meta.label.as_str(),
-            created_at: meta.created_at.to_string(),
-        }
-    }
-}
-
-/// As [`MetaView`], and when the key was last used, for those who ask.
+/// A key's metadata, and when it was last used.
 #[derive(Serialize)]
 pub(crate) struct UsedView<'a> {
-    id: &'a str,
-    provider: &'a str,
-    label: &'a str,
+    id: &'a KeyId,
+    provider: &'a Provider,
+    label: &'a Label,
     #[serde(rename = "createdAt")]
-    created_at: String,
+    created_at: Timestamp,
     #[serde(rename = "lastUsedAt")]
-    last_used_at: Option<String>,
+    last_used_at: Option<Timestamp>,
 }
 
 impl UsedView<'_> {
-    /// The view of one key.
-    pub(crate) fn of(meta: &KeyMeta, last_used: Option<Timestamp>) -> UsedView<'_> {
+    pub(crate) fn of(meta: &KeyMeta, last_used_at: Option<Timestamp>) -> UsedView<'_> {
         UsedView {
-            id: meta.id.as_str(),
-            provider: meta.provider.as_str(),
-            label: meta.label.as_str(),
-            created_at: meta.created_at.to_string(),
-            last_used_at: last_used.as_ref().map(Timestamp::to_string),
+            id: &meta.id,
+            provider: &meta.provider,
+            label: &meta.label,
+            created_at: meta.created_at,
+            last_used_at,
         }
     }
 }
@@ -63,7 +40,7 @@ struct Printed<'a> {
     iv: String,
     ciphertext: String,
     tag: String,
-    meta: MetaView<'a>,
+    meta: &'a KeyMeta,
 }
 
 // Every member is optional here, so that the error can name the one that is missing.
@@ -98,7 +75,7 @@ pub(super) fn print(envelope: &Envelope) -> String {
         iv: Base64::encode_string(&envelope.iv),
         ciphertext: Base64::encode_string(&envelope.ciphertext),
         tag: Base64::encode_string(&envelope.tag),
-        meta: MetaView::of(&envelope.meta),
+        meta: &envelope.meta,
     });
     text.push('\n');
     text
