@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, WaitTimeoutResult};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -138,44 +138,30 @@ impl Connections {
             }
         }
         self.changed.notify_all();
-        while let (false, Some(left)) = (table.open.is_empty(), deadline.left()) {
-            table = self.wait(table, left).0;
-        }
-    }
-
-    fn wait<'a>(
-        &self,
-        table: MutexGuard<'a, Table>,
-        most: Duration,
-    ) -> (MutexGuard<'a, Table>, WaitTimeoutResult) {
-        let waited = self.changed.wait_timeout(table, most);
-        waited.unwrap_or_else(PoisonError::into_inner)
+        let most = deadline.left().unwrap_or_default();
+        let is_open = |table: &mut Table| !table.open.is_empty();
+        drop(self.changed.wait_timeout_while(table, most, is_open));
     }
 
     /// A thread's life: connections, one after the other, until there has been none for a while.
     fn work(&self, serve: &(dyn Fn(u64, &TcpStream) + Send + Sync)) {
         let mut table = self.table();
         loop {
-            if let Some((id, stream)) = table.queue.pop_front() {
-                drop(table);
-                // A panic that got as far as here costs its connection, and neither the place nor the
-                // thread.
-                let _ = catch_unwind(AssertUnwindSafe(|| serve(id, &stream)));
-                table = self.table();
-                table.open.retain(|open| open.id != id);
-                self.changed.notify_all();
-                continue;
-            }
-            if table.is_ending {
-                break;
-            }
             table.idle_threads += 1;
-            let waited;
-            (table, waited) = self.wait(table, IDLE);
+            let is_idle = |table: &mut Table| table.queue.is_empty() && !table.is_ending;
+            let woken = self.changed.wait_timeout_while(table, IDLE, is_idle);
+            table = woken.unwrap_or_else(PoisonError::into_inner).0;
             table.idle_threads -= 1;
-            if waited.timed_out() && table.queue.is_empty() {
+            let Some((id, stream)) = table.queue.pop_front() else {
                 break;
-            }
+            };
+            drop(table);
+            // A panic that got as far as here costs its connection, and neither the place nor the
+            // thread.
+            let _ = catch_unwind(AssertUnwindSafe(|| serve(id, &stream)));
+            table = self.table();
+            table.open.retain(|open| open.id != id);
+            self.changed.notify_all();
         }
         table.threads -= 1;
     }

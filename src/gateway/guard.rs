@@ -46,14 +46,9 @@ impl Caller {
     }
 }
 
-/// An answer in place of a way in.
-#[derive(Debug)]
-pub(crate) struct Denial {
-    /// The answer, without CORS headers.
-    pub(crate) reply: Reply,
-    /// What the audit log should say: the kind, and the reason's code.
-    pub(crate) event: Option<(Kind, &'static str)>,
-}
+/// An answer in place of a way in, without CORS headers; and what the audit log should say: the kind, and
+/// the reason's code.
+pub(crate) type Denial = (Reply, Option<(Kind, &'static str)>);
 
 /// What is asked for. Ids are as they were sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +110,7 @@ impl Guard {
             return Err(logged(&refusal::FORBIDDEN_ORIGIN));
         }
         if request.method == Method::Options {
-            return Err(answered(preflight(request)));
+            return Err((preflight(request), None));
         }
         let is_keys = request.path == "/keys" || request.path.starts_with("/keys/");
         // A page that cannot read the answer, or a navigation, has no business with keys.
@@ -148,9 +143,8 @@ impl Guard {
 
     fn recognise(&self, authorization: Option<&str>, now: Timestamp) -> Result<String, Denial> {
         let unauthorised = |facts| {
-            let mut denial = logged(facts);
-            denial.reply = denial.reply.with("WWW-Authenticate", "Bearer");
-            denial
+            let (reply, event) = logged(facts);
+            (reply.with("WWW-Authenticate", "Bearer"), event)
         };
         let value = authorization.ok_or_else(|| unauthorised(&refusal::MISSING_TOKEN))?;
         let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
@@ -172,10 +166,8 @@ impl Guard {
         taken.map_err(|wait| {
             let seconds = wait.as_millis().div_ceil(1000).to_string();
             let facts = &refusal::RATE_LIMITED;
-            Denial {
-                reply: Reply::error(facts).with("Retry-After", seconds),
-                event: Some((Kind::RateLimited, facts.code)),
-            }
+            let reply = Reply::error(facts).with("Retry-After", seconds);
+            (reply, Some((Kind::RateLimited, facts.code)))
         })
     }
 
@@ -216,10 +208,8 @@ fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
         return Err(silent(&refusal::NOT_FOUND));
     }
     let includes_use = || {
-        request
-            .query
-            .split('&')
-            .any(|pair| pair == "include=last_used")
+        let mut pairs = request.query.split('&');
+        pairs.any(|pair| pair == "include=last_used")
     };
     let id = || segments[1].to_owned();
     Ok(match (segments.as_slice(), &request.method) {
@@ -241,20 +231,14 @@ fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
 }
 
 fn wrong_method(allow: &'static str) -> Denial {
-    answered(Reply::error(&refusal::METHOD_NOT_ALLOWED).with("Allow", allow))
-}
-
-fn answered(reply: Reply) -> Denial {
-    Denial { reply, event: None }
+    let reply = Reply::error(&refusal::METHOD_NOT_ALLOWED);
+    (reply.with("Allow", allow), None)
 }
 
 fn silent(facts: &'static Facts) -> Denial {
-    answered(Reply::error(facts))
+    (Reply::error(facts), None)
 }
 
 fn logged(facts: &'static Facts) -> Denial {
-    Denial {
-        reply: Reply::error(facts),
-        event: Some((Kind::AuthFailure, facts.code)),
-    }
+    (Reply::error(facts), Some((Kind::AuthFailure, facts.code)))
 }

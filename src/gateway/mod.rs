@@ -24,4 +24,4 @@ pub(crate) mod sandbox;
 pub(crate) mod server;
 
 #[cfg(unix)]
-pub(crate) use server::{Gateway, listen};
+pub(crate) use server::{Gateway, listen, unusable};

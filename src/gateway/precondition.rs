@@ -10,7 +10,7 @@ use super::api::DAEMON_VERSION;
 use super::consent::{self, Permit};
 use super::origin::Origins;
 use super::pairing::{self, Pairings};
-use super::probe::{self, Absence};
+use super::probe::{self, Absence, Health};
 use super::server::listen;
 use crate::base::secret::{Secret, printable};
 use crate::base::time::Timestamp;
@@ -59,46 +59,33 @@ impl Setup<'_> {
         // Asked once: one that hangs takes three seconds each time.
         // (tests/keychain.rs: `a_keychain_that_hangs_is_waited_for_once_before_full_mode`)
         let kept = record::present(&self.keychain);
-        let has_identity = kept.is_ok() && self.has_identity();
-        let given = matches!(
-            source::from_environment(&self.environment.passphrase),
-            Ok(Some(_))
-        );
-        let keychain = match &kept {
-            Ok(_) => pass("keychain_present", "it answers".to_owned()),
-            Err(_) if given => pass(
-                "keychain_present",
-                "none, but the environment has a passphrase to seal under".to_owned(),
-            ),
-            Err(error) => failed("keychain_present", error),
+        let given = source::from_environment(&self.environment.passphrase);
+        let without = "none, but the environment has a passphrase to seal under";
+        let keychain = match (&kept, given) {
+            (Ok(_), _) => pass("keychain_present", "it answers".to_owned()),
+            (Err(_), Ok(Some(_))) => pass("keychain_present", without.to_owned()),
+            (Err(error), _) => failed("keychain_present", error),
         };
-        let mut kept = Some(kept);
+        let identity = kept.is_ok() && self.has_identity();
+        let identity = identity.then_some("an identity and its key");
+        let no_identity =
+            "no ed25519 identity in <root>/gateway/identity.json with its key in the keychain";
         let variables = &self.environment.gateway;
+        let session = variables.has_session || has_session(&self.root);
+        let session = session.then_some("a session");
+        let no_session = "no session in the environment or in <root>/config.json";
+        let active = (!variables.is_paused).then_some("not paused");
+        let off = (!variables.is_killed).then_some("off");
+        let mut kept = Some(kept);
         let mut checks = vec![
             self.bind_safe(),
             self.no_service_role(),
             keychain,
             self.keys_passphrase(&mut || kept.take().unwrap_or(Ok(None))),
-            check(
-                "identity_present",
-                has_identity.then_some("an identity and its key"),
-                "no ed25519 identity in <root>/gateway/identity.json with its key in the keychain",
-            ),
-            check(
-                "session_present",
-                (variables.has_session || has_session(&self.root)).then_some("a session"),
-                "no session in the environment or in <root>/config.json",
-            ),
-            check(
-                "lenser_active",
-                (!variables.is_paused).then_some("not paused"),
-                "LF_GATEWAY_OWNER_PAUSED=1",
-            ),
-            check(
-                "kill_switch",
-                (!variables.is_killed).then_some("off"),
-                "LF_GATEWAY_GLOBAL_KILL_SWITCH=1",
-            ),
+            check("identity_present", identity, no_identity),
+            check("session_present", session, no_session),
+            check("lenser_active", active, "LF_GATEWAY_OWNER_PAUSED=1"),
+            check("kill_switch", off, "LF_GATEWAY_GLOBAL_KILL_SWITCH=1"),
         ];
         if self.wants_tailscale {
             checks.push(self.tailscale_consent());
@@ -118,36 +105,28 @@ impl Setup<'_> {
             return check("bind_safe", None, &message);
         }
         let covered = Permit::new(&self.state, address);
-        outcome(
-            "bind_safe",
-            covered.map(|_| "the consent to Tailscale covers it".to_owned()),
-        )
+        let covered = covered.map(|_| "the consent to Tailscale covers it".to_owned());
+        outcome("bind_safe", covered)
     }
 
     fn no_service_role(&self) -> Check {
-        check(
-            "no_service_role",
-            (!self.environment.gateway.has_service_role).then_some("unset"),
-            "SUPABASE_SERVICE_ROLE_KEY is set; it has no business in a process that browsers talk to",
-        )
+        let unset = (!self.environment.gateway.has_service_role).then_some("unset");
+        let set = "SUPABASE_SERVICE_ROLE_KEY is set; it has no business in a process that browsers talk to";
+        check("no_service_role", unset, set)
     }
 
     /// `ask` says what the keychain has.
     fn keys_passphrase(&self, ask: &mut dyn FnMut() -> Result<Option<Secret>>) -> Check {
         let found = source::find_among(&self.environment.passphrase, ask);
-        outcome(
-            "keys_passphrase",
-            found.map(|(_, origin)| format!("from {origin}")),
-        )
+        let found = found.map(|(_, origin)| format!("from {origin}"));
+        outcome("keys_passphrase", found)
     }
 
     /// Does a consent to Tailscale cover an address of this machine?
     fn tailscale_consent(&self) -> Check {
         let consent = consent::in_force(&self.state);
-        outcome(
-            CONSENT,
-            consent.map(|consent| format!("it covers {}", consent.listed())),
-        )
+        let covered = consent.map(|consent| format!("it covers {}", consent.listed()));
+        outcome(CONSENT, covered)
     }
 
     fn has_identity(&self) -> bool {
@@ -213,15 +192,12 @@ fn examine_gateway(address: SocketAddr) -> Check {
         Ok(health) if health.daemon_version == DAEMON_VERSION => {
             pass("gateway", format!("{DAEMON_VERSION} answers on {address}"))
         }
-        Ok(health) => {
-            let version = health.daemon_version;
-            note(
-                "gateway",
-                format!(
-                    "{version} answers on {address}, and is not the version that asks; restart it"
-                ),
-            )
-        }
+        Ok(Health { daemon_version, .. }) => note(
+            "gateway",
+            format!(
+                "{daemon_version} answers on {address}, and is not the version that asks; restart it"
+            ),
+        ),
         Err(Absence::Nobody(_)) => match listen(address) {
             Ok(_) => note("gateway", format!("none is running; {address} is free")),
             Err(error) => failed("gateway", &error),
@@ -240,10 +216,8 @@ fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
         ..note("pairings", message)
     };
     if list.is_empty() {
-        return vec![note(
-            "nothing is paired".to_owned(),
-            "lf gateway pair --web",
-        )];
+        let nothing = "nothing is paired".to_owned();
+        return vec![note(nothing, "lf gateway pair --web")];
     }
     let mut notes = Vec::new();
     for (pairing, _) in &list {
@@ -263,10 +237,8 @@ fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
         return vec![pass("pairings", message)];
     }
     let hint = "lf gateway pair --name NAME, for a new token; or lf gateway unpair NAME";
-    notes
-        .into_iter()
-        .map(|message| note(message, hint))
-        .collect()
+    let notes = notes.into_iter().map(|message| note(message, hint));
+    notes.collect()
 }
 
 /// A token in the configuration, or in its active profile.

@@ -48,11 +48,8 @@ pub(crate) fn ask(address: SocketAddr) -> Result<Health, Absence> {
     let address = reachable(address);
     let deadline = Deadline::after(PATIENCE);
     let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| {
-        if is_late(&error) {
-            Absence::Stranger(LATE)
-        } else {
-            Absence::Nobody(error)
-        }
+        let late = is_late(&error).then_some(Absence::Stranger(LATE));
+        late.unwrap_or(Absence::Nobody(error))
     })?;
     let reason = |error| if is_late(&error) { LATE } else { NO_HTTP };
     let answer = exchange(stream, address, deadline).map_err(reason);
@@ -96,32 +93,25 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 fn parse(bytes: &[u8]) -> Result<Health, &'static str> {
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     // A gateway that is asked to close answers as HTTP/1.0.
-    let rest = ["HTTP/1.1 ", "HTTP/1.0 "]
-        .iter()
-        .find_map(|version| text.strip_prefix(version));
-    let (head, body) = rest
-        .and_then(|rest| rest.split_once("\r\n\r\n"))
-        .ok_or(NO_HTTP)?;
+    let text = text.strip_prefix("HTTP/1.").unwrap_or_default();
+    let text = text.strip_prefix("1 ").or_else(|| text.strip_prefix("0 "));
+    let parts = text.and_then(|rest| rest.split_once("\r\n\r\n"));
+    let (head, body) = parts.ok_or(NO_HTTP)?;
     if !head.starts_with("200 ") {
         return Err("it answers GET /healthz with an error");
     }
     let health: Health = json::from_str(body).map_err(|_| OTHER)?;
     let version = &health.daemon_version;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"./-+".contains(&byte);
-    let is_version =
+    let is_ours =
         version.starts_with("lf/") && version.len() <= MAX_VERSION && version.bytes().all(is_plain);
-    if is_version && health.status == "ok" {
-        Ok(health)
-    } else {
-        Err(OTHER)
-    }
+    let is_ours = is_ours && health.status == "ok";
+    is_ours.then_some(health).ok_or(OTHER)
 }
 
 fn is_late(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
-    )
+    use io::ErrorKind::{TimedOut, WouldBlock};
+    matches!(error.kind(), TimedOut | WouldBlock)
 }
 
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -54,30 +54,25 @@ mod platform {
     fn sentence(version: u32, written: &[PathBuf], read: &[PathBuf]) -> String {
         let is_written = |path: &&PathBuf| written.iter().any(|place| path.starts_with(place));
         let rest = read.iter().filter(|path| !is_written(path)).cloned();
-        let rest = list(&rest.collect::<Vec<_>>());
+        let rest = match list(&rest.collect::<Vec<_>>()) {
+            rest if rest.is_empty() => rest,
+            rest => format!(", to read also below {rest}"),
+        };
         let from = |first, text| if version >= first { text } else { "" };
-        format!(
-            "landlock {version}: files below {}{}{rest}; no programs{}{}",
-            list(written),
-            if rest.is_empty() {
-                ""
-            } else {
-                ", to read also below "
-            },
-            from(landlock::TCP, ", no other TCP"),
-            from(landlock::SIGNALS, ", no signals"),
-        )
+        let tcp = from(landlock::TCP, ", no other TCP");
+        let signals = from(landlock::SIGNALS, ", no signals");
+        let written = list(written);
+        format!("landlock {version}: files below {written}{rest}; no programs{tcp}{signals}")
     }
 
     /// The paths, but for those that lie in one before.
     fn list(paths: &[PathBuf]) -> String {
-        let is_first = |at: usize| {
-            !paths[..at]
-                .iter()
-                .any(|before| paths[at].starts_with(before))
-        };
-        let list = (0..paths.len()).filter(|at| is_first(*at));
-        let list: Vec<String> = list.map(|at| paths[at].display().to_string()).collect();
+        let mut list: Vec<String> = Vec::new();
+        for (at, path) in paths.iter().enumerate() {
+            if !paths[..at].iter().any(|before| path.starts_with(before)) {
+                list.push(path.display().to_string());
+            }
+        }
         list.join(" and ")
     }
 

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::api::Api;
 use super::connections::{Connections, PLACES, Serve};
 use super::consent::Permit;
-use super::guard::{Caller, Denial, Guard, with_cors};
+use super::guard::{Caller, Guard, with_cors};
 use super::http::{After, Connection, Failure, Reply, Request};
 use crate::base::time::{Deadline, Timestamp, monotonic};
 use crate::error::{Error, Result, refusal};
@@ -40,6 +40,14 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
+/// The error of a listener that has been opened.
+pub(crate) fn unusable(source: std::io::Error) -> Error {
+    Error::Listen {
+        address: "that socket".to_owned(),
+        source,
+    }
+}
+
 impl Gateway {
     /// A gateway of these parts.
     pub(crate) fn new(guard: Guard, api: Api, permit: Option<Permit>, warn: fn(&str)) -> Gateway {
@@ -63,16 +71,9 @@ impl Gateway {
         idle: Option<Duration>,
         on_ending: impl FnOnce(),
     ) -> Result<()> {
-        listener
-            .set_nonblocking(true)
-            .map_err(|source| Error::Listen {
-                address: "that socket".to_owned(),
-                source,
-            })?;
-        let most = match listener.local_addr() {
-            Ok(address) if address.ip().is_loopback() => PLACES,
-            _ => PLACES / 2,
-        };
+        listener.set_nonblocking(true).map_err(unusable)?;
+        let is_local = listener.local_addr().is_ok_and(|at| at.ip().is_loopback());
+        let most = if is_local { PLACES } else { PLACES / 2 };
         let (gateway, connections) = (Arc::new(self), Arc::new(Connections::default()));
         let (of_gateway, of_connections) = (Arc::clone(&gateway), Arc::clone(&connections));
         let serve: Serve =
@@ -185,17 +186,19 @@ impl Gateway {
         received: impl FnOnce(),
     ) -> (Reply, Rest) {
         if self.check_permit().is_err() {
-            let missing = Error::ConsentMissing(String::new());
-            return (Reply::error(missing.facts()), Rest::Broken);
+            let facts = Error::ConsentMissing(String::new()).facts();
+            return (Reply::error(facts), Rest::Broken);
         }
         let now = Timestamp::now();
         let mut caller = Caller::default();
         let admitted =
             connection.off_the_clock(|| self.guard.admit(request, now, monotonic(), &mut caller));
         let (reply, rest) = match admitted {
-            Err(denial) => {
-                self.log_denial(request, &caller, &denial);
-                (denial.reply, Rest::Unread)
+            Err((reply, event)) => {
+                if let Some((kind, reason)) = event {
+                    self.log_denial(request, &caller, kind, reason);
+                }
+                (reply, Rest::Unread)
             }
             Ok(route) => match connection.body(request) {
                 Ok(bytes) => {
@@ -225,10 +228,7 @@ impl Gateway {
         }
     }
 
-    fn log_denial(&self, request: &Request, caller: &Caller, denial: &Denial) {
-        let Some((kind, reason)) = denial.event else {
-            return;
-        };
+    fn log_denial(&self, request: &Request, caller: &Caller, kind: Kind, reason: &'static str) {
         let Some(count) = self.flood().admit(kind, reason, monotonic()) else {
             return;
         };

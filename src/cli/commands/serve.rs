@@ -13,7 +13,7 @@ use crate::gateway::origin::{Hosts, Origins, is_cgnat};
 use crate::gateway::pairing;
 use crate::gateway::precondition::Setup;
 use crate::gateway::sandbox;
-use crate::gateway::{Gateway, listen};
+use crate::gateway::{Gateway, listen, unusable};
 use crate::keychain::{Keychain, Patience};
 use crate::system::environment::{Environment, GatewayVariables};
 use crate::system::host;
@@ -32,7 +32,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     let inherited = inherited(variables, options)?;
     let address = match &inherited {
         None => address(environment, options)?,
-        Some(listener) => local_address(listener)?,
+        Some(listener) => listener.local_addr().map_err(unusable)?,
     };
     let origins = Origins::with_extra(&variables.extra_origins)?;
     let hosts = Hosts::new(address.ip(), &host::machine_name(), &variables.extra_hosts);
@@ -62,7 +62,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
         .map_err(|error| Error::from_io("listen for", Path::new("signals"), error))?;
     let idle = inherited.is_some().then_some(IDLE);
     let listener = inherited.map_or_else(|| listen(address), Ok)?;
-    let address = local_address(&listener)?;
+    let address = listener.local_addr().map_err(unusable)?;
     let manager = Manager::at(variables.notify.as_deref());
     let sandbox = sandbox::enter(&setup.root, &environment.keys()?, &environment.passphrase);
     host::complain(&format!("lf: sandbox: {sandbox}\n"));
@@ -102,13 +102,6 @@ fn inherited(variables: &GatewayVariables, options: &ServeOptions) -> Result<Opt
 #[cfg(not(target_os = "linux"))]
 fn inherited(_: &GatewayVariables, _: &ServeOptions) -> Result<Option<TcpListener>> {
     Ok(None)
-}
-
-fn local_address(listener: &TcpListener) -> Result<SocketAddr> {
-    listener.local_addr().map_err(|source| Error::Listen {
-        address: "that socket".to_owned(),
-        source,
-    })
 }
 
 /// A gateway as the flags and the environment have it.

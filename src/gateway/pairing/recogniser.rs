@@ -252,11 +252,8 @@ impl Known {
     fn needs_loading(&self) -> bool {
         let stamp = self.list.as_ref().and_then(|(stamp, _)| *stamp);
         self.loaded.as_ref().is_none_or(|loaded| {
-            let trust = if loaded.failure.is_some() {
-                RETRY
-            } else {
-                TRUST
-            };
+            let has_failed = loaded.failure.is_some();
+            let trust = if has_failed { RETRY } else { TRUST };
             loaded.of != stamp || monotonic().duration_since(loaded.at) >= trust
         })
     }
