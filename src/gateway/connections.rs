@@ -1,8 +1,9 @@
 //! The connections that are open, and the threads that serve them: one each, reused when idle.
 //!
-//! There are 64 places. When all are taken, the oldest connection that is silent makes room: a
-//! browser's spare socket is worth less than a request. Where none is silent, the oldest that has been
-//! sending its request for more than a second does; one whose request is being served never. On a wide
+//! There are 64 places. When all are taken, a new connection closes an old one: first the oldest silent one,
+//! because a browser's spare socket matters less than a request; without a silent one, the oldest that has
+//! been sending its request for more than a second. A connection whose request is being served is never
+//! closed for another. On a wide
 //! bind no single peer has more than half of the places.
 
 use std::collections::VecDeque;
@@ -79,8 +80,8 @@ impl Connections {
             self.changed.notify_all();
             return;
         }
-        // With more threads than places, some serve connections that were evicted, and come for this
-        // one next.
+        // There are more threads than places, so some threads serve connections that were closed, and
+        // take this one next.
         if table.threads == THREADS {
             return;
         }
@@ -116,7 +117,7 @@ impl Connections {
         !table.is_ending
     }
 
-    /// Is nobody connected?
+    /// Is no connection open?
     pub(crate) fn is_empty(&self) -> bool {
         self.table().open.is_empty()
     }
@@ -126,8 +127,8 @@ impl Connections {
         self.table().is_ending
     }
 
-    /// Lets requests that have begun come to their end, for as long as that may take, and everybody
-    /// else go.
+    /// Waits until the requests that have begun are answered, at most until `deadline`; silent connections
+    /// are closed.
     pub(crate) fn end(&self, deadline: Deadline) {
         let mut table = self.table();
         table.is_ending = true;
@@ -143,7 +144,7 @@ impl Connections {
         drop(self.changed.wait_timeout_while(table, most, is_open));
     }
 
-    /// A thread's life: connections, one after the other, until there has been none for a while.
+    /// What a thread does: it serves connections, one after the other, until there is none for a while.
     fn work(&self, serve: &(dyn Fn(u64, &TcpStream) + Send + Sync)) {
         let mut table = self.table();
         loop {
@@ -180,7 +181,7 @@ impl Table {
         self.open.len() < PLACES || self.evict(|_| true)
     }
 
-    /// Closes the one of these that is worth least; its thread notices and goes on to another.
+    /// Closes the connection of these that matters least; its thread notices and serves another.
     fn evict(&mut self, of: impl Fn(&Open) -> bool) -> bool {
         let now = monotonic();
         let worth = |open: &Open| match open.state {
@@ -201,7 +202,7 @@ impl Table {
 
     fn set(&mut self, id: u64, state: State) {
         if let Some(open) = self.open.iter_mut().find(|open| open.id == id)
-            // Whoever is silent has been so since it came, however late its thread comes to it.
+            // A silent connection has been silent since it was opened, whenever its thread reads from it.
             && !matches!((open.state, state), (State::Silent(_), State::Silent(_)))
         {
             open.state = state;

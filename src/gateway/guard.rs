@@ -1,5 +1,5 @@
-//! Who gets in: host, origin, preflight, fetch mode, route, token, bucket, in this order and nowhere
-//! else. CORS is written here alone.
+//! Decides which requests are admitted: it checks host, origin, preflight, fetch mode, route, token and
+//! bucket, in this order. Only this file writes CORS headers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,14 +25,14 @@ pub(crate) struct Guard {
     buckets: Mutex<HashMap<String, Bucket>>,
 }
 
-/// Who asks for what, as far as the guard has come.
+/// What the guard has found out about a request so far.
 #[derive(Debug, Default)]
 pub(crate) struct Caller {
-    /// The page's origin, if it has one and that is ours.
+    /// The page's origin, if it is an allowed one.
     pub(crate) origin: Option<String>,
     /// The route's name.
     route: Option<&'static str>,
-    /// Whose token it was, if it was one.
+    /// The name of the pairing that the token belongs to.
     pairing: Option<String>,
 }
 
@@ -46,7 +46,7 @@ impl Caller {
     }
 }
 
-/// An answer in place of a way in, without CORS headers; and what the audit log should say: the kind, and
+/// The answer to a request that is not admitted, without CORS headers; and what the audit log should say: the kind, and
 /// the reason's code.
 pub(crate) type Denial = (Reply, Option<(Kind, &'static str)>);
 
@@ -86,8 +86,8 @@ impl Guard {
         }
     }
 
-    /// Judges a request by its head: the way in, or a denial. Its body has not been read. `caller` tells
-    /// what is known of it, in either case.
+    /// Checks a request by its head: its route, or a denial. Its body has not been read. `caller` has what
+    /// was found out, in either case.
     pub(crate) fn admit(
         &self,
         request: &Request,
@@ -97,7 +97,7 @@ impl Guard {
     ) -> Result<Route, Denial> {
         let host = request.header("host").map_err(silent)?;
         let origin = request.header("origin").map_err(silent)?;
-        // From here on a page of ours reads why it is refused.
+        // From here on a page of an allowed origin can read why it is refused.
         let is_ours = origin.is_none_or(|origin| self.origins.allow(origin));
         caller.origin = origin.filter(|_| is_ours).map(str::to_owned);
         let authorization = request.header("authorization").map_err(silent)?;
@@ -113,7 +113,7 @@ impl Guard {
             return Err((preflight(request), None));
         }
         let is_keys = request.path == "/keys" || request.path.starts_with("/keys/");
-        // A page that cannot read the answer, or a navigation, has no business with keys.
+        // A page that cannot read the answer, or a navigation, gets no keys.
         let mode = request.header("sec-fetch-mode").map_err(silent)?;
         if is_keys && matches!(mode, Some("no-cors" | "navigate")) {
             return Err(logged(&refusal::FORBIDDEN_FETCH_MODE));

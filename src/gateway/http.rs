@@ -1,8 +1,8 @@
 //! HTTP/1.1 on one connection: a strict reader of requests (RFC 9112), a writer of answers.
 //!
-//! tiny_http lends its vocabulary and writes the answers. Its own parser stays out of the network's
-//! reach: one unauthenticated request can end the process there. Whatever is ambiguous here is an
-//! error, and the connection closes, so that nobody can smuggle a second request behind a first.
+//! tiny_http has the types and writes the answers. Its own parser is not used: one unauthenticated
+//! request can end the process there. Whatever is ambiguous here is an
+//! error, and the connection closes, so that no second request can be smuggled behind a first.
 
 mod reply;
 mod request;
@@ -46,7 +46,7 @@ impl From<io::Error> for Failure {
 /// One accepted connection.
 pub(crate) struct Connection<'a> {
     stream: &'a TcpStream,
-    /// Bytes that were received and not used yet: at most a head.
+    /// Bytes that were received and not parsed yet: at most a head.
     received: Zeroizing<Vec<u8>>,
     /// By when the request that has begun must be complete.
     deadline: Deadline,
@@ -98,7 +98,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Does something while the peer's time stands still: it cannot help how long we take.
+    /// Does something that does not count against the peer's deadline.
     pub(crate) fn off_the_clock<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let left = self.deadline.left();
         let done = work();
@@ -134,10 +134,8 @@ impl<'a> Connection<'a> {
     /// Writes an answer; the peer has ten seconds to take it. One after which we close is written as
     /// HTTP/1.0, which says so by itself.
     pub(crate) fn answer(&mut self, reply: &Reply, to: Option<&Request>) -> io::Result<After> {
-        let after = match to.is_some_and(|request| request.keeps_alive) {
-            true => After::Next,
-            false => After::Close,
-        };
+        let is_kept = to.is_some_and(|request| request.keeps_alive);
+        let after = if is_kept { After::Next } else { After::Close };
         let is_head = to.is_some_and(|request| request.method == Method::Head);
         let bytes = reply.print(after, is_head)?;
         self.deadline = Deadline::after(ANSWER);
@@ -165,10 +163,8 @@ impl<'a> Connection<'a> {
         let space = chunk.len().min(MAX_HEAD - self.received.len());
         let count = self.read(&mut chunk[..space])?;
         self.received.extend_from_slice(&chunk[..count]);
-        match count {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
-        }
+        let got = (count > 0).then_some(());
+        got.ok_or(io::ErrorKind::UnexpectedEof.into())
     }
 
     /// Reads once, with the time that is left as the socket's timeout: a peer that trickles cannot
@@ -202,10 +198,8 @@ impl<'a> Connection<'a> {
 }
 
 fn is_again(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-    )
+    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+    matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
 }
 
 /// The largest head, in bytes.
@@ -216,5 +210,5 @@ const SILENCE: Duration = Duration::from_secs(120);
 const REQUEST: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(1);
-/// More than a browser has under way when it hears of a 413.
+/// More than a browser has sent when it receives a 413.
 const MAX_LINGER: usize = 4 * 1024 * 1024;

@@ -1,4 +1,4 @@
-//! The loopback gateway: HTTP, who may ask, pairings, the API, the page and the sandbox.
+//! The loopback gateway: HTTP, the guard, pairings, the API, the page and the sandbox.
 
 #[cfg(unix)]
 pub(crate) mod api;

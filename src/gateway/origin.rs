@@ -90,10 +90,7 @@ fn without_port(text: &str) -> Option<&str> {
 }
 
 fn is_port(port: &str) -> bool {
-    (1..=5).contains(&port.len())
-        && port.bytes().all(|byte| byte.is_ascii_digit())
-        && !port.starts_with('0')
-        && port.parse::<u16>().is_ok()
+    !port.starts_with(['0', '+']) && port.parse::<u16>().is_ok()
 }
 
 /// The host names that we answer to. A name that anybody could point at this machine (DNS rebinding)

@@ -56,7 +56,7 @@ impl Setup<'_> {
     }
 
     fn of_full_mode(&self) -> Vec<Check> {
-        // Asked once: one that hangs takes three seconds each time.
+        // The keychain is asked once, because one that hangs takes three seconds each time.
         // (tests/keychain.rs: `a_keychain_that_hangs_is_waited_for_once_before_full_mode`)
         let kept = record::present(&self.keychain);
         let given = source::from_environment(&self.environment.passphrase);
@@ -115,7 +115,7 @@ impl Setup<'_> {
         check("no_service_role", unset, set)
     }
 
-    /// `ask` says what the keychain has.
+    /// `ask` gets the passphrase from the keychain.
     fn keys_passphrase(&self, ask: &mut dyn FnMut() -> Result<Option<Secret>>) -> Check {
         let found = source::find_among(&self.environment.passphrase, ask);
         let found = found.map(|(_, origin)| format!("from {origin}"));
@@ -146,7 +146,7 @@ impl Setup<'_> {
         let mut checks = self.of_full_mode();
         checks.retain(|check| !self.keys_only || is_for_keys(check));
         if !self.wants_tailscale && !is_set_up {
-            // What full mode alone needs is no failure where nobody has set that up.
+            // What only full mode needs is no failure where full mode was never set up.
             let as_note = |check| match is_for_keys(&check) {
                 true => check,
                 false => noted(check),
@@ -247,7 +247,7 @@ fn has_session(root: &Path) -> bool {
     configured(root, &names).is_some()
 }
 
-/// Whose gateway this is: as its identity says, or the configuration.
+/// The user that this gateway belongs to: from its identity, or else the configuration.
 pub(crate) fn lenser_id(root: &Path) -> Option<String> {
     let names = ["lenser_id", "lenserId"];
     let identity = read_object(&pairing::dir(root), IDENTITY);

@@ -1,4 +1,4 @@
-//! Asks what listens on an address: a gateway of `lf`, something else, or nobody. It shows no token.
+//! Asks what listens on an address: a gateway of `lf`, another program, or none. It sends no token.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use miniserde::{Deserialize, json};
 use crate::base::time::{Deadline, Timestamp};
 use crate::error::Error;
 
-/// What a gateway of `lf`'s says of itself.
+/// What a gateway of `lf` answers to `GET /healthz`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Health {
     status: String,
@@ -71,7 +71,7 @@ fn exchange(mut stream: TcpStream, to: SocketAddr, deadline: Deadline) -> io::Re
             Ok(0) => break,
             Ok(count) => bytes.extend_from_slice(&buffer[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // It had more to say to nobody, or took offence at what it was asked.
+            // It sent more than was read, or refused the request.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
             Err(error) => return Err(error),
         }

@@ -1,4 +1,4 @@
-//! The gateway gives up, before it hears anybody, what it will not need to answer.
+//! Before it accepts a connection, the gateway gives up the access that it will not need.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The gateway: listens, lets the guard judge, has the API answer, and ends in order.
+//! The gateway: it listens, asks the guard about each request, answers with the API, and ends in order.
 
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -23,16 +23,16 @@ use crate::vault::key::KeyId;
 pub(crate) struct Gateway {
     guard: Guard,
     api: Api,
-    /// By what it listens beyond loopback, if it needs that.
+    /// The consent by which it listens beyond loopback, if it does.
     permit: Option<Permit>,
     flood: Mutex<Flood>,
-    /// Used up by the first file that is out of reach.
+    /// Has the warning about a file that is out of reach been given?
     unreachable: Once,
-    /// Says something that a person should know.
+    /// Prints a warning.
     warn: fn(&str),
 }
 
-/// Takes an address; nobody is answered yet.
+/// Opens a listener; it does not accept connections yet.
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).map_err(|source| Error::Listen {
         address: address.to_string(),
@@ -97,7 +97,7 @@ impl Gateway {
                     last_used = monotonic();
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                // Out of descriptors, or a peer that is gone again: never a reason to end.
+                // No descriptor is free, or the peer has gone: neither is a reason to end.
                 Err(_) => thread::sleep(BACK_OFF),
             }
             if tick.left().is_none() {
@@ -139,7 +139,7 @@ impl Gateway {
         let mut connection = Connection::new(stream);
         loop {
             if !connections.silent(id) {
-                // What has come is still taken; nothing is waited for.
+                // Bytes that have arrived are still read, but none are waited for.
                 let _ = stream.shutdown(Shutdown::Read);
             }
             let (reply, body, request) = match connection.request(|| connections.begun(id)) {
@@ -151,7 +151,7 @@ impl Gateway {
                         or_internal_error(|| self.respond(&mut connection, &request, received));
                     let is_kept = match body {
                         Rest::Read => true,
-                        // What is ambiguous ends the connection.
+                        // After an ambiguous request the connection is closed.
                         Rest::Unread => request.can_be_skipped() && reply.status != 400,
                         Rest::Broken => false,
                     };
@@ -216,8 +216,8 @@ impl Gateway {
         (with_cors(reply, caller.origin.as_deref()), rest)
     }
 
-    /// The sandbox is made for the directories of the start. Says once why nothing is answered any more
-    /// when others have taken their place.
+    /// The sandbox allows the directories that were there at the start. If they were replaced since, warns
+    /// once that their files cannot be read any more.
     fn warn_if_unreachable(&self, reply: &Reply) {
         if reply.status == 500 && reply.body == UNREACHABLE {
             self.unreachable.call_once(|| {
@@ -256,7 +256,7 @@ impl Gateway {
         }
     }
 
-    /// Now and then, and at the end: writes the counts that no line has told, and times of last use.
+    /// Now and then, and at the end: writes down the counts that are in no line yet, and times of last use.
     fn settle(&self, now: Option<std::time::Instant>) {
         let over = self.flood().settle(now);
         for (kind, reason, count) in over {
@@ -278,13 +278,13 @@ enum Rest {
     Broken,
 }
 
-/// A panic costs the request that caused it an answer, and nobody else anything.
+/// A panic becomes a 500 for the request that caused it; other requests go on.
 fn or_internal_error(work: impl FnOnce() -> (Reply, Rest)) -> (Reply, Rest) {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| (Reply::error(&refusal::INTERNAL_ERROR), Rest::Broken))
 }
 
-/// Who a peer is, as far as places go. An IPv4 peer of a dual-stack listener is that IPv4 peer.
+/// The address that a peer's places are counted for. An IPv4 peer of a dual-stack listener is that IPv4 peer.
 fn canonical(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         // One host has all of a /64 to come from.
@@ -293,7 +293,7 @@ fn canonical(peer: IpAddr) -> IpAddr {
     }
 }
 
-/// Waits for a connection or the end; now and then for neither.
+/// Waits for a connection, the end or the tick; is it the end?
 fn is_over(listener: &TcpListener, end: &UnixStream, tick: Deadline) -> bool {
     let mut events = [
         PollFd::new(listener, PollFlags::IN),

@@ -36,10 +36,7 @@ pub(super) fn show(context: &Context<'_>) -> Result<()> {
     text.push('\n');
     for fingerprint in &consent.fingerprints {
         let is_live = consent::address_of(fingerprint).is_some_and(consent::is_live);
-        let state = match is_live {
-            true => "live",
-            false => "no address of this machine now",
-        };
+        let state = if is_live { "live" } else { GONE };
         let _ = writeln!(text, "covers   {}  ({state})", shown(fingerprint));
     }
     if let Some(notes) = &consent.notes {
@@ -90,6 +87,8 @@ pub(super) fn revoke(context: &Context<'_>) -> Result<()> {
 fn state(context: &Context<'_>) -> Result<PathBuf> {
     Ok(pairing::dir(&context.environment.root()?))
 }
+
+const GONE: &str = "no address of this machine now";
 
 /// What is on disk, if anything is; whether it counts; and what a new consent would cover.
 #[derive(Serialize)]

@@ -1,6 +1,8 @@
 //! Parses the arguments of `lf gateway`. Nothing is opened here.
 #![cfg_attr(not(unix), allow(dead_code))]
 
+use std::time::Duration;
+
 use crate::base::secret::shown;
 use crate::base::time::parse_span;
 use crate::cli::args::Args;
@@ -8,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::gateway::pairing::{DEFAULT_NAME, Others};
 use crate::vault::key::Label;
 
-use super::{InstallOptions, ServeOptions, pair};
+use super::{InstallOptions, ServeOptions};
 
 pub(super) fn serve(args: &mut Args) -> Result<ServeOptions> {
     args.no_operands()?;
@@ -35,7 +37,8 @@ pub(super) fn install(args: &mut Args) -> Result<InstallOptions> {
     })
 }
 
-pub(super) fn pair(args: &mut Args) -> Result<pair::Options> {
+/// The name, how long the token is good, and what becomes of the other pairings.
+pub(super) fn pair(args: &mut Args) -> Result<(Label, Option<Duration>, Others)> {
     args.no_operands()?;
     let name = args.open_value("--name")?;
     let expires = args.value("--expires").map(|span| {
@@ -46,14 +49,12 @@ pub(super) fn pair(args: &mut Args) -> Result<pair::Options> {
             ))
         })
     });
-    Ok(pair::Options {
-        name: Label::parse(name.as_deref().unwrap_or(DEFAULT_NAME))?,
-        expires: expires.transpose()?,
-        others: match args.flag("--rotate") {
-            true => Others::Revoke,
-            false => Others::Keep,
-        },
-    })
+    let others = match args.flag("--rotate") {
+        true => Others::Revoke,
+        false => Others::Keep,
+    };
+    let name = Label::parse(name.as_deref().unwrap_or(DEFAULT_NAME))?;
+    Ok((name, expires.transpose()?, others))
 }
 
 /// The name, or none for all of them.
@@ -87,11 +88,11 @@ pub(super) fn consent_revoke(args: &mut Args) -> Result<()> {
 
 /// Tailscale is the only network that can be consented to.
 fn tailscale(network: &str) -> Result<()> {
-    match network {
-        "tailscale" => Ok(()),
-        _ => Err(Error::usage(format!(
-            "consent is to tailscale, and \"{}\" is something else",
-            shown(network)
-        ))),
+    if network == "tailscale" {
+        return Ok(());
     }
+    Err(Error::usage(format!(
+        "consent is to tailscale, and \"{}\" is something else",
+        shown(network)
+    )))
 }

@@ -86,7 +86,7 @@ pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
         "keys rekey" => on(args, keys::rekey, rekey::run),
         "keys doctor" => on(args, keys::doctor, doctor::run),
 
-        "gateway pair" => on(args, gateway::pair, |c, o| pair::pair(c, &o)),
+        "gateway pair" => on(args, gateway::pair, pair::pair),
         "gateway pairings" => on(args, nothing, |c, ()| pair::list(c)),
         "gateway unpair" => on(args, gateway::unpair, |c, o| pair::unpair(c, o.as_ref())),
         #[cfg(unix)]

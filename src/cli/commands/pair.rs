@@ -1,4 +1,4 @@
-//! `lf gateway pair`, `pairings` and `unpair`: who may talk to the gateway.
+//! `lf gateway pair`, `pairings` and `unpair`: which programs may use the gateway.
 
 use std::time::Duration;
 
@@ -15,31 +15,26 @@ use super::{Context, Format, format, table};
 use crate::system::term;
 
 /// A new pairing, or a new token for an old one.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Options {
-    pub(crate) name: Label,
-    pub(crate) expires: Option<Duration>,
-    pub(crate) others: Others,
-}
-
-pub(super) fn pair(context: &Context<'_>, options: &Options) -> Result<()> {
+pub(super) fn pair(
+    context: &Context<'_>,
+    (name, expires, others): (Label, Option<Duration>, Others),
+) -> Result<()> {
     let now = Timestamp::now();
-    let expires_at = options.expires.map(|span| now.after(span));
-    let token = pairings(context)?.pair(&options.name, expires_at, options.others, now)?;
-    let name = options.name.as_str();
+    let expires_at = expires.map(|span| now.after(span));
+    let token = pairings(context)?.pair(&name, expires_at, others, now)?;
+    let (name, token) = (name.as_str(), token.expose());
     let text = match context.format {
         Format::Json => format::json(&NewView {
             name,
-            token: token.expose(),
+            token,
             created_at: now,
             expires_at,
         }),
         Format::Text => format!(
-            "{}\n\nThis is the pairing token of \"{}\"{}. It is shown once. To pair the web app:\n\
+            "{token}\n\nThis is the pairing token of \"{}\"{}. It is shown once. To pair the web app:\n\
              \x20 1. Leave the gateway running: lf gateway serve --keys-only\n\
              \x20 2. In the Funding panel, click the Local Keys tile.\n\
              \x20 3. Paste the token into the box and click Pair gateway.\n",
-            token.expose(),
             printable(name),
             expires_at.map_or_else(String::new, |at| format!(", good until {at}")),
         ),
@@ -94,14 +89,12 @@ pub(super) fn unpair(context: &Context<'_>, name: Option<&Label>) -> Result<()> 
     }
     // What is left in the keychain is good for nothing any more, but it is there.
     forgotten?;
-    match (gone.is_empty(), name) {
-        (true, Some(name)) => Err(Error::PairingNotFound(printable(name.as_str()))),
-        (true, None) => {
-            host::complain("nothing is paired\n");
-            Ok(())
-        }
-        (false, _) => Ok(()),
+    match name {
+        _ if !gone.is_empty() => {}
+        Some(name) => return Err(Error::PairingNotFound(printable(name.as_str()))),
+        None => host::complain("nothing is paired\n"),
     }
+    Ok(())
 }
 
 pub(super) fn pairings(context: &Context<'_>) -> Result<Pairings> {

@@ -117,7 +117,7 @@ pub(super) fn setup<'a>(
         wants_tailscale: options.tailscale || environment.gateway.tailscale,
         state: pairing::dir(&root),
         root,
-        // Nobody sits at this terminal for every request: the keychain gets three seconds, and no more.
+        // A request cannot wait for a person who unlocks the keychain, so it gets three seconds.
         keychain: Keychain::new(environment, Patience::SHORT),
         environment,
     })
@@ -128,7 +128,7 @@ pub(super) fn is_keys_only(environment: &Environment, options: &ServeOptions) ->
     options.keys_only || (environment.gateway.keys_only && !options.tailscale)
 }
 
-/// Where to listen: as the flags say, or the environment, or as ever.
+/// Where to listen: as the flags say, or the environment, or by default.
 pub(super) fn address(environment: &Environment, options: &ServeOptions) -> Result<SocketAddr> {
     let variables = &environment.gateway;
     let bind = match options.bind.as_deref().or(variables.bind.as_deref()) {
@@ -202,5 +202,5 @@ fn check(setup: &Setup<'_>) -> Result<()> {
 }
 
 const PORT: u16 = 38080;
-/// Whoever opened the socket starts us again at the next connection.
+/// The service manager that opened the socket starts the gateway again at the next connection.
 const IDLE: Duration = Duration::from_secs(600);

@@ -46,7 +46,7 @@ impl Reply {
         }
     }
 
-    /// `{"error":"<code>"}`: its code, and nothing of any sentence.
+    /// `{"error":"<code>"}`: the code alone, without the sentence.
     pub(crate) fn error(facts: &Facts) -> Reply {
         Reply::of(facts.http, &BTreeMap::from([("error", facts.code)]))
     }
@@ -58,7 +58,7 @@ impl Reply {
         self
     }
 
-    /// The same, with this before what else its `Vary` names: one line, for those who read only one.
+    /// The same, with this in front of its `Vary` header: one line, because some caches read only one.
     pub(crate) fn varies(mut self, by: &str) -> Reply {
         let vary = |(name, _): &&mut (&str, String)| *name == "Vary";
         match self.headers.iter_mut().find(vary) {
@@ -107,7 +107,7 @@ impl Reply {
     }
 }
 
-/// What every answer says.
+/// The headers of every answer.
 const FIXED: [(&str, &str); 4] = [
     ("Server", "lf"),
     ("Cache-Control", "no-store"),

@@ -23,8 +23,8 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Can its body be read and dropped, so that the connection stays of use? One that the peer waits
-    /// with cannot, and one that is too large is not worth it.
+    /// Can its body be read and dropped, so that the connection can be kept? Not if the peer sends it only
+    /// after a 100 Continue, or if it is too large.
     pub(crate) fn can_be_skipped(&self) -> bool {
         self.content_length == 0 || (!self.expects_continue && self.content_length <= MAX_BODY)
     }

@@ -2,16 +2,16 @@
 //!
 //! `<root>/gateway/pairings.json` lists them by name and time; a running gateway looks at it before
 //! every answer. A token is 32 random bytes. The keychain keeps it under its pairing's name, and is the
-//! authority: whoever can only write the list cannot pair himself. On a host without a keychain the list
-//! holds the token's SHA-256 instead, which is no secret: nobody guesses 256 random bits from it.
+//! authority: a program that can only write the list cannot pair itself. On a host without a keychain the
+//! list holds the token's SHA-256 instead, which is no secret: 256 random bits cannot be guessed from it.
 //! Such a digest counts only while no keychain is in use, which is one of these:
 //!
 //! 1. The environment has a master passphrase and forces it, so that no keychain is asked.
 //! 2. The keychain does not answer, and the environment has a master passphrase.
-//! 3. There is no keychain: no session bus, or nobody on it who provides one.
+//! 3. There is no keychain: no session bus, or no service on it that provides one.
 //!
-//! Once a keychain has answered a running gateway, 2 and 3 no longer hold for that gateway, so that a
-//! keychain that is locked or ended later lets nobody in.
+//! Once a keychain has answered a running gateway, 2 and 3 no longer hold for that gateway, so that no
+//! digest counts when the keychain is locked or ended later.
 //! (tests/pairing.rs: `a_digest_in_the_list_counts_for_nothing_once_a_keychain_answers`)
 
 mod recogniser;
@@ -141,8 +141,8 @@ impl Pairings {
         Ok(token)
     }
 
-    /// Takes over the token of the predecessor's one pairing, if that is still good: nobody has made
-    /// or revoked a pairing here yet, and the keychain has no token for it. `false` if it is dead.
+    /// Takes over the token of the predecessor's one pairing, if that is still good: no pairing was made
+    /// or revoked here yet, and the keychain has no token for it. `false` if it is dead.
     pub(crate) fn inherit(&self, token: &Secret) -> Result<bool> {
         let dir = Dir::create(&self.dir)?.lock()?;
         if self.read(&dir)?.is_some() || self.keychain.find(SERVICE, DEFAULT_NAME)?.is_some() {

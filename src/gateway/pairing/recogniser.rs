@@ -18,9 +18,9 @@ use crate::system::fs::{Dir, Publish, Stamp};
 
 /// Knows tokens by their digests.
 ///
-/// The list is looked at for every request, and is enough to revoke. The keychain, which may take its
-/// time, is asked only for what is not known yet, and every ten seconds in the background, in case
-/// somebody else has changed it: a request with a known token never waits for it.
+/// Every request looks at the list, so that a revocation counts at once. The keychain may be slow. It is
+/// asked only for tokens that are not known yet, and every ten seconds in the background, in case another
+/// program has changed it: a request with a known token never waits for it.
 /// (tests/pairing.rs: `a_keychain_that_hangs_delays_nobody_who_is_known`)
 #[derive(Debug)]
 pub(crate) struct Recogniser {
@@ -66,9 +66,9 @@ impl Recogniser {
         })
     }
 
-    /// Whose token is this? `None`: nobody's, or no longer. An error says what keeps the tokens from
-    /// being known, if this might be one of those. The comparison takes the same time for every token,
-    /// right or wrong.
+    /// The pairing that this token belongs to; `None` if it belongs to none, or to one that has expired.
+    /// An error says why the tokens could not be read, if this might be one of them. The comparison takes
+    /// the same time for every token, right or wrong.
     pub(crate) fn recognise(
         self: &Arc<Self>,
         token: &str,
@@ -132,8 +132,8 @@ impl Recogniser {
         }
     }
 
-    /// Takes notice of a changed list: a pairing that is no longer in it, as it was, is forgotten at
-    /// once.
+    /// Reads the list again if it has changed, and forgets the pairings that are no longer in it as they
+    /// were.
     fn follow_list(&self) -> Result<()> {
         let mut known = self.known();
         let dir = Dir::open(&self.pairings.dir)?;
@@ -164,7 +164,7 @@ impl Recogniser {
         for (pairing, found) in list.into_iter().zip(found) {
             let is_it = |(known, _): &(Pairing, _)| *known == pairing;
             match found {
-                // What does not answer for a while revokes nobody whom the list still has.
+                // A keychain that fails for a while revokes no pairing that is still in the list.
                 Err(_) if known.digests.iter().any(is_it) => continue,
                 // Without a list this is only where a predecessor's token might be.
                 Err(error) => failure = failure.or(of.map(|_| error)),
@@ -181,7 +181,7 @@ impl Recogniser {
 
     /// The digest of each pairing's token; `None` if nothing is its token.
     fn digests(&self, list: &[Pairing]) -> Vec<Result<Option<[u8; 32]>>> {
-        // After the keychain's first failure it is not asked again, so that nobody waits twice.
+        // After its first failure the keychain is not asked again, because each failure may take seconds.
         let mut failure: Option<Arc<Error>> = None;
         let mut find = |name: &str| {
             if let Some(failure) = &failure {
@@ -271,7 +271,7 @@ fn is_same(one: &[u8; 32], other: &[u8; 32]) -> bool {
 
 /// How long a digest is trusted without another look into the keychain.
 const TRUST: Duration = Duration::from_secs(10);
-/// How long a failure to read the tokens stands before the next try.
+/// How long after a failure to read the tokens the next try is made.
 const RETRY: Duration = Duration::from_secs(1);
 /// A list that changes more often than this during one request is not followed further.
 const MOST_TRIES: usize = 4;
