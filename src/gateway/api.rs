@@ -11,7 +11,7 @@ use super::guard::Route;
 use super::http::{Reply, Request};
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
-use crate::error::{Error, Facts, Result, refusal};
+use crate::error::{Facts, Result, refusal};
 use crate::keychain::Keychain;
 use crate::system::environment::Sources;
 use crate::system::fs::Dir;
@@ -63,13 +63,10 @@ impl Api {
                 };
                 (Reply::of(200, &health), None)
             }
-            Route::Identity => {
-                let failed = |error: Error| Reply::error(error.facts());
-                (self.identity().unwrap_or_else(failed), None)
-            }
+            Route::Identity => (self.identity().unwrap_or_else(Reply::error), None),
             Route::Page(file) => (file.reply(), None),
-            Route::List => told(Kind::List, None, self.list().map_err(Fault::from)),
-            Route::ListWithUse => told(Kind::List, None, self.list_with_use().map_err(Fault::from)),
+            Route::List => told(Kind::List, None, self.list()),
+            Route::ListWithUse => told(Kind::List, None, self.list_with_use()),
             Route::Add => {
                 let members = members(&["provider", "label", "rawKey"]);
                 let added = members.and_then(|members| self.add(members, now));
@@ -88,29 +85,29 @@ impl Api {
                 let key = self.store.rotate(id, &self.master()?)?;
                 Ok(named(200, "key", &key))
             }),
-            Route::Resolve(id) => on_key(Kind::Resolve, id, |id| Ok(self.resolve(id)?)),
+            Route::Resolve(id) => on_key(Kind::Resolve, id, |id| self.resolve(id)),
         }
     }
 
-    fn identity(&self) -> Result<Reply> {
+    fn identity(&self) -> Outcome<Reply> {
         let dir = Dir::open(&self.state)?;
         let bytes = dir.map(|dir| dir.read("identity.json", MAX_IDENTITY));
         let bytes = bytes.transpose()?.flatten().unwrap_or_default();
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
-        Ok(match json::from_str::<Identity>(text) {
+        match json::from_str::<Identity>(text) {
             Ok(mut identity) if identity.public_key.is_some() => {
                 identity.daemon_version = Some(DAEMON_VERSION.to_owned());
-                Reply::of(200, &identity)
+                Ok(Reply::of(200, &identity))
             }
-            _ => Reply::error(&refusal::IDENTITY_MISSING),
-        })
+            _ => Err(&refusal::IDENTITY_MISSING),
+        }
     }
 
-    fn list(&self) -> Result<Reply> {
+    fn list(&self) -> Outcome<Reply> {
         Ok(named(200, "keys", &self.store.list()?.keys))
     }
 
-    fn list_with_use(&self) -> Result<Reply> {
+    fn list_with_use(&self) -> Outcome<Reply> {
         let listing = self.store.list()?;
         let used = self.store.dir()?.map(|dir| history::last_used(&dir));
         let used = used.unwrap_or_default();
@@ -145,7 +142,7 @@ impl Api {
         })
     }
 
-    fn resolve(&self, id: &KeyId) -> Result<Reply> {
+    fn resolve(&self, id: &KeyId) -> Outcome<Reply> {
         // A change of the passphrase that waits is passed over: reading needs it neither way.
         let master = source::find(&self.sources, &self.keychain)?;
         let value = self.store.resolve(id, &master)?;

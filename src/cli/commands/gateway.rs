@@ -42,12 +42,9 @@ pub(super) fn pair(args: &mut Args) -> Result<(Label, Option<Duration>, Others)>
     args.no_operands()?;
     let name = args.open_value("--name")?;
     let expires = args.value("--expires").map(|span| {
-        parse_span(&span).ok_or_else(|| {
-            Error::usage(format!(
-                "\"{}\" is not a time such as 90d or 12h, from a minute to ten years",
-                shown(&span)
-            ))
-        })
+        let what = "is not a time such as 90d or 12h, from a minute to ten years";
+        let invalid = || Error::usage(format!("\"{}\" {what}", shown(&span)));
+        parse_span(&span).ok_or_else(invalid)
     });
     let others = match args.flag("--rotate") {
         true => Others::Revoke,
@@ -91,8 +88,7 @@ fn tailscale(network: &str) -> Result<()> {
     if network == "tailscale" {
         return Ok(());
     }
-    Err(Error::usage(format!(
-        "consent is to tailscale, and \"{}\" is something else",
-        shown(network)
-    )))
+    let network = shown(network);
+    let sentence = format!("consent is to tailscale, and \"{network}\" is something else");
+    Err(Error::usage(sentence))
 }

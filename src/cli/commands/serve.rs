@@ -74,29 +74,20 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
 /// The socket that a service manager opened, if it opened one for this process.
 #[cfg(target_os = "linux")]
 fn inherited(variables: &GatewayVariables, options: &ServeOptions) -> Result<Option<TcpListener>> {
-    let Some((pid, count)) = &variables.listen else {
+    let me = std::process::id().to_string();
+    let Some((_, count)) = variables.listen.as_ref().filter(|(pid, _)| *pid == me) else {
         return Ok(None);
     };
-    if *pid != std::process::id().to_string() || count == "0" {
-        return Ok(None);
-    }
-    if count != "1" {
-        return Err(Error::usage(format!(
-            "LISTEN_FDS={} sockets were passed on; it takes one",
-            shown(count)
-        )));
-    }
-    if options.bind.is_some() || options.port.is_some() {
-        return Err(Error::usage(
-            "the service manager has opened the socket already; --bind and --port belong into its unit",
-        ));
-    }
-    let listener = inherit::listener().map_err(|error| {
-        Error::usage(format!(
-            "LISTEN_FDS=1 promises a socket to listen on, but {error}"
-        ))
-    })?;
-    Ok(Some(listener))
+    let is_given = options.bind.is_some() || options.port.is_some();
+    Err(Error::usage(match count.as_str() {
+        "0" => return Ok(None),
+        "1" if is_given => "the service manager has opened the socket already; --bind and --port belong into its unit".to_owned(),
+        "1" => match inherit::listener() {
+            Ok(listener) => return Ok(Some(listener)),
+            Err(error) => format!("LISTEN_FDS=1 promises a socket to listen on, but {error}"),
+        },
+        count => format!("LISTEN_FDS={} sockets were passed on; it takes one", shown(count)),
+    }))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -131,25 +122,23 @@ pub(super) fn is_keys_only(environment: &Environment, options: &ServeOptions) ->
 /// Where to listen: as the flags say, or the environment, or by default.
 pub(super) fn address(environment: &Environment, options: &ServeOptions) -> Result<SocketAddr> {
     let variables = &environment.gateway;
+    let invalid = |text: &str, what| Error::usage(format!("\"{}\" is not {what}", shown(text)));
     let bind = match options.bind.as_deref().or(variables.bind.as_deref()) {
         None | Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
         Some(text) => {
             let literal = text
                 .strip_prefix('[')
                 .and_then(|text| text.strip_suffix(']'));
-            literal.unwrap_or(text).parse().map_err(|_| {
-                Error::usage(format!(
-                    "\"{}\" is not an address to listen on; it takes a literal such as 127.0.0.1",
-                    shown(text)
-                ))
-            })?
+            let what = "an address to listen on; it takes a literal such as 127.0.0.1";
+            let address = literal.unwrap_or(text).parse();
+            address.map_err(|_| invalid(text, what))?
         }
     };
     let port = match options.port.as_deref().or(variables.port.as_deref()) {
         None => PORT,
-        Some(text) => text.parse().map_err(|_| {
-            Error::usage(format!("\"{}\" is not a port from 0 to 65535", shown(text)))
-        })?,
+        Some(text) => text
+            .parse()
+            .map_err(|_| invalid(text, "a port from 0 to 65535"))?,
     };
     Ok(SocketAddr::new(bind, port))
 }
