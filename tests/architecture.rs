@@ -41,7 +41,6 @@ const DOORS: &[(&str, &[&str])] = &[
         "keyring_core",
         &[
             "keychain/mod.rs",
-            "keychain/entry.rs",
             "keychain/secret_service.rs",
             "keychain/native.rs",
         ],

@@ -4,20 +4,15 @@
 //! a deadline, and a message has at most 1 MiB: whatever the peer sends, the worst is an error
 //! (tests/keychain.rs: `garbage_in_place_of_answers_is_an_error_and_nothing_worse`).
 
-use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use zeroize::Zeroizing;
 
-use super::wire::{
-    self, Body, ERROR, FIXED_HEADER, METHOD_RETURN, Malformed, Message, SIGNAL, Target,
-};
+use super::wire::{self, Body, ERROR, FIXED_HEADER, METHOD_RETURN, Message, SIGNAL, Target};
 use crate::base::time::Deadline;
 use crate::system::environment::Bus;
 
@@ -65,7 +60,7 @@ impl Connection {
         Err(failure)
     }
 
-    fn connect(address: &Address, deadline: Deadline) -> Result<Connection> {
+    fn connect(address: &SocketAddrUnix, deadline: Deadline) -> Result<Connection> {
         let failed = |error| Failure::Unreachable(format!("cannot connect: {error}"));
         let mut connection = Connection {
             socket: connect(address).map_err(failed)?,
@@ -199,24 +194,19 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<Malformed> for Failure {
-    fn from(malformed: Malformed) -> Failure {
-        Failure::Malformed(malformed.0)
+impl From<&'static str> for Failure {
+    fn from(malformed: &'static str) -> Failure {
+        Failure::Malformed(malformed)
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Address {
-    Path(PathBuf),
-    Abstract(Vec<u8>),
-}
-
 /// The addresses that we can use, in order: Unix sockets by path or by abstract name.
-fn addresses(bus: &Bus) -> Vec<Address> {
-    let default = || Some(Address::Path(bus.runtime_dir.as_ref()?.join("bus")));
+fn addresses(bus: &Bus) -> Vec<SocketAddrUnix> {
+    let default = || SocketAddrUnix::new(bus.runtime_dir.as_ref()?.join("bus")).ok();
     let address = |option: &str| match option.split_once('=')? {
-        ("path", path) => Some(Address::Path(OsString::from_vec(unescape(path)?).into())),
-        ("abstract", name) => Some(Address::Abstract(unescape(name)?)),
+        ("path", path) => SocketAddrUnix::new(unescape(path)?).ok(),
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        ("abstract", name) => SocketAddrUnix::new_abstract_name(&unescape(name)?).ok(),
         ("runtime", _) => default(),
         _ => None,
     };
@@ -244,21 +234,14 @@ fn unescape(value: &str) -> Option<Vec<u8>> {
 }
 
 /// Connects without waiting: a Unix socket whose queue is full would block for as long as it likes.
-fn connect(address: &Address) -> io::Result<UnixStream> {
+fn connect(address: &SocketAddrUnix) -> io::Result<UnixStream> {
     let socket = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
-    let name = match address {
-        Address::Path(path) => SocketAddrUnix::new(path)?,
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        Address::Abstract(name) => SocketAddrUnix::new_abstract_name(name)?,
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        Address::Abstract(_) => return Err(io::ErrorKind::Unsupported.into()),
-    };
-    rustix::net::connect(&socket, &name)?;
+    rustix::net::connect(&socket, address)?;
     let stream = UnixStream::from(socket);
     stream.set_nonblocking(false)?;
     Ok(stream)
@@ -285,10 +268,11 @@ mod tests {
                 runtime_dir: Some("/run/user/0".into()),
             })
         };
-        let path = |path: &str| Address::Path(path.into());
+        let path = |path: &str| SocketAddrUnix::new(path).unwrap();
+        let name = SocketAddrUnix::new_abstract_name(b"c").unwrap();
         assert_eq!(
             list("unix:path=/a%20b,guid=0;tcp:host=x;unix:abstract=c"),
-            [path("/a b"), Address::Abstract(b"c".to_vec())]
+            [path("/a b"), name]
         );
         assert_eq!(list("unix:runtime=yes"), [path("/run/user/0/bus")]);
         assert_eq!(list("unix:path=/a%2"), []);

@@ -7,14 +7,14 @@ use std::fmt;
 use std::time::Duration;
 
 use keyring_core::{Entry, Error as Refusal};
+use zeroize::Zeroizing;
 
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
-use crate::system::environment::Environment;
+use crate::system::environment::{Bus, Environment};
 
 #[cfg(not(any(target_os = "macos", windows)))]
 mod dbus;
-mod entry;
 mod exclusive;
 #[cfg(any(target_os = "macos", windows))]
 mod native;
@@ -53,7 +53,9 @@ impl Patience {
 /// The keychain of this user's session. Making one opens nothing.
 #[derive(Clone, Debug)]
 pub struct Keychain {
-    store: platform::Store,
+    #[cfg_attr(any(target_os = "macos", windows), allow(dead_code))]
+    bus: Bus,
+    patience: Patience,
 }
 
 impl Keychain {
@@ -62,7 +64,8 @@ impl Keychain {
     #[must_use]
     pub fn new(environment: &Environment, patience: Patience) -> Keychain {
         Keychain {
-            store: platform::Store::new(environment.bus.clone(), patience),
+            bus: environment.bus.clone(),
+            patience,
         }
     }
 
@@ -70,8 +73,8 @@ impl Keychain {
     /// for a person who holds a lock. (tests/rekey.rs: `no_dialog_is_opened_while_a_lock_is_held`)
     pub(crate) fn without_dialogs(&self) -> Keychain {
         let mut keychain = self.clone();
-        keychain.store.patience.person = Duration::ZERO;
-        keychain.store.patience.on_dialog = || {};
+        keychain.patience.person = Duration::ZERO;
+        keychain.patience.on_dialog = || {};
         keychain
     }
 
@@ -85,8 +88,7 @@ impl Keychain {
     /// # Errors
     /// [`Error::KeychainUnavailable`] with what was tried; never later than [`Patience`] says.
     pub fn find(&self, service: &str, account: &str) -> Result<Option<Secret>> {
-        let entry = self.entry(service, account);
-        let Some(bytes) = self.answer(entry.and_then(|entry| entry.get_secret()))? else {
+        let Some(bytes) = self.ask(service, account, Entry::get_secret)? else {
             return Ok(None);
         };
         let not_text = || {
@@ -101,10 +103,9 @@ impl Keychain {
     /// # Errors
     /// As [`Keychain::find`].
     pub fn store(&self, service: &str, account: &str, secret: &Secret) -> Result<()> {
-        let entry = self.entry(service, account);
-        let stored = entry.and_then(|entry| entry.set_secret(secret.expose().as_bytes()));
-        let refused = || Error::KeychainUnavailable(format!("{}: it was not stored", self.store));
-        self.answer(stored)?.ok_or_else(refused)
+        let secret = Zeroizing::new(secret.expose().as_bytes().to_vec());
+        let stored = self.ask(service, account, move |entry| entry.set_secret(&secret))?;
+        stored.ok_or_else(|| self.unavailable("it was not stored"))
     }
 
     /// Deletes the secret; `false` if there was none.
@@ -112,37 +113,39 @@ impl Keychain {
     /// # Errors
     /// As [`Keychain::find`].
     pub fn delete(&self, service: &str, account: &str) -> Result<bool> {
-        let entry = self.entry(service, account);
-        let deleted = self.answer(entry.and_then(|entry| entry.delete_credential()))?;
+        let deleted = self.ask(service, account, Entry::delete_credential)?;
         Ok(deleted.is_some())
     }
 
     /// Is there no keychain at all? One that is locked, or does not answer, is one.
     pub(crate) fn is_absent(&self) -> bool {
-        self.store.is_absent()
-    }
-
-    fn entry(&self, service: &str, account: &str) -> keyring_core::Result<Entry> {
-        keyring_core::api::CredentialStoreApi::build(&self.store, service, account, None)
+        platform::is_absent(self)
     }
 
     /// `None` if there is no such entry; otherwise what was tried, and why it failed.
-    fn answer<T>(&self, answer: keyring_core::Result<T>) -> Result<Option<T>> {
-        let reason = match answer {
-            Ok(value) => return Ok(Some(value)),
-            Err(Refusal::NoEntry) => return Ok(None),
+    fn ask<T: Send + 'static>(
+        &self,
+        service: &str,
+        account: &str,
+        act: impl FnOnce(&Entry) -> keyring_core::Result<T> + Send + 'static,
+    ) -> Result<Option<T>> {
+        match platform::ask(self, service, account, act) {
+            Ok(value) => Ok(Some(value)),
+            Err(Refusal::NoEntry) => Ok(None),
             Err(Refusal::NoStorageAccess(cause) | Refusal::PlatformFailure(cause)) => {
-                cause.to_string()
+                Err(self.unavailable(cause))
             }
-            Err(other) => other.to_string(),
-        };
-        let sentence = format!("{}: {reason}", self.store);
-        Err(Error::KeychainUnavailable(sentence))
+            Err(other) => Err(self.unavailable(other)),
+        }
+    }
+
+    fn unavailable(&self, reason: impl fmt::Display) -> Error {
+        Error::KeychainUnavailable(format!("{self}: {reason}"))
     }
 }
 
 impl fmt::Display for Keychain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.store.fmt(f)
+        f.write_str(&platform::name(self))
     }
 }

@@ -4,114 +4,155 @@
 //! keytar or libsecret find ours and we find theirs. The session is `plain`: the socket never leaves
 //! the machine's kernel, and whoever could read it could read this process too.
 
-use std::fmt;
-use std::sync::{Mutex, TryLockError};
+use std::any::Any;
+use std::slice;
+use std::sync::{Arc, Mutex, TryLockError};
 use std::thread;
 use std::time::Duration;
 
-use keyring_core::{Error as Refusal, Result as Answer};
+use keyring_core::api::{Credential, CredentialApi};
+use keyring_core::{Entry, Error as Refusal, Result as Answer};
 
-use super::Patience;
 use super::dbus::{BUS, Connection, Failure, Result};
 use super::wire::{Body, Message, Target};
+use super::{Keychain, Patience};
 use crate::base::time::Deadline;
-use crate::system::environment::Bus;
+use crate::error;
 
-/// The Secret Service behind one bus.
-#[derive(Clone, Debug)]
-pub(super) struct Store {
-    pub(super) bus: Bus,
-    pub(super) patience: Patience,
+/// One entry, there or not.
+#[derive(Debug)]
+struct Item {
+    keychain: Keychain,
+    service: String,
+    account: String,
 }
 
-impl Store {
-    pub(super) fn new(bus: Bus, patience: Patience) -> Store {
-        Store { bus, patience }
-    }
+/// What the act comes to on this entry.
+pub(super) fn ask<T>(
+    keychain: &Keychain,
+    service: &str,
+    account: &str,
+    act: impl FnOnce(&Entry) -> Answer<T>,
+) -> Answer<T> {
+    let item = Item {
+        keychain: keychain.clone(),
+        service: service.to_owned(),
+        account: account.to_owned(),
+    };
+    act(&Entry::new_with_credential(Arc::new(item)))
+}
 
-    /// Is there no bus, or nobody on it who provides a Secret Service? The bus itself answers that.
-    pub(super) fn is_absent(&self) -> bool {
-        let ask = || {
-            let mut bus = Connection::open(&self.bus, Deadline::after(self.patience.service))?;
-            let reply = bus.call(&BUS, "NameHasOwner", &Body::new("s").string(NAME))?;
-            Ok(reply.body("b")?.boolean()?)
-        };
-        matches!(ask(), Ok(false) | Err(Failure::Unreachable(_)))
-    }
+/// Is there no bus, or nobody on it who provides a Secret Service? The bus itself answers that.
+pub(super) fn is_absent(keychain: &Keychain) -> bool {
+    let ask = || {
+        let mut bus = Connection::open(&keychain.bus, in_time(keychain))?;
+        let reply = bus.call(&BUS, "NameHasOwner", &Body::new("s").string(NAME))?;
+        Ok(reply.body("b")?.boolean()?)
+    };
+    matches!(ask(), Ok(false) | Err(Failure::Unreachable(_)))
+}
 
-    pub(super) fn find(&self, service: &str, account: &str) -> Answer<Option<Vec<u8>>> {
+pub(super) fn name(keychain: &Keychain) -> String {
+    let place = match (&keychain.bus.address, &keychain.bus.runtime_dir) {
+        (Some(address), _) => format!(" at {address}"),
+        (None, Some(dir)) => format!(" at unix:path={}", dir.join("bus").display()),
+        (None, None) => String::new(),
+    };
+    format!("the Secret Service{place}")
+}
+
+fn in_time(keychain: &Keychain) -> Deadline {
+    Deadline::after(keychain.patience.service)
+}
+
+impl CredentialApi for Item {
+    fn get_secret(&self) -> Answer<Vec<u8>> {
         // A daemon or bus that was restarted meanwhile is worth one more try, within the same time.
-        let deadline = Deadline::after(self.patience.service);
+        let deadline = in_time(&self.keychain);
         let find = || {
-            let mut session = Session::open(self, deadline)?;
-            match session.find(&key(service, account))? {
-                Some(path) => session.secret(&path).map(Some),
-                None => Ok(None),
-            }
+            let mut session = Session::open(&self.keychain, deadline)?;
+            let found = session.find(&self.key())?;
+            found.map(|path| session.secret(&path)).transpose()
         };
         let found = match find() {
             Err(failure) if is_gone(&failure) && deadline.left().is_some() => find(),
             found => found,
         };
-        found.map_err(|failure| refusal(&failure))
+        found?.ok_or(Refusal::NoEntry)
     }
 
     /// Never tried twice: whether a broken connection did it or not, only a read can tell.
-    pub(super) fn replace(&self, service: &str, account: &str, secret: &[u8]) -> Answer<()> {
-        let replace = || {
-            let mut session = self.session()?;
-            let collection = session.default_collection()?;
-            if session.is_locked(&collection)? {
-                session.unlock(std::slice::from_ref(&collection))?;
-            }
-            let [a, b] = key(service, account);
-            let label = format!("{service}/{account}");
-            let created = session.create(&collection, &label, &[a, b, SCHEMA], secret)?;
-            // Entries of the same name without the schema, or in another collection, would still be
-            // found by other tools, with the old secret.
-            for path in session.search(&[a, b])?.0 {
-                if created.as_ref().is_some_and(|created| *created != path) {
-                    session.delete(&path)?;
-                }
-            }
-            Ok(())
-        };
-        replace().map_err(|failure| refusal(&failure))
-    }
-
-    pub(super) fn delete(&self, service: &str, account: &str) -> Answer<bool> {
-        let delete = || {
-            let mut session = self.session()?;
-            let key = key(service, account);
-            let is_there = session.find(&key)?.is_some();
-            if is_there {
-                for path in session.search(&key)?.0 {
-                    session.delete(&path)?;
-                }
-            }
-            Ok(is_there)
-        };
-        delete().map_err(|failure| refusal(&failure))
-    }
-
-    fn session(&self) -> Result<Session<'_>> {
-        Session::open(self, Deadline::after(self.patience.service))
-    }
-}
-
-impl fmt::Display for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the Secret Service")?;
-        match (&self.bus.address, &self.bus.runtime_dir) {
-            (Some(address), _) => write!(f, " at {address}"),
-            (None, Some(dir)) => write!(f, " at unix:path={}", dir.join("bus").display()),
-            (None, None) => Ok(()),
+    fn set_secret(&self, secret: &[u8]) -> Answer<()> {
+        let mut session = Session::open(&self.keychain, in_time(&self.keychain))?;
+        let collection = session.default_collection()?;
+        if session.is_locked(&collection)? {
+            session.unlock(slice::from_ref(&collection))?;
         }
+        let [service, account] = self.key();
+        let label = format!("{}/{}", self.service, self.account);
+        let attributes = [service, account, SCHEMA];
+        let created = session.create(&collection, &label, &attributes, secret)?;
+        // Entries of the same name without the schema, or in another collection, would still be
+        // found by other tools, with the old secret.
+        for path in session.search(&self.key())?.0 {
+            if created.as_ref().is_some_and(|created| *created != path) {
+                session.delete(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_credential(&self) -> Answer<()> {
+        let mut session = Session::open(&self.keychain, in_time(&self.keychain))?;
+        if session.find(&self.key())?.is_none() {
+            return Err(Refusal::NoEntry);
+        }
+        for path in session.search(&self.key())?.0 {
+            session.delete(&path)?;
+        }
+        Ok(())
+    }
+
+    fn get_credential(&self) -> Answer<Option<Arc<Credential>>> {
+        self.get_secret().map(|_| None)
+    }
+
+    fn get_specifiers(&self) -> Option<(String, String)> {
+        Some((self.service.clone(), self.account.clone()))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }
 
-fn key<'a>(service: &'a str, account: &'a str) -> [(&'a str, &'a str); 2] {
-    [("service", service), ("account", account)]
+impl Item {
+    fn key(&self) -> [(&str, &str); 2] {
+        [("service", &self.service), ("account", &self.account)]
+    }
+}
+
+/// The user's lock: a name on the bus, which one connection at a time can own.
+pub(super) struct Held(Connection);
+
+impl Held {
+    pub(super) fn open(keychain: &Keychain) -> error::Result<Held> {
+        let connection = Connection::open(&keychain.bus, in_time(keychain));
+        connection
+            .map(Held)
+            .map_err(|failure| keychain.unavailable(failure))
+    }
+
+    /// Takes the name, or finds that this connection has it; `false` if another one has it.
+    pub(super) fn claim(&mut self, keychain: &Keychain) -> error::Result<bool> {
+        self.0.deadline = in_time(keychain);
+        let arguments = Body::new("su").string(LOCK).uint32(DO_NOT_QUEUE);
+        self.0
+            .call(&BUS, "RequestName", &arguments)
+            .and_then(|reply| Ok(reply.body("u")?.uint32()?))
+            .map(|reply| matches!(reply, PRIMARY_OWNER | ALREADY_OWNER))
+            .map_err(|failure| keychain.unavailable(failure))
+    }
 }
 
 /// An open `plain` session with the service.
@@ -122,9 +163,9 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn open(store: &Store, deadline: Deadline) -> Result<Session<'_>> {
-        let mut connection = Connection::open(&store.bus, deadline)?;
-        let arguments = Body::new("sv").string("plain").string_variant("");
+    fn open(keychain: &Keychain, deadline: Deadline) -> Result<Session<'_>> {
+        let mut connection = Connection::open(&keychain.bus, deadline)?;
+        let arguments = Body::new("sv").string("plain").signature("s").string("");
         let reply = connection.call(&SERVICE, "OpenSession", &arguments)?;
         let mut body = reply.body("vo")?;
         body.variant("s")?;
@@ -133,7 +174,7 @@ impl Session<'_> {
         Ok(Session {
             connection,
             path,
-            patience: &store.patience,
+            patience: &keychain.patience,
         })
     }
 
@@ -178,7 +219,7 @@ impl Session<'_> {
         let arguments = Body::new("o").string(&self.path);
         let reply = self.call(item, ITEM, "GetSecret", &arguments)?;
         let mut body = reply.body("(oayays)")?;
-        body.structure()?;
+        body.align(8)?;
         body.string()?;
         body.byte_array()?;
         Ok(body.byte_array()?.to_vec())
@@ -260,7 +301,7 @@ impl Session<'_> {
                 ("org.freedesktop.Secret.Item.Attributes", attributes),
             )
             .secret(&self.path, secret, "text/plain")
-            .boolean(true);
+            .uint32(1);
         let reply = self.call(collection, COLLECTION, "CreateItem", &arguments)?;
         let mut body = reply.body("oo")?;
         let (item, dialog) = (body.string()?, body.string()?);
@@ -325,22 +366,31 @@ fn locked() -> Failure {
 }
 
 /// The names that D-Bus has for these, in words.
-fn refusal(failure: &Failure) -> Refusal {
-    let sentence = match failure {
-        Failure::Refused(name)
-            if name.ends_with(".ServiceUnknown") || name.ends_with(".NameHasNoOwner") =>
-        {
-            "no program on this bus provides org.freedesktop.secrets".to_owned()
-        }
-        Failure::Refused(name) if name.ends_with(".Secret.Error.IsLocked") => locked().to_string(),
-        Failure::Refused(_) if is_gone(failure) => "it ended before it answered".to_owned(),
-        _ => failure.to_string(),
-    };
-    Refusal::NoStorageAccess(sentence.into())
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Refusal {
+        let sentence = match &failure {
+            Failure::Refused(name)
+                if name.ends_with(".ServiceUnknown") || name.ends_with(".NameHasNoOwner") =>
+            {
+                "no program on this bus provides org.freedesktop.secrets".to_owned()
+            }
+            Failure::Refused(name) if name.ends_with(".Secret.Error.IsLocked") => {
+                locked().to_string()
+            }
+            Failure::Refused(_) if is_gone(&failure) => "it ended before it answered".to_owned(),
+            _ => failure.to_string(),
+        };
+        Refusal::NoStorageAccess(sentence.into())
+    }
 }
 
 const TURN_PAUSE: Duration = Duration::from_millis(20);
 const NAME: &str = "org.freedesktop.secrets";
+/// The name that is the lock, and what `RequestName` takes and answers.
+const LOCK: &str = "com.lenserfight.lf.Master";
+const DO_NOT_QUEUE: u32 = 4;
+const PRIMARY_OWNER: u32 = 1;
+const ALREADY_OWNER: u32 = 4;
 const SERVICE: Target<'_> = Target {
     destination: NAME,
     path: "/org/freedesktop/secrets",

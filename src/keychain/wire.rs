@@ -6,11 +6,8 @@
 
 use zeroize::Zeroizing;
 
-/// The bytes are not D-Bus, or not of the type that was asked for.
-#[derive(Debug)]
-pub(super) struct Malformed(pub(super) &'static str);
-
-type Result<T> = std::result::Result<T, Malformed>;
+/// The error says why the bytes are not D-Bus, or not of the type that was asked for.
+type Result<T> = std::result::Result<T, &'static str>;
 
 /// Whom a call is for.
 pub(super) struct Target<'a> {
@@ -28,10 +25,9 @@ pub(super) struct Body {
 impl Body {
     /// No arguments yet; `signature` says which will follow.
     pub(super) fn new(signature: &'static str) -> Body {
-        let room = if signature.is_empty() { 0 } else { ROOM };
         Body {
             signature,
-            bytes: Zeroizing::new(Vec::with_capacity(room)),
+            bytes: Zeroizing::new(Vec::with_capacity(ROOM)),
         }
     }
 
@@ -39,20 +35,11 @@ impl Body {
         self.align(4).raw(&value.to_le_bytes())
     }
 
-    pub(super) fn boolean(self, value: bool) -> Body {
-        self.uint32(value.into())
-    }
-
     /// A string or an object path.
     pub(super) fn string(self, text: &str) -> Body {
         self.uint32(length(text.len()))
             .raw(text.as_bytes())
             .raw(&[0])
-    }
-
-    /// A variant that holds a string.
-    pub(super) fn string_variant(self, text: &str) -> Body {
-        self.signature("s").string(text)
     }
 
     /// `ao`.
@@ -72,7 +59,7 @@ impl Body {
     /// `a{sv}` with a label and attributes, each under its property's name.
     pub(super) fn properties(self, label: (&str, &str), pairs: (&str, &[(&str, &str)])) -> Body {
         self.array(8, |body| {
-            let label = body.string(label.0).string_variant(label.1);
+            let label = body.string(label.0).signature("s").string(label.1);
             let name = label.align(8).string(pairs.0);
             name.signature("a{ss}").strings(pairs.1)
         })
@@ -99,7 +86,8 @@ impl Body {
         body
     }
 
-    fn signature(self, text: &str) -> Body {
+    /// A type: what a variant begins with.
+    pub(super) fn signature(self, text: &str) -> Body {
         let length = u8::try_from(text.len()).unwrap_or(0);
         self.raw(&[length]).raw(text.as_bytes()).raw(&[0])
     }
@@ -118,10 +106,6 @@ impl Body {
 
 /// The message that calls a method.
 pub(super) fn call(serial: u32, to: &Target<'_>, member: &str, body: &Body) -> Zeroizing<Vec<u8>> {
-    let message = Body {
-        signature: "",
-        bytes: Zeroizing::new(Vec::with_capacity(1024 + body.bytes.len())),
-    };
     let field = |fields: Body, (code, kind, value): (u8, &str, &str)| {
         let field = fields.align(8).raw(&[code]).signature(kind);
         match kind {
@@ -138,7 +122,7 @@ pub(super) fn call(serial: u32, to: &Target<'_>, member: &str, body: &Body) -> Z
     ];
     // Without arguments there is no signature either.
     let fields = fields.into_iter().filter(|(_, _, value)| !value.is_empty());
-    let message = message
+    let message = Body::new("")
         .raw(&[b'l', METHOD_CALL, 0, PROTOCOL])
         .uint32(length(body.bytes.len()))
         .uint32(serial)
@@ -166,11 +150,8 @@ pub(super) struct Message {
 
 /// The length of the whole message, from the first 16 bytes of it.
 pub(super) fn message_length(head: &[u8]) -> Result<usize> {
-    let mut reader = Reader {
-        bytes: head,
-        at: 4,
-        big_endian: is_big_endian(head)?,
-    };
+    let mut reader = Reader::of_message(head)?;
+    reader.at = 4;
     let body = reader.uint32()? as usize;
     reader.at = 12;
     let fields = reader.uint32()? as usize;
@@ -183,28 +164,14 @@ pub(super) fn message_length(head: &[u8]) -> Result<usize> {
     }
 }
 
-fn is_big_endian(head: &[u8]) -> Result<bool> {
-    match head.first() {
-        Some(b'l') => Ok(false),
-        Some(b'B') => Ok(true),
-        _ => Err(Malformed("not a D-Bus message")),
-    }
-}
-
 impl Message {
     pub(super) fn parse(bytes: Zeroizing<Vec<u8>>) -> Result<Message> {
-        let big_endian = is_big_endian(&bytes)?;
-        let mut reader = Reader {
-            bytes: &bytes,
-            at: 0,
-            big_endian,
-        };
+        let mut reader = Reader::of_message(&bytes)?;
         let kind = *reader.take(4)?.get(1).ok_or(CUT)?;
         reader.take(8)?;
-        let (mut reply_serial, mut path, mut member) = (0, "", "");
-        let (mut error_name, mut signature) = ("", "");
-        let end = reader.array_end(8)?;
-        while reader.at < end {
+        let mut reply_serial = 0;
+        let (mut path, mut member, mut error_name, mut signature) = ("", "", "", "");
+        reader.array(8, |reader| {
             reader.align(8)?;
             let code = reader.byte()?;
             let value = match reader.signature()? {
@@ -215,9 +182,9 @@ impl Message {
                     if code == FIELD_REPLY_SERIAL {
                         reply_serial = number;
                     }
-                    continue;
+                    return Ok(());
                 }
-                _ => return Err(Malformed("a header field of an unknown type")),
+                _ => return Err("a header field of an unknown type"),
             };
             match code {
                 FIELD_PATH => path = value,
@@ -226,7 +193,8 @@ impl Message {
                 FIELD_SIGNATURE => signature = value,
                 _ => {}
             }
-        }
+            Ok(())
+        })?;
         reader.align(8)?;
         Ok(Message {
             kind,
@@ -235,7 +203,7 @@ impl Message {
             path: path.to_owned(),
             member: member.to_owned(),
             signature: signature.to_owned(),
-            big_endian,
+            big_endian: reader.big_endian,
             body_at: reader.at,
             bytes,
         })
@@ -244,7 +212,7 @@ impl Message {
     /// A reader of the body, which must be of this type.
     pub(super) fn body(&self, signature: &str) -> Result<Reader<'_>> {
         if self.signature != signature {
-            return Err(Malformed("an answer of another type"));
+            return Err("an answer of another type");
         }
         // Offsets count from the body's start, which is a multiple of 8, the largest alignment.
         Ok(Reader {
@@ -263,6 +231,20 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// At the start of a message, whose first byte is its byte order.
+    fn of_message(bytes: &'a [u8]) -> Result<Reader<'a>> {
+        let big_endian = match bytes.first() {
+            Some(b'l') => false,
+            Some(b'B') => true,
+            _ => return Err("not a D-Bus message"),
+        };
+        Ok(Reader {
+            bytes,
+            at: 0,
+            big_endian,
+        })
+    }
+
     pub(super) fn boolean(&mut self) -> Result<bool> {
         Ok(self.uint32()? != 0)
     }
@@ -280,10 +262,9 @@ impl<'a> Reader<'a> {
 
     /// The start of a variant, which must hold this type.
     pub(super) fn variant(&mut self, signature: &str) -> Result<()> {
-        if self.signature()? == signature {
-            Ok(())
-        } else {
-            Err(Malformed("a variant of another type"))
+        match self.signature()? == signature {
+            true => Ok(()),
+            false => Err("a variant of another type"),
         }
     }
 
@@ -295,37 +276,36 @@ impl<'a> Reader<'a> {
 
     /// `ao`.
     pub(super) fn paths(&mut self) -> Result<Vec<String>> {
-        let end = self.array_end(4)?;
-        let mut paths = Vec::new();
-        while self.at < end {
-            paths.push(self.string()?.to_owned());
-        }
-        Ok(paths)
+        self.array(4, |reader| reader.string().map(str::to_owned))
     }
 
     /// `a{ss}`.
     pub(super) fn strings(&mut self) -> Result<Vec<(&'a str, &'a str)>> {
-        let end = self.array_end(8)?;
-        let mut pairs = Vec::new();
-        while self.at < end {
-            self.align(8)?;
-            pairs.push((self.string()?, self.string()?));
-        }
-        Ok(pairs)
+        self.array(8, |reader| {
+            reader.align(8)?;
+            Ok((reader.string()?, reader.string()?))
+        })
     }
 
-    /// The start of a struct.
-    pub(super) fn structure(&mut self) -> Result<()> {
-        self.align(8)
+    fn array<T>(
+        &mut self,
+        element: usize,
+        mut read: impl FnMut(&mut Self) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let end = self.array_end(element)?;
+        let mut elements = Vec::new();
+        while self.at < end {
+            elements.push(read(self)?);
+        }
+        Ok(elements)
     }
 
     pub(super) fn uint32(&mut self) -> Result<u32> {
         self.align(4)?;
         let bytes = self.take(4)?.try_into().map_err(|_| CUT)?;
-        Ok(if self.big_endian {
-            u32::from_be_bytes(bytes)
-        } else {
-            u32::from_le_bytes(bytes)
+        Ok(match self.big_endian {
+            true => u32::from_be_bytes(bytes),
+            false => u32::from_le_bytes(bytes),
         })
     }
 
@@ -336,23 +316,20 @@ impl<'a> Reader<'a> {
     fn text(&mut self, length: usize) -> Result<&'a str> {
         let bytes = self.take(length)?;
         if self.byte()? != 0 {
-            return Err(Malformed("a string without its end"));
+            return Err("a string without its end");
         }
-        std::str::from_utf8(bytes).map_err(|_| Malformed("a string that is not UTF-8"))
+        std::str::from_utf8(bytes).map_err(|_| "a string that is not UTF-8")
     }
 
     fn array_end(&mut self, element: usize) -> Result<usize> {
         let length = self.uint32()? as usize;
         self.align(element)?;
         let end = self.at.checked_add(length).ok_or(CUT)?;
-        if end > self.bytes.len() {
-            Err(CUT)
-        } else {
-            Ok(end)
-        }
+        self.bytes.get(self.at..end).map(|_| end).ok_or(CUT)
     }
 
-    fn align(&mut self, to: usize) -> Result<()> {
+    /// Skips padding; a struct begins with it.
+    pub(super) fn align(&mut self, to: usize) -> Result<()> {
         self.take(self.at.next_multiple_of(to) - self.at).map(drop)
     }
 
@@ -364,8 +341,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-const CUT: Malformed = Malformed("a value that runs past its message");
-const TOO_LONG: Malformed = Malformed("a message over 1 MiB");
+const CUT: &str = "a value that runs past its message";
+const TOO_LONG: &str = "a message over 1 MiB";
 const MAX_MESSAGE: usize = 1024 * 1024;
 /// Enough that no secret outgrows it and leaves a copy: 64 KiB and the names around it.
 const ROOM: usize = 80 * 1024;
@@ -398,7 +375,7 @@ mod tests {
         let attributes = [("service", "s"), ("account", "a")];
         [
             Body::new(""),
-            Body::new("sv").string("plain").string_variant(""),
+            Body::new("sv").string("plain").signature("s").string(""),
             Body::new("a{ss}").strings(&attributes),
             Body::new("aoao")
                 .paths(&["/a".into(), "/b/c".into()])
@@ -407,7 +384,7 @@ mod tests {
             Body::new("a{sv}(oayays)b")
                 .properties(("label", "l"), ("attributes", &attributes))
                 .secret("/session", b"secret", "text/plain")
-                .boolean(true),
+                .uint32(1),
         ]
         .into_iter()
         .map(|body| (body.signature, call(7, &TARGET, "Member", &body).to_vec()))
@@ -428,7 +405,7 @@ mod tests {
         let mut variant = body()?;
         let _ = variant.signature().and_then(|_| variant.string());
         let mut secret = body()?;
-        secret.structure()?;
+        secret.align(8)?;
         secret.string()?;
         secret.byte_array()?;
         secret.byte_array()?;
@@ -455,7 +432,7 @@ mod tests {
                     [("service", "s"), ("account", "a")]
                 ),
                 "(oayays)" => {
-                    body.structure().unwrap();
+                    body.align(8).unwrap();
                     assert_eq!(body.string().unwrap(), "/session");
                     assert_eq!(body.byte_array().unwrap(), b"");
                     assert_eq!(body.byte_array().unwrap(), b"secret");
