@@ -13,7 +13,7 @@ use crate::system::service::CREDENTIAL;
 
 /// What environment variables say of the store, the passphrase and the keychain. An empty variable
 /// counts as unset.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Environment {
     home: Option<PathBuf>,
     runtime_dir: Option<PathBuf>,
@@ -42,17 +42,6 @@ pub(crate) struct Sources {
     pub(crate) force: bool,
 }
 
-impl Default for Sources {
-    fn default() -> Sources {
-        Sources {
-            variable: Arc::new(|| None),
-            file: None,
-            credential: None,
-            force: false,
-        }
-    }
-}
-
 impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sources(..)")
@@ -69,7 +58,7 @@ pub(crate) struct Bus {
 }
 
 /// Variables of `lf gateway`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct GatewayVariables {
     /// `LF_GATEWAY_BIND`
     pub(crate) bind: Option<String>,
@@ -101,12 +90,7 @@ impl Environment {
     /// The variables of this process.
     #[must_use]
     pub fn read() -> Environment {
-        Environment {
-            gateway: GatewayVariables::read(),
-            colour: variable("NO_COLOR").is_none()
-                && variable("TERM").is_none_or(|term| term != "dumb"),
-            ..Environment::of(|name| env::var_os(name))
-        }
+        Environment::of(|name| env::var_os(name))
     }
 
     /// Other variables than those of this process: `lookup` gives the value of a name. It is asked
@@ -115,6 +99,9 @@ impl Environment {
     pub fn of(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Environment {
         let variable = move |name: &str| lookup(name).filter(|value| !value.is_empty());
         let path = |name| variable(name).map(PathBuf::from);
+        let text = |name| variable(name).map(|value| value.to_string_lossy().into_owned());
+        let is = |name, expected: &str| variable(name).is_some_and(|value| value == expected);
+        let is_any = |names: &[&str]| names.iter().any(|name| variable(name).is_some());
         Environment {
             home: path(if cfg!(windows) { "USERPROFILE" } else { "HOME" }),
             runtime_dir: path("LENSERFIGHT_RUNTIME_DIR"),
@@ -125,13 +112,27 @@ impl Environment {
                     .and_then(|address| address.into_string().ok()),
                 runtime_dir: path("XDG_RUNTIME_DIR"),
             },
+            colour: variable("NO_COLOR").is_none() && !is("TERM", "dumb"),
+            gateway: GatewayVariables {
+                bind: text("LF_GATEWAY_BIND"),
+                port: text("LF_GATEWAY_PORT"),
+                keys_only: is("LF_GATEWAY_KEYS_ONLY", "1"),
+                tailscale: is("LF_GATEWAY_TAILSCALE", "1"),
+                extra_origins: text("LF_GATEWAY_EXTRA_ORIGINS").unwrap_or_default(),
+                extra_hosts: text("LF_GATEWAY_EXTRA_HOSTS").unwrap_or_default(),
+                has_service_role: is_any(&["SUPABASE_SERVICE_ROLE_KEY"]),
+                has_session: is_any(&SESSION_VARIABLES),
+                is_paused: is("LF_GATEWAY_OWNER_PAUSED", "1"),
+                is_killed: is("LF_GATEWAY_GLOBAL_KILL_SWITCH", "1"),
+                notify: variable("NOTIFY_SOCKET"),
+                listen: text("LISTEN_PID").zip(text("LISTEN_FDS")),
+            },
             passphrase: Sources {
                 file: path(PASSPHRASE_VARIABLES[1]),
                 credential: path("CREDENTIALS_DIRECTORY").map(|dir| dir.join(CREDENTIAL)),
-                force: variable(PASSPHRASE_VARIABLES[2]).is_some_and(|value| value == "1"),
+                force: is(PASSPHRASE_VARIABLES[2], "1"),
                 variable: Arc::new(move || variable(PASSPHRASE_VARIABLES[0])),
             },
-            ..Environment::default()
         }
     }
 
@@ -183,32 +184,6 @@ impl Environment {
     }
 }
 
-impl GatewayVariables {
-    fn read() -> GatewayVariables {
-        let text = |name| variable(name).map(|value| value.to_string_lossy().into_owned());
-        let is_one = |name| variable(name).is_some_and(|value| value == "1");
-        let sessions = [
-            "LENSERFIGHT_API_KEY",
-            "SUPABASE_ACCESS_TOKEN",
-            "LF_ACCESS_TOKEN",
-        ];
-        GatewayVariables {
-            bind: text("LF_GATEWAY_BIND"),
-            port: text("LF_GATEWAY_PORT"),
-            keys_only: is_one("LF_GATEWAY_KEYS_ONLY"),
-            tailscale: is_one("LF_GATEWAY_TAILSCALE"),
-            extra_origins: text("LF_GATEWAY_EXTRA_ORIGINS").unwrap_or_default(),
-            extra_hosts: text("LF_GATEWAY_EXTRA_HOSTS").unwrap_or_default(),
-            has_service_role: variable("SUPABASE_SERVICE_ROLE_KEY").is_some(),
-            has_session: sessions.into_iter().any(|name| variable(name).is_some()),
-            is_paused: is_one("LF_GATEWAY_OWNER_PAUSED"),
-            is_killed: is_one("LF_GATEWAY_GLOBAL_KILL_SWITCH"),
-            notify: variable("NOTIFY_SOCKET"),
-            listen: text("LISTEN_PID").zip(text("LISTEN_FDS")),
-        }
-    }
-}
-
 /// Is this variable set, and not empty?
 pub(crate) fn is_set(name: &str) -> bool {
     variable(name).is_some()
@@ -235,4 +210,10 @@ pub(crate) const PASSPHRASE_VARIABLES: [&str; 3] = [
     "LENSERFIGHT_KEYS_PASSPHRASE",
     "LENSERFIGHT_KEYS_PASSPHRASE_FILE",
     "LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV",
+];
+/// One of these is enough for a session with the cloud.
+const SESSION_VARIABLES: [&str; 3] = [
+    "LENSERFIGHT_API_KEY",
+    "SUPABASE_ACCESS_TOKEN",
+    "LF_ACCESS_TOKEN",
 ];

@@ -136,26 +136,22 @@ pub(crate) fn read_input(limit: usize) -> Result<Zeroizing<Vec<u8>>> {
 
 /// Standard input as a file of its own, unbuffered.
 pub(crate) fn input() -> io::Result<File> {
-    #[cfg(unix)]
-    return Ok(std::os::fd::AsFd::as_fd(&io::stdin())
-        .try_clone_to_owned()?
-        .into());
-    #[cfg(windows)]
-    return Ok(std::os::windows::io::AsHandle::as_handle(&io::stdin())
-        .try_clone_to_owned()?
-        .into());
+    unbuffered(&io::stdin())
 }
 
 /// Standard output as a file of its own, unbuffered.
 pub(crate) fn output() -> io::Result<File> {
-    #[cfg(unix)]
-    return Ok(std::os::fd::AsFd::as_fd(&io::stdout())
-        .try_clone_to_owned()?
-        .into());
-    #[cfg(windows)]
-    return Ok(std::os::windows::io::AsHandle::as_handle(&io::stdout())
-        .try_clone_to_owned()?
-        .into());
+    unbuffered(&io::stdout())
+}
+
+#[cfg(unix)]
+fn unbuffered(stream: &impl std::os::fd::AsFd) -> io::Result<File> {
+    Ok(stream.as_fd().try_clone_to_owned()?.into())
+}
+
+#[cfg(windows)]
+fn unbuffered(stream: &impl std::os::windows::io::AsHandle) -> io::Result<File> {
+    Ok(stream.as_handle().try_clone_to_owned()?.into())
 }
 
 /// Writes to standard output, all of it or an error, unbuffered.

@@ -35,7 +35,7 @@ pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Re
     let old = installed(dir.as_ref())?;
     find_manager(foreground)?;
     if let Some(file) = &service.credential {
-        fs::read_named(Path::new(file), 0)?;
+        fs::read_exposed(Path::new(file), 0)?;
     }
     let serves = |(name, text): &(&str, String)| is_for(text, service.address) && is_running(name);
     if !old.iter().any(serves) {

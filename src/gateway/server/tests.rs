@@ -18,9 +18,9 @@ fn a_panic_is_a_500_for_its_own_request() {
 
 #[test]
 fn a_gateway_that_a_socket_started_ends_when_nobody_is_connected_any_more() {
-    let environment = Environment::default();
+    let environment = Environment::of(|_| None);
     let (sources, keychain) = (
-        Sources::default(),
+        environment.passphrase.clone(),
         Keychain::new(&environment, Patience::SHORT),
     );
     // A root that is not there: nobody is paired, and there is no key.

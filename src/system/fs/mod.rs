@@ -16,9 +16,7 @@ use crate::error::{Error, Result};
 
 #[cfg(target_os = "linux")]
 pub(crate) use self::named::nearest;
-pub(crate) use self::named::{
-    is_below, open_named, parents, read_exposed, read_named, read_private,
-};
+pub(crate) use self::named::{is_below, open_named, parents, read_exposed, read_private};
 pub(crate) use self::platform::{Stamp, own_user};
 
 mod named;
@@ -84,7 +82,8 @@ impl Dir {
     }
 
     /// Opens a directory in this one, as [`Dir::open`] does.
-    pub(crate) fn child(&self, name: &str) -> Result<Option<Dir>> {
+    pub(crate) fn child(&self, name: impl AsRef<Path>) -> Result<Option<Dir>> {
+        let name = name.as_ref();
         Dir::opened(self.handle.open_child(name), self.path.join(name))
     }
 
@@ -103,37 +102,28 @@ impl Dir {
     /// Opens a directory, after making it and what is missing above it (0700, each synced into its
     /// parent).
     pub(crate) fn create(path: &Path) -> Result<Dir> {
-        let path: PathBuf = path.components().collect();
-        let is_missing = |dir: &&Path| {
-            fs::symlink_metadata(dir).is_err_and(|error| error.kind() == ErrorKind::NotFound)
-        };
-        let missing: Vec<&Path> = path
-            .ancestors()
-            .take_while(is_missing)
-            .filter(|dir| !dir.as_os_str().is_empty())
-            .collect();
-        for dir in missing.into_iter().rev() {
-            match platform::make_directory(dir) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                    return Err(Error::from_io(MAKE, dir, error));
-                }
-                Ok(()) | Err(_) => {}
-            }
-            let parent = named::parent(dir);
-            platform::sync_directory(parent)
-                .map_err(|error| Error::from_io(SYNC, parent, error))?;
+        if let Some(dir) = Dir::open(path)? {
+            return Ok(dir);
         }
-        let gone = || Error::from_io(OPEN, &path, ErrorKind::NotFound.into());
-        Dir::open(&path)?.ok_or_else(gone)
+        let gone = || Error::from_io(MAKE, path, ErrorKind::NotFound.into());
+        let name = path.file_name().ok_or_else(gone)?;
+        // Those above it may be links.
+        let parent = match open_named(named::parent(path))? {
+            Some(parent) => parent,
+            None => Dir::create(named::parent(path))?,
+        };
+        parent.create_child(name)?;
+        Dir::open(path)?.ok_or_else(gone)
     }
 
     /// Opens a directory in this one, after making it if need be (0700).
-    pub(crate) fn create_child(&self, name: &str) -> Result<Dir> {
+    pub(crate) fn create_child(&self, name: impl AsRef<Path>) -> Result<Dir> {
+        let name = name.as_ref();
         loop {
             match self.handle.make_child(name) {
                 Ok(()) => self.sync()?,
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(self.failed(MAKE, name, error)),
+                Err(error) => return Err(Error::from_io(MAKE, &self.path.join(name), error)),
             }
             // Another process may have removed it already: then it is made once more.
             if let Some(child) = self.child(name)? {
@@ -303,29 +293,6 @@ impl Dir {
         synced.map_err(|error| Error::from_io(SYNC, &self.path, error))
     }
 
-    /// Writes a file so that it is there whole or not at all, whatever happens in between: mode
-    /// 0600 under any umask, synced, and the directory synced after it.
-    fn place(&self, name: &str, bytes: &[u8], publish: Publish) -> Result<()> {
-        self.refuse_special(name)?;
-        let token = rng::token::<TOKEN_BYTES>()?;
-        let temporary = format!("{TEMPORARY_PREFIX}{token}{TEMPORARY_SUFFIX}");
-        let published = self
-            .write_new(&temporary, bytes)
-            .and_then(|()| match publish {
-                Publish::New => self.handle.rename_new(&temporary, name),
-                Publish::Replacement => self.handle.rename_from(&self.handle, &temporary, name),
-            })
-            .map_err(|error| match error.kind() {
-                ErrorKind::AlreadyExists => Error::DuplicateKey(name.to_owned()),
-                _ => self.failed("write", name, error),
-            });
-        if published.is_err() {
-            // Best effort: what stays behind is never taken for a key, and doctor reports it.
-            let _ = self.handle.remove(&temporary);
-        }
-        published.and_then(|()| self.sync())
-    }
-
     fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.handle.create_file(name)?;
         file.write_all(bytes)?;
@@ -383,7 +350,24 @@ impl Locked {
     /// older version is untouched, unless only the last sync failed. [`Error::DuplicateKey`] if it
     /// must be new and is not.
     pub(crate) fn publish(&self, name: &str, bytes: &[u8], publish: Publish) -> Result<()> {
-        self.place(name, bytes, publish)
+        self.refuse_special(name)?;
+        let token = rng::token::<TOKEN_BYTES>()?;
+        let temporary = format!("{TEMPORARY_PREFIX}{token}{TEMPORARY_SUFFIX}");
+        let published = self
+            .write_new(&temporary, bytes)
+            .and_then(|()| match publish {
+                Publish::New => self.handle.rename_new(&temporary, name),
+                Publish::Replacement => self.handle.rename_from(&self.handle, &temporary, name),
+            })
+            .map_err(|error| match error.kind() {
+                ErrorKind::AlreadyExists => Error::DuplicateKey(name.to_owned()),
+                _ => self.failed("write", name, error),
+            });
+        if published.is_err() {
+            // Best effort: what stays behind is never taken for a key, and doctor reports it.
+            let _ = self.handle.remove(&temporary);
+        }
+        published.and_then(|()| self.sync())
     }
 
     /// Moves a file from another directory over the one of the same name here, in one step. Both

@@ -26,11 +26,11 @@ impl Handle {
         }
     }
 
-    pub(super) fn open_child(&self, name: &str) -> io::Result<Handle> {
+    pub(super) fn open_child(&self, name: &Path) -> io::Result<Handle> {
         Handle::open(&self.0.join(name))
     }
 
-    pub(super) fn make_child(&self, name: &str) -> io::Result<()> {
+    pub(super) fn make_child(&self, name: &Path) -> io::Result<()> {
         fs::create_dir(self.0.join(name))
     }
 
@@ -128,14 +128,6 @@ impl Handle {
     pub(super) fn sync(&self) -> io::Result<()> {
         Ok(())
     }
-}
-
-pub(super) fn make_directory(path: &Path) -> io::Result<()> {
-    fs::create_dir(path)
-}
-
-pub(super) fn sync_directory(_: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 pub(super) fn others_can_reach(_: &File) -> io::Result<bool> {

@@ -6,7 +6,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RenameFlags};
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+use rustix::fs::RenameFlags;
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Look, Purpose};
@@ -24,12 +26,12 @@ impl Handle {
         Ok(Handle(handle.into()))
     }
 
-    pub(super) fn open_child(&self, name: &str) -> io::Result<Handle> {
+    pub(super) fn open_child(&self, name: &Path) -> io::Result<Handle> {
         let handle = rustix::fs::openat(&self.0, name, DIRECTORY, Mode::empty())?;
         Ok(Handle(handle.into()))
     }
 
-    pub(super) fn make_child(&self, name: &str) -> io::Result<()> {
+    pub(super) fn make_child(&self, name: &Path) -> io::Result<()> {
         Ok(rustix::fs::mkdirat(&self.0, name, Mode::RWXU)?)
     }
 
@@ -97,13 +99,13 @@ impl Handle {
 
     /// File systems that cannot refuse to replace (EINVAL) can link, which fails in the same way.
     pub(super) fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        match rename_no_replace(&self.0, from, to) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                rustix::fs::linkat(&self.0, from, &self.0, to, AtFlags::empty())?;
-                self.remove(from)
-            }
-            renamed => Ok(renamed?),
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+        match rustix::fs::renameat_with(&self.0, from, &self.0, to, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            renamed => return Ok(renamed?),
         }
+        rustix::fs::linkat(&self.0, from, &self.0, to, AtFlags::empty())?;
+        self.remove(from)
     }
 
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
@@ -112,7 +114,7 @@ impl Handle {
 
     /// This directory once more, and what is locked for it: one open file, by two descriptors.
     pub(super) fn open_lock(&self) -> io::Result<(Handle, File)> {
-        let own = self.open_child(".")?;
+        let own = self.open_child(Path::new("."))?;
         let lock = own.0.try_clone()?;
         Ok((own, lock))
     }
@@ -147,16 +149,6 @@ pub(super) fn name_directory(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-pub(super) fn make_directory(path: &Path) -> io::Result<()> {
-    Ok(rustix::fs::mkdir(path, Mode::RWXU)?)
-}
-
-/// Syncs a directory that may be reached through a link.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
-    File::from(rustix::fs::open(path, flags, Mode::empty())?).sync_all()
-}
-
 pub(super) fn others_can_reach(file: &File) -> io::Result<bool> {
     Ok(mode(file)?.intersects(Mode::RWXO))
 }
@@ -168,16 +160,6 @@ fn mode(file: &File) -> rustix::io::Result<Mode> {
 /// The user id that files of ours must belong to.
 pub(crate) fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()
-}
-
-#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn rename_no_replace(dir: &File, from: &str, to: &str) -> rustix::io::Result<()> {
-    rustix::fs::renameat_with(dir, from, dir, to, RenameFlags::NOREPLACE)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn rename_no_replace(_: &File, _: &str, _: &str) -> rustix::io::Result<()> {
-    Err(Errno::NOSYS)
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY

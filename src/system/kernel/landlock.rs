@@ -3,8 +3,13 @@
 //! Source: the kernel's "Landlock: unprivileged access control" and `linux/landlock.h`. Each version of
 //! the interface knows more; what this one does not know is not asked for.
 
-#[cfg(target_os = "linux")]
-pub(crate) use self::linux::confine;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use libc::{
+    SYS_landlock_add_rule, SYS_landlock_create_ruleset, SYS_landlock_restrict_self, c_long, c_ulong,
+};
 
 /// What may be done below a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +28,91 @@ pub(crate) const TCP: u32 = 4;
 /// The version from which on signals are governed.
 pub(crate) const SIGNALS: u32 = 6;
 
+/// `struct landlock_path_beneath_attr`
+#[repr(C, packed)]
+struct PathBeneath {
+    allowed: u64,
+    directory: i32,
+}
+
+/// Confines this thread, and every thread that it will start, to what lies below these
+/// directories: no other file, no program, no TCP socket to be bound or connected, no signal to a
+/// process outside, as far as this kernel's Landlock goes; the answer is its version. What is open
+/// stays open. (tests/service.rs: `a_store_that_is_moved_out_of_the_sandbox_is_out_of_reach`)
+pub(crate) fn confine(places: &[(OwnedFd, Access)]) -> io::Result<u32> {
+    let (yes, unused): (c_ulong, c_ulong) = (1, 0);
+    // SAFETY: numbers only, as wide as the system reads them: it refuses what is not zero there.
+    let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, unused, unused, unused) };
+    checked(set.into())?;
+    let version = version()?;
+    if version < OLDEST {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let attributes = ruleset(version);
+    // SAFETY: the structure and its size; the kernel takes trailing zeros for fields it does not
+    // know.
+    let created = unsafe {
+        libc::syscall(
+            SYS_landlock_create_ruleset,
+            &raw const attributes,
+            size_of::<Ruleset>(),
+            0,
+        )
+    };
+    let rules = i32::try_from(checked(created)?).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let rules = unsafe { OwnedFd::from_raw_fd(rules) };
+    for (directory, access) in places {
+        let rule = PathBeneath {
+            allowed: allowed(*access, version),
+            directory: directory.as_raw_fd(),
+        };
+        // SAFETY: two open descriptors and the structure that goes with this kind of rule.
+        checked(unsafe {
+            libc::syscall(
+                SYS_landlock_add_rule,
+                rules.as_raw_fd(),
+                PATH_BENEATH,
+                &raw const rule,
+                0,
+            )
+        })?;
+    }
+    // SAFETY: numbers only.
+    checked(unsafe { libc::syscall(SYS_landlock_restrict_self, rules.as_raw_fd(), 0) })?;
+    Ok(version)
+}
+
+fn version() -> io::Result<u32> {
+    // SAFETY: with this flag it takes no structure.
+    let version = unsafe {
+        libc::syscall(
+            SYS_landlock_create_ruleset,
+            ptr::null::<Ruleset>(),
+            0_usize,
+            VERSION,
+        )
+    };
+    match checked(version) {
+        Ok(version) => u32::try_from(version).map_err(io::Error::other),
+        // Not compiled in, or not switched on.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP)) => {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn checked(answer: c_long) -> io::Result<c_long> {
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(answer)
+}
+
 /// `struct landlock_ruleset_attr`: what is forbidden unless a rule allows it.
 #[repr(C)]
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 struct Ruleset {
     files: u64,
     tcp: u64,
@@ -35,7 +121,6 @@ struct Ruleset {
 
 /// All that this version can forbid and that the gateway can do without; of sockets by abstract name
 /// it cannot, because a session bus may have one.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 fn ruleset(version: u32) -> Ruleset {
     Ruleset {
         files: known(version),
@@ -46,7 +131,6 @@ fn ruleset(version: u32) -> Ruleset {
 
 /// What a rule of this access allows below its directory; never to run a program, to make anything but
 /// files and directories, or to talk to a device.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 fn allowed(access: Access, version: u32) -> u64 {
     let files = READ_FILE | WRITE_FILE | MAKE_REG | REMOVE_FILE | REFER | TRUNCATE;
     known(version)
@@ -81,106 +165,10 @@ const BIND: u64 = 1 << 0;
 const CONNECT: u64 = 1 << 1;
 const SCOPE_SIGNAL: u64 = 1 << 1;
 
-#[cfg(target_os = "linux")]
-mod linux {
-    use std::io;
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-    use std::ptr;
-
-    use libc::{
-        SYS_landlock_add_rule, SYS_landlock_create_ruleset, SYS_landlock_restrict_self, c_long,
-        c_ulong,
-    };
-
-    use super::{Access, OLDEST, Ruleset, allowed, ruleset};
-
-    /// `struct landlock_path_beneath_attr`
-    #[repr(C, packed)]
-    struct PathBeneath {
-        allowed: u64,
-        directory: i32,
-    }
-
-    /// Confines this thread, and every thread that it will start, to what lies below these
-    /// directories: no other file, no program, no TCP socket to be bound or connected, no signal to a
-    /// process outside, as far as this kernel's Landlock goes; the answer is its version. What is open
-    /// stays open. (tests/service.rs: `a_store_that_is_moved_out_of_the_sandbox_is_out_of_reach`)
-    pub(crate) fn confine(places: &[(OwnedFd, Access)]) -> io::Result<u32> {
-        let (yes, unused): (c_ulong, c_ulong) = (1, 0);
-        // SAFETY: numbers only, as wide as the system reads them: it refuses what is not zero there.
-        let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, unused, unused, unused) };
-        checked(set.into())?;
-        let version = version()?;
-        if version < OLDEST {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        let attributes = ruleset(version);
-        // SAFETY: the structure and its size; the kernel takes trailing zeros for fields it does not
-        // know.
-        let created = unsafe {
-            libc::syscall(
-                SYS_landlock_create_ruleset,
-                &raw const attributes,
-                size_of::<Ruleset>(),
-                0,
-            )
-        };
-        let rules = i32::try_from(checked(created)?).map_err(io::Error::other)?;
-        // SAFETY: the kernel has just made this descriptor for us.
-        let rules = unsafe { OwnedFd::from_raw_fd(rules) };
-        for (directory, access) in places {
-            let rule = PathBeneath {
-                allowed: allowed(*access, version),
-                directory: directory.as_raw_fd(),
-            };
-            // SAFETY: two open descriptors and the structure that goes with this kind of rule.
-            checked(unsafe {
-                libc::syscall(
-                    SYS_landlock_add_rule,
-                    rules.as_raw_fd(),
-                    PATH_BENEATH,
-                    &raw const rule,
-                    0,
-                )
-            })?;
-        }
-        // SAFETY: numbers only.
-        checked(unsafe { libc::syscall(SYS_landlock_restrict_self, rules.as_raw_fd(), 0) })?;
-        Ok(version)
-    }
-
-    fn version() -> io::Result<u32> {
-        // SAFETY: with this flag it takes no structure.
-        let version = unsafe {
-            libc::syscall(
-                SYS_landlock_create_ruleset,
-                ptr::null::<Ruleset>(),
-                0_usize,
-                VERSION,
-            )
-        };
-        match checked(version) {
-            Ok(version) => u32::try_from(version).map_err(io::Error::other),
-            // Not compiled in, or not switched on.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP)) => {
-                Err(io::ErrorKind::Unsupported.into())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn checked(answer: c_long) -> io::Result<c_long> {
-        if answer < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(answer)
-    }
-
-    /// `LANDLOCK_CREATE_RULESET_VERSION`
-    const VERSION: u32 = 1;
-    /// `LANDLOCK_RULE_PATH_BENEATH`
-    const PATH_BENEATH: i32 = 1;
-}
+/// `LANDLOCK_CREATE_RULESET_VERSION`
+const VERSION: u32 = 1;
+/// `LANDLOCK_RULE_PATH_BENEATH`
+const PATH_BENEATH: i32 = 1;
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 
 #[cfg(target_os = "linux")]
 pub(crate) mod inherit;
+#[cfg(target_os = "linux")]
 pub(crate) mod landlock;
 pub(crate) mod memory;
 #[cfg(unix)]
