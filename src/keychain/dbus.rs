@@ -4,7 +4,6 @@
 //! a deadline, and a message has at most 1 MiB: whatever the peer sends, the worst is an error
 //! (tests/keychain.rs: `garbage_in_place_of_answers_is_an_error_and_nothing_worse`).
 
-use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -12,7 +11,9 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use zeroize::Zeroizing;
 
-use super::wire::{self, Body, ERROR, FIXED_HEADER, METHOD_RETURN, Message, SIGNAL, Target};
+use super::wire::{
+    self, Body, ERROR, FIXED_HEADER, Failure, METHOD_RETURN, Message, Result, SIGNAL, Target,
+};
 use crate::base::time::Deadline;
 use crate::system::environment::Bus;
 
@@ -25,23 +26,6 @@ pub(super) struct Connection {
     /// Signals that arrived while something else was awaited: path and member.
     signals: Vec<(String, String)>,
 }
-
-/// Why a call came to nothing.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// There is no bus to talk to, or no service on it that could answer.
-    Unreachable(String),
-    /// The connection broke, or whoever should have answered is gone: worth another try.
-    Broken(String),
-    /// The deadline has passed.
-    TimedOut,
-    /// The peer sent something that is not D-Bus, or not what was asked for.
-    Malformed(&'static str),
-    /// The peer answered with an error of this name.
-    Refused(String),
-}
-
-pub(super) type Result<T> = std::result::Result<T, Failure>;
 
 impl Connection {
     /// Connects to the first of the bus's addresses that answers.
@@ -68,22 +52,18 @@ impl Connection {
             deadline,
             signals: Vec::new(),
         };
-        connection.authenticate()?;
-        connection.call(&BUS, "Hello", &Body::new(""))?;
-        Ok(connection)
-    }
-
-    /// SASL EXTERNAL without an identity of our own: the bus takes it from the socket.
-    fn authenticate(&mut self) -> Result<()> {
-        self.write_all(b"\0AUTH EXTERNAL\r\n")?;
-        if self.line()? != "DATA" {
+        // SASL EXTERNAL without an identity of our own: the bus takes it from the socket.
+        connection.write_all(b"\0AUTH EXTERNAL\r\n")?;
+        if connection.line()? != b"DATA\r\n" {
             return Err(Failure::Malformed("no DATA after AUTH EXTERNAL"));
         }
-        self.write_all(b"DATA\r\n")?;
-        if !self.line()?.starts_with("OK ") {
+        connection.write_all(b"DATA\r\n")?;
+        if !connection.line()?.starts_with(b"OK ") {
             return Err(Failure::Malformed("the bus does not accept this user"));
         }
-        Ok(self.write_all(b"BEGIN\r\n")?)
+        connection.write_all(b"BEGIN\r\n")?;
+        connection.call(&BUS, "Hello", &Body::new(""))?;
+        Ok(connection)
     }
 
     /// Calls a method and waits for its reply, which is read with [`Message::body`].
@@ -131,10 +111,10 @@ impl Connection {
         let mut whole = Zeroizing::new(vec![0; wire::message_length(&header)?]);
         whole[..FIXED_HEADER].copy_from_slice(&header);
         self.read_exact(&mut whole[FIXED_HEADER..])?;
-        Ok(Message::parse(whole)?)
+        Message::parse(whole)
     }
 
-    fn line(&mut self) -> Result<String> {
+    fn line(&mut self) -> Result<Vec<u8>> {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
             let mut byte = [0];
@@ -144,8 +124,7 @@ impl Connection {
                 return Err(Failure::Malformed("an endless line in place of an answer"));
             }
         }
-        line.truncate(line.len() - 2);
-        String::from_utf8(line).map_err(|_| Failure::Malformed("an answer that is not text"))
+        Ok(line)
     }
 
     /// The time that is left, not a fixed span: a peer that trickles cannot extend it.
@@ -180,23 +159,6 @@ impl From<io::Error> for Failure {
             io::ErrorKind::UnexpectedEof => Failure::Broken("the connection was closed".to_owned()),
             _ => Failure::Broken(format!("the connection broke: {error}")),
         }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Unreachable(reason) | Failure::Broken(reason) => f.write_str(reason),
-            Failure::TimedOut => f.write_str("no answer in time"),
-            Failure::Malformed(what) => write!(f, "its answer makes no sense ({what})"),
-            Failure::Refused(name) => write!(f, "it answered {name}"),
-        }
-    }
-}
-
-impl From<&'static str> for Failure {
-    fn from(malformed: &'static str) -> Failure {
-        Failure::Malformed(malformed)
     }
 }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 use keyring_core::api::{Credential, CredentialApi};
 use keyring_core::{Entry, Error as Refusal, Result as Answer};
 
-use super::dbus::{BUS, Connection, Failure, Result};
-use super::wire::{Body, Message, Target};
+use super::dbus::{BUS, Connection};
+use super::wire::{Body, Failure, Message, Result, Target};
 use super::{Keychain, Patience};
 use crate::base::time::Deadline;
 use crate::error;
@@ -47,7 +47,7 @@ pub(super) fn is_absent(keychain: &Keychain) -> bool {
     let ask = || {
         let mut bus = Connection::open(&keychain.bus, in_time(keychain))?;
         let reply = bus.call(&BUS, "NameHasOwner", &Body::new("s").string(NAME))?;
-        Ok(reply.body("b")?.boolean()?)
+        reply.body("b")?.boolean()
     };
     matches!(ask(), Ok(false) | Err(Failure::Unreachable(_)))
 }
@@ -90,12 +90,27 @@ impl CredentialApi for Item {
         }
         let [service, account] = self.key();
         let label = format!("{}/{}", self.service, self.account);
-        let attributes = [service, account, SCHEMA];
-        let created = session.create(&collection, &label, &attributes, secret)?;
+        let item = Body::new("a{sv}(oayays)b")
+            .properties(
+                ("org.freedesktop.Secret.Item.Label", &label),
+                (
+                    "org.freedesktop.Secret.Item.Attributes",
+                    &[service, account, SCHEMA],
+                ),
+            )
+            .secret(&session.path, secret, "text/plain")
+            .uint32(1); // replaces an item with the same attributes
+        let reply = session.call(&collection, COLLECTION, "CreateItem", &item)?;
+        let mut body = reply.body("oo")?;
+        let (created, dialog) = (body.string()?, body.string()?);
+        if created == NOTHING {
+            session.await_person(dialog)?;
+            return Ok(());
+        }
         // Entries of the same name without the schema, or in another collection, would still be
         // found by other tools, with the old secret.
         for path in session.search(&self.key())?.0 {
-            if created.as_ref().is_some_and(|created| *created != path) {
+            if path != created {
                 session.delete(&path)?;
             }
         }
@@ -149,7 +164,7 @@ impl Held {
         let arguments = Body::new("su").string(LOCK).uint32(DO_NOT_QUEUE);
         self.0
             .call(&BUS, "RequestName", &arguments)
-            .and_then(|reply| Ok(reply.body("u")?.uint32()?))
+            .and_then(|reply| reply.body("u")?.uint32())
             .map(|reply| matches!(reply, PRIMARY_OWNER | ALREADY_OWNER))
             .map_err(|failure| keychain.unavailable(failure))
     }
@@ -246,7 +261,7 @@ impl Session<'_> {
         let reply = self.property(collection, COLLECTION, "Locked")?;
         let mut body = reply.body("v")?;
         body.variant("b")?;
-        Ok(body.boolean()?)
+        body.boolean()
     }
 
     fn has_schema(&mut self, item: &str) -> Result<bool> {
@@ -285,28 +300,6 @@ impl Session<'_> {
             NOTHING if unlocked.is_empty() => Err(locked()),
             dialog => self.await_person(dialog),
         }
-    }
-
-    /// Stores a secret, in place of one with the same attributes; `None` if a dialog made it.
-    fn create(
-        &mut self,
-        collection: &str,
-        label: &str,
-        attributes: &[(&str, &str)],
-        secret: &[u8],
-    ) -> Result<Option<String>> {
-        let arguments = Body::new("a{sv}(oayays)b")
-            .properties(
-                ("org.freedesktop.Secret.Item.Label", label),
-                ("org.freedesktop.Secret.Item.Attributes", attributes),
-            )
-            .secret(&self.path, secret, "text/plain")
-            .uint32(1);
-        let reply = self.call(collection, COLLECTION, "CreateItem", &arguments)?;
-        let mut body = reply.body("oo")?;
-        let (item, dialog) = (body.string()?, body.string()?);
-        self.await_person(if item == NOTHING { dialog } else { NOTHING })?;
-        Ok((item != NOTHING).then(|| item.to_owned()))
     }
 
     fn delete(&mut self, item: &str) -> Result<()> {

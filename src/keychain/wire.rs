@@ -4,10 +4,37 @@
 //! bounds at every step: whatever the bytes are, the worst is an error (tests at the foot). Buffers
 //! are wiped, because secrets pass through them.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
-/// The error says why the bytes are not D-Bus, or not of the type that was asked for.
-type Result<T> = std::result::Result<T, &'static str>;
+/// Why a call came to nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// There is no bus to talk to, or no service on it that could answer.
+    Unreachable(String),
+    /// The connection broke, or whoever should have answered is gone: worth another try.
+    Broken(String),
+    /// The deadline has passed.
+    TimedOut,
+    /// The peer sent something that is not D-Bus, or not what was asked for.
+    Malformed(&'static str),
+    /// The peer answered with an error of this name.
+    Refused(String),
+}
+
+pub(super) type Result<T> = std::result::Result<T, Failure>;
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Unreachable(reason) | Failure::Broken(reason) => f.write_str(reason),
+            Failure::TimedOut => f.write_str("no answer in time"),
+            Failure::Malformed(what) => write!(f, "its answer makes no sense ({what})"),
+            Failure::Refused(name) => write!(f, "it answered {name}"),
+        }
+    }
+}
 
 /// Whom a call is for.
 pub(super) struct Target<'a> {
@@ -184,7 +211,7 @@ impl Message {
                     }
                     return Ok(());
                 }
-                _ => return Err("a header field of an unknown type"),
+                _ => return Err(Failure::Malformed("a header field of an unknown type")),
             };
             match code {
                 FIELD_PATH => path = value,
@@ -212,7 +239,7 @@ impl Message {
     /// A reader of the body, which must be of this type.
     pub(super) fn body(&self, signature: &str) -> Result<Reader<'_>> {
         if self.signature != signature {
-            return Err("an answer of another type");
+            return Err(Failure::Malformed("an answer of another type"));
         }
         // Offsets count from the body's start, which is a multiple of 8, the largest alignment.
         Ok(Reader {
@@ -236,7 +263,7 @@ impl<'a> Reader<'a> {
         let big_endian = match bytes.first() {
             Some(b'l') => false,
             Some(b'B') => true,
-            _ => return Err("not a D-Bus message"),
+            _ => return Err(Failure::Malformed("not a D-Bus message")),
         };
         Ok(Reader {
             bytes,
@@ -264,7 +291,7 @@ impl<'a> Reader<'a> {
     pub(super) fn variant(&mut self, signature: &str) -> Result<()> {
         match self.signature()? == signature {
             true => Ok(()),
-            false => Err("a variant of another type"),
+            false => Err(Failure::Malformed("a variant of another type")),
         }
     }
 
@@ -316,9 +343,9 @@ impl<'a> Reader<'a> {
     fn text(&mut self, length: usize) -> Result<&'a str> {
         let bytes = self.take(length)?;
         if self.byte()? != 0 {
-            return Err("a string without its end");
+            return Err(Failure::Malformed("a string without its end"));
         }
-        std::str::from_utf8(bytes).map_err(|_| "a string that is not UTF-8")
+        std::str::from_utf8(bytes).map_err(|_| Failure::Malformed("a string that is not UTF-8"))
     }
 
     fn array_end(&mut self, element: usize) -> Result<usize> {
@@ -341,8 +368,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-const CUT: &str = "a value that runs past its message";
-const TOO_LONG: &str = "a message over 1 MiB";
+const CUT: Failure = Failure::Malformed("a value that runs past its message");
+const TOO_LONG: Failure = Failure::Malformed("a message over 1 MiB");
 const MAX_MESSAGE: usize = 1024 * 1024;
 /// Enough that no secret outgrows it and leaves a copy: 64 KiB and the names around it.
 const ROOM: usize = 80 * 1024;
