@@ -22,16 +22,18 @@ pub(crate) struct Facts {
     pub(crate) hint: &'static str,
 }
 
-// A row is an arm in `facts` and in `fmt`, and an entry of `KINDS`: what has no row does not compile.
+// A row is code, exit and HTTP status, hint: the errors that have them, each with its sentence. It makes
+// arms in `facts` and in `fmt`, and an entry of `KINDS`: an error that has no row does not compile.
 macro_rules! table {
-    ($($error:pat => $code:literal, $exit:literal, $http:literal, ($($sentence:tt)*), $hint:literal;)*) => {
+    ($($code:literal, $exit:literal, $http:literal, $hint:literal:
+        $($error:pat => ($($sentence:tt)*)),+;)*) => {
         impl Error {
             /// What is the same for all errors of this kind.
             #[inline(never)] // or each caller has a table of its own
             #[allow(unused_variables)] // the names in a row are for its sentence
             pub(crate) fn facts(&self) -> &'static Facts {
                 match self {
-                    $($error => &Facts { code: $code, exit: $exit, http: $http, hint: $hint },)*
+                    $($($error => &Facts { code: $code, exit: $exit, http: $http, hint: $hint },)+)*
                 }
             }
         }
@@ -39,7 +41,7 @@ macro_rules! table {
         impl fmt::Display for Error {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
-                    $($error => write!(f, $($sentence)*),)*
+                    $($($error => write!(f, $($sentence)*),)+)*
                 }
             }
         }
@@ -51,164 +53,116 @@ macro_rules! table {
 }
 
 table! {
-    Error::Usage { sentence, .. } => "usage", 2, 400,
-        ("{sentence}"),
-        "lf --help";
-    Error::SecretInArgv(sentence) => "secret_in_argv", 2, 400,
-        ("{sentence}"),
-        "printf '%s' \"$KEY\" | lf keys add --provider NAME";
-    Error::InvalidKeyId => "invalid_key_id", 2, 400,
-        ("a key id is 20 to 40 characters of A-Z a-z 0-9 _ -"),
-        "lf keys list";
-    Error::InvalidProvider(name) => "invalid_provider", 2, 400,
-        ("\"{name}\" is not a provider name: a lower-case letter, then 1 to 31 of a-z 0-9 _ -"),
-        "lf keys add --provider openai";
-    Error::InvalidLabel(reason) => "invalid_label", 2, 400,
-        ("a label has 1 to 64 characters and no control characters: {reason}"),
-        "take 1 to 64 characters, none of them a control character";
-    Error::InvalidKey => "invalid_key", 2, 400,
-        ("the value is not UTF-8 text; nothing was stored"),
-        "pass UTF-8 text";
-    Error::EmptyKey => "empty_key", 2, 400,
-        ("the value is empty; nothing was stored"),
-        "pass a value of at least one byte";
-    Error::KeyTooLarge => "key_too_large", 2, 400,
-        ("the value is larger than 65,536 bytes; nothing was stored"),
-        "pass at most 65,536 bytes";
-    Error::KeyNotFound(selector) => "key_not_found", 1, 404,
-        ("no key has the id, id prefix, label or provider \"{selector}\""),
-        "lf keys list";
-    Error::AmbiguousKey { selector, candidates } => "ambiguous_key", 2, 409,
-        ("\"{selector}\" fits {} keys: {}", candidates.len(), named(candidates)),
-        "name the key by its id, or by 4 or more characters of it";
-    Error::DuplicateKey(id) => "duplicate_key", 1, 409,
-        ("a key with the id {id} exists already"),
-        "try again";
-    Error::CorruptEnvelope { file, reason } => "corrupt_envelope", 1, 422,
-        ("{file} is not a usable envelope: {reason}"),
-        "lf keys doctor";
-    Error::DecryptionFailed(id) => "decryption_failed", 1, 422,
-        ("{id} does not open: it was encrypted under another passphrase, or was changed since"),
-        "lf keys doctor";
-    error @ (Error::PassphraseMissing | Error::PassphraseLost) => "passphrase_missing", 1, 503,
-        ("{}", sentence(error)),
-        "lf keys init";
-    Error::WrongPassphrase { sentence, .. } => "wrong_passphrase", 2, 503,
-        ("{sentence}"),
-        "correct the passphrase; lf keys doctor tells what it opens";
-    Error::PassphraseConflict => "passphrase_conflict", 2, 503,
-        ("both the keychain and the environment have a master passphrase; lf does not choose \
-          between them"),
-        "unset one, or set LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1";
-    Error::InvalidSheet(reason) => "invalid_sheet", 2, 400,
-        ("these are not the lines of a recovery sheet: {reason}"),
-        "type the lines of the sheet again";
-    Error::RekeyPending => "rekey_pending", 2, 503,
-        ("a change of the master passphrase waits for the new one, and until then nothing is \
-          encrypted under the old one"),
-        "configure the new passphrase, or lf keys rekey --undo";
-    Error::PassphraseInvalid(sentence) | Error::PassphraseShort(sentence) => "passphrase_invalid", 2, 503,
-        ("{sentence}"),
-        "lf keys init --help";
-    Error::KeychainUnavailable(sentence) => "keychain_unavailable", 1, 503,
-        ("{sentence}"),
-        "unlock it, or set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file";
-    Error::AlreadyConfigured(sentence) => "already_configured", 2, 500,
-        ("{sentence}"),
-        "nothing needs to be done; lf keys add stores a key";
-    Error::Refused { sentence, .. } => "refused", 2, 500,
-        ("{sentence}"),
-        "read the hint: it is the command that says so on purpose";
-    Error::Aborted => "aborted", 2, 500,
-        ("not confirmed; nothing was changed"),
-        "type yes when asked";
-    Error::Incomplete { failed, total } => "incomplete", 1, 500,
-        ("{failed} of {total} keys failed, as named above; the others are done"),
-        "see to the keys that were named; the others are done";
-    Error::ChecksFailed { failed, total } => "checks_failed", 3, 500,
-        ("{failed} of {total} checks failed"),
-        "follow the hint below each check that failed";
-    Error::StoreBusy(path) => "store_busy", 1, 503,
-        ("another process has held the lock on {} for 30 seconds; nothing was changed", path.display()),
-        "try again when the other process has ended";
-    Error::Permission { action, path } => "permission_error", 1, 500,
-        ("cannot {action} {}: permission denied", path.display()),
-        "ls -l the file that is named; is it yours?";
-    Error::SymlinkRefused(path) => "symlink_refused", 1, 500,
-        ("{} is a symbolic link; lf does not follow links there", path.display()),
-        "put the real directory there, or name it";
-    Error::Listen { address, source } => "cannot_listen", 1, 500,
-        ("cannot listen on {address}: {source}"),
-        "lf gateway status; or another port, --port N (0 picks one)";
-    Error::UnsafeBind(address) => "unsafe_bind", 5, 500,
-        ("the gateway in full mode listens on loopback addresses, and with --tailscale on those \
-          that a consent covers; {address} is neither"),
-        "lf gateway serve --keys-only --bind ADDR";
-    Error::ConsentMissing(sentence) => "consent_missing", 5, 403,
-        ("{sentence}"),
-        "lf gateway consent grant tailscale";
-    Error::NoTailnet => "no_tailnet", 5, 500,
-        ("this machine has no address of Tailscale's range, 100.64.0.0/10, so there is \
-          nothing to consent to"),
-        "tailscale up";
-    Error::CorruptConsent { file, reason } => "corrupt_consent", 1, 500,
-        ("{} records no consent: {reason}", file.display()),
-        "lf gateway consent revoke";
-    Error::CorruptPairings { file, reason } => "corrupt_pairings", 1, 500,
-        ("{} does not say who is paired: {reason}", file.display()),
-        "lf gateway unpair --all";
-    Error::GatewayUnreachable { sentence, .. } => "gateway_unreachable", 4, 500,
-        ("{sentence}"),
-        "lf gateway serve";
-    Error::NoServiceManager { sentence, .. } => "no_service_manager", 1, 500,
-        ("{sentence}"),
-        "run the line of the hint yourself; nothing was written";
-    Error::ServiceFailed { sentence, .. } => "service_failed", 1, 500,
-        ("{sentence}"),
-        "the hint names where the service manager keeps its log";
-    Error::PreconditionFailed(count) => "precondition_failed", 3, 500,
-        ("{count} of the preconditions failed, as named above"),
-        "see to what was named, or serve with --keys-only";
-    Error::PairingNotFound(name) => "pairing_not_found", 1, 404,
-        ("no pairing has the name \"{name}\""),
-        "lf gateway pairings";
-    Error::OutOfMemory => "out_of_memory", 1, 503,
-        ("there is no memory left for a key derivation, which takes 32 MiB"),
-        "free 32 MiB of memory, or raise the limit";
-    Error::CommandNotFound(sentence) => "command_not_found", 127, 500,
-        ("{sentence}"),
-        "check the program's name and your PATH";
-    Error::CommandNotExecutable { command, source } => "command_not_executable", 126, 500,
-        ("cannot run \"{command}\": {source}"),
-        "ls -l the file that is named; chmod +x makes it a program";
-    error @ (Error::Io { .. } | Error::Output(_)) => "io_error", 1, 500,
-        ("{}", sentence(error)),
-        "see what the system answered: a full disk, a lost pipe?";
+    "usage", 2, 400, "lf --help":
+        Error::Usage { sentence, .. } => ("{sentence}");
+    "secret_in_argv", 2, 400, "printf '%s' \"$KEY\" | lf keys add --provider NAME":
+        Error::SecretInArgv(sentence) => ("{sentence}");
+    "invalid_key_id", 2, 400, "lf keys list":
+        Error::InvalidKeyId => ("a key id is 20 to 40 characters of A-Z a-z 0-9 _ -");
+    "invalid_provider", 2, 400, "lf keys add --provider openai":
+        Error::InvalidProvider(name) => (
+            "\"{name}\" is not a provider name: a lower-case letter, then 1 to 31 of a-z 0-9 _ -");
+    "invalid_label", 2, 400, "take 1 to 64 characters, none of them a control character":
+        Error::InvalidLabel(reason) => ("a label has 1 to 64 characters and no control characters: {reason}");
+    "invalid_key", 2, 400, "pass UTF-8 text":
+        Error::InvalidKey => ("the value is not UTF-8 text; nothing was stored");
+    "empty_key", 2, 400, "pass a value of at least one byte":
+        Error::EmptyKey => ("the value is empty; nothing was stored");
+    "key_too_large", 2, 400, "pass at most 65,536 bytes":
+        Error::KeyTooLarge => ("the value is larger than 65,536 bytes; nothing was stored");
+    "key_not_found", 1, 404, "lf keys list":
+        Error::KeyNotFound(selector) => ("no key has the id, id prefix, label or provider \"{selector}\"");
+    "ambiguous_key", 2, 409, "name the key by its id, or by 4 or more characters of it":
+        Error::AmbiguousKey { selector, candidates } => (
+            "\"{selector}\" fits {} keys: {}", candidates.len(), named(candidates));
+    "duplicate_key", 1, 409, "try again":
+        Error::DuplicateKey(id) => ("a key with the id {id} exists already");
+    "corrupt_envelope", 1, 422, "lf keys doctor":
+        Error::CorruptEnvelope { file, reason } => ("{file} is not a usable envelope: {reason}");
+    "decryption_failed", 1, 422, "lf keys doctor":
+        Error::DecryptionFailed(id) => (
+            "{id} does not open: it was encrypted under another passphrase, or was changed since");
+    "passphrase_missing", 1, 503, "lf keys init":
+        Error::PassphraseMissing => ("{NO_PASSPHRASE}"),
+        Error::PassphraseLost => ("there are keys, and {NO_PASSPHRASE}");
+    "wrong_passphrase", 2, 503, "correct the passphrase; lf keys doctor tells what it opens":
+        Error::WrongPassphrase { sentence, .. } => ("{sentence}");
+    "passphrase_conflict", 2, 503, "unset one, or set LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1":
+        Error::PassphraseConflict => (
+            "both the keychain and the environment have a master passphrase; lf does not choose \
+             between them");
+    "invalid_sheet", 2, 400, "type the lines of the sheet again":
+        Error::InvalidSheet(reason) => ("these are not the lines of a recovery sheet: {reason}");
+    "rekey_pending", 2, 503, "configure the new passphrase, or lf keys rekey --undo":
+        Error::RekeyPending => (
+            "a change of the master passphrase waits for the new one, and until then nothing is \
+             encrypted under the old one");
+    "passphrase_invalid", 2, 503, "lf keys init --help":
+        Error::PassphraseInvalid(sentence) => ("{sentence}"),
+        Error::PassphraseShort(sentence) => ("{sentence}");
+    "keychain_unavailable", 1, 503, "unlock it, or set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file":
+        Error::KeychainUnavailable(sentence) => ("{sentence}");
+    "already_configured", 2, 500, "nothing needs to be done; lf keys add stores a key":
+        Error::AlreadyConfigured(sentence) => ("{sentence}");
+    "refused", 2, 500, "read the hint: it is the command that says so on purpose":
+        Error::Refused { sentence, .. } => ("{sentence}");
+    "aborted", 2, 500, "type yes when asked":
+        Error::Aborted => ("not confirmed; nothing was changed");
+    "incomplete", 1, 500, "see to the keys that were named; the others are done":
+        Error::Incomplete { failed, total } => (
+            "{failed} of {total} keys failed, as named above; the others are done");
+    "checks_failed", 3, 500, "follow the hint below each check that failed":
+        Error::ChecksFailed { failed, total } => ("{failed} of {total} checks failed");
+    "store_busy", 1, 503, "try again when the other process has ended":
+        Error::StoreBusy(path) => (
+            "another process has held the lock on {} for 30 seconds; nothing was changed", path.display());
+    "permission_error", 1, 500, "ls -l the file that is named; is it yours?":
+        Error::Permission { action, path } => ("cannot {action} {}: permission denied", path.display());
+    "symlink_refused", 1, 500, "put the real directory there, or name it":
+        Error::SymlinkRefused(path) => (
+            "{} is a symbolic link; lf does not follow links there", path.display());
+    "cannot_listen", 1, 500, "lf gateway status; or another port, --port N (0 picks one)":
+        Error::Listen { address, source } => ("cannot listen on {address}: {source}");
+    "unsafe_bind", 5, 500, "lf gateway serve --keys-only --bind ADDR":
+        Error::UnsafeBind(address) => (
+            "the gateway in full mode listens on loopback addresses, and with --tailscale on those \
+             that a consent covers; {address} is neither");
+    "consent_missing", 5, 403, "lf gateway consent grant tailscale":
+        Error::ConsentMissing(sentence) => ("{sentence}");
+    "no_tailnet", 5, 500, "tailscale up":
+        Error::NoTailnet => (
+            "this machine has no address of Tailscale's range, 100.64.0.0/10, so there is \
+             nothing to consent to");
+    "corrupt_consent", 1, 500, "lf gateway consent revoke":
+        Error::CorruptConsent { file, reason } => ("{} records no consent: {reason}", file.display());
+    "corrupt_pairings", 1, 500, "lf gateway unpair --all":
+        Error::CorruptPairings { file, reason } => ("{} does not say who is paired: {reason}", file.display());
+    "gateway_unreachable", 4, 500, "lf gateway serve":
+        Error::GatewayUnreachable { sentence, .. } => ("{sentence}");
+    "no_service_manager", 1, 500, "run the line of the hint yourself; nothing was written":
+        Error::NoServiceManager { sentence, .. } => ("{sentence}");
+    "service_failed", 1, 500, "the hint names where the service manager keeps its log":
+        Error::ServiceFailed { sentence, .. } => ("{sentence}");
+    "precondition_failed", 3, 500, "see to what was named, or serve with --keys-only":
+        Error::PreconditionFailed(count) => ("{count} of the preconditions failed, as named above");
+    "pairing_not_found", 1, 404, "lf gateway pairings":
+        Error::PairingNotFound(name) => ("no pairing has the name \"{name}\"");
+    "out_of_memory", 1, 503, "free 32 MiB of memory, or raise the limit":
+        Error::OutOfMemory => ("there is no memory left for a key derivation, which takes 32 MiB");
+    "command_not_found", 127, 500, "check the program's name and your PATH":
+        Error::CommandNotFound(sentence) => ("{sentence}");
+    "command_not_executable", 126, 500, "ls -l the file that is named; chmod +x makes it a program":
+        Error::CommandNotExecutable { command, source } => ("cannot run \"{command}\": {source}");
+    "io_error", 1, 500, "see what the system answered: a full disk, a lost pipe?":
+        Error::Io { action, path, source } => ("cannot {action} {}: {source}", path.display()),
+        Error::Output(source) => (
+            "done, but the result could not be written to standard output: {source}");
 }
 
 fn named(candidates: &[String]) -> String {
-    let shown = &candidates[..candidates.len().min(MOST_NAMED)];
-    let more = if shown.len() < candidates.len() {
-        "; …"
-    } else {
-        ""
-    };
-    shown.join("; ") + more
-}
-
-/// The sentence of a kind that shares its row with another.
-fn sentence(error: &Error) -> String {
-    match error {
-        Error::PassphraseLost => format!("there are keys, and {NO_PASSPHRASE}"),
-        Error::Output(source) => {
-            format!("done, but the result could not be written to standard output: {source}")
-        }
-        Error::Io {
-            action,
-            path,
-            source,
-        } => format!("cannot {action} {}: {source}", path.display()),
-        _ => NO_PASSPHRASE.to_owned(),
+    match candidates.get(..MOST_NAMED) {
+        Some(shown) if shown.len() < candidates.len() => format!("{}; …", shown.join("; ")),
+        _ => candidates.join("; "),
     }
 }
 
