@@ -63,22 +63,15 @@ pub(crate) fn harden() {}
 pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit};
     let limit = rustix::process::getrlimit(Resource::Nofile);
-    let _ = rustix::process::setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            ..limit
-        },
-    );
+    let current = limit.maximum;
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current, ..limit });
 }
 
 /// The machine's own name.
 #[cfg(unix)]
 pub(crate) fn machine_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
 }
 
 /// The arguments after the program's name.

@@ -34,32 +34,8 @@ impl Program {
         }
     }
 
-    /// Replaces this process; comes back only with the reason why it could not.
-    #[cfg(unix)]
-    pub(crate) fn start(
-        &self,
-        arguments: &[OsString],
-        variables: &[(&str, &Secret)],
-        input: Stdio,
-    ) -> Error {
-        use std::os::unix::process::CommandExt;
-        let mut command = command(&self.path, variables);
-        command.arg0(&self.name).args(arguments).stdin(input);
-        host::soften();
-        let mut error = command.exec();
-        // A script that names no interpreter is the shell's. glibc sees to that itself, musl does not.
-        if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) {
-            let mut shell = self::command(Path::new("/bin/sh"), variables);
-            // Standard input has taken its place already.
-            error = shell.arg(&self.path).args(arguments).exec();
-        }
-        host::harden();
-        self.not_started(error)
-    }
-
-    /// Runs it in this process's stead, and ends with its exit code; comes back only with the reason
-    /// why it could not be started.
-    #[cfg(not(unix))]
+    /// Replaces this process; comes back only with the reason why it could not. Where no system call does
+    /// that, runs the program in this process's stead, and ends with its exit code.
     pub(crate) fn start(
         &self,
         arguments: &[OsString],
@@ -67,13 +43,26 @@ impl Program {
         input: Stdio,
     ) -> Error {
         let mut command = command(&self.path, variables);
-        match command.args(arguments).stdin(input).status() {
+        command.args(arguments).stdin(input);
+        #[cfg(unix)]
+        let error = {
+            use std::os::unix::process::CommandExt;
+            host::soften();
+            let mut error = command.arg0(&self.name).exec();
+            // A script that names no interpreter is the shell's. glibc sees to that itself, musl does not.
+            if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) {
+                let mut shell = self::command(Path::new("/bin/sh"), variables);
+                // Standard input has taken its place already.
+                error = shell.arg(&self.path).args(arguments).exec();
+            }
+            host::harden();
+            error
+        };
+        #[cfg(not(unix))]
+        let error = match command.status() {
             Ok(status) => std::process::exit(status.code().unwrap_or(1)),
-            Err(error) => self.not_started(error),
-        }
-    }
-
-    fn not_started(&self, error: io::Error) -> Error {
+            Err(error) => error,
+        };
         match error.kind() {
             // It was there a moment ago, so it may well be there still.
             io::ErrorKind::NotFound => Error::CommandNotFound(format!(

@@ -7,9 +7,8 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-use libc::{
-    SYS_landlock_add_rule, SYS_landlock_create_ruleset, SYS_landlock_restrict_self, c_long, c_ulong,
-};
+use libc::{SYS_landlock_add_rule as ADD_RULE, SYS_landlock_create_ruleset as CREATE_RULESET};
+use libc::{SYS_landlock_restrict_self as RESTRICT_SELF, c_long, c_ulong, syscall};
 
 /// What may be done below a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,50 +48,30 @@ pub(crate) fn confine(places: &[(OwnedFd, Access)]) -> io::Result<u32> {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let attributes = ruleset(version);
+    let size = size_of::<Ruleset>();
     // SAFETY: the structure and its size; the kernel takes trailing zeros for fields it does not
     // know.
-    let created = unsafe {
-        libc::syscall(
-            SYS_landlock_create_ruleset,
-            &raw const attributes,
-            size_of::<Ruleset>(),
-            0,
-        )
-    };
+    let created = unsafe { syscall(CREATE_RULESET, &raw const attributes, size, 0) };
     let rules = i32::try_from(checked(created)?).map_err(io::Error::other)?;
     // SAFETY: the kernel has just made this descriptor for us.
     let rules = unsafe { OwnedFd::from_raw_fd(rules) };
+    let fd = rules.as_raw_fd();
     for (directory, access) in places {
         let rule = PathBeneath {
             allowed: allowed(*access, version),
             directory: directory.as_raw_fd(),
         };
         // SAFETY: two open descriptors and the structure that goes with this kind of rule.
-        checked(unsafe {
-            libc::syscall(
-                SYS_landlock_add_rule,
-                rules.as_raw_fd(),
-                PATH_BENEATH,
-                &raw const rule,
-                0,
-            )
-        })?;
+        checked(unsafe { syscall(ADD_RULE, fd, PATH_BENEATH, &raw const rule, 0) })?;
     }
     // SAFETY: numbers only.
-    checked(unsafe { libc::syscall(SYS_landlock_restrict_self, rules.as_raw_fd(), 0) })?;
+    checked(unsafe { syscall(RESTRICT_SELF, fd, 0) })?;
     Ok(version)
 }
 
 fn version() -> io::Result<u32> {
     // SAFETY: with this flag it takes no structure.
-    let version = unsafe {
-        libc::syscall(
-            SYS_landlock_create_ruleset,
-            ptr::null::<Ruleset>(),
-            0_usize,
-            VERSION,
-        )
-    };
+    let version = unsafe { syscall(CREATE_RULESET, ptr::null::<Ruleset>(), 0_usize, VERSION) };
     match checked(version) {
         Ok(version) => u32::try_from(version).map_err(io::Error::other),
         // Not compiled in, or not switched on.

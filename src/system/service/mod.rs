@@ -55,11 +55,11 @@ impl Service {
 
     /// The text of [`SOCKET`].
     pub(crate) fn socket(&self) -> String {
-        let address = self.address;
+        let (address, digest) = (self.address, DIGEST);
         format!(
             include_str!("lf-gateway.socket"),
-            digest = DIGEST,
-            address = address
+            address = address,
+            digest = digest
         )
     }
 
@@ -126,25 +126,21 @@ fn escaped(text: &str) -> String {
 /// Runs one of the system's tools to its end, without input and without the passphrase: what it wrote
 /// to standard output, or where that is nothing to standard error; as an error if it failed.
 pub(crate) fn ask(tool: &str, arguments: &[&str]) -> Result<String, String> {
-    let mut command = Command::new(tool);
-    command
+    let output = Command::new(tool)
         .args(arguments)
         .stdin(Stdio::null())
         .env_remove("LENSERFIGHT_KEYS_PASSPHRASE")
-        .env("LC_ALL", "C");
-    let output = command
+        .env("LC_ALL", "C")
         .output()
         .map_err(|error| format!("{tool}: {error}"))?;
-    let said = if output.stdout.is_empty() {
-        output.stderr
-    } else {
-        output.stdout
+    let said = match output.stdout.is_empty() {
+        true => output.stderr,
+        false => output.stdout,
     };
     let said = String::from_utf8_lossy(&said).trim().to_owned();
-    if output.status.success() {
-        Ok(said)
-    } else {
-        Err(said)
+    match output.status.success() {
+        true => Ok(said),
+        false => Err(said),
     }
 }
 

@@ -29,18 +29,12 @@ impl Manager {
     }
 }
 
-#[cfg(target_os = "linux")]
 fn connect(socket: &UnixDatagram, address: &OsStr) -> std::io::Result<()> {
-    use std::os::linux::net::SocketAddrExt;
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::net::SocketAddr;
-    match address.as_bytes().strip_prefix(b"@") {
-        Some(name) => socket.connect_addr(&SocketAddr::from_abstract_name(name)?),
-        None => socket.connect(address),
+    #[cfg(target_os = "linux")]
+    if let Some(name) = address.as_encoded_bytes().strip_prefix(b"@") {
+        use std::os::linux::net::SocketAddrExt;
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+        return socket.connect_addr(&address);
     }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn connect(socket: &UnixDatagram, address: &OsStr) -> std::io::Result<()> {
     socket.connect(address)
 }
