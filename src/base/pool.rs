@@ -8,20 +8,19 @@ use std::thread;
 
 /// The results in the items' order. `done` hears on the calling thread how many are finished. Where
 /// a thread gains nothing, or none can be had, the calling thread does the work.
-pub(crate) fn each<T: Sync, R: Send>(
+pub(crate) fn each<T: Sync, R: Send + Sync>(
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
     mut done: impl FnMut(usize),
 ) -> Vec<R> {
-    let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
+    let results: Vec<OnceLock<R>> = items.iter().map(|_| OnceLock::new()).collect();
     let job = |at: usize| {
-        let result = work(&items[at]);
-        *results[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        let _ = results[at].set(work(&items[at]));
     };
     share(items.len(), &job, &mut done);
     results
         .into_iter()
-        .filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner))
+        .filter_map(OnceLock::into_inner)
         .collect()
 }
 

@@ -48,9 +48,9 @@ impl Secret {
     /// that. Says whether there was any; what is between them stays.
     pub(crate) fn drop_wrapping(&mut self) -> bool {
         let bare = blank_free(&self.0);
-        let unquoted = QUOTES
-            .iter()
-            .find_map(|(open, close)| bare.strip_prefix(*open)?.strip_suffix(*close));
+        let mut quotes = QUOTES.0.chars().zip(QUOTES.1.chars());
+        let unquoted =
+            quotes.find_map(|(open, close)| bare.strip_prefix(open)?.strip_suffix(close));
         let bare = unquoted.map_or(bare, blank_free);
         let is_wrapped = bare.len() < self.0.len();
         if is_wrapped {
@@ -108,10 +108,9 @@ pub(crate) fn shown(text: &str) -> String {
 pub(crate) fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_hidden(c) {
-            safe.extend(c.escape_unicode());
-        } else {
-            safe.push(c);
+        match is_hidden(c) {
+            true => safe.extend(c.escape_unicode()),
+            false => safe.push(c),
         }
     }
     safe
@@ -126,13 +125,8 @@ fn is_hidden(c: char) -> bool {
 
 const MAX_SHOWN: usize = 64;
 
-const QUOTES: [(char, char); 5] = [
-    ('"', '"'),
-    ('\'', '\''),
-    ('`', '`'),
-    ('\u{201C}', '\u{201D}'),
-    ('\u{2018}', '\u{2019}'),
-];
+/// Opening quotes, and the closing ones in the same order.
+const QUOTES: (&str, &str) = ("\"'`\u{201C}\u{2018}", "\"'`\u{201D}\u{2019}");
 
 const PREFIXES: &str = "sk- sk_ pk_ rk_ AIza gsk_ xai- hf_ r8_ pplx- ghp_ gho_ \
     github_pat_ AKIA fw_ eyJ csk- jina_ nvapi- tgp_v1_ tvly-";

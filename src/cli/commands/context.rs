@@ -236,7 +236,7 @@ impl Context<'_> {
     /// Works on all items, on all cores, and returns the results. An item that fails is named in a
     /// warning, and the others go on. `work` writes to the audit log itself, so that what is done is
     /// logged even if the process is killed during the next item.
-    pub(super) fn on_each<T: Sync, R: Send>(
+    pub(super) fn on_each<T: Sync, R: Send + Sync>(
         &self,
         doing: &str,
         items: &[T],
