@@ -149,18 +149,14 @@ impl Environment {
     /// # Errors
     /// As [`Environment::root`].
     pub fn keys(&self) -> Result<PathBuf> {
-        match &self.keys_dir {
-            Some(dir) => Ok(dir.clone()),
-            None => Ok(self.root()?.join("keys")),
-        }
+        let below_root = || Ok(self.root()?.join("keys"));
+        self.keys_dir.clone().map_or_else(below_root, Ok)
     }
 
     /// Where programs of this user have their configuration: `$XDG_CONFIG_HOME`, else `~/.config`.
     pub(crate) fn config(&self) -> Result<PathBuf> {
-        match &self.config {
-            Some(dir) => Ok(dir.clone()),
-            None => Ok(self.home()?.join(".config")),
-        }
+        let below_home = || Ok(self.home()?.join(".config"));
+        self.config.clone().map_or_else(below_home, Ok)
     }
 
     /// The user's home.
@@ -176,11 +172,12 @@ impl Environment {
             ("LENSERFIGHT_KEYS_DIR", &self.keys_dir),
             (PASSPHRASE_VARIABLES[1], &self.passphrase.file),
         ];
-        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        let set = places
-            .into_iter()
-            .filter_map(|(name, path)| Some((name, path.as_ref()?)));
-        set.map(|(name, path)| (name, absolute(path))).collect()
+        let absolute = |(name, path): (_, &Option<PathBuf>)| {
+            let path = path.as_ref()?;
+            let absolute = std::path::absolute(path);
+            Some((name, absolute.unwrap_or_else(|_| path.clone())))
+        };
+        places.into_iter().filter_map(absolute).collect()
     }
 }
 

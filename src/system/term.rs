@@ -46,30 +46,21 @@ fn drop_marks(typed: &mut Vec<u8>) {
 pub(crate) fn confirm(question: &str) -> Result<()> {
     let mut answer = Vec::new();
     let mut input = host::input().map_err(unreadable)?;
-    drop_typed_ahead(&input);
+    // What was typed before a question was read is no answer to it. Where this fails there is no
+    // terminal, and nothing was typed. (tests/master.rs: `a_yes_typed_before_the_question_is_no_answer`)
+    #[cfg(unix)]
+    let _ = rustix::termios::tcflush(&input, rustix::termios::QueueSelector::IFlush);
     host::complain(&format!("{question} Type yes to go on: "));
     let mut byte = [0];
     // Byte by byte: what follows the line is not ours.
     while answer.len() < 64 && input.read(&mut byte).map_err(unreadable)? == 1 && byte != [b'\n'] {
         answer.extend(byte);
     }
-    if answer.trim_ascii() == b"yes" {
-        Ok(())
-    } else {
-        Err(Error::Aborted)
+    match answer.trim_ascii() {
+        b"yes" => Ok(()),
+        _ => Err(Error::Aborted),
     }
 }
-
-/// What was typed before a question was read is no answer to it.
-/// (tests/master.rs: `a_yes_typed_before_the_question_is_no_answer`)
-#[cfg(unix)]
-fn drop_typed_ahead(input: &std::fs::File) {
-    // Where this fails there is no terminal, and nothing was typed.
-    let _ = rustix::termios::tcflush(input, rustix::termios::QueueSelector::IFlush);
-}
-
-#[cfg(not(unix))]
-fn drop_typed_ahead(_: &std::fs::File) {}
 
 /// How many columns standard output has, if it is a terminal that says so.
 #[cfg(unix)]
@@ -87,16 +78,20 @@ pub(crate) fn columns() -> Option<usize> {
 /// that kills us would leave it without echo.
 #[cfg(unix)]
 fn read_unseen(prompt: &str, limit: usize, behind: Behind) -> Result<Zeroizing<Vec<u8>>> {
-    use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+    use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
+    use rustix::termios::{tcgetattr, tcsetattr};
 
     let mut input = host::input().map_err(unreadable)?;
-    let before = tcgetattr(&input).map_err(|errno| unreadable(errno.into()))?;
+    let terminal = input.try_clone().map_err(unreadable)?;
+    let set =
+        |modes: &Termios| tcsetattr(&terminal, OptionalActions::Now, modes).map_err(unreadable);
+    let before = tcgetattr(&terminal).map_err(unreadable)?;
     let mut unseen = before.clone();
     unseen.local_modes -=
         LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
     unseen.special_codes[SpecialCodeIndex::VMIN] = 1;
     unseen.special_codes[SpecialCodeIndex::VTIME] = 0;
-    tcsetattr(&input, OptionalActions::Now, &unseen).map_err(|errno| unreadable(errno.into()))?;
+    set(&unseen)?;
     // Only now: whoever waits for the prompt before typing must not be seen either.
     host::complain(prompt);
     let mut typed = read_keys(&mut input, limit);
@@ -106,15 +101,17 @@ fn read_unseen(prompt: &str, limit: usize, behind: Behind) -> Result<Zeroizing<V
         unseen.special_codes[SpecialCodeIndex::VMIN] = 0;
         unseen.special_codes[SpecialCodeIndex::VTIME] = 1;
         let mut rest = Zeroizing::new(Vec::new());
-        let set = tcsetattr(&input, OptionalActions::Now, &unseen);
-        let read = (&input).take(MAX_PASTE).read_to_end(&mut rest);
+        let is_set = set(&unseen).is_ok();
+        let read = input.take(MAX_PASTE).read_to_end(&mut rest);
         drop_marks(&mut rest);
-        if set.is_ok() && read.is_ok() && !rest.trim_ascii().is_empty() {
-            typed = Err(several_lines());
+        if is_set && read.is_ok() && !rest.trim_ascii().is_empty() {
+            typed = Err(Error::Refused {
+                sentence: "several lines were pasted, and only the first would have been the value; nothing was stored".to_owned(),
+                hint: "the first line alone, or all of them through a pipe".to_owned(),
+            });
         }
     }
-    let restored = tcsetattr(&input, OptionalActions::Now, &before);
-    restored.map_err(|errno| unreadable(errno.into()))?;
+    set(&before)?;
     typed
 }
 
@@ -155,16 +152,8 @@ fn read_keys(input: &mut impl Read, limit: usize) -> Result<Zeroizing<Vec<u8>>> 
     }
 }
 
-#[cfg(unix)]
-fn several_lines() -> Error {
-    Error::Refused {
-        sentence: "several lines were pasted, and only the first would have been the value; nothing was stored".to_owned(),
-        hint: "the first line alone, or all of them through a pipe".to_owned(),
-    }
-}
-
-fn unreadable(error: io::Error) -> Error {
-    Error::from_io("read", "the terminal".as_ref(), error)
+fn unreadable(error: impl Into<io::Error>) -> Error {
+    Error::from_io("read", "the terminal".as_ref(), error.into())
 }
 
 /// What a terminal puts around a paste, if it was asked to.
