@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use miniserde::de::{Deserialize, Visitor};
@@ -120,6 +121,20 @@ impl Deadline {
     pub(crate) fn left(&self) -> Option<Duration> {
         let left = self.0.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
+    }
+
+    /// Tries until there is something, with a pause in between; `None` when the time is over.
+    pub(crate) fn poll<T, E>(
+        &self,
+        pause: Duration,
+        mut attempt: impl FnMut() -> Result<Option<T>, E>,
+    ) -> Result<Option<T>, E> {
+        loop {
+            match attempt()? {
+                None if self.left().is_some() => thread::sleep(pause),
+                found => return Ok(found),
+            }
+        }
     }
 }
 

@@ -5,7 +5,6 @@
 //! its other variables say, and the bus frees the name when the process ends (D-Bus specification,
 //! `RequestName`). Elsewhere it is a file lock in the user's own temporary directory.
 
-use std::thread;
 use std::time::Duration;
 
 use super::{Keychain, platform};
@@ -21,18 +20,13 @@ impl Exclusive {
     /// Waits for a few seconds for another process to let go of it.
     pub(super) fn take(keychain: &Keychain) -> Result<Exclusive> {
         let mut held = platform::Held::open(keychain)?;
-        let deadline = Deadline::after(PATIENCE);
-        loop {
-            if held.claim(keychain)? {
-                return Ok(Exclusive { held });
-            }
-            if deadline.left().is_none() {
-                return Err(Error::Refused {
-                    sentence: "another process is changing the master passphrase in the keychain; nothing was changed here".to_owned(),
-                    hint: "wait for it to end (lf keys doctor tells how it went), and then the same command again".to_owned(),
-                });
-            }
-            thread::sleep(PAUSE);
+        let claim = || Ok(held.claim(keychain)?.then_some(()));
+        match Deadline::after(PATIENCE).poll(PAUSE, claim)? {
+            Some(()) => Ok(Exclusive { held }),
+            None => Err(Error::Refused {
+                sentence: "another process is changing the master passphrase in the keychain; nothing was changed here".to_owned(),
+                hint: "wait for it to end (lf keys doctor tells how it went), and then the same command again".to_owned(),
+            }),
         }
     }
 

@@ -7,7 +7,6 @@
 use std::any::Any;
 use std::slice;
 use std::sync::{Arc, Mutex, TryLockError};
-use std::thread;
 use std::time::Duration;
 
 use keyring_core::api::{Credential, CredentialApi};
@@ -84,8 +83,8 @@ impl CredentialApi for Item {
     /// Never tried twice: whether a broken connection did it or not, only a read can tell.
     fn set_secret(&self, secret: &[u8]) -> Answer<()> {
         let mut session = Session::open(&self.keychain, in_time(&self.keychain))?;
-        let collection = session.default_collection()?;
-        if session.is_locked(&collection)? {
+        let (collection, is_locked) = session.default_collection()?;
+        if is_locked {
             session.unlock(slice::from_ref(&collection))?;
         }
         let [service, account] = self.key();
@@ -200,14 +199,15 @@ impl Session<'_> {
             if closed.is_empty() {
                 // A locked collection may hide what it has, and a missing one has nothing to say:
                 // neither must be mistaken for "there is no entry", or init would replace it.
-                if !self.is_default_locked()? {
+                let (collection, is_locked) = self.default_collection()?;
+                if !is_locked {
                     return Ok(None);
                 }
-                closed = vec![self.default_collection()?];
+                closed.push(collection);
             }
             self.unlock(&closed)?;
             (unlocked, closed) = self.search(key)?;
-            if unlocked.is_empty() && (!closed.is_empty() || self.is_default_locked()?) {
+            if unlocked.is_empty() && (!closed.is_empty() || self.default_collection()?.1) {
                 return Err(locked());
             }
         }
@@ -240,28 +240,20 @@ impl Session<'_> {
         Ok(body.byte_array()?.to_vec())
     }
 
-    /// The collection that the user's own entries go to.
-    fn default_collection(&mut self) -> Result<String> {
+    /// The collection that the user's own entries go to, and whether it is locked.
+    fn default_collection(&mut self) -> Result<(String, bool)> {
         let arguments = Body::new("s").string("default");
         let reply = self.connection.call(&SERVICE, "ReadAlias", &arguments)?;
-        match reply.body("o")?.string()? {
-            NOTHING => Err(Failure::Unreachable(
+        let path = reply.body("o")?.string()?;
+        if path == NOTHING {
+            return Err(Failure::Unreachable(
                 "it has no default collection; make one in its own program first".to_owned(),
-            )),
-            path => Ok(path.to_owned()),
+            ));
         }
-    }
-
-    fn is_default_locked(&mut self) -> Result<bool> {
-        let collection = self.default_collection()?;
-        self.is_locked(&collection)
-    }
-
-    fn is_locked(&mut self, collection: &str) -> Result<bool> {
-        let reply = self.property(collection, COLLECTION, "Locked")?;
+        let reply = self.property(path, COLLECTION, "Locked")?;
         let mut body = reply.body("v")?;
         body.variant("b")?;
-        body.boolean()
+        Ok((path.to_owned(), body.boolean()?))
     }
 
     fn has_schema(&mut self, item: &str) -> Result<bool> {
@@ -282,16 +274,13 @@ impl Session<'_> {
             return Err(locked());
         }
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _turn = loop {
-            match ONE_AT_A_TIME.try_lock() {
-                Ok(turn) => break turn,
-                Err(TryLockError::Poisoned(turn)) => break turn.into_inner(),
-                Err(TryLockError::WouldBlock) if self.connection.deadline.left().is_none() => {
-                    return Err(Failure::TimedOut);
-                }
-                Err(TryLockError::WouldBlock) => thread::sleep(TURN_PAUSE),
-            }
+        let take_turn = || match ONE_AT_A_TIME.try_lock() {
+            Err(TryLockError::WouldBlock) => Result::Ok(None),
+            Err(TryLockError::Poisoned(turn)) => Ok(Some(turn.into_inner())),
+            Ok(turn) => Ok(Some(turn)),
         };
+        let turn = self.connection.deadline.poll(TURN_PAUSE, take_turn)?;
+        let _turn = turn.ok_or(Failure::TimedOut)?;
         let arguments = Body::new("ao").paths(objects);
         let reply = self.connection.call(&SERVICE, "Unlock", &arguments)?;
         let mut body = reply.body("aoo")?;

@@ -7,7 +7,6 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
 use crate::base::rng;
@@ -224,16 +223,9 @@ impl Dir {
     /// Waits for the advisory lock on this directory, among processes and among threads.
     /// [`Error::StoreBusy`] after 30 seconds: a holder that died has freed it, so one is stuck.
     pub(crate) fn lock(&self) -> Result<Locked> {
-        let deadline = Deadline::after(LOCK_PATIENCE);
-        loop {
-            if let Some(locked) = self.try_lock()? {
-                return Ok(locked);
-            }
-            if deadline.left().is_none() {
-                return Err(Error::StoreBusy(self.path.clone()));
-            }
-            thread::sleep(LOCK_PAUSE);
-        }
+        Deadline::after(LOCK_PATIENCE)
+            .poll(LOCK_PAUSE, || self.try_lock())?
+            .ok_or_else(|| Error::StoreBusy(self.path.clone()))
     }
 
     /// The lock if nobody has it. It has a handle of its own: threads that share `self` must exclude

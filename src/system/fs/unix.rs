@@ -1,9 +1,7 @@
 //! What a Unix system does for the directory: `*at` calls relative to one handle.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
@@ -42,10 +40,9 @@ impl Handle {
     pub(super) fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.0)? {
-            let entry = entry?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_string_lossy();
+            let name = entry?.file_name().to_string_lossy().into_owned();
             if name != "." && name != ".." {
-                names.push(name.into_owned());
+                names.push(name);
             }
         }
         Ok(names)
