@@ -3,11 +3,12 @@
 //! pico-args is lax: it takes flags for values, accepts them after `--`, and passes over repeats and
 //! typos. So values are read before flags, argv is cut at `--` first, and nothing may be left over.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
+
+use pico_args::Arguments;
 
 use crate::base::secret::{looks_like_secret, shown};
 use crate::error::{Error, Result};
-use pico_args::Arguments;
 
 use super::format::Format;
 use super::help::Page;
@@ -16,8 +17,8 @@ use super::suggest;
 /// The arguments of one command; each of them is one that its help page has.
 #[derive(Default)]
 pub(super) struct Args {
-    values: Vec<(&'static str, String)>,
-    flags: Vec<&'static str>,
+    /// What was given, and its value; a flag that takes none has an empty one.
+    flags: Vec<(&'static str, String)>,
     operands: Vec<String>,
     program: Vec<OsString>,
 }
@@ -25,15 +26,19 @@ pub(super) struct Args {
 impl Args {
     /// Parses the words behind the command's name; `None` if they ask for help.
     pub(super) fn take(page: &Page, mut words: Vec<OsString>) -> Result<Option<Args>> {
-        let end = words
-            .iter()
-            .position(|word| word == "--")
-            .unwrap_or(words.len());
-        let mut after = words.split_off(end).into_iter().skip(1);
+        let end = words.iter().position(|word| word == "--");
+        let mut after = words.split_off(end.unwrap_or(words.len())).into_iter();
+        after.next();
         if words.iter().any(|word| word == "--help" || word == "-h") {
             return Ok(None);
         }
-        refuse_secrets(page, &words)?;
+        let words = words.into_iter().map(text).collect::<Result<Vec<_>>>()?;
+        // A flag such as --token: the secret would be in the shell's history and in every process list.
+        // Where the page has such a flag, its value is a name and no secret.
+        let mut names = words.iter().filter_map(|word| word.split('=').next());
+        if names.any(|name| SECRET_FLAGS.contains(&name) && page.flag(name).is_none()) {
+            return Err(secret_in_argv());
+        }
         let mut given = Args::default();
         if page.takes_program() {
             // Passed on unchanged: these arguments are another program's.
@@ -46,70 +51,95 @@ impl Args {
                 });
             }
         }
-        let (words, joined) = split_joined(page, words);
-        let mut parser = Arguments::from_vec(words);
-        for name in page.values() {
-            while let Some(value) = next_value(&mut parser, name)? {
-                if value.starts_with('-') && !joined.contains(&name) {
-                    let sentence = format!(
-                        "{name} needs a value, and a flag follows it; write {name}=VALUE if the value begins with a dash"
-                    );
-                    return Err(Error::usage(sentence));
-                }
-                if SECRET_FLAGS.contains(&name) && looks_like_secret(&value) {
-                    return Err(secret_in_argv());
-                }
-                given.values.push((name, value));
-                if !page.may_repeat(name) {
-                    break;
-                }
-            }
-        }
-        given.flags = page.flags().filter(|name| parser.contains(*name)).collect();
-        for word in parser.finish() {
-            if word.as_encoded_bytes().starts_with(b"-") {
-                return Err(left_over(page, &word));
-            }
-            given.operands.push(operand(word)?);
-        }
+        given.take_flags(page, words)?;
         for word in after {
-            given.operands.push(operand(word)?);
+            given.operands.push(text(word)?);
+        }
+        if given.operands.iter().any(|word| looks_like_secret(word)) {
+            return Err(secret_in_argv());
         }
         Ok(Some(given))
     }
 
+    /// Takes the flags of the page with their values; what is left are operands.
+    fn take_flags(&mut self, page: &Page, words: Vec<String>) -> Result<()> {
+        let mut joined = Vec::new();
+        let mut split: Vec<OsString> = Vec::new();
+        for word in words {
+            match word
+                .split_once('=')
+                .map(|(name, value)| (page.flag(name), value))
+            {
+                Some((Some((name, place)), value)) if !place.is_empty() => {
+                    joined.push(name);
+                    split.extend([name.into(), value.into()]);
+                }
+                _ => split.push(word.into()),
+            }
+        }
+        let mut parser = Arguments::from_vec(split);
+        for (name, place) in page.flags().filter(|(_, place)| !place.is_empty()) {
+            let refused = |what: &str| Err(Error::usage(format!("{name} {what}")));
+            loop {
+                let value = match parser.opt_value_from_str::<_, String>(name) {
+                    Ok(Some(value)) => value,
+                    Ok(None) => break,
+                    Err(_) => return refused("needs a value"),
+                };
+                if value.starts_with('-') && !joined.contains(&name) {
+                    return refused(&format!(
+                        "needs a value, and a flag follows it; write {name}=VALUE if the value begins with a dash"
+                    ));
+                }
+                if self.flag(name) && !place.ends_with("...") {
+                    return refused("is given more than once");
+                }
+                if place != "FILE" && looks_like_secret(&value) {
+                    return Err(secret_in_argv());
+                }
+                self.flags.push((name, value));
+            }
+        }
+        for (name, _) in page.flags().filter(|(_, place)| place.is_empty()) {
+            if parser.contains(name) {
+                self.flags.push((name, String::new()));
+            }
+        }
+        for word in parser.finish() {
+            let word = text(word)?;
+            if word.starts_with('-') {
+                return Err(left_over(page, &word));
+            }
+            self.operands.push(word);
+        }
+        Ok(())
+    }
+
     pub(super) fn flag(&self, name: &str) -> bool {
-        self.flags.contains(&name)
+        self.flags.iter().any(|(given, _)| *given == name)
     }
 
     pub(super) fn format(&self) -> Format {
-        if self.flag("--json") {
-            Format::Json
-        } else {
-            Format::Text
-        }
+        Format::json_if(self.flag("--json"))
     }
 
-    pub(super) fn value(&mut self, name: &str) -> Option<String> {
-        let at = self.values.iter().position(|(given, _)| *given == name)?;
-        Some(self.values.swap_remove(at).1)
+    pub(super) fn value(&self, name: &str) -> Option<String> {
+        self.all(name).pop()
     }
 
     /// A value that will be stored and shown in the clear.
-    pub(super) fn open_value(&mut self, name: &str) -> Result<Option<String>> {
+    pub(super) fn open_value(&self, name: &str) -> Result<Option<String>> {
         match self.value(name) {
-            Some(text) if is_bare(&text) || looks_like_secret(&text) => {
-                Err(Error::SecretInArgv(format!(
-                    "what {name} has looks like a secret, and would be stored and shown in the clear"
-                )))
-            }
+            Some(text) if is_bare(&text) => Err(Error::SecretInArgv(format!(
+                "what {name} has looks like a secret, and would be stored and shown in the clear"
+            ))),
             value => Ok(value),
         }
     }
 
     /// Every value that was given under this name, in the order given.
     pub(super) fn all(&self, name: &str) -> Vec<String> {
-        let given = self.values.iter().filter(|(given, _)| *given == name);
+        let given = self.flags.iter().filter(|(given, _)| *given == name);
         given.map(|(_, value)| value.clone()).collect()
     }
 
@@ -134,13 +164,9 @@ impl Args {
     }
 
     pub(super) fn one_operand(&mut self, what: &str) -> Result<String> {
-        let mut operands = self.operands(what)?;
-        match (operands.pop(), operands.len()) {
-            (Some(only), 0) => Ok(only),
-            _ => Err(Error::usage(format!(
-                "one {what} is enough; several were given"
-            ))),
-        }
+        let [only] = <[String; 1]>::try_from(self.operands(what)?)
+            .map_err(|_| Error::usage(format!("one {what} is enough; several were given")))?;
+        Ok(only)
     }
 
     pub(super) fn operands(&mut self, what: &str) -> Result<Vec<String>> {
@@ -151,50 +177,22 @@ impl Args {
     }
 }
 
-fn next_value(parser: &mut Arguments, name: &'static str) -> Result<Option<String>> {
-    let value = parser.opt_value_from_os_str(name, |value| Ok::<_, Error>(value.to_owned()));
-    let value = value.map_err(|_| Error::usage(format!("{name} needs a value")))?;
-    value.map(text).transpose()
-}
-
-/// Splits `--name=value` into two words; also returns the names that were written so.
-fn split_joined(page: &Page, words: Vec<OsString>) -> (Vec<OsString>, Vec<&'static str>) {
-    let (mut split, mut names) = (Vec::new(), Vec::new());
-    for word in words {
-        let joined = word.to_str().and_then(|word| word.split_once('='));
-        let known = joined
-            .and_then(|(name, value)| Some((page.values().find(|known| *known == name)?, value)));
-        match known {
-            Some((name, value)) => {
-                split.extend([name.into(), value.into()]);
-                names.push(name);
-            }
-            None => split.push(word),
-        }
-    }
-    (split, names)
-}
-
-/// What is wrong with a word that is neither a flag of the page nor an operand.
-fn left_over(page: &Page, word: &OsStr) -> Error {
-    let Some(word) = word.to_str() else {
-        return Error::usage(NOT_TEXT);
-    };
-    // What follows the equals sign may be a secret, and is not repeated.
+/// A word with a dash that is no flag of the page, or one that was taken already.
+fn left_over(page: &Page, word: &str) -> Error {
     let name = word.split('=').next().unwrap_or_default();
-    let has_value = page.values().any(|known| known == name);
-    if has_value || page.flags().any(|known| known == word) {
-        return Error::usage(format!("{name} is given more than once"));
+    match page.flag(name) {
+        Some(_) if word == name => Error::usage(format!("{name} is given more than once")),
+        Some(_) => Error::usage(format!("{name} takes no value")),
+        None => unknown(page, name),
     }
-    if page.flags().any(|known| known == name) {
-        return Error::usage(format!("{name} takes no value"));
-    }
+}
+
+fn unknown(page: &Page, name: &str) -> Error {
     let sentence = format!("lf {} has no flag {}", page.name, shown(name));
-    let meant = suggest::word(name, &mut page.values().chain(page.flags()));
+    let meant = suggest::word(name, &mut page.flags().map(|(name, _)| name));
     let hint = meant.map(|flag| format!("did you mean {flag}? If not: lf {} --help", page.name));
     if hint.is_none() && page.synopsis.starts_with("ID") {
-        let sentence = sentence + "; an ID that begins with a dash goes after --";
-        return Error::usage(sentence);
+        return Error::usage(sentence + "; an ID that begins with a dash goes after --");
     }
     Error::Usage { sentence, hint }
 }
@@ -209,30 +207,9 @@ fn is_bare(text: &str) -> bool {
         && has(u8::is_ascii_alphabetic)
 }
 
-/// Refuses flags such as `--token`: the secret would be in the shell's history and in every process
-/// list. Where the page has such a flag, its value is a name and no secret.
-fn refuse_secrets(page: &Page, words: &[OsString]) -> Result<()> {
-    let mut names = words
-        .iter()
-        .filter_map(|word| word.to_str()?.split('=').next());
-    let is_secret =
-        |name| SECRET_FLAGS.contains(&name) && !page.values().any(|known| known == name);
-    if names.any(is_secret) {
-        return Err(secret_in_argv());
-    }
-    Ok(())
-}
-
-fn operand(word: OsString) -> Result<String> {
-    let text = text(word)?;
-    if looks_like_secret(&text) {
-        return Err(secret_in_argv());
-    }
-    Ok(text)
-}
-
 fn text(word: OsString) -> Result<String> {
-    word.into_string().map_err(|_| Error::usage(NOT_TEXT))
+    let not_text = |_| Error::usage("an argument is not UTF-8 text");
+    word.into_string().map_err(not_text)
 }
 
 /// A secret on the command line, and where it may go instead.
@@ -240,17 +217,8 @@ pub(super) fn secret_in_argv() -> Error {
     Error::SecretInArgv(ON_STDIN.to_owned())
 }
 
-const NOT_TEXT: &str = "an argument is not UTF-8 text";
-
 const ON_STDIN: &str = "no secret is taken from the command line, where the shell records it and every local process can read it; pass it on standard input";
+#[rustfmt::skip]
 const SECRET_FLAGS: [&str; 9] = [
-    "--key",
-    "--value",
-    "--secret",
-    "--api-key",
-    "--raw-key",
-    "--apikey",
-    "--token",
-    "--passphrase",
-    "--password",
+    "--key", "--value", "--secret", "--api-key", "--raw-key", "--apikey", "--token", "--passphrase", "--password",
 ];

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use crate::base::shell::unquote;
 use crate::error::{Error, Result, kinds};
 
-use super::help::{Page, page_of};
+use super::help::{Page, Row, page_of};
 use super::topic;
 
 /// The script of a shell.
@@ -27,23 +27,11 @@ pub(super) struct Question {
     /// What comes before the candidate in the same word, such as `--provider=`.
     pub(super) before: String,
     /// Candidates that need no store, and their descriptions.
-    pub(super) known: Vec<(&'static str, &'static str)>,
-    pub(super) wanted: Wanted,
-}
-
-/// What else is a candidate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Wanted {
-    #[default]
-    Nothing,
-    Keys,
-    /// `NAME=ID`, for a variable of the environment.
-    Variables,
-    Providers,
-    Pairings,
-    Files,
-    /// Another command, whose name is the word of this number.
-    Command(usize),
+    pub(super) known: Vec<Row>,
+    /// The page's placeholder for what belongs here, such as `ID`, which says what else is a candidate.
+    pub(super) place: &'static str,
+    /// Where another command begins, for the placeholder `CMD`: the number of its first word.
+    pub(super) command: usize,
 }
 
 /// Parses a script's arguments: the shell, the part of the last word that the shell replaces, and the
@@ -69,12 +57,10 @@ pub(super) fn question(asked: &[OsString]) -> Option<Question> {
         ..Question::default()
     };
     let words: Vec<String> = words.iter().map(|word| unquote(word).0).collect();
-    by_page(&mut question, &words);
-    if question.wanted == Wanted::Command(0) {
-        let end = pieces.iter().position(|piece| piece == "--")?;
-        // Shells count words from 1, and `lf` is the first.
-        question.wanted = Wanted::Command(end + 2);
-    }
+    question.place = by_page(&mut question, &words);
+    // Shells count words from 1, and `lf` is the first.
+    let end = pieces.iter().position(|piece| piece == "--");
+    question.command = end.map_or(0, |end| end + 2);
     Some(question)
 }
 
@@ -93,92 +79,83 @@ fn joined(pieces: &[String]) -> Vec<String> {
     words
 }
 
-/// Finds the candidates that follow these words, by the help pages.
-fn by_page(question: &mut Question, before: &[String]) {
+/// Finds the candidates that follow these words, by the help pages; returns the placeholder, if one
+/// belongs there.
+fn by_page(question: &mut Question, before: &[String]) -> &'static str {
     let argv: Vec<OsString> = before.iter().map(Into::into).collect();
     let (page, count) = page_of(&argv);
     let rest = &before[count..];
     if !page.is_command() {
         if rest.is_empty() {
-            offer_members(question, page);
+            let members = page.members();
+            question
+                .known
+                .extend(members.map(|page| (page.last_word(), page.summary)));
             offer_flags(question, page, rest);
         }
-        return;
+        return "";
     }
     let (operands, is_cut) = operands(page, rest);
-    if let Some(flag) = rest
-        .last()
-        .filter(|_| !is_cut)
-        .and_then(|word| value_of(page, word))
-    {
-        question.wanted = wanted(page, flag);
-        return;
-    }
-    if let Some((name, value)) = question.word.split_once('=').filter(|_| !is_cut)
-        && let Some(flag) = value_of(page, name)
-    {
-        question.wanted = wanted(page, flag);
-        question.before = format!("{name}=");
-        question.word = value.to_owned();
-        return;
+    if is_cut && page.takes_program() {
+        return "CMD";
+    } else if !is_cut {
+        if let Some(place) = rest.last().and_then(|word| place_of(page, word)) {
+            return place;
+        }
+        let word = question.word.clone();
+        if let Some((name, value)) = word.split_once('=')
+            && let Some(place) = place_of(page, name)
+        {
+            question.before = format!("{name}=");
+            question.word = value.to_owned();
+            return place;
+        }
+        if word.starts_with('-') {
+            offer_flags(question, page, rest);
+            return "";
+        }
     }
     let places = places(page);
     let more = || places.iter().find(|(_, is_many)| *is_many);
     match places.get(operands).or_else(more).map(|(place, _)| *place) {
-        _ if is_cut && page.synopsis.contains(COMMAND) => question.wanted = Wanted::Command(0),
-        _ if question.word.starts_with('-') && !is_cut => offer_flags(question, page, rest),
-        Some("TOPIC") => offer_topics(question, rest),
-        Some(word) if word.starts_with(|c: char| c.is_lowercase()) => {
-            let words = places.iter().filter(|_| operands == 0);
-            question.known.extend(words.map(|(word, _)| (*word, "")));
-        }
-        Some(place) => question.wanted = wanted(page, ("", place)),
         None => offer_flags(question, page, rest),
+        Some("TOPIC") => offer_topics(question, rest),
+        Some(place) if !place.starts_with(|c: char| c.is_lowercase()) => return place,
+        Some(_) if operands > 0 => {}
+        Some(_) => question.known = places.iter().map(|(word, _)| (*word, "")).collect(),
     }
+    ""
 }
 
-/// The candidates for an operand or a flag's value, by its placeholder on the page.
-fn wanted(page: &Page, (flag, place): (&str, &str)) -> Wanted {
-    match (flag, place) {
-        ("--provider", _) => Wanted::Providers,
-        (_, "ID") => Wanted::Keys,
-        (_, "NAME=ID") => Wanted::Variables,
-        (_, "NAME") if page.name.starts_with("gateway ") => Wanted::Pairings,
-        (_, "FILE" | "DIR" | "PATH") => Wanted::Files,
-        _ => Wanted::Nothing,
-    }
-}
-
-/// The flag with this name and the placeholder of its value, if it takes one.
-fn value_of(page: &Page, name: &str) -> Option<(&'static str, &'static str)> {
-    let (flag, place) = page.valued().find(|(flag, _)| *flag == name)?;
-    Some((flag, place.trim_end_matches("...")))
+/// The placeholder of a flag's value, if there is a flag of this name that takes one.
+fn place_of(page: &Page, name: &str) -> Option<&'static str> {
+    let (_, place) = page.flag(name).filter(|(_, place)| !place.is_empty())?;
+    Some(place.trim_end_matches("..."))
 }
 
 /// How many operands there are, and whether `--` has been among the words.
 fn operands(page: &Page, words: &[String]) -> (usize, bool) {
-    let (mut count, mut is_cut, mut is_value) = (0, false, false);
+    let end = words.iter().position(|word| word == "--");
+    let (words, after) = words.split_at(end.unwrap_or(words.len()));
+    let (mut count, mut is_value) = (after.len().saturating_sub(1), false);
     for word in words {
-        if is_cut || !(word.starts_with('-') || is_value) {
-            count += 1;
-        }
-        is_cut |= word == "--";
-        is_value = !is_cut && value_of(page, word).is_some();
+        count += usize::from(!is_value && !word.starts_with('-'));
+        is_value = place_of(page, word).is_some();
     }
-    (count, is_cut)
+    (count, end.is_some())
 }
 
 /// The placeholders of the operands in the synopsis (`ID...`, `FILE`, or words such as `bash`), and
 /// whether each may be repeated.
 fn places(page: &Page) -> Vec<(&'static str, bool)> {
     let mut places = Vec::new();
-    let synopsis = page.synopsis.split(COMMAND).next().unwrap_or_default();
+    let synopsis = page.synopsis.split("-- CMD").next().unwrap_or_default();
     let mut words = synopsis.split_whitespace();
     while let Some(word) = words.next() {
         let word = word.trim_start_matches(['[', '(']);
         let is_many = word.contains("...") || word.contains('…');
         let word = word.split([']', ')', '.', '…']).next().unwrap_or_default();
-        if value_of(page, word).is_some() {
+        if place_of(page, word).is_some() {
             words.next();
         } else if !word.starts_with('-') {
             let either = word.split('|').filter(|place| !place.is_empty());
@@ -188,19 +165,12 @@ fn places(page: &Page) -> Vec<(&'static str, bool)> {
     places
 }
 
-fn offer_members(question: &mut Question, group: &Page) {
-    for page in group.members() {
-        question.known.push((page.last_word(), page.summary));
-    }
-}
-
 /// Offers the flags that were not given yet. The program and its groups take a flag only as first word.
 fn offer_flags(question: &mut Question, page: &Page, given: &[String]) {
     if !question.word.starts_with('-') && !page.is_command() {
         return;
     }
-    for (flag, what) in &page.flags {
-        let name = flag.split(' ').next().unwrap_or_default();
+    for ((name, _), (_, what)) in page.flags().zip(&page.flags) {
         let is_given = |word: &String| word.split('=').next() == Some(name);
         if name != HELP.0 && !given.iter().any(is_given) {
             question.known.push((name, what));
@@ -215,12 +185,14 @@ fn offer_topics(question: &mut Question, words: &[String]) {
     if count < words.len() {
         return;
     }
-    offer_members(question, page);
+    let members = page.members();
+    question
+        .known
+        .extend(members.map(|page| (page.last_word(), page.summary)));
     if words.is_empty() {
         question.known.push((topic::ERRORS, "every error code"));
-        for facts in kinds() {
-            question.known.push((facts.code, facts.hint));
-        }
+        let errors = kinds().map(|facts| (facts.code, facts.hint));
+        question.known.extend(errors);
     }
 }
 
@@ -230,8 +202,6 @@ const SCRIPTS: [(&str, &str); 3] = [
     ("fish", include_str!("completions/lf.fish")),
 ];
 const HELP: (&str, &str) = ("--help", "this command's help");
-/// Where another command follows in a synopsis.
-const COMMAND: &str = "-- CMD";
 
 #[cfg(test)]
 mod tests {
@@ -265,7 +235,7 @@ mod tests {
                 "help {line:?}"
             );
             let flags = offered(&format!("{} -", page.name));
-            for name in page.flags().chain(page.values()).chain(["--help"]) {
+            for name in page.flags().map(|(name, _)| name).chain(["--help"]) {
                 assert!(flags.contains(&name), "{} {name}", page.name);
             }
         }
@@ -290,7 +260,7 @@ mod tests {
                 .filter(|(name, _)| !name.starts_with('-'))
                 .collect();
             assert!(
-                known.is_empty() && asked.wanted == Wanted::Nothing,
+                known.is_empty() && asked.place.is_empty(),
                 "{line}: {known:?}"
             );
         }
@@ -299,30 +269,31 @@ mod tests {
     #[test]
     fn operands_and_values_are_what_the_page_calls_them() {
         for (line, wanted) in [
-            ("keys remove ", Wanted::Keys),
-            ("keys remove --yes Pr", Wanted::Keys),
-            ("keys remove -- -x", Wanted::Keys),
-            ("keys remove a ", Wanted::Nothing),
-            ("keys rotate a b ", Wanted::Keys),
-            ("keys update --label a ", Wanted::Keys),
-            ("keys update a --label ", Wanted::Nothing),
-            ("keys add --provider ", Wanted::Providers),
-            ("keys add --provider=op", Wanted::Providers),
-            ("keys restore ", Wanted::Files),
-            ("gateway unpair ", Wanted::Pairings),
-            ("gateway pair --name ", Wanted::Pairings),
-            ("keys run --key ", Wanted::Keys),
-            ("keys run --key a --key ", Wanted::Keys),
-            ("keys run --key=", Wanted::Keys),
-            ("keys run --env ", Wanted::Variables),
-            ("keys run --stdin ", Wanted::Keys),
-            ("keys run --key a -- ", Wanted::Command(6)),
-            ("keys audit --key ", Wanted::Keys),
-            ("keys import --dotenv ", Wanted::Files),
-            ("keys import --env ", Wanted::Nothing),
+            ("keys remove ", "ID"),
+            ("keys remove --yes Pr", "ID"),
+            ("keys remove -- -x", "ID"),
+            ("keys remove a ", ""),
+            ("keys rotate a b ", "ID"),
+            ("keys update --label a ", "ID"),
+            ("keys update a --label ", "LABEL"),
+            ("keys add --provider ", "PROVIDER"),
+            ("keys add --provider=op", "PROVIDER"),
+            ("keys restore ", "DIR"),
+            ("gateway unpair ", "NAME"),
+            ("gateway pair --name ", "NAME"),
+            ("keys run --key ", "ID"),
+            ("keys run --key a --key ", "ID"),
+            ("keys run --key=", "ID"),
+            ("keys run --env ", "NAME=ID"),
+            ("keys run --stdin ", "ID"),
+            ("keys run --key a -- ", "CMD"),
+            ("keys audit --key ", "ID"),
+            ("keys import --dotenv ", "FILE"),
+            ("keys import --env ", "VARIABLE"),
         ] {
-            assert_eq!(asked("zsh", line).wanted, wanted, "{line}");
+            assert_eq!(asked("zsh", line).place, wanted, "{line}");
         }
+        assert_eq!(asked("zsh", "keys run --key a -- ").command, 6);
         let joined = asked("zsh", "keys add --provider=op");
         assert_eq!(
             (joined.before.as_str(), joined.word.as_str()),

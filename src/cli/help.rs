@@ -20,8 +20,7 @@ pub(super) struct Page {
     pub(super) summary: &'static str,
     /// What to type, and what that does. They come first, because people look for them first.
     pub(super) examples: Vec<Row>,
-    /// Flags, and what they do. A flag that takes a value has a word for it behind it, and dots if it
-    /// may be given several times.
+    /// Flags as they are written, and what they do.
     pub(super) flags: Vec<Row>,
     /// What else there is to know.
     pub(super) notes: &'static str,
@@ -94,32 +93,21 @@ impl Page {
         !self.synopsis.contains("COMMAND")
     }
 
-    /// The flags that take a value, and the word that stands for it.
-    pub(super) fn valued(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+    /// The names of the flags; for one that takes a value, also the placeholder for it, with dots if it
+    /// may be given several times.
+    pub(super) fn flags(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let flags = self.flags.iter();
-        flags.filter_map(|(flag, _)| flag.split_once(' '))
+        flags.map(|(flag, _)| flag.split_once(' ').unwrap_or((flag, "")))
     }
 
-    /// The names of flags that take a value.
-    pub(super) fn values(&self) -> impl Iterator<Item = &'static str> {
-        self.valued().map(|(name, _)| name)
-    }
-
-    /// May this value be given several times?
-    pub(super) fn may_repeat(&self, name: &str) -> bool {
-        let mut valued = self.valued();
-        valued.any(|(flag, value)| flag == name && value.ends_with("..."))
+    /// The flag of this name, and its placeholder.
+    pub(super) fn flag(&self, name: &str) -> Option<(&'static str, &'static str)> {
+        self.flags().find(|(flag, _)| *flag == name)
     }
 
     /// Is everything after `--` another program's?
     pub(super) fn takes_program(&self) -> bool {
         self.synopsis.contains(" -- ")
-    }
-
-    /// The names of flags that take none.
-    pub(super) fn flags(&self) -> impl Iterator<Item = &'static str> {
-        let flags = self.flags.iter().map(|(flag, _)| *flag);
-        flags.filter(|flag| !flag.contains(' '))
     }
 
     /// The commands and groups right below a group.

@@ -20,9 +20,7 @@ pub(super) fn text() -> String {
     text.push_str(".SH EXAMPLES\n");
     list(&mut text, &program.examples);
     text.push_str(".SH COMMANDS\n");
-    for page in commands {
-        section(&mut text, page);
-    }
+    commands.iter().for_each(|page| section(&mut text, page));
     text.push_str(".SH ERRORS\nThe code stands behind lf: in a line of standard error.\n");
     for facts in kinds() {
         let what = format!("{}. {}", facts.hint, facts.more());
@@ -35,9 +33,7 @@ pub(super) fn text() -> String {
 fn section(text: &mut String, page: &Page) {
     let name = escaped(&page.full_name());
     let _ = writeln!(text, ".SS {name}\n\\fB{name}\\fR");
-    if !page.synopsis.is_empty() {
-        let _ = writeln!(text, "{}", escaped(page.synopsis));
-    }
+    lines(text, page.synopsis);
     text.push_str(".PP\n");
     lines(text, page.summary);
     list(text, &page.flags);

@@ -8,6 +8,7 @@ mod format;
 mod help;
 mod man;
 mod suggest;
+mod table;
 mod topic;
 
 use std::ffi::OsString;
@@ -42,23 +43,15 @@ pub fn main() -> ExitCode {
 
 fn report(error: &Error, format: Format) -> String {
     let (code, message, hint) = (error.code(), error.to_string(), error.hint());
-    match format {
-        // It may have a path in it, and a file's name may have anything.
-        Format::Text => {
-            let hint = hint.map_or_else(String::new, |hint| {
-                format!("lf: hint: {}\n", printable(&hint))
-            });
-            format!("lf: {code}: {}\n{hint}", printable(&message))
-        }
-        Format::Json => format::message(
-            "error",
-            [
-                ("code", Some(code)),
-                ("message", Some(&message)),
-                ("hint", hint.as_deref()),
-            ],
-        ),
+    if format == Format::Json {
+        let (message, hint) = (Some(message.as_str()), hint.as_deref());
+        let members = [("code", Some(code)), ("message", message), ("hint", hint)];
+        return format::message("error", members);
     }
+    // It may have a path in it, and a file's name may have anything.
+    let hint = hint.map(|hint| format!("lf: hint: {}\n", printable(&hint)));
+    let hint = hint.unwrap_or_default();
+    format!("lf: {code}: {}\n{hint}", printable(&message))
 }
 
 /// Parses a command line. If it is wrong, the error's hint names the help page.
@@ -70,7 +63,11 @@ fn parse(mut argv: Vec<OsString>) -> Result<Command> {
     let (page, words) = page_of(&argv);
     let rest = argv.split_off(words);
     let parsed = if page.is_command() {
-        command(page, rest)
+        match Args::take(page, rest) {
+            Ok(Some(mut args)) => commands::build(page.name, &mut args),
+            Ok(None) => Ok(Command::Print(help::text(page))),
+            Err(error) => Err(error),
+        }
     } else {
         group(page, &rest)
     };
@@ -87,18 +84,16 @@ fn parse(mut argv: Vec<OsString>) -> Result<Command> {
 }
 
 fn group(page: &Page, rest: &[OsString]) -> Result<Command> {
-    let word = rest.first().map(|word| word.to_string_lossy());
-    let is_program = page.name.is_empty();
-    match word.as_deref() {
-        Some("-h" | "--help") => Ok(Command::Print(help::text(page))),
-        Some("-V" | "--version") if is_program => Ok(Command::Print(
+    let (name, is_program) = (page.full_name(), page.name.is_empty());
+    let Some((word, behind)) = rest.split_first() else {
+        return Err(Error::usage(format!("{name} needs a command")));
+    };
+    match &*word.to_string_lossy() {
+        "-h" | "--help" => Ok(Command::Print(help::text(page))),
+        "-V" | "--version" if is_program => Ok(Command::Print(
             concat!("lf ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),
         )),
-        Some(word) => Err(unknown(page, word, &rest[1..])),
-        None => Err(Error::usage(format!(
-            "{} needs a command",
-            page.full_name()
-        ))),
+        word => Err(unknown(page, word, behind)),
     }
 }
 
@@ -120,18 +115,8 @@ fn unknown(group: &Page, word: &str, rest: &[OsString]) -> Error {
 
 /// The format for errors, which is known even if the command line cannot be parsed.
 fn wanted_format(argv: &[OsString]) -> Format {
-    let is_json = argv
-        .iter()
-        .take_while(|word| *word != "--")
-        .any(|word| word == "--json");
-    if is_json { Format::Json } else { Format::Text }
-}
-
-fn command(page: &Page, words: Vec<OsString>) -> Result<Command> {
-    let Some(mut args) = Args::take(page, words)? else {
-        return Ok(Command::Print(help::text(page)));
-    };
-    commands::build(page.name, &mut args)
+    let mut words = argv.iter().take_while(|word| *word != "--");
+    Format::json_if(words.any(|word| word == "--json"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::base::secret::shown;
 use crate::error::{Error, Facts, Result, kinds};
 
 use super::help::{self, page_of, pages};
-use super::suggest;
+use super::{suggest, table};
 
 /// The topic that has every error; no command has its name.
 pub(super) const ERRORS: &str = "errors";
@@ -19,7 +19,7 @@ pub(super) fn text(words: &[String]) -> Result<String> {
     }
     let name = words.join(" ");
     if name == ERRORS {
-        return Ok(table());
+        return Ok(every_error());
     }
     match kinds().find(|facts| facts.code == name) {
         Some(facts) => Ok(one(facts)),
@@ -41,36 +41,26 @@ fn no_help(name: &str) -> Error {
 }
 
 /// Every error in one line.
-fn table() -> String {
+fn every_error() -> String {
     let (answers, errors): (Vec<_>, Vec<_>) = kinds().partition(|facts| facts.exit == 0);
-    let mut text = String::new();
-    rows(&mut text, &errors);
-    text.push_str("\nThe gateway also answers, without any command that ends so:\n\n");
-    rows(&mut text, &answers);
-    text.push_str(
-        "\nlf help CODE says more. A failed command's line begins with lf: and its code.\n",
-    );
-    text
+    format!(
+        "{}\nThe gateway also answers, without any command that ends so:\n\n{}\nlf help CODE says more. A failed command's line begins with lf: and its code.\n",
+        rows(&errors),
+        rows(&answers)
+    )
 }
 
-fn rows(text: &mut String, kinds: &[&Facts]) {
-    let width = kinds.iter().map(|facts| facts.code.len()).max();
-    let width = width.unwrap_or(0);
-    let _ = writeln!(text, "{:width$}  EXIT  HTTP  WHAT TO DO", "CODE");
-    for facts in kinds {
-        let Facts {
-            code,
-            exit,
-            http,
-            hint,
-            ..
-        } = facts;
-        let exit = match exit {
+fn rows(kinds: &[&Facts]) -> String {
+    let row = |facts: &&Facts| {
+        let exit = match facts.exit {
             0 => "-".to_owned(),
-            _ => exit.to_string(),
+            exit => exit.to_string(),
         };
-        let _ = writeln!(text, "{code:width$}  {exit:>4}  {http:4}  {hint}");
-    }
+        let (code, http) = (facts.code.to_owned(), facts.http.to_string());
+        vec![code, exit, http, facts.hint.to_owned()]
+    };
+    let rows: Vec<Vec<String>> = kinds.iter().map(row).collect();
+    table::text(&["CODE", "EXIT", "HTTP", "WHAT TO DO"], &rows, None)
 }
 
 fn one(facts: &Facts) -> String {

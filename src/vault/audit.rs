@@ -3,7 +3,6 @@
 //! A line names keys, codes and places; never a value, a token or a raw URL (tests/secrecy.rs).
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use miniserde::json;
@@ -55,24 +54,16 @@ pub(crate) fn append(dir: &Dir, event: &Event<'_>, now: Timestamp) -> Result<()>
 }
 
 fn line(event: &Event<'_>, now: Timestamp) -> String {
-    let mut line = format!(r#"{{"ts":"{now}","kind":"{}""#, event.kind.as_str());
-    if let Some(id) = event.key {
-        let _ = write!(line, r#","keyId":"{id}""#);
-    }
-    let _ = write!(line, r#","ok":{}"#, event.reason.is_none());
-    if let Some(reason) = event.reason {
-        let _ = write!(line, r#","reason":"{reason}""#);
-    }
-    let members: Vec<String> = event
-        .context
-        .iter()
-        .map(|(name, value)| format!("{}:{}", json::to_string(name), json::to_string(value)))
-        .collect();
-    if !members.is_empty() {
-        let _ = write!(line, r#","context":{{{}}}"#, members.join(","));
-    }
-    line.push('}');
-    line
+    let (kind, ok) = (event.kind.as_str(), event.reason.is_none());
+    let key = event.key.map(|id| format!(r#","keyId":"{id}""#));
+    let reason = event.reason.map(|it| format!(r#","reason":"{it}""#));
+    let members = event.context.iter();
+    let members =
+        members.map(|(name, value)| json::to_string(name) + ":" + &json::to_string(value));
+    let members = members.collect::<Vec<_>>().join(",");
+    let context = (!members.is_empty()).then(|| format!(r#","context":{{{members}}}"#));
+    let [key, reason, context] = [key, reason, context].map(Option::unwrap_or_default);
+    format!(r#"{{"ts":"{now}","kind":"{kind}"{key},"ok":{ok}{reason}{context}}}"#)
 }
 
 impl Kind {

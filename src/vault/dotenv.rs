@@ -24,19 +24,18 @@ pub(crate) fn parse(text: &str) -> Vec<Line> {
         let (line, behind) = rest.split_once('\n').unwrap_or((rest, ""));
         let mut after = behind;
         if !matches!(line.trim_start().bytes().next(), None | Some(b'#')) {
-            let (name, value) = match name(line) {
-                Err(reason) => (None, Err(reason)),
-                Ok((name, at)) => match value(&rest[at..]) {
-                    Err(reason) => (Some(name), Err(reason)),
-                    Ok((value, behind)) => {
-                        after = behind;
-                        (Some(name), Ok(value))
-                    }
-                },
-            };
+            let (name, at) =
+                name(line).map_or_else(|error| (Err(error), 0), |(it, at)| (Ok(it), at));
+            let value = name
+                .and_then(|_| value(&rest[at..]))
+                .map(|(value, behind)| {
+                    after = behind;
+                    value
+                });
+            let name = name.ok().map(str::to_owned);
             lines.push(Line {
                 number,
-                name: name.map(str::to_owned),
+                name,
                 value,
             });
         }
@@ -89,15 +88,12 @@ fn value(text: &str) -> Result<(Secret, &str), &'static str> {
 /// Without quotes: to the end of the line, or to a blank and a `#`.
 fn bare(text: &str) -> Result<(Secret, &str), &'static str> {
     let (line, after) = text.split_once('\n').unwrap_or((text, ""));
-    let value = match line.split_once('#') {
-        Some((value, _)) if value.ends_with([' ', '\t']) => value.trim(),
-        Some(_) => {
-            return Err(
-                "a # in it means different things to different programs; quotes settle that",
-            );
-        }
-        None => line.trim(),
-    };
+    let (value, comment) = line.split_once('#').unzip();
+    let value = value.unwrap_or(line);
+    if comment.is_some() && !value.ends_with([' ', '\t']) {
+        return Err("a # in it means different things to different programs; quotes settle that");
+    }
+    let value = value.trim();
     // Some programs end the line at a lone CR, and read what follows as another variable.
     if value.contains(|c: char| c.is_control() && c != '\t') {
         return Err("a control character in it means different things to different programs");

@@ -67,24 +67,21 @@ impl Event {
     pub(crate) fn parse(line: &str) -> Option<Event> {
         let line: Line = json::from_str(line).ok()?;
         let context = match line.context {
-            Some(Value::Object(members)) => members.into_iter().map(shown).collect(),
-            _ => Vec::new(),
+            Some(Value::Object(members)) => members,
+            _ => Default::default(),
         };
+        let context = context.into_iter().map(|(name, value)| match value {
+            Value::String(text) => (name, text),
+            other => (name, json::to_string(&other)),
+        });
         Some(Event {
             at: Timestamp::parse(&line.ts)?,
             kind: line.kind,
             key: line.key,
             ok: line.ok,
             reason: line.reason,
-            context,
+            context: context.collect(),
         })
-    }
-}
-
-fn shown((name, value): (String, Value)) -> (String, String) {
-    match value {
-        Value::String(text) => (name, text),
-        other => (name, json::to_string(&other)),
     }
 }
 
@@ -124,23 +121,17 @@ impl LastUsed {
             Some(self.0.get(id)?.as_str() >= ts)
         };
         if is_known() != Some(true)
-            && let Some((id, ts)) = use_of_key(line)
+            && let Some(event) = Event::parse(line)
+            && event.ok
+            && USES.contains(&event.kind.as_str())
+            && let Some(id) = event.key.filter(|id| KeyId::parse(id).is_ok())
         {
-            let latest = self.0.entry(id).or_default();
-            if *latest < ts {
-                *latest = ts;
+            let (latest, at) = (self.0.entry(id).or_default(), event.at.to_string());
+            if *latest < at {
+                *latest = at;
             }
         }
     }
-}
-
-/// Of a line that tells that a key was used: which, and when.
-fn use_of_key(line: &str) -> Option<(String, String)> {
-    let line: Line = json::from_str(line).ok()?;
-    let is_use = line.ok && USES.contains(&line.kind.as_str());
-    Timestamp::parse(&line.ts).filter(|_| is_use)?;
-    let id = line.key.filter(|id| KeyId::parse(id).is_ok())?;
-    Some((id, line.ts))
 }
 
 #[derive(Deserialize)]

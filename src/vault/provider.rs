@@ -28,20 +28,12 @@ pub(crate) fn by_variable(variable: &str) -> Option<&'static Known> {
 
 /// The provider whose keys begin like this one. The longest prefix wins.
 pub(crate) fn by_key(key: &str) -> Option<&'static Known> {
-    let longest = |known: &'static Known| {
-        let fits = |prefix: &&&str| key.starts_with(**prefix);
-        known
-            .prefixes
-            .iter()
-            .filter(fits)
-            .map(|prefix| prefix.len())
-            .max()
+    let longest = |known: &&Known| {
+        let fits = known.prefixes.iter().filter(|it| key.starts_with(**it));
+        fits.map(|prefix| prefix.len()).max()
     };
-    let fits = KNOWN
-        .iter()
-        .filter_map(|known| Some((longest(known)?, known)));
-    fits.max_by_key(|(length, _)| *length)
-        .map(|(_, known)| known)
+    let known = KNOWN.iter().max_by_key(longest)?;
+    longest(&known).and(Some(known))
 }
 
 /// The provider whose keys begin like this one, if it is not the named one. A name such as `openai-work`
@@ -61,57 +53,43 @@ pub(crate) fn variable(provider: &str) -> String {
     }
 }
 
-const fn known(
-    names: &'static [&'static str],
-    variable: &'static str,
-    other_variables: &'static [&'static str],
-    prefixes: &'static [&'static str],
-) -> Known {
-    Known {
-        names,
-        variable,
-        other_variables,
-        prefixes,
-    }
-}
-
 // Prefixes that several providers share, such as a bare "sk-", are left out.
 #[rustfmt::skip]
 /// All of them.
 pub(crate) const KNOWN: &[Known] = &[
-    known(&["openai"], "OPENAI_API_KEY", &["OPENAI_KEY"], &["sk-proj-", "sk-svcacct-", "sk-admin-"]),
-    known(&["anthropic", "claude"], "ANTHROPIC_API_KEY", &["CLAUDE_API_KEY"], &["sk-ant-"]),
-    known(&["gemini", "google"], "GEMINI_API_KEY", &["GOOGLE_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY"], &["AIza"]),
-    known(&["mistral"], "MISTRAL_API_KEY", &[], &[]),
-    known(&["groq"], "GROQ_API_KEY", &[], &["gsk_"]),
-    known(&["xai", "grok"], "XAI_API_KEY", &["GROK_API_KEY"], &["xai-"]),
-    known(&["openrouter"], "OPENROUTER_API_KEY", &[], &["sk-or-"]),
-    known(&["cohere"], "COHERE_API_KEY", &["CO_API_KEY"], &[]),
-    known(&["deepseek"], "DEEPSEEK_API_KEY", &[], &[]),
-    known(&["together", "togetherai", "together-ai"], "TOGETHER_API_KEY", &["TOGETHERAI_API_KEY", "TOGETHER_AI_API_KEY"], &["tgp_v1_"]),
-    known(&["fireworks", "fireworks-ai"], "FIREWORKS_API_KEY", &["FIREWORKS_AI_API_KEY"], &["fw_"]),
-    known(&["perplexity"], "PERPLEXITY_API_KEY", &["PPLX_API_KEY"], &["pplx-"]),
-    known(&["huggingface", "hugging-face", "hf"], "HF_TOKEN", &["HUGGINGFACE_API_KEY", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN"], &["hf_"]),
-    known(&["elevenlabs"], "ELEVENLABS_API_KEY", &["ELEVEN_API_KEY"], &[]),
-    known(&["stability", "stabilityai", "stability-ai"], "STABILITY_API_KEY", &[], &[]),
-    known(&["replicate"], "REPLICATE_API_TOKEN", &["REPLICATE_API_KEY"], &["r8_"]),
-    known(&["fal", "fal-ai"], "FAL_KEY", &["FAL_API_KEY"], &[]),
-    known(&["ollama", "ollama-cloud"], "OLLAMA_API_KEY", &[], &[]),
-    known(&["cerebras"], "CEREBRAS_API_KEY", &[], &["csk-"]),
-    known(&["nvidia"], "NVIDIA_API_KEY", &[], &["nvapi-"]),
-    known(&["moonshot", "kimi"], "MOONSHOT_API_KEY", &["KIMI_API_KEY"], &[]),
-    known(&["zai", "zhipu"], "ZAI_API_KEY", &["ZHIPU_API_KEY", "ZHIPUAI_API_KEY"], &[]),
-    known(&["dashscope", "qwen", "alibaba"], "DASHSCOPE_API_KEY", &[], &[]),
-    known(&["minimax"], "MINIMAX_API_KEY", &[], &[]),
-    known(&["sambanova"], "SAMBANOVA_API_KEY", &[], &[]),
-    known(&["ai21"], "AI21_API_KEY", &[], &[]),
-    known(&["voyage", "voyageai"], "VOYAGE_API_KEY", &["VOYAGEAI_API_KEY"], &[]),
-    known(&["jina"], "JINA_API_KEY", &[], &["jina_"]),
-    known(&["tavily"], "TAVILY_API_KEY", &[], &["tvly-"]),
-    known(&["deepgram"], "DEEPGRAM_API_KEY", &[], &[]),
-    known(&["assemblyai"], "ASSEMBLYAI_API_KEY", &[], &[]),
-    known(&["runway", "runwayml"], "RUNWAYML_API_SECRET", &[], &[]),
-    known(&["github"], "GITHUB_TOKEN", &["GH_TOKEN"], &["ghp_", "github_pat_"]),
+    Known { names: &["openai"], variable: "OPENAI_API_KEY", other_variables: &["OPENAI_KEY"], prefixes: &["sk-proj-", "sk-svcacct-", "sk-admin-"] },
+    Known { names: &["anthropic", "claude"], variable: "ANTHROPIC_API_KEY", other_variables: &["CLAUDE_API_KEY"], prefixes: &["sk-ant-"] },
+    Known { names: &["gemini", "google"], variable: "GEMINI_API_KEY", other_variables: &["GOOGLE_API_KEY", "GOOGLE_GENERATIVE_AI_API_KEY"], prefixes: &["AIza"] },
+    Known { names: &["mistral"], variable: "MISTRAL_API_KEY", other_variables: &[], prefixes: &[] },
+    Known { names: &["groq"], variable: "GROQ_API_KEY", other_variables: &[], prefixes: &["gsk_"] },
+    Known { names: &["xai", "grok"], variable: "XAI_API_KEY", other_variables: &["GROK_API_KEY"], prefixes: &["xai-"] },
+    Known { names: &["openrouter"], variable: "OPENROUTER_API_KEY", other_variables: &[], prefixes: &["sk-or-"] },
+    Known { names: &["cohere"], variable: "COHERE_API_KEY", other_variables: &["CO_API_KEY"], prefixes: &[] },
+    Known { names: &["deepseek"], variable: "DEEPSEEK_API_KEY", other_variables: &[], prefixes: &[] },
+    Known { names: &["together", "togetherai", "together-ai"], variable: "TOGETHER_API_KEY", other_variables: &["TOGETHERAI_API_KEY", "TOGETHER_AI_API_KEY"], prefixes: &["tgp_v1_"] },
+    Known { names: &["fireworks", "fireworks-ai"], variable: "FIREWORKS_API_KEY", other_variables: &["FIREWORKS_AI_API_KEY"], prefixes: &["fw_"] },
+    Known { names: &["perplexity"], variable: "PERPLEXITY_API_KEY", other_variables: &["PPLX_API_KEY"], prefixes: &["pplx-"] },
+    Known { names: &["huggingface", "hugging-face", "hf"], variable: "HF_TOKEN", other_variables: &["HUGGINGFACE_API_KEY", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN"], prefixes: &["hf_"] },
+    Known { names: &["elevenlabs"], variable: "ELEVENLABS_API_KEY", other_variables: &["ELEVEN_API_KEY"], prefixes: &[] },
+    Known { names: &["stability", "stabilityai", "stability-ai"], variable: "STABILITY_API_KEY", other_variables: &[], prefixes: &[] },
+    Known { names: &["replicate"], variable: "REPLICATE_API_TOKEN", other_variables: &["REPLICATE_API_KEY"], prefixes: &["r8_"] },
+    Known { names: &["fal", "fal-ai"], variable: "FAL_KEY", other_variables: &["FAL_API_KEY"], prefixes: &[] },
+    Known { names: &["ollama", "ollama-cloud"], variable: "OLLAMA_API_KEY", other_variables: &[], prefixes: &[] },
+    Known { names: &["cerebras"], variable: "CEREBRAS_API_KEY", other_variables: &[], prefixes: &["csk-"] },
+    Known { names: &["nvidia"], variable: "NVIDIA_API_KEY", other_variables: &[], prefixes: &["nvapi-"] },
+    Known { names: &["moonshot", "kimi"], variable: "MOONSHOT_API_KEY", other_variables: &["KIMI_API_KEY"], prefixes: &[] },
+    Known { names: &["zai", "zhipu"], variable: "ZAI_API_KEY", other_variables: &["ZHIPU_API_KEY", "ZHIPUAI_API_KEY"], prefixes: &[] },
+    Known { names: &["dashscope", "qwen", "alibaba"], variable: "DASHSCOPE_API_KEY", other_variables: &[], prefixes: &[] },
+    Known { names: &["minimax"], variable: "MINIMAX_API_KEY", other_variables: &[], prefixes: &[] },
+    Known { names: &["sambanova"], variable: "SAMBANOVA_API_KEY", other_variables: &[], prefixes: &[] },
+    Known { names: &["ai21"], variable: "AI21_API_KEY", other_variables: &[], prefixes: &[] },
+    Known { names: &["voyage", "voyageai"], variable: "VOYAGE_API_KEY", other_variables: &["VOYAGEAI_API_KEY"], prefixes: &[] },
+    Known { names: &["jina"], variable: "JINA_API_KEY", other_variables: &[], prefixes: &["jina_"] },
+    Known { names: &["tavily"], variable: "TAVILY_API_KEY", other_variables: &[], prefixes: &["tvly-"] },
+    Known { names: &["deepgram"], variable: "DEEPGRAM_API_KEY", other_variables: &[], prefixes: &[] },
+    Known { names: &["assemblyai"], variable: "ASSEMBLYAI_API_KEY", other_variables: &[], prefixes: &[] },
+    Known { names: &["runway", "runwayml"], variable: "RUNWAYML_API_SECRET", other_variables: &[], prefixes: &[] },
+    Known { names: &["github"], variable: "GITHUB_TOKEN", other_variables: &["GH_TOKEN"], prefixes: &["ghp_", "github_pat_"] },
 ];
 
 #[cfg(test)]

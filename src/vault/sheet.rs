@@ -55,11 +55,8 @@ pub(crate) fn is_sheet(text: &Secret) -> bool {
 /// The passphrase of a sheet, or of its numbered lines alone.
 pub(crate) fn read(text: &Secret) -> Result<Secret> {
     let mut reader = Reader::default();
-    for line in text
-        .expose()
-        .lines()
-        .filter(|line| number_of(line).is_some())
-    {
+    let lines = text.expose().lines();
+    for line in lines.filter(|line| number_of(line).is_some()) {
         reader.line(line)?;
         // Reading stops here: the passphrase itself may follow, and may begin with a number.
         if let Some(passphrase) = reader.passphrase() {
@@ -98,17 +95,21 @@ impl Reader {
             }
             Some(_) | None => line,
         };
-        let symbols = rest
-            .chars()
-            .filter(|c| !matches!(c, ' ' | '\t' | '-' | '\r'));
-        let symbols: Option<Vec<u8>> = symbols.map(symbol).collect();
-        let symbols = Zeroizing::new(symbols.ok_or_else(|| mistyped(number))?);
-        let Some((line, checks)) = symbols.split_last_chunk::<CHECK>() else {
-            return Err(mistyped(number));
+        let blanks = [' ', '\t', '-', '\r'];
+        let symbols = rest.chars().filter(|c| !blanks.contains(c)).map(symbol);
+        let symbols = Zeroizing::new(symbols.collect::<Option<Vec<u8>>>().unwrap_or_default());
+        let line = match symbols.split_last_chunk::<CHECK>() {
+            Some((line @ [_, ..], checks))
+                if line.len() <= LINE && check_line(number, line) == *checks =>
+            {
+                line
+            }
+            _ => {
+                return Err(invalid(format!(
+                    "line {number} has a mistyped, missing or extra character"
+                )));
+            }
         };
-        if line.is_empty() || line.len() > LINE || check_line(number, line) != *checks {
-            return Err(mistyped(number));
-        }
         self.symbols.extend_from_slice(line);
         self.lines = number;
         Ok(())
@@ -132,25 +133,24 @@ fn number_of(line: &str) -> Option<(usize, &str)> {
 }
 
 fn encode(bytes: &[u8]) -> Vec<u8> {
-    let bit = |at: usize| {
-        bytes
-            .get(at / 8)
-            .is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1)
-    };
-    let symbol = |at: usize| (0..5).fold(0, |symbol, n| symbol << 1 | u8::from(bit(5 * at + n)));
-    (0..(8 * bytes.len()).div_ceil(5)).map(symbol).collect()
+    regroup(bytes, 8, 5, (8 * bytes.len()).div_ceil(5))
 }
 
 /// `None` if the padding bits are not zero, or too many.
 fn decode(symbols: &[u8]) -> Option<Vec<u8>> {
-    let bit = |at: usize| {
-        symbols
-            .get(at / 5)
-            .is_some_and(|symbol| symbol >> (4 - at % 5) & 1 == 1)
-    };
-    let byte = |at: usize| (0..8).fold(0, |byte, n| byte << 1 | u8::from(bit(8 * at + n)));
-    let bytes: Vec<u8> = (0..symbols.len() * 5 / 8).map(byte).collect();
+    let bytes = regroup(symbols, 5, 8, symbols.len() * 5 / 8);
     (encode(&bytes) == symbols).then_some(bytes)
+}
+
+/// The bits of numbers of `from` bits each, as `count` numbers of `to` bits; zeros where they end.
+fn regroup(numbers: &[u8], from: usize, to: usize, count: usize) -> Vec<u8> {
+    let bit = |at: usize| {
+        numbers
+            .get(at / from)
+            .map_or(0, |it| it >> (from - 1 - at % from) & 1)
+    };
+    let number = |at: usize| (0..to).fold(0, |number, n| number << 1 | bit(to * at + n));
+    (0..count).map(number).collect()
 }
 
 fn check_line(number: usize, symbols: &[u8]) -> [u8; CHECK] {
@@ -180,12 +180,6 @@ fn symbol(typed: char) -> Option<u8> {
         .iter()
         .position(|known| char::from(*known) == upper)?;
     u8::try_from(at).ok()
-}
-
-fn mistyped(number: usize) -> Error {
-    invalid(format!(
-        "line {number} has a mistyped, missing or extra character"
-    ))
 }
 
 fn invalid(reason: String) -> Error {

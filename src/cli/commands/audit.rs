@@ -1,6 +1,8 @@
 //! `lf keys audit`: shows the audit log, oldest event first; needs no passphrase.
 
-use crate::base::time::Timestamp;
+use crate::base::secret::shown;
+use crate::base::time::{Timestamp, parse_moment, parse_span};
+use crate::cli::args::Args;
 use crate::error::{Error, Result};
 use crate::system::host;
 use crate::vault::history::{Event, History};
@@ -16,14 +18,37 @@ pub(crate) struct Which {
     pub(crate) tail: Option<usize>,
 }
 
+pub(super) fn which(args: &mut Args) -> Result<Which> {
+    args.no_operands()?;
+    Ok(Which {
+        key: args.value("--key"),
+        since: args.value("--since").map(|text| since(&text)).transpose()?,
+        tail: args.value("--tail").map(|text| count(&text)).transpose()?,
+    })
+}
+
+/// A moment, or a span before now.
+fn since(text: &str) -> Result<Timestamp> {
+    let ago = parse_span(text).map(|span| Timestamp::now().before(span));
+    ago.or_else(|| parse_moment(text)).ok_or_else(|| {
+        Error::usage(format!(
+            "\"{}\" is not a time such as 7d, 12h, 2026-11-20 or 2026-11-20T14:03:00Z",
+            shown(text)
+        ))
+    })
+}
+
+fn count(text: &str) -> Result<usize> {
+    let not_one = |_| Error::usage(format!("\"{}\" is not a number", shown(text)));
+    text.parse().map_err(not_one)
+}
+
 pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
     let dir = context.store.dir()?;
     let history = dir.map(|dir| History::read(&dir)).transpose()?;
     let history = history.unwrap_or_default();
-    let key = which.key.as_ref();
-    let key = key
-        .map(|key| selected(context, &history, key))
-        .transpose()?;
+    let select = |key: &String| selected(context, &history, key);
+    let key = which.key.as_ref().map(select).transpose()?;
     let is_wanted = |event: &Event| {
         let is_key = |key: &KeyId| event.key.as_deref() == Some(key.as_str());
         key.as_ref().is_none_or(is_key) && which.since.is_none_or(|since| event.at >= since)
@@ -65,12 +90,11 @@ pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
 
 /// The key that the selector names; a removed key is found by its whole id.
 fn selected(context: &Context<'_>, history: &History, selector: &str) -> Result<KeyId> {
-    context.store.select(selector).or_else(|error| match error {
-        Error::KeyNotFound(_) => {
-            let id = KeyId::parse(selector).ok();
-            id.filter(|id| history.mentions(id.as_str())).ok_or(error)
-        }
-        error => Err(error),
+    context.store.select(selector).or_else(|error| {
+        let id = KeyId::parse(selector).ok();
+        let id = id.filter(|id| history.mentions(id.as_str()));
+        let is_gone = matches!(error, Error::KeyNotFound(_));
+        id.filter(|_| is_gone).ok_or(error)
     })
 }
 
@@ -80,17 +104,15 @@ fn row(event: &Event) -> Vec<String> {
         (false, Some(reason)) => reason,
         (false, None) => "failed",
     };
-    let mut context = String::new();
-    for (name, value) in &event.context {
-        let is_word = !value.contains([' ', '"']) && !value.is_empty();
-        let value = if is_word {
-            value.clone()
+    let member = |(name, value): &(String, String)| {
+        if value.is_empty() || value.contains([' ', '"']) {
+            format!("{name}={}", miniserde::json::to_string(value))
         } else {
-            miniserde::json::to_string(value)
-        };
-        let space = if context.is_empty() { "" } else { " " };
-        context.push_str(&format!("{space}{name}={value}"));
-    }
+            format!("{name}={value}")
+        }
+    };
+    let context = event.context.iter().map(member);
+    let context = context.collect::<Vec<_>>().join(" ");
     let key = event.key.as_deref().unwrap_or("-");
     let at = event.at.to_string();
     [&at, &event.kind, result, key, &context]

@@ -2,11 +2,12 @@
 //! line. If anything fails it prints nothing. It asks no keychain, writes no audit line and changes
 //! nothing.
 
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 
 use crate::base::secret::{looks_like_secret, printable};
 use crate::base::shell::{quote, unquote};
-use crate::cli::complete::{Question, Wanted, question};
+use crate::cli::complete::{Question, question};
 use crate::error::Result;
 use crate::system::environment::Environment;
 use crate::system::host;
@@ -26,24 +27,24 @@ pub(super) fn run(environment: &Environment, asked: &[OsString]) {
     }
 }
 
-/// The candidates, one a line.
+/// The candidates, one a line; which of them need a store, a keychain or a directory is said by the
+/// placeholder on the help page.
 fn lines(environment: &Environment, question: &Question) -> Result<String> {
-    let known = question.known.iter();
-    let mut lines: String = known
-        .filter_map(|(name, what)| line(question, name, what))
-        .collect();
+    let mut lines = String::new();
     let mut offer = |name: &str, what: &str| lines.extend(line(question, name, what));
+    for (name, what) in &question.known {
+        offer(name, what);
+    }
     let word = question.word.as_str();
-    match question.wanted {
-        Wanted::Nothing => {}
-        Wanted::Files => lines.push_str("\tfiles\n"),
-        Wanted::Command(number) => lines = format!("\tcommand {number}\n"),
-        Wanted::Keys => {
+    match question.place {
+        "FILE" | "DIR" => lines.push_str("\tfiles\n"),
+        "CMD" => lines = format!("\tcommand {}\n", question.command),
+        "ID" => {
             for (_, name, what) in keys(environment, word)? {
                 offer(&name, &what);
             }
         }
-        Wanted::Variables => {
+        "NAME=ID" => {
             let (variable, id) = word.split_once('=').unzip();
             for (provider, name, what) in keys(environment, id.unwrap_or_default())? {
                 let usual = || provider::variable(provider.as_str());
@@ -51,22 +52,19 @@ fn lines(environment: &Environment, question: &Question) -> Result<String> {
                 offer(&format!("{variable}={name}"), &what);
             }
         }
-        Wanted::Providers => {
+        "PROVIDER" => {
             for known in provider::KNOWN {
-                known
-                    .names
-                    .iter()
-                    .for_each(|name| offer(name, known.variable));
+                let names = known.names.iter();
+                names.for_each(|name| offer(name, known.variable));
             }
         }
-        Wanted::Pairings => {
+        "NAME" => {
             let context = Context::new(environment, Format::Text)?;
-            for name in pair::pairings(&context)?.names()? {
-                if is_fit(name.as_str()) {
-                    offer(name.as_str(), "");
-                }
-            }
+            let names = pair::pairings(&context)?.names()?;
+            let fit = names.iter().filter(|name| is_fit(name.as_str()));
+            fit.for_each(|name| offer(name.as_str(), ""));
         }
+        _ => {}
     }
     Ok(lines)
 }
@@ -91,39 +89,36 @@ fn line(question: &Question, answer: &str, what: &str) -> Option<String> {
 /// id), and a description.
 fn keys(environment: &Environment, word: &str) -> Result<Vec<(Provider, String, String)>> {
     let listing = Store::at(environment.keys()?).list()?;
-    let (mut names, mut ids): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    let (mut names, mut ids) = (HashMap::<&str, usize>::new(), BTreeSet::new());
     for key in &listing.keys {
-        names.push(key.label.as_str());
-        if key.provider.as_str() != key.label.as_str() {
-            names.push(key.provider.as_str());
+        for name in BTreeSet::from([key.label.as_str(), key.provider.as_str()]) {
+            *names.entry(name).or_default() += 1;
         }
-        ids.push(key.id.as_str());
+        ids.insert(key.id.as_str());
     }
     ids.extend(listing.unreadable.iter().map(|file| file.name.as_str()));
-    names.sort_unstable();
-    ids.sort_unstable();
     let selects = |name: &str| {
-        let first = names.partition_point(|other| *other < name);
-        let is_only = names.get(first + 1).is_none_or(|next| *next != name);
-        let begins = ids.get(ids.partition_point(|id| *id < name));
-        let is_id = name.len() >= MIN_PREFIX && begins.is_some_and(|id| id.starts_with(name));
-        is_only && !is_id && is_fit(name)
+        let next = ids.range(name..).next();
+        let is_id = name.len() >= MIN_PREFIX && next.is_some_and(|id| id.starts_with(name));
+        names[name] == 1 && !is_id && is_fit(name)
     };
     let mut found = Vec::new();
     for key in &listing.keys {
         let (label, provider, id) = (key.label.as_str(), key.provider.as_str(), key.id.as_str());
-        let mut offer = |name: &str, (a, b): (&str, &str)| {
-            found.push((key.provider.clone(), name.to_owned(), format!("{a}, {b}")));
-        };
         let has_label = selects(label);
-        if has_label {
-            offer(label, (provider, id));
-        }
-        if provider != label && selects(provider) {
-            offer(provider, (label, id));
-        }
-        if (!has_label || word.len() >= MIN_PREFIX) && !id.starts_with('-') {
-            offer(id, (provider, label));
+        let is_id_wanted = (!has_label || word.len() >= MIN_PREFIX) && !id.starts_with('-');
+        for (is_offered, name, what) in [
+            (has_label, label, format!("{provider}, {id}")),
+            (
+                provider != label && selects(provider),
+                provider,
+                format!("{label}, {id}"),
+            ),
+            (is_id_wanted, id, format!("{provider}, {label}")),
+        ] {
+            if is_offered {
+                found.push((key.provider.clone(), name.to_owned(), what));
+            }
         }
     }
     Ok(found)

@@ -15,11 +15,10 @@ use crate::system::host;
 use crate::vault::audit::{Event, Kind};
 use crate::vault::envelope;
 use crate::vault::files::{self, Unreadable};
-use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
+use crate::vault::key::KeyId;
 use crate::vault::master::rekey::{self as rekeying, For, Settled, Vault};
 use crate::vault::master::source::{self, Evidence, Master};
 use crate::vault::master::staging;
-use crate::vault::provider;
 use crate::vault::sheet;
 use crate::vault::store::Store;
 
@@ -146,15 +145,11 @@ impl Context<'_> {
     /// Settles a change of the passphrase before something that must not get in its way, or says that
     /// it waits. Where there is no passphrase yet, that something may be what brings it.
     pub(super) fn settle(&self) -> Result<()> {
-        let Some(dir) = self.store.dir()? else {
-            return Ok(());
-        };
-        if staging::of(&dir)?.is_none() {
-            return Ok(());
-        }
-        match self.settled_master() {
-            Ok(_) | Err(Error::PassphraseMissing | Error::PassphraseLost) => Ok(()),
-            Err(error) => Err(error),
+        let dir = self.store.dir()?;
+        let staging = dir.as_ref().map(staging::of).transpose()?.flatten();
+        match staging.map(|_| self.settled_master()) {
+            None | Some(Ok(_) | Err(Error::PassphraseMissing | Error::PassphraseLost)) => Ok(()),
+            Some(Err(error)) => Err(error),
         }
     }
 
@@ -183,38 +178,6 @@ impl Context<'_> {
             Some((_, origin)) => Err(Error::usage(format!(
                 "this is about the keychain, and the master passphrase comes from {origin}; unset that first"
             ))),
-        }
-    }
-
-    /// Replaces a key's value by the one on standard input.
-    pub(super) fn replace_value(&self, id: &KeyId, label: Option<&Label>) -> Result<KeyMeta> {
-        let master = self.sealing_master()?;
-        let value = self.read_value("new value of the key")?;
-        let key = self.store.replace(id, &value, label, &master)?;
-        self.check_provider("the new value", &key.provider, &value);
-        Ok(key)
-    }
-
-    /// Reads a key's value from standard input and checks its length.
-    pub(super) fn read_value(&self, what: &str) -> Result<Secret> {
-        let mut value = read_line(what, Behind::Nothing)?;
-        // Only what a person pasted is trimmed: from a pipe every byte counts.
-        if host::input_is_terminal() && value.drop_wrapping() {
-            let sentence = "blanks or quotes around the value were left out; pass it through a pipe if they belong to it";
-            self.warn(sentence, &Error::InvalidKey);
-        }
-        envelope::check_value(&value)?;
-        Ok(value)
-    }
-
-    /// Warns when a value begins like the keys of another provider than the one that was named.
-    pub(super) fn check_provider(&self, what: &str, provider: &Provider, value: &Secret) {
-        if let Some(known) = provider::contradicts(provider.as_str(), value.expose()) {
-            let sentence = format!(
-                "{what} begins like a key of {}, and is stored as one of {provider}",
-                known.names[0]
-            );
-            self.warn(&sentence, &Error::InvalidProvider(String::new()));
         }
     }
 
@@ -328,7 +291,7 @@ pub(super) fn all_of(total: usize, done: usize) -> Result<()> {
 }
 
 /// Reads a secret: at a terminal without echo, from a pipe to its end, without one trailing newline.
-fn read_line(what: &str, behind: Behind) -> Result<Secret> {
+pub(super) fn read_line(what: &str, behind: Behind) -> Result<Secret> {
     if host::input_is_terminal() {
         return term::ask_secret(what, envelope::MAX_VALUE, behind);
     }

@@ -1,7 +1,5 @@
 //! `lf keys doctor`: the report, and `--fix`.
 
-use std::fmt::Write;
-
 use crate::error::{Error, Result};
 use crate::system::host;
 use crate::vault::doctor::{self, Check, Status};
@@ -29,47 +27,35 @@ pub(super) fn run(context: &Context<'_>, fix: bool) -> Result<()> {
 
 /// Prints the checks; an error if one failed.
 pub(super) fn report(context: &Context<'_>, checks: &[Check], fixed: &[String]) -> Result<()> {
-    let failed = checks
-        .iter()
-        .filter(|check| check.status == Status::Fail)
-        .count();
+    let is_failed = |check: &&Check| check.status == Status::Fail;
+    let (failed, total) = (checks.iter().filter(is_failed).count(), checks.len());
+    let ok = failed == 0;
     host::show(&match context.format {
-        Format::Text => text(
-            checks,
-            fixed,
-            context.environment.colour && host::output_is_terminal(),
-        ),
-        Format::Json => json(checks, fixed, failed == 0),
+        Format::Text => {
+            let colour = context.environment.colour && host::output_is_terminal();
+            let fixed = fixed.iter().map(|sentence| format!("fixed {sentence}\n"));
+            let checks = checks.iter().map(|check| text(check, colour));
+            fixed.chain(checks).collect()
+        }
+        Format::Json => format::json(&View { ok, checks, fixed }),
     })?;
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(Error::ChecksFailed {
-            failed,
-            total: checks.len(),
-        })
+    if ok {
+        return Ok(());
     }
+    Err(Error::ChecksFailed { failed, total })
 }
 
-fn text(checks: &[Check], fixed: &[String], colour: bool) -> String {
-    let mut text = String::new();
-    for sentence in fixed {
-        let _ = writeln!(text, "fixed {sentence}");
-    }
-    for check in checks {
-        let paint = match check.status {
-            Status::Pass => "\x1b[32m",
-            Status::Fail => "\x1b[1;31m",
-            Status::Note => "\x1b[33m",
-        };
-        let word = word(check.status);
-        let (on, off) = if colour { (paint, "\x1b[0m") } else { ("", "") };
-        let _ = writeln!(text, "{on}{word}{off}  {}: {}", check.id, check.message);
-        if let Some(hint) = &check.hint {
-            let _ = writeln!(text, "      hint: {hint}");
-        }
-    }
-    text
+fn text(check: &Check, colour: bool) -> String {
+    let word = word(check.status);
+    let (on, off) = match check.status {
+        _ if !colour => ("", ""),
+        Status::Pass => ("\x1b[32m", "\x1b[0m"),
+        Status::Fail => ("\x1b[1;31m", "\x1b[0m"),
+        Status::Note => ("\x1b[33m", "\x1b[0m"),
+    };
+    let hint = check.hint.as_ref();
+    let hint = hint.map_or_else(String::new, |hint| format!("      hint: {hint}\n"));
+    format!("{on}{word}{off}  {}: {}\n{hint}", check.id, check.message)
 }
 
 /// In text a failure is in capitals, so that it is easy to find; JSON has it in small letters.
@@ -82,29 +68,8 @@ pub(super) fn word(status: Status) -> &'static str {
 }
 
 #[derive(Serialize)]
-struct ReportView<'a> {
+struct View<'a> {
     ok: bool,
-    checks: Vec<CheckView<'a>>,
+    checks: &'a [Check],
     fixed: &'a [String],
-}
-
-#[derive(Serialize)]
-struct CheckView<'a> {
-    id: &'a str,
-    status: String,
-    message: &'a str,
-    hint: Option<&'a str>,
-}
-
-fn json(checks: &[Check], fixed: &[String], ok: bool) -> String {
-    let checks = checks
-        .iter()
-        .map(|check| CheckView {
-            id: check.id,
-            status: word(check.status).to_ascii_lowercase(),
-            message: &check.message,
-            hint: check.hint.as_deref(),
-        })
-        .collect();
-    format::json(&ReportView { ok, checks, fixed })
 }

@@ -4,23 +4,43 @@ use std::path::{Path, PathBuf};
 
 use crate::base::secret::{Secret, printable, shown};
 use crate::base::time::Timestamp;
+use crate::cli::args::{Args, secret_in_argv};
 use crate::error::{Error, Result};
 use crate::system::environment::secret_variable;
 use crate::system::fs;
 use crate::system::host;
 use crate::vault::audit::Kind;
-use crate::vault::dotenv;
+use crate::vault::dotenv::{self, Line};
 use crate::vault::envelope;
 use crate::vault::key::{KeyMeta, Label, Provider};
 use crate::vault::provider;
 
-use super::{Context, Format, all_of, confirm, format};
+use super::{Context, Format, all_of, confirm, format, keys};
 
-/// Where the keys are, and the variables to take. From a file without names, all known keys are taken.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    Dotenv { file: PathBuf, names: Vec<String> },
-    Environment(Vec<String>),
+/// The dotenv file, or else the environment, and the variables to take. From a file without names, all
+/// known keys are taken.
+pub(crate) struct Options {
+    file: Option<PathBuf>,
+    names: Vec<String>,
+    yes: bool,
+}
+
+pub(super) fn options(args: &mut Args) -> Result<Options> {
+    let file = args.value("--dotenv").map(PathBuf::from);
+    if file.is_some() == args.flag("--env") {
+        return Err(Error::usage(
+            "lf keys import needs --dotenv FILE or --env, and takes one of them",
+        ));
+    }
+    let names = match &file {
+        Some(_) if !args.has_operands() => Vec::new(),
+        Some(_) | None => args.operands("VARIABLE")?,
+    };
+    if names.iter().any(|name| name.contains('=')) {
+        return Err(secret_in_argv());
+    }
+    let yes = args.flag("--yes");
+    Ok(Options { file, names, yes })
 }
 
 /// What was found, before anything is stored.
@@ -42,137 +62,153 @@ struct Key {
     value: Secret,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Options {
-    pub(crate) source: Source,
-    pub(crate) yes: bool,
-}
-
-pub(super) fn run(context: &Context<'_>, Options { source, yes }: &Options) -> Result<()> {
+pub(super) fn run(context: &Context<'_>, Options { file, names, yes }: &Options) -> Result<()> {
+    let lines = match file {
+        Some(file) => file_lines(context, file, names)?,
+        None => environment_lines(names)?,
+    };
     let mut found = Found::default();
-    match source {
-        Source::Dotenv { file, names } => found.read_file(context, file, names)?,
-        Source::Environment(names) => found.read_environment(names)?,
+    for line in lines {
+        found.take(line, names)?;
     }
     found.leave_what_is_there(&context.store.list()?.keys);
     for reason in &found.bad {
         context.warn(&format!("not imported: {reason}"), &Error::InvalidKey);
     }
     for key in &found.keys {
-        context.check_provider(key.label.as_str(), &key.provider, &key.value);
+        keys::check_provider(context, key.label.as_str(), &key.provider, &key.value);
     }
     // With --json the listing is printed only if a person will be asked.
     if context.format == Format::Text || (!*yes && host::has_person()) {
         host::complain(&found.listing());
     }
     let total = found.keys.len() + found.bad.len();
-    let question = match found.keys.len() {
-        1 => "Import this key?".to_owned(),
-        count => format!("Import these {count} keys?"),
-    };
     let (mut added, mut done) = (Vec::new(), 0);
     if !found.keys.is_empty() {
+        let question = match found.keys.len() {
+            1 => "Import this key?".to_owned(),
+            count => format!("Import these {count} keys?"),
+        };
         let hint = "the same again with --yes, or at a terminal";
         confirm(&question, *yes, hint)?;
         (added, done) = add(context, &found.keys)?;
     }
-    report(context, source, &added)?;
+    if context.format == Format::Json {
+        host::print(&format::json(&added))?;
+    } else if !added.is_empty() {
+        let line = |key: &KeyMeta| format!("{}={}\n", key.label.as_str(), key.id);
+        host::print(&added.iter().map(line).collect::<String>())?;
+        if let Some(file) = file {
+            let file = printable(&file.to_string_lossy());
+            host::complain(&format!(
+                "lf: hint: they are still in the clear in {file}; take them out there\n"
+            ));
+        }
+    }
     all_of(total, done)
 }
 
-impl Found {
-    fn read_file(&mut self, context: &Context<'_>, file: &Path, names: &[String]) -> Result<()> {
-        let (bytes, is_exposed) = fs::read_exposed(file, MAX_FILE)?;
-        let not_one = |what: &str| Error::usage(format!("{} {what}", file.display()));
-        if bytes.len() > MAX_FILE {
-            return Err(not_one("is larger than 256 KiB, and no dotenv file"));
-        }
-        let text = Secret::from_bytes(bytes).ok_or_else(|| not_one("is not UTF-8 text"))?;
-        let lines = dotenv::parse(text.expose());
-        for name in names {
-            if lines.iter().all(|line| line.name.as_ref() != Some(name)) {
-                return Err(not_one(&format!("does not set {}", shown(name))));
-            }
-        }
-        if is_exposed {
-            let sentence = format!("other users can reach {}; chmod 600 it", file.display());
-            context.warn(&sentence, &Error::InvalidKey);
-        }
-        for line in lines {
-            self.read_line(line, names)?;
-        }
-        Ok(())
+fn file_lines(context: &Context<'_>, file: &Path, names: &[String]) -> Result<Vec<Line>> {
+    let (bytes, is_exposed) = fs::read_exposed(file, MAX_FILE)?;
+    let not_one = |what: &str| Error::usage(format!("{} {what}", file.display()));
+    if bytes.len() > MAX_FILE {
+        return Err(not_one("is larger than 256 KiB, and no dotenv file"));
     }
+    let text = Secret::from_bytes(bytes).ok_or_else(|| not_one("is not UTF-8 text"))?;
+    let lines = dotenv::parse(text.expose());
+    for name in names {
+        if lines.iter().all(|line| line.name.as_ref() != Some(name)) {
+            return Err(not_one(&format!("does not set {}", shown(name))));
+        }
+    }
+    if is_exposed {
+        let sentence = format!("other users can reach {}; chmod 600 it", file.display());
+        context.warn(&sentence, &Error::InvalidKey);
+    }
+    Ok(lines)
+}
 
-    fn read_line(&mut self, line: dotenv::Line, names: &[String]) -> Result<()> {
-        let number = line.number;
+/// The environment as lines without numbers.
+fn environment_lines(names: &[String]) -> Result<Vec<Line>> {
+    let line = |name: &String| {
+        let value = match secret_variable(name) {
+            Ok(None) => return Err(Error::usage(format!("{} is not set", shown(name)))),
+            Ok(Some(value)) => Ok(value),
+            Err(_) => Err("it is not UTF-8 text"),
+        };
+        let (number, name) = (0, Some(name.clone()));
+        Ok(Line {
+            number,
+            name,
+            value,
+        })
+    };
+    names.iter().map(line).collect()
+}
+
+impl Found {
+    fn take(&mut self, line: Line, names: &[String]) -> Result<()> {
+        let (number, takes_all) = (line.number, names.is_empty());
         let Some(name) = line.name else {
-            if let (Err(reason), true) = (line.value, names.is_empty()) {
+            if let (Err(reason), true) = (line.value, takes_all) {
                 self.bad.push(format!("line {number}: {reason}"));
             }
             return Ok(());
         };
-        let is_wanted = if names.is_empty() {
-            let text = line.value.as_ref().map_or("", Secret::expose);
-            provider_of(&name, text).is_some()
-        } else {
-            names.contains(&name)
-        };
-        if !is_wanted {
-            if names.is_empty() {
-                self.others.push(name_or_line(&name, number));
-            }
+        let provider = provider_of(&name, line.value.as_ref().map_or("", Secret::expose));
+        if !takes_all && !names.contains(&name) {
             return Ok(());
         }
-        let (list, reason) = match line.value {
-            Ok(value) if !value.expose().is_empty() => return self.take(&name, value),
-            Ok(_) if names.is_empty() => (&mut self.left, "it is empty"),
-            Ok(_) => (&mut self.bad, "it is empty"),
-            Err(reason) => (&mut self.bad, reason),
-        };
-        list.push(format!("line {number}, {}: {reason}", shown(&name)));
-        Ok(())
-    }
-
-    fn read_environment(&mut self, names: &[String]) -> Result<()> {
-        for name in names {
-            match secret_variable(name) {
-                Ok(Some(value)) => self.take(name, value)?,
-                Ok(None) => return Err(Error::usage(format!("{} is not set", shown(name)))),
-                Err(error) => self.bad.push(format!("{}: {error}", shown(name))),
-            }
+        if takes_all && provider.is_none() {
+            self.others.push(name_or_line(&name, number));
+            return Ok(());
         }
+        let shown = shown(&name);
+        let place = match number {
+            0 => shown.clone(),
+            _ => format!("line {number}, {shown}"),
+        };
+        let reason = match line.value {
+            Ok(value) if value.expose().is_empty() => EMPTY.to_owned(),
+            Ok(value) => {
+                let provider = provider.ok_or_else(|| Error::Refused {
+                    sentence: format!("{shown} does not say whose key it is; nothing was changed"),
+                    // The command asks for the value, because the shell does not have the file's variables.
+                    hint: format!("lf keys add --provider PROVIDER --label {shown}"),
+                })?;
+                let label = Label::parse(&name);
+                match label.and_then(|label| envelope::check_value(&value).map(|()| label)) {
+                    Ok(label) => {
+                        self.keep_last(&label);
+                        self.keys.push(Key {
+                            provider,
+                            label,
+                            value,
+                        });
+                        return Ok(());
+                    }
+                    Err(error) => error.to_string(),
+                }
+            }
+            Err(reason) => reason.to_owned(),
+        };
+        let is_fine = takes_all && reason == EMPTY;
+        let list = if is_fine {
+            &mut self.left
+        } else {
+            &mut self.bad
+        };
+        list.push(format!("{place}: {reason}"));
         Ok(())
     }
 
-    fn take(&mut self, name: &str, value: Secret) -> Result<()> {
-        let name_shown = shown(name);
-        let provider = provider_of(name, value.expose()).ok_or_else(|| Error::Refused {
-            sentence: format!("{name_shown} does not say whose key it is; nothing was changed"),
-            // The command asks for the value, because the shell does not have the file's variables.
-            hint: format!("lf keys add --provider PROVIDER --label {name_shown}"),
-        })?;
-        let label = Label::parse(name);
-        let label = label.and_then(|label| envelope::check_value(&value).map(|()| label));
-        let label = match label {
-            Ok(label) => label,
-            Err(error) => {
-                self.bad.push(format!("{name_shown}: {error}"));
-                return Ok(());
-            }
-        };
-        // As in a shell, the last one counts.
-        if let Some(at) = self.keys.iter().position(|key| key.label == label) {
+    /// As in a shell, the last one of a name counts.
+    fn keep_last(&mut self, label: &Label) {
+        if let Some(at) = self.keys.iter().position(|key| key.label == *label) {
             self.keys.remove(at);
-            let reason = "it is there twice, and the last one counts";
-            self.left.push(format!("{name_shown}: {reason}"));
+            let (label, reason) = (label.as_str(), "it is there twice, and the last one counts");
+            self.left.push(format!("{label}: {reason}"));
         }
-        self.keys.push(Key {
-            provider,
-            label,
-            value,
-        });
-        Ok(())
     }
 
     fn leave_what_is_there(&mut self, there: &[KeyMeta]) {
@@ -253,25 +289,8 @@ fn add(context: &Context<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
     Ok((done.into_iter().flatten().collect(), count))
 }
 
-fn report(context: &Context<'_>, source: &Source, added: &[KeyMeta]) -> Result<()> {
-    match context.format {
-        Format::Json => host::print(&format::json(added)),
-        Format::Text if added.is_empty() => Ok(()),
-        Format::Text => {
-            let line = |key: &KeyMeta| format!("{}={}\n", key.label.as_str(), key.id);
-            host::print(&added.iter().map(line).collect::<String>())?;
-            if let Source::Dotenv { file, .. } = source {
-                let file = printable(&file.to_string_lossy());
-                host::complain(&format!(
-                    "lf: hint: they are still in the clear in {file}; take them out there\n"
-                ));
-            }
-            Ok(())
-        }
-    }
-}
-
 const COMMAND: &str = "keys import";
+const EMPTY: &str = "it is empty";
 const SUFFIXES: [&str; 2] = ["_API_KEY", "_API_TOKEN"];
 /// Bytes.
 const MAX_FILE: usize = 256 * 1024;

@@ -1,18 +1,290 @@
-//! Parses the arguments of `lf keys`. Nothing is opened here.
+//! `lf keys add`, `list`, `update`, `rotate`, `remove` and `export`, and the arguments of the commands
+//! about the master passphrase. Arguments are parsed before anything is opened.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 
-use crate::base::secret::{looks_like_secret, shown};
+use crate::base::secret::{Secret, shown};
 use crate::base::shell::{Quote, quote};
-use crate::base::time::{Timestamp, parse_moment, parse_span};
+use crate::base::time::Timestamp;
 use crate::cli::args::{Args, secret_in_argv};
 use crate::error::{Error, Result};
-use crate::system::environment::PASSPHRASE_VARIABLES;
-use crate::vault::key::{Label, Provider};
+use crate::system::{host, term};
+use crate::vault::audit::Kind;
+use crate::vault::envelope::{self, UsedView};
+use crate::vault::history::{self, LastUsed};
+use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
+use crate::vault::master::source::Master;
+use crate::vault::provider;
+use zeroize::Zeroizing;
 
-use super::import::Source;
-use super::update::Change;
-use super::{add, audit, import, init, rekey, remove, rotate, run, update};
+use super::context::read_line;
+use super::{Context, Format, all_of, confirm, format, init, rekey, table};
+
+pub(super) fn provider_and_label(args: &mut Args) -> Result<(Provider, Option<Label>)> {
+    if args.has_operands() {
+        return Err(secret_in_argv());
+    }
+    let provider = args.value("--provider");
+    let provider = provider.ok_or_else(|| Error::usage("lf keys add needs --provider"))?;
+    Ok((Provider::parse(&provider)?, label(args)?))
+}
+
+/// Stores a new key, with the value from standard input. Without a label, it gets the provider's name.
+pub(super) fn add(
+    context: &Context<'_>,
+    (provider, label): (Provider, Option<Label>),
+) -> Result<()> {
+    let add = || {
+        // First, so that nobody types a value that cannot be stored.
+        let master = context.sealing_master()?;
+        let value = read_value(context, &format!("value of the {provider} key"))?;
+        let label = label.unwrap_or_else(|| provider.as_label());
+        let (named, now) = ((provider, label), Timestamp::now());
+        let key = context.store.add(named, &value, &master, now)?;
+        check_provider(context, "the value", &key.provider, &value);
+        Ok(key)
+    };
+    let added = add();
+    let id = added.as_ref().ok().map(|key: &KeyMeta| &key.id);
+    context.audit(Kind::Add, "keys add", id, added.as_ref().err());
+    let key = added?;
+    match context.format {
+        Format::Text => {
+            // Only the id goes to standard output, so that a script can keep it.
+            host::complain(&format!("added {key}\n"));
+            host::print(&format!("{}\n", key.id))
+        }
+        Format::Json => host::print(&format::json(&key)),
+    }
+}
+
+/// Lists the keys, which needs no passphrase; with `last_used` also in JSON when each was last used.
+pub(super) fn list(context: &Context<'_>, last_used: bool) -> Result<()> {
+    let listed = context.store.list();
+    context.audit(Kind::List, "keys list", None, listed.as_ref().err());
+    let listing = listed?;
+    context.warn_unreadable(&listing.unreadable);
+    // Plain --json does not have the last use, so the log is not read for it.
+    let used = match context.store.dir()? {
+        Some(dir) if last_used || context.format == Format::Text => history::last_used(&dir),
+        Some(_) | None => LastUsed::default(),
+    };
+    let used = |key: &KeyMeta| used.of(&key.id);
+    let keys = listing.keys.iter();
+    host::show(&match context.format {
+        Format::Json if last_used => {
+            let views = keys.map(|key| UsedView::of(key, used(key)));
+            format::json(&views.collect::<Vec<_>>())
+        }
+        Format::Json => format::json(&listing.keys),
+        Format::Text if listing.keys.is_empty() => {
+            if listing.unreadable.is_empty() {
+                host::complain("no keys yet; lf keys add --help shows how to add one\n");
+            }
+            return Ok(());
+        }
+        Format::Text => {
+            let columns = term::columns();
+            let time = match columns {
+                Some(..ROOMY) => Timestamp::day,
+                Some(_) | None => Timestamp::minute,
+            };
+            let row = |key: &KeyMeta| {
+                vec![
+                    key.id.to_string(),
+                    key.provider.to_string(),
+                    time(key.created_at),
+                    used(key).map_or_else(|| "-".to_owned(), time),
+                    key.label.as_str().to_owned(),
+                ]
+            };
+            let rows: Vec<Vec<String>> = keys.map(row).collect();
+            let titles = ["ID", "PROVIDER", "CREATED", "LAST USED", "LABEL"];
+            table::text(&titles, &rows, columns)
+        }
+    })
+}
+
+/// The key, its new label, and whether it gets a new value.
+pub(super) fn change(args: &mut Args) -> Result<(String, Option<Label>, bool)> {
+    let (label, has_value) = (label(args)?, args.flag("--rotate"));
+    if label.is_none() && !has_value {
+        return Err(Error::usage(
+            "lf keys update needs --label, --rotate, or both",
+        ));
+    }
+    Ok((args.one_operand("ID")?, label, has_value))
+}
+
+pub(super) fn update(
+    context: &Context<'_>,
+    (selector, label, has_value): (String, Option<Label>, bool),
+) -> Result<()> {
+    let update = |id: &KeyId| match &label {
+        Some(label) if !has_value => context.store.relabel(id, label),
+        label => replace_value(context, id, label.as_ref()),
+    };
+    let key = context.on_key(Kind::Update, "keys update", &selector, update)?;
+    let done = match (&label, has_value) {
+        (Some(_), false) => "has a new label; its value stays",
+        (Some(_), true) => "has a new label and a new value",
+        (None, _) => "has a new value",
+    };
+    host::print(&format!("{key} {done}\n"))
+}
+
+/// The keys, none for all of them, and whether the only one gets a new value.
+pub(super) fn which(args: &mut Args) -> Result<(Vec<String>, bool)> {
+    match (args.flag("--all"), args.flag("--new-value")) {
+        (true, true) => Err(Error::usage(
+            "--new-value gives one key a new value; it cannot go with --all",
+        )),
+        (true, false) => args.no_operands().map(|()| (Vec::new(), false)),
+        (false, true) => Ok((vec![args.one_operand("ID")?], true)),
+        (false, false) => Ok((args.operands("ID")?, false)),
+    }
+}
+
+/// Re-encrypts keys under fresh salts and IVs, or replaces the value of one.
+pub(super) fn rotate(
+    context: &Context<'_>,
+    (selectors, has_value): (Vec<String>, bool),
+) -> Result<()> {
+    let done = if has_value {
+        "has a new value"
+    } else {
+        "is re-encrypted under a fresh salt and IV; its value stays"
+    };
+    let said = |key: &KeyMeta| format!("{key} {done}\n");
+    if let [selector] = selectors.as_slice() {
+        let rotate = |id: &KeyId| match has_value {
+            true => replace_value(context, id, None),
+            false => context.store.rotate(id, &context.sealing_master()?),
+        };
+        let key = context.on_key(Kind::Update, "keys rotate", selector, rotate)?;
+        return host::print(&said(&key));
+    }
+    let audit = |id: Option<&KeyId>, failure: Option<&Error>| {
+        context.audit(Kind::Update, "keys rotate", id, failure);
+    };
+    let several = several(context, &selectors).inspect_err(|error| audit(None, Some(error)));
+    let (ids, failed, master) = several?;
+    let Some(master) = master else {
+        host::complain("no keys to rotate\n");
+        return all_of(failed, 0);
+    };
+    let rotated = context.on_each("rotating", &ids, KeyId::as_str, |id| {
+        let rotated = context.store.rotate(id, &master);
+        audit(Some(id), rotated.as_ref().err());
+        rotated
+    });
+    host::print(&rotated.iter().map(said).collect::<String>())?;
+    all_of(ids.len() + failed, rotated.len())
+}
+
+/// The keys to rotate, how many others cannot be read, and the passphrase if there is a key. All are
+/// found before the first is changed.
+fn several(
+    context: &Context<'_>,
+    selectors: &[String],
+) -> Result<(Vec<KeyId>, usize, Option<Master>)> {
+    let found = selectors.iter().map(|key| context.store.select(key));
+    let mut ids = found.collect::<Result<BTreeSet<_>>>()?;
+    let mut failed = 0;
+    if selectors.is_empty() {
+        let listing = context.store.list()?;
+        context.warn_unreadable(&listing.unreadable);
+        failed = listing.unreadable.len();
+        ids.extend(listing.keys.into_iter().map(|key| key.id));
+    }
+    let some = !ids.is_empty();
+    let master = some.then(|| context.sealing_master()).transpose()?;
+    Ok((ids.into_iter().collect(), failed, master))
+}
+
+pub(super) fn id_and_yes(args: &mut Args) -> Result<(String, bool)> {
+    Ok((args.one_operand("ID")?, args.flag("--yes")))
+}
+
+pub(super) fn remove(context: &Context<'_>, (selector, yes): (String, bool)) -> Result<()> {
+    let name = context.on_key(Kind::Remove, "keys remove", &selector, |id| {
+        // A damaged file has no name to show, but can be removed.
+        let known = context.store.meta(id);
+        let name = known.map_or_else(|_| format!("{id} (unreadable)"), |key| key.to_string());
+        confirm(
+            &format!("{name} will be removed for good."),
+            yes,
+            &format!("lf keys remove --yes -- {id}"),
+        )?;
+        context.store.remove(id).map(|()| name)
+    })?;
+    host::print(&format!("removed {name}\n"))
+}
+
+pub(super) fn id_in_the_clear(args: &mut Args) -> Result<String> {
+    let key = args.one_operand("ID")?;
+    let typed = quote(&shown(&key), Quote::None);
+    let hint = format!("lf keys export --i-understand -- {typed}");
+    understood(args, "the key's value", hint)?;
+    Ok(key)
+}
+
+/// Writes one value to standard output, in the clear.
+pub(super) fn export(context: &Context<'_>, selector: &str) -> Result<()> {
+    // Logged before the first byte is written: the reader may kill lf at any moment.
+    let (id, value) = context.on_key(Kind::Export, "keys export", selector, |id| {
+        Ok((id.clone(), context.store.resolve(id, &context.master()?)?))
+    })?;
+    host::complain(&format!(
+        "lf: warning: the value of {id} goes to standard output in the clear; keep it out of files and logs\n"
+    ));
+    let mut line = Zeroizing::new(String::with_capacity(value.expose().len() + 1));
+    line.push_str(value.expose());
+    line.push('\n');
+    host::print(&line)
+}
+
+/// Replaces a key's value by the one on standard input.
+fn replace_value(context: &Context<'_>, id: &KeyId, label: Option<&Label>) -> Result<KeyMeta> {
+    let master = context.sealing_master()?;
+    let value = read_value(context, "new value of the key")?;
+    let key = context.store.replace(id, &value, label, &master)?;
+    check_provider(context, "the new value", &key.provider, &value);
+    Ok(key)
+}
+
+/// Reads a key's value from standard input and checks its length.
+fn read_value(context: &Context<'_>, what: &str) -> Result<Secret> {
+    let mut value = read_line(what, term::Behind::Nothing)?;
+    // Only what a person pasted is trimmed: from a pipe every byte counts.
+    if host::input_is_terminal() && value.drop_wrapping() {
+        let sentence = "blanks or quotes around the value were left out; pass it through a pipe if they belong to it";
+        context.warn(sentence, &Error::InvalidKey);
+    }
+    envelope::check_value(&value)?;
+    Ok(value)
+}
+
+/// Warns when a value begins like the keys of another provider than the one that was named.
+pub(super) fn check_provider(
+    context: &Context<'_>,
+    what: &str,
+    provider: &Provider,
+    value: &Secret,
+) {
+    if let Some(known) = provider::contradicts(provider.as_str(), value.expose()) {
+        let sentence = format!(
+            "{what} begins like a key of {}, and is stored as one of {provider}",
+            known.names[0]
+        );
+        context.warn(&sentence, &Error::InvalidProvider(String::new()));
+    }
+}
+
+fn label(args: &mut Args) -> Result<Option<Label>> {
+    let label = args.open_value("--label")?;
+    label.map(|label| Label::parse(&label)).transpose()
+}
 
 pub(super) fn init(args: &mut Args) -> Result<init::Options> {
     args.no_operands()?;
@@ -29,72 +301,10 @@ pub(super) fn init(args: &mut Args) -> Result<init::Options> {
     Ok(options)
 }
 
-pub(super) fn add(args: &mut Args) -> Result<add::Options> {
-    let provider = args.value("--provider");
-    if args.has_operands() || provider.as_deref().is_some_and(looks_like_secret) {
-        return Err(secret_in_argv());
-    }
-    let provider = provider.ok_or_else(|| Error::usage("lf keys add needs --provider"))?;
-    Ok(add::Options {
-        provider: Provider::parse(&provider)?,
-        label: label(args)?,
-    })
-}
-
-/// Is it wanted when each key was last used?
-pub(super) fn list(args: &mut Args) -> Result<bool> {
-    args.no_operands().map(|()| args.flag("--last-used"))
-}
-
-pub(super) fn update(args: &mut Args) -> Result<update::Options> {
-    let change = match (label(args)?, args.flag("--rotate")) {
-        (Some(label), false) => Change::Label(label),
-        (label, true) => Change::Value(label),
-        (None, false) => {
-            return Err(Error::usage(
-                "lf keys update needs --label, --rotate, or both",
-            ));
-        }
-    };
-    let key = args.one_operand("ID")?;
-    Ok(update::Options { key, change })
-}
-
-pub(super) fn rotate(args: &mut Args) -> Result<rotate::What> {
-    match (args.flag("--all"), args.flag("--new-value")) {
-        (true, true) => Err(Error::usage(
-            "--new-value gives one key a new value; it cannot go with --all",
-        )),
-        (true, false) => args.no_operands().map(|()| rotate::What::All),
-        (false, true) => args.one_operand("ID").map(rotate::What::NewValue),
-        (false, false) => args.operands("ID").map(rotate::What::Some),
-    }
-}
-
-pub(super) fn remove(args: &mut Args) -> Result<remove::Options> {
-    Ok(remove::Options {
-        yes: args.flag("--yes"),
-        key: args.one_operand("ID")?,
-    })
-}
-
-pub(super) fn export(args: &mut Args) -> Result<String> {
-    let key = args.one_operand("ID")?;
-    let typed = quote(&shown(&key), Quote::None);
-    let hint = format!("lf keys export --i-understand -- {typed}");
-    understood(args, "the key's value", hint)?;
-    Ok(key)
-}
-
 pub(super) fn recovery_export(args: &mut Args) -> Result<()> {
     args.no_operands()?;
     let hint = "lf keys recovery export --i-understand | lpr".to_owned();
     understood(args, "the master passphrase", hint)
-}
-
-pub(super) fn recovery_forget(args: &mut Args) -> Result<bool> {
-    args.no_operands()?;
-    Ok(args.flag("--yes"))
 }
 
 /// Refuses to print a secret unless `--i-understand` was given.
@@ -106,111 +316,6 @@ fn understood(args: &Args, what: &str, hint: String) -> Result<()> {
         "this writes {what} to standard output in the clear; say --i-understand if that is what you want"
     );
     Err(Error::Refused { sentence, hint })
-}
-
-pub(super) fn run(args: &mut Args) -> Result<run::Options> {
-    args.no_operands()?;
-    let (keys, input) = (args.all("--key"), args.value("--stdin"));
-    let variables = args.all("--env");
-    let mut given = keys.iter().chain(&variables).chain(&input).peekable();
-    if given.peek().is_none() {
-        return Err(Error::usage(
-            "lf keys run needs --key, --env or --stdin: nothing is handed on that was not named",
-        ));
-    }
-    if given.any(|given| looks_like_secret(given)) {
-        return Err(secret_in_argv());
-    }
-    let (program, arguments) = args.program();
-    let variables = variables.iter().map(|text| variable(text));
-    Ok(run::Options {
-        variables: variables.collect::<Result<_>>()?,
-        keys,
-        input,
-        overrides: args.flag("--override"),
-        program,
-        arguments,
-    })
-}
-
-/// Splits `NAME=ID`.
-fn variable(text: &str) -> Result<(String, String)> {
-    let (name, key) = text.split_once('=').unwrap_or_default();
-    let is_inside = |c: char| c == '_' || c.is_ascii_alphanumeric();
-    let begins_with_digit = name.starts_with(|c: char| c.is_ascii_digit());
-    if name.is_empty() || begins_with_digit || !name.chars().all(is_inside) || key.is_empty() {
-        return Err(Error::usage(format!(
-            "--env takes NAME=ID, with a NAME of A-Z a-z 0-9 _ that begins with no digit; \"{}\" is not that",
-            shown(text)
-        )));
-    }
-    if PASSPHRASE_VARIABLES.contains(&name) {
-        return Err(Error::usage(format!(
-            "{name} is where lf looks for its own passphrase, and no program is given that"
-        )));
-    }
-    Ok((name.to_owned(), key.to_owned()))
-}
-
-pub(super) fn restore(args: &mut Args) -> Result<PathBuf> {
-    args.one_operand("DIR").map(PathBuf::from)
-}
-
-pub(super) fn import(args: &mut Args) -> Result<import::Options> {
-    let source = match (args.value("--dotenv"), args.flag("--env")) {
-        (Some(file), false) => Source::Dotenv {
-            file: file.into(),
-            names: names(args)?,
-        },
-        (None, true) => match names(args)? {
-            names if names.is_empty() => return Err(Error::usage("the NAME is missing")),
-            names => Source::Environment(names),
-        },
-        (None, false) | (Some(_), true) => {
-            return Err(Error::usage(
-                "lf keys import needs --dotenv FILE or --env, and takes one of them",
-            ));
-        }
-    };
-    let yes = args.flag("--yes");
-    Ok(import::Options { source, yes })
-}
-
-/// Names of variables, if any; `NAME=VALUE` is refused.
-fn names(args: &mut Args) -> Result<Vec<String>> {
-    if !args.has_operands() {
-        return Ok(Vec::new());
-    }
-    let names = args.operands("NAME")?;
-    if names.iter().any(|name| name.contains('=')) {
-        return Err(secret_in_argv());
-    }
-    Ok(names)
-}
-
-pub(super) fn audit(args: &mut Args) -> Result<audit::Which> {
-    args.no_operands()?;
-    Ok(audit::Which {
-        key: args.value("--key"),
-        since: args.value("--since").map(|text| since(&text)).transpose()?,
-        tail: args.value("--tail").map(|text| count(&text)).transpose()?,
-    })
-}
-
-/// A moment, or a span before now.
-fn since(text: &str) -> Result<Timestamp> {
-    let ago = parse_span(text).map(|span| Timestamp::now().before(span));
-    ago.or_else(|| parse_moment(text)).ok_or_else(|| {
-        Error::usage(format!(
-            "\"{}\" is not a time such as 7d, 12h, 2026-11-20 or 2026-11-20T14:03:00Z",
-            shown(text)
-        ))
-    })
-}
-
-fn count(text: &str) -> Result<usize> {
-    let not_one = |_| Error::usage(format!("\"{}\" is not a number", shown(text)));
-    text.parse().map_err(not_one)
 }
 
 pub(super) fn rekey(args: &mut Args) -> Result<rekey::What> {
@@ -226,19 +331,13 @@ pub(super) fn rekey(args: &mut Args) -> Result<rekey::What> {
     }
 }
 
-/// Shall it repair what it can?
-pub(super) fn doctor(args: &mut Args) -> Result<bool> {
-    args.no_operands().map(|()| args.flag("--fix"))
-}
-
-fn label(args: &mut Args) -> Result<Option<Label>> {
-    let label = args.open_value("--label")?;
-    label.map(|label| Label::parse(&label)).transpose()
-}
+/// With fewer columns, times are shown as days, to leave room for the label.
+const ROOMY: usize = 94;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::commands::run;
     use crate::cli::help::page_of;
     use std::ffi::OsString;
 
@@ -252,24 +351,18 @@ mod tests {
     fn operands_after_two_dashes_are_never_flags() {
         let key = "-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".to_owned();
         assert_eq!(
-            read(&format!("keys remove --yes -- {key}"), remove).unwrap(),
-            remove::Options {
-                key: key.clone(),
-                yes: true
-            }
+            read(&format!("keys remove --yes -- {key}"), id_and_yes).unwrap(),
+            (key.clone(), true)
         );
         assert_eq!(
-            read("keys remove -- --yes", remove).unwrap(),
-            remove::Options {
-                key: "--yes".into(),
-                yes: false
-            }
+            read("keys remove -- --yes", id_and_yes).unwrap(),
+            ("--yes".into(), false)
         );
         assert_eq!(
-            read("keys rotate -- --all", rotate).unwrap(),
-            rotate::What::Some(vec!["--all".into()])
+            read("keys rotate -- --all", which).unwrap(),
+            (vec!["--all".into()], false)
         );
-        let error = read(&format!("keys remove --yes {key}"), remove).unwrap_err();
+        let error = read(&format!("keys remove --yes {key}"), id_and_yes).unwrap_err();
         assert_eq!(error.code(), "usage");
     }
 
@@ -278,7 +371,7 @@ mod tests {
         let line = "keys run --key a --env=B=b --key=-c --stdin d --override -- llm --key sk-abcdefghijklmnop -- --help";
         let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
         assert_eq!(
-            read(line, run).unwrap(),
+            read(line, run::options).unwrap(),
             run::Options {
                 keys: vec!["a".into(), "-c".into()],
                 variables: vec![("B".into(), "b".into())],
@@ -289,7 +382,7 @@ mod tests {
             }
         );
         for line in ["keys run --key a", "keys run --key a --", "keys run llm x"] {
-            let error = read(line, run).unwrap_err();
+            let error = read(line, run::options).unwrap_err();
             assert_eq!(error.code(), "usage", "{line}");
             assert!(error.hint().unwrap().contains(" -- "), "{line}");
         }
@@ -298,7 +391,7 @@ mod tests {
     #[test]
     fn a_value_may_begin_with_a_dash_behind_an_equals_sign_only() {
         let label = |line| {
-            let label = read(line, add).unwrap().label;
+            let label = read(line, provider_and_label).unwrap().1;
             label.map(|label| label.as_str().to_owned())
         };
         assert_eq!(
@@ -309,7 +402,7 @@ mod tests {
             label("keys add --label=a=b --provider=openai").as_deref(),
             Some("a=b")
         );
-        let error = read("keys add --provider openai --label -x", add).unwrap_err();
+        let error = read("keys add --provider openai --label -x", provider_and_label).unwrap_err();
         assert_eq!(error.code(), "usage");
     }
 }

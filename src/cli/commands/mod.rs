@@ -1,7 +1,6 @@
 //! The table of all commands: a name, how its arguments are parsed, and what runs. Only the files of
 //! this folder print results.
 
-mod add;
 mod adopt;
 mod audit;
 mod complete;
@@ -9,19 +8,15 @@ mod complete;
 mod consent;
 mod context;
 mod doctor;
-mod export;
 mod gateway;
 mod import;
 mod init;
 mod keys;
-mod list;
 mod master;
 mod pair;
 mod recovery;
 mod rekey;
-mod remove;
 mod restore;
-mod rotate;
 mod run;
 #[cfg(unix)]
 mod serve;
@@ -29,8 +24,6 @@ mod serve;
 mod service;
 #[cfg(unix)]
 mod status;
-mod table;
-mod update;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -42,7 +35,7 @@ use crate::system::host;
 use self::context::{Context, all_of, confirm, read_input, read_passphrase};
 use super::args::Args;
 use super::format::{self, Format};
-use super::{man, topic};
+use super::{man, table, topic};
 
 /// A command that is ready to run. Its arguments have been checked, and no file has been opened.
 pub(super) enum Command {
@@ -69,22 +62,22 @@ pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
         "completions" => super::complete::script(&args.one_operand("shell")?).map(Command::Print),
 
         "keys init" => on(args, keys::init, |c, o| init::run(c, &o)),
-        "keys add" => on(args, keys::add, add::run),
-        "keys list" => on(args, keys::list, list::run),
-        "keys update" => on(args, keys::update, |c, o| update::run(c, &o)),
-        "keys rotate" => on(args, keys::rotate, |c, o| rotate::run(c, &o)),
-        "keys remove" => on(args, keys::remove, |c, o| remove::run(c, &o)),
-        "keys export" => on(args, keys::export, |c, key| export::run(c, &key)),
-        "keys run" => on(args, keys::run, |c, o| run::run(c, &o)),
-        "keys restore" => on(args, keys::restore, |c, dir| restore::run(c, &dir)),
+        "keys add" => on(args, keys::provider_and_label, keys::add),
+        "keys list" => on(args, |args| only(args, "--last-used"), keys::list),
+        "keys update" => on(args, keys::change, keys::update),
+        "keys rotate" => on(args, keys::which, keys::rotate),
+        "keys remove" => on(args, keys::id_and_yes, keys::remove),
+        "keys export" => on(args, keys::id_in_the_clear, |c, key| keys::export(c, &key)),
+        "keys run" => on(args, run::options, |c, o| run::run(c, &o)),
+        "keys restore" => on(args, directory, |c, dir| restore::run(c, &dir)),
         "keys recovery export" => on(args, keys::recovery_export, |c, ()| recovery::export(c)),
         "keys recovery import" => on(args, nothing, |c, ()| recovery::import(c)),
-        "keys recovery forget" => on(args, keys::recovery_forget, recovery::forget),
+        "keys recovery forget" => on(args, |args| only(args, "--yes"), recovery::forget),
         "keys adopt" => on(args, nothing, |c, ()| adopt::run(c)),
-        "keys import" => on(args, keys::import, |c, o| import::run(c, &o)),
-        "keys audit" => on(args, keys::audit, |c, o| audit::run(c, &o)),
+        "keys import" => on(args, import::options, |c, o| import::run(c, &o)),
+        "keys audit" => on(args, audit::which, |c, o| audit::run(c, &o)),
         "keys rekey" => on(args, keys::rekey, rekey::run),
-        "keys doctor" => on(args, keys::doctor, doctor::run),
+        "keys doctor" => on(args, |args| only(args, "--fix"), doctor::run),
 
         "gateway pair" => on(args, gateway::pair, pair::pair),
         "gateway pairings" => on(args, nothing, |c, ()| pair::list(c)),
@@ -132,6 +125,15 @@ fn on<T: 'static>(
     Ok(Command::Run(Box::new(move |environment| {
         run(&Context::new(environment, format)?, options)
     })))
+}
+
+fn directory(args: &mut Args) -> Result<PathBuf> {
+    args.one_operand("DIR").map(Into::into)
+}
+
+/// No arguments but this flag: is it given?
+fn only(args: &Args, flag: &str) -> Result<bool> {
+    args.no_operands().map(|()| args.flag(flag))
 }
 
 fn nothing(args: &mut Args) -> Result<()> {

@@ -17,21 +17,31 @@ use super::{Context, all_of};
 
 pub(super) fn run(context: &Context<'_>, path: &Path) -> Result<()> {
     context.settle()?;
-    let (copies, unreadable) = open(path)?.copy()?;
+    let no_copy = |why: &str| {
+        let path = path.display();
+        Error::usage(format!("{path} is not a copy of a keys directory: {why}"))
+    };
+    // The directory, wherever links lead.
+    let from = match fs::open_named(path) {
+        Ok(dir) => dir.ok_or_else(|| no_copy("there is no such directory"))?,
+        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotADirectory => {
+            return Err(no_copy("it is a file"));
+        }
+        Err(error) => return Err(error),
+    };
+    let (copies, unreadable) = Store::at(from.path().to_owned()).copy()?;
     context.warn_unreadable(&unreadable);
     if copies.is_empty() {
-        return Err(no_copy(path, "there are no keys in it"));
+        return Err(no_copy("there are no keys in it"));
     }
     let total = copies.len() + unreadable.len();
     let (mut missing, mut same, mut other) = (Vec::new(), 0, 0);
     let dir = context.store.dir()?;
-    let here = |name: &str| match &dir {
-        Some(dir) => dir.read(name, envelope::MAX_FILE),
-        None => Ok(None),
-    };
     for copy in copies {
         let id = &copy.envelope.meta.id;
-        match here(&id.file_name()) {
+        let dir = dir.as_ref();
+        let here = dir.map(|dir| dir.read(&id.file_name(), envelope::MAX_FILE));
+        match here.unwrap_or(Ok(None)) {
             Ok(None) => missing.push(copy),
             Ok(Some(bytes)) if bytes == copy.bytes => same += 1,
             // Also what cannot be read is not overwritten.
@@ -45,10 +55,13 @@ pub(super) fn run(context: &Context<'_>, path: &Path) -> Result<()> {
             }
         }
     }
-    let master = if missing.is_empty() {
-        None
-    } else {
-        master(context)?
+    let master = match (!missing.is_empty()).then(|| context.settled_master()) {
+        None => None,
+        Some(Err(error @ (Error::PassphraseMissing | Error::KeychainUnavailable(_)))) => {
+            context.warn(UNTRIED, &error);
+            None
+        }
+        Some(master) => Some(master?),
     };
     let (restored, shut) = match &master {
         Some(master) => try_open(context, path, missing, master)?,
@@ -61,45 +74,17 @@ pub(super) fn run(context: &Context<'_>, path: &Path) -> Result<()> {
         let id = &copy.envelope.meta.id;
         context.audit(Kind::Add, "keys restore", Some(id), None);
     }
-    let mut said = format!("{} of {total} keys are restored", restored.len());
-    for (count, what) in [
-        (same, "are here as they were"),
-        (other, "are here, differ, and were left as they are"),
-    ] {
-        if count > 0 {
-            said.push_str(&format!("; {count} {what}"));
-        }
-    }
-    host::print(&(said + "\n"))?;
+    let but = |count: usize, what: &str| match count {
+        0 => String::new(),
+        count => format!("; {count} {what}"),
+    };
+    host::print(&format!(
+        "{} of {total} keys are restored{}{}\n",
+        restored.len(),
+        but(same, "are here as they were"),
+        but(other, "are here, differ, and were left as they are"),
+    ))?;
     all_of(total, total - unreadable.len() - shut)
-}
-
-/// The directory, wherever links lead.
-fn open(path: &Path) -> Result<Store> {
-    match fs::open_named(path) {
-        Ok(Some(dir)) => Ok(Store::at(dir.path().to_owned())),
-        Ok(None) => Err(no_copy(path, "there is no such directory")),
-        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotADirectory => {
-            Err(no_copy(path, "it is a file"))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn no_copy(path: &Path, why: &str) -> Error {
-    let path = path.display();
-    Error::usage(format!("{path} is not a copy of a keys directory: {why}"))
-}
-
-fn master(context: &Context<'_>) -> Result<Option<Master>> {
-    match context.settled_master() {
-        Ok(master) => Ok(Some(master)),
-        Err(error @ (Error::PassphraseMissing | Error::KeychainUnavailable(_))) => {
-            context.warn(UNTRIED, &error);
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 /// The keys to restore, and the number of the others. Keys that do not open are not put among those
@@ -111,11 +96,7 @@ fn try_open(
     master: &Master,
 ) -> Result<(Vec<Copy>, usize)> {
     let total = copies.len();
-    let opens = |copy: &Copy| {
-        master
-            .open(|passphrase| copy.envelope.open(passphrase))
-            .is_ok()
-    };
+    let opens = |copy: &Copy| master.open(|it| copy.envelope.open(it)).is_ok();
     let opened = pool::each(&copies, opens, |done| {
         context.progress("checking", done, total);
     });

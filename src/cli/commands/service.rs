@@ -21,7 +21,7 @@ pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Re
     let mut files = match options.socket {
         _ if IS_MAC => {
             let log = environment.home()?.join("Library/Logs/lf-gateway.log");
-            vec![(AGENT, service.agent(&text(&log)?))]
+            vec![(AGENT, service.agent(&text(log)?))]
         }
         true => vec![(SOCKET, service.socket()), (SERVICE, service.unit())],
         false => vec![(SERVICE, service.unit())],
@@ -30,9 +30,7 @@ pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Re
         let texts: Vec<String> = files.iter().map(|(_, text)| signed(text)).collect();
         return host::print(&texts.join("\n"));
     }
-    let path = place(environment)?;
-    let dir = fs::open_named(&path)?;
-    let old = installed(dir.as_ref())?;
+    let (path, dir, old) = installed(environment)?;
     find_manager(foreground)?;
     if let Some(file) = &service.credential {
         fs::read_exposed(Path::new(file), 0)?;
@@ -42,17 +40,20 @@ pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Re
         // A manager would only say that the start failed.
         drop(listen(service.address)?);
     }
-    prepare(environment, &service)?;
-    if !IS_MAC && !has_namespaces(&service.program) {
+    Dir::create(&environment.root()?)?;
+    say_what_may_surprise(environment, &service)?;
+    // Some systems give users no namespaces: tries it with this program.
+    let confined = CONFINED.split(' ').chain([&*service.program, "--version"]);
+    if !IS_MAC && ask("systemd-run", &confined.collect::<Vec<_>>()).is_err() {
+        note(
+            "this system gives users no namespaces, so the unit goes without ProtectSystem= and its like; Landlock and the system call filter remain",
+        );
         for (_, text) in &mut files {
             *text = without_namespaces(text).to_owned();
         }
     }
     let dir = dir.map_or_else(|| Dir::create(&path), Ok)?;
-    for (name, _) in &old {
-        stop(name);
-        remove(&dir, name)?;
-    }
+    stop_and_remove(&old, &dir)?;
     for (name, text) in &files {
         let text = signed(text);
         dir.lock()?
@@ -78,9 +79,7 @@ pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Re
 }
 
 pub(super) fn uninstall(environment: &Environment) -> Result<()> {
-    let path = place(environment)?;
-    let dir = fs::open_named(&path)?;
-    let old = installed(dir.as_ref())?;
+    let (path, dir, old) = installed(environment)?;
     let Some(dir) = dir.filter(|_| !old.is_empty()) else {
         return match FILES.iter().find(|name| !IS_MAC && is_running(name)) {
             Some(name) => Err(elsewhere(name, &path)),
@@ -88,12 +87,9 @@ pub(super) fn uninstall(environment: &Environment) -> Result<()> {
         };
     };
     find_manager(format!("rm {}", path.join(old[0].0).display()))?;
-    for (name, _) in &old {
-        stop(name);
-        remove(&dir, name)?;
-    }
+    stop_and_remove(&old, &dir)?;
     if !IS_MAC {
-        told("daemon-reload")?;
+        systemctl("daemon-reload").map_err(|said| failed(&said))?;
     }
     for (name, _) in old {
         if is_running(name) {
@@ -133,59 +129,48 @@ fn service(environment: &Environment, options: &InstallOptions) -> Result<(Servi
         ));
     }
     let is_on = |on: bool| PathBuf::from(u8::from(on).to_string());
-    let force = environment.passphrase.force;
+    let (force, is_full) = (environment.passphrase.force, !is_keys_only);
+    let (origins, hosts) = (&gateway.extra_origins, &gateway.extra_hosts);
     // The switches in any case: the service manager may have variables of its own.
     let mut variables = vec![
         ("LF_GATEWAY_KEYS_ONLY", is_on(is_keys_only)),
-        (
-            "LF_GATEWAY_TAILSCALE",
-            is_on(wants_tailscale && !is_keys_only),
-        ),
-        (
-            "LF_GATEWAY_EXTRA_ORIGINS",
-            gateway.extra_origins.clone().into(),
-        ),
-        ("LF_GATEWAY_EXTRA_HOSTS", gateway.extra_hosts.clone().into()),
+        ("LF_GATEWAY_TAILSCALE", is_on(wants_tailscale && is_full)),
+        ("LF_GATEWAY_EXTRA_ORIGINS", origins.into()),
+        ("LF_GATEWAY_EXTRA_HOSTS", hosts.into()),
         ("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", is_on(force)),
     ];
     variables.extend(environment.places());
     let variables = variables.into_iter();
-    let program = text(&host::program()?)?;
+    let variables = variables.map(|(name, value)| Ok((name, text(value)?)));
+    let program = text(host::program()?)?;
     // No quoting helps: systemd takes no such name.
     if !IS_MAC && program.contains(['"', '\'', '\\']) {
         return Err(Error::usage(format!(
             "systemd runs nothing by a name with quotes or backslashes: {program}"
         )));
     }
+    let credential = options.credential.clone().map(absolute);
     let service = Service {
         program,
         address,
-        variables: variables
-            .map(|(name, value)| Ok((name, text(&value)?)))
-            .collect::<Result<_>>()?,
-        credential: match &options.credential {
-            Some(file) => Some(text(&absolute(file))?),
-            None => None,
-        },
+        variables: variables.collect::<Result<_>>()?,
+        credential: credential.map(text).transpose()?,
         is_private: is_keys_only && options.socket,
-        root: text(&absolute(&environment.root()?))?,
-        keys: text(&absolute(&environment.keys()?))?,
+        root: text(absolute(environment.root()?))?,
+        keys: text(absolute(environment.keys()?))?,
     };
     let foreground = format!("lf gateway serve {mode}--bind {ip} --port {port}");
     Ok((service, foreground))
 }
 
-/// Makes what the service will write to, and says what may surprise.
-fn prepare(environment: &Environment, service: &Service) -> Result<()> {
-    let root = environment.root()?;
-    Dir::create(&root)?;
+fn say_what_may_surprise(environment: &Environment, service: &Service) -> Result<()> {
     if (environment.passphrase.variable)().is_some() {
         note(
             "the service does not get LENSERFIGHT_KEYS_PASSPHRASE from here; it asks the keychain, or what LENSERFIGHT_KEYS_PASSPHRASE_FILE or --credential names",
         );
     }
     let keys = environment.keys()?;
-    if !keys.starts_with(root) && !matches!(Dir::open(&keys), Ok(Some(_))) {
+    if !keys.starts_with(environment.root()?) && !matches!(Dir::open(&keys), Ok(Some(_))) {
         note(&format!(
             "{} does not exist yet; install once more after lf keys init, or the service cannot write there",
             keys.display()
@@ -200,42 +185,41 @@ fn prepare(environment: &Environment, service: &Service) -> Result<()> {
     Ok(())
 }
 
-/// Where the service manager looks for its files.
-fn place(environment: &Environment) -> Result<PathBuf> {
-    if IS_MAC {
-        Ok(environment.home()?.join("Library/LaunchAgents"))
-    } else {
-        Ok(environment.config()?.join("systemd/user"))
-    }
-}
+type Files = Vec<(&'static str, String)>;
 
-/// The files of ours that are there, with their texts. One that is not as we wrote it is in the way.
-fn installed(dir: Option<&Dir>) -> Result<Vec<(&'static str, String)>> {
+/// Where the service manager looks for its files, and the ones of ours that are there, with their texts.
+/// One that is not as we wrote it is in the way.
+fn installed(environment: &Environment) -> Result<(PathBuf, Option<Dir>, Files)> {
+    let path = if IS_MAC {
+        environment.home()?.join("Library/LaunchAgents")
+    } else {
+        environment.config()?.join("systemd/user")
+    };
     let mut files = Vec::new();
-    let Some(dir) = dir else { return Ok(files) };
+    let Some(dir) = fs::open_named(&path)? else {
+        return Ok((path, None, files));
+    };
     for name in FILES {
         let Some(bytes) = dir.read(name, 64 * 1024)? else {
             continue;
         };
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if !is_ours(&text) {
-            let path = dir.path().join(name);
             let stop = if IS_MAC {
                 format!("launchctl bootout {}", domain(name))
             } else {
                 format!("systemctl --user disable --now {name}")
             };
+            let file = dir.path().join(name);
+            let file = file.display();
             return Err(Error::Refused {
-                sentence: format!(
-                    "{} is not as lf gateway install wrote it; nothing was done",
-                    path.display()
-                ),
-                hint: format!("{stop} && rm {}", path.display()),
+                sentence: format!("{file} is not as lf gateway install wrote it; nothing was done"),
+                hint: format!("{stop} && rm {file}"),
             });
         }
         files.push((*name, text));
     }
-    Ok(files)
+    Ok((path, Some(dir), files))
 }
 
 /// Is there a manager for this user's services?
@@ -262,53 +246,43 @@ fn is_running(name: &str) -> bool {
     ["active", "activating", "reloading", "deactivating"].contains(&state.as_str())
 }
 
-/// Stops it, here and from the next login on. What is not loaded need not be stopped.
-fn stop(name: &str) {
-    if IS_MAC {
-        let _ = ask("launchctl", &["bootout", &domain(name)]);
-    } else {
-        let _ = systemctl(&format!("disable --now {name}"));
-        // Earlier starts, failed or repeated by hand, would count against the next one.
-        let _ = systemctl(&format!("reset-failed {name}"));
+/// Stops them, here and from the next login on. What is not loaded need not be stopped.
+fn stop_and_remove(files: &Files, dir: &Dir) -> Result<()> {
+    for (name, _) in files {
+        if IS_MAC {
+            let _ = ask("launchctl", &["bootout", &domain(name)]);
+        } else {
+            let _ = systemctl(&format!("disable --now {name}"));
+            // Earlier starts, failed or repeated by hand, would count against the next one.
+            let _ = systemctl(&format!("reset-failed {name}"));
+        }
+        dir.lock()?.remove(name)?;
     }
+    Ok(())
 }
 
 /// Starts it, now and from the next login on.
 fn start(name: &str, dir: &Dir) -> Result<()> {
     if IS_MAC {
-        let file = text(&dir.path().join(name))?;
+        let file = text(dir.path().join(name))?;
         let started = ask("launchctl", &["bootstrap", &domain(""), &file]);
         return started.map(drop).map_err(|said| failed(&said));
     }
-    told("daemon-reload")?;
+    systemctl("daemon-reload").map_err(|said| failed(&said))?;
     // The manager may look in other places than this environment names, and know another unit by that name.
     if !fs::is_below(Path::new(&source(name)), dir.path()) {
         for name in FILES {
-            remove(dir, name)?;
+            dir.lock()?.remove(name)?;
         }
         return Err(elsewhere(name, dir.path()));
     }
-    told(&format!("--quiet enable --now {name}"))
-}
-
-/// Some systems give users no namespaces: tries it with this program.
-fn has_namespaces(program: &str) -> bool {
-    let mut arguments: Vec<&str> = CONFINED.split(' ').collect();
-    arguments.extend([program, "--version"]);
-    let has = ask("systemd-run", &arguments).is_ok();
-    if !has {
-        note(
-            "this system gives users no namespaces, so the unit goes without ProtectSystem= and its like; Landlock and the system call filter remain",
-        );
-    }
-    has
+    let started = systemctl(&format!("--quiet enable --now {name}"));
+    started.map(drop).map_err(|said| failed(&said))
 }
 
 fn elsewhere(unit: &str, dir: &Path) -> Error {
-    let source = match source(unit) {
-        source if source.is_empty() => "nowhere".to_owned(),
-        source => source,
-    };
+    let source = Some(source(unit)).filter(|source| !source.is_empty());
+    let source = source.as_deref().unwrap_or("nowhere");
     Error::Refused {
         sentence: format!(
             "systemd has {unit} from {source}, and not from {}: HOME or XDG_CONFIG_HOME is another one there",
@@ -321,10 +295,6 @@ fn elsewhere(unit: &str, dir: &Path) -> Error {
 /// The file that the manager has a unit from; empty if it knows none.
 fn source(unit: &str) -> String {
     systemctl(&format!("show --property=FragmentPath --value {unit}")).unwrap_or_default()
-}
-
-fn told(command: &str) -> Result<()> {
-    systemctl(command).map(drop).map_err(|said| failed(&said))
 }
 
 fn failed(said: &str) -> Error {
@@ -346,31 +316,24 @@ fn systemctl(command: &str) -> std::result::Result<String, String> {
 
 /// What launchd calls this user's session, or a service in it.
 fn domain(name: &str) -> String {
+    let name = name.trim_end_matches(".plist");
     let domain = format!("gui/{}/{name}", fs::own_user());
-    domain
-        .trim_end_matches('/')
-        .trim_end_matches(".plist")
-        .to_owned()
-}
-
-fn remove(dir: &Dir, name: &str) -> Result<()> {
-    dir.lock()?.remove(name).map(drop)
+    domain.trim_end_matches('/').to_owned()
 }
 
 /// What a line of a unit can hold: a backslash at its end would join it with the next one.
-fn text(path: &Path) -> Result<String> {
-    let text = path.to_str();
-    let text = text.filter(|text| !text.contains(char::is_control) && !text.ends_with('\\'));
-    text.map(str::to_owned).ok_or_else(|| {
-        let shown = printable(&path.to_string_lossy());
-        Error::usage(format!(
+fn text(path: PathBuf) -> Result<String> {
+    let shown = printable(&path.to_string_lossy());
+    match path.into_os_string().into_string() {
+        Ok(text) if !text.contains(char::is_control) && !text.ends_with('\\') => Ok(text),
+        Ok(_) | Err(_) => Err(Error::usage(format!(
             "{shown} has control characters, ends with a backslash, or is not UTF-8 text"
-        ))
-    })
+        ))),
+    }
 }
 
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 fn note(sentence: &str) {

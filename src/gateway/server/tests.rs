@@ -7,7 +7,7 @@ use super::*;
 use crate::gateway::origin::{Hosts, Origins};
 use crate::gateway::pairing::Pairings;
 use crate::keychain::{Keychain, Patience};
-use crate::system::environment::{Environment, Sources};
+use crate::system::environment::Environment;
 use crate::vault::store::Store;
 
 #[test]

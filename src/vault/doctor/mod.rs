@@ -5,6 +5,8 @@ mod keys;
 
 use std::path::Path;
 
+use miniserde::Serialize;
+
 use crate::base::secret::shown;
 use crate::base::shell::quoted;
 use crate::error::{Error, Result};
@@ -15,18 +17,21 @@ use crate::vault::master::source::Origin;
 use crate::vault::store::Store;
 
 /// How a check went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Status {
     /// All is well.
+    #[serde(rename = "pass")]
     Pass,
     /// Something is wrong.
+    #[serde(rename = "fail")]
     Fail,
     /// Nothing is wrong, but a person may want to know.
+    #[serde(rename = "note")]
     Note,
 }
 
 /// One line of the report. A check that finds several things has a line for each.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Check {
     /// The check's stable name.
     pub(crate) id: &'static str,

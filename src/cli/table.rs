@@ -22,26 +22,26 @@ pub(super) fn text(titles: &[&str], rows: &[Vec<String>], columns: Option<usize>
 }
 
 fn line(text: &mut String, cells: &[String], widths: &[usize], columns: Option<usize>) {
-    let mut left = columns;
-    // If the last cell is empty, the line does not end in blanks.
-    let is_empty = cells.last().is_some_and(String::is_empty);
-    for (at, cell) in cells.iter().enumerate() {
+    let Some((last, cells)) = cells.split_last() else {
+        return;
+    };
+    let mut used = 0;
+    for (cell, width) in cells.iter().zip(widths) {
         let cell = printable(cell);
-        if at + 1 == cells.len() {
-            // If hardly any room is left, the line breaks anyway, so nothing is cut.
-            match left.filter(|left| *left >= LEAST) {
-                Some(left) => text.push_str(&width::cut(&cell, left)),
-                None => text.push_str(&cell),
-            }
-        } else {
-            text.push_str(&cell);
-            for _ in width::of(&cell)..widths[at] + GAP {
-                text.push(' ');
-            }
-            left = left.map(|left| left.saturating_sub(widths[at] + GAP));
-        }
+        let blanks = width - width::of(&cell) + GAP;
+        text.push_str(&cell);
+        text.extend(std::iter::repeat_n(' ', blanks));
+        used += width + GAP;
     }
-    if is_empty {
+    let last = printable(last);
+    // If hardly any room is left, the line breaks anyway, so nothing is cut.
+    let left = columns.map(|columns| columns.saturating_sub(used));
+    match left.filter(|left| *left >= LEAST) {
+        Some(left) => text.push_str(&width::cut(&last, left)),
+        None => text.push_str(&last),
+    }
+    // If the last cell is empty, the line does not end in blanks.
+    if last.is_empty() {
         text.truncate(text.trim_end_matches(' ').len());
     }
     text.push('\n');
