@@ -2,7 +2,7 @@
 //! systemd, Kubernetes and people use them.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Dir, OPEN, platform};
@@ -11,34 +11,43 @@ use crate::error::{Error, Result};
 /// Reads a secret's file, of at most `limit` bytes; a pipe will do, but nobody outside the owner and
 /// group may have any right to it. `None` if there is none.
 pub(crate) fn read_private(path: &Path, limit: usize) -> Result<Option<Vec<u8>>> {
-    let (bytes, is_exposed) = match read("read the passphrase file", path, limit) {
-        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Ok(None),
-        read => read?,
+    let failed = |error| Error::from_io("read the passphrase file", path, error);
+    let unfit = |fault: String| {
+        let sentence = format!("the passphrase file {} {fault}", path.display());
+        Err(Error::PassphraseInvalid(sentence))
     };
-    let fault = match bytes.len() {
-        _ if is_exposed => "can be reached by other users; chmod 600 it first".to_owned(),
-        length if length > limit => format!("has more than {limit} bytes"),
-        _ => return Ok(Some(bytes)),
+    let (file, is_exposed) = match open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed)?,
     };
-    let sentence = format!("the passphrase file {} {fault}", path.display());
-    Err(Error::PassphraseInvalid(sentence))
+    if is_exposed {
+        return unfit("can be reached by other users; chmod 600 it first".to_owned());
+    }
+    let bytes = read(file, limit).map_err(failed)?;
+    if bytes.len() > limit {
+        return unfit(format!("has more than {limit} bytes"));
+    }
+    Ok(Some(bytes))
 }
 
 /// The first `limit` + 1 bytes of a file, or of a pipe, so that the caller sees when there are more;
 /// and whether users outside the file's owner and group can reach it.
 pub(crate) fn read_exposed(path: &Path, limit: usize) -> Result<(Vec<u8>, bool)> {
-    read("read", path, limit)
+    open(path)
+        .and_then(|(file, is_exposed)| Ok((read(file, limit)?, is_exposed)))
+        .map_err(|error| Error::from_io("read", path, error))
 }
 
-fn read(action: &'static str, path: &Path, limit: usize) -> Result<(Vec<u8>, bool)> {
-    let read = || {
-        let file = File::open(path)?;
-        let is_exposed = platform::others_can_reach(&file)?;
-        let mut bytes = Vec::new();
-        file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-        Ok((bytes, is_exposed))
-    };
-    read().map_err(|error| Error::from_io(action, path, error))
+fn open(path: &Path) -> io::Result<(File, bool)> {
+    let file = File::open(path)?;
+    let is_exposed = platform::others_can_reach(&file)?;
+    Ok((file, is_exposed))
+}
+
+fn read(file: File, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Is this file, there or not, in this very directory?
