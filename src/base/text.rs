@@ -6,6 +6,12 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// `1 key is`, `2 keys are`.
+pub(crate) fn count_are(number: usize, noun: &str) -> String {
+    let are = if number == 1 { "is" } else { "are" };
+    format!("{} {are}", count(number, noun))
+}
+
 /// What a passphrase does not do: `opens none of the 3 keys`.
 pub(crate) fn opens_none(keys: usize) -> String {
     match keys {

@@ -19,7 +19,7 @@ use crate::vault::audit::Kind;
 use crate::vault::envelope::{self, UsedView};
 use crate::vault::history;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
-use crate::vault::master::rekey::{self, For, Vault};
+use crate::vault::master::rekey::{self, For};
 use crate::vault::master::source::{self, Master};
 use crate::vault::store::Store;
 
@@ -151,12 +151,9 @@ impl Api {
 
     /// The passphrase, for encrypting.
     fn master(&self) -> Result<Master> {
-        let vault = Vault {
-            keys: self.store.path(),
-            sources: &self.sources,
-            keychain: &self.keychain,
-        };
-        let (master, settled) = rekey::master(&vault, For::Sealing, |_, _| {})?;
+        let (keys, sources) = (self.store.path(), &self.sources);
+        let (master, settled) =
+            rekey::master(keys, sources, &self.keychain, For::Sealing, |_, _| {})?;
         settled.map(|_| master)
     }
 }

@@ -9,6 +9,15 @@ use crate::system::fs::{Dir, Locked, Publish};
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::key::KeyId;
 
+/// A key with its file as it is.
+#[derive(Debug)]
+pub(crate) struct KeyFile {
+    /// What the file holds.
+    pub(crate) envelope: Envelope,
+    /// The file, which may have members that only another version knows.
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// A file that is named like a key and cannot be read as one.
 #[derive(Debug)]
 pub(crate) struct Unreadable {
@@ -24,16 +33,36 @@ pub(crate) fn has_keys(path: &Path) -> bool {
     names().is_some_and(|names| !names.is_empty())
 }
 
-/// Every file in the directory that is a key or is named like one, with what reading it gave;
-/// `None` for one that has gone since.
-pub(crate) fn envelopes(
-    dir: &Dir,
-) -> Result<impl Iterator<Item = (String, Result<Option<Envelope>>)>> {
-    let names = names(dir)?.into_iter();
-    Ok(names.map(|name| {
-        let read = read_as(dir, &name, Envelope::parse);
-        (name, read)
-    }))
+/// Every key's file in the directory, and the files that are named like one and cannot be read as one.
+pub(crate) fn read_all(dir: &Dir) -> Result<(Vec<KeyFile>, Vec<Unreadable>)> {
+    let (mut keys, mut unreadable) = (Vec::new(), Vec::new());
+    for name in names(dir)? {
+        let no_id = || Error::CorruptEnvelope {
+            file: shown(&name),
+            reason: "its name is not a key id".to_owned(),
+        };
+        let id = KeyId::from_file_name(&name).ok_or_else(no_id);
+        match id.and_then(|id| read(dir, &id)) {
+            Ok(file) => keys.extend(file), // none: removed since the directory was read
+            Err(error) => unreadable.push(Unreadable { name, error }),
+        }
+    }
+    Ok((keys, unreadable))
+}
+
+/// The file of a key; `None` if there is none.
+pub(crate) fn read(dir: &Dir, id: &KeyId) -> Result<Option<KeyFile>> {
+    let Some(bytes) = dir.read(&id.file_name(), envelope::MAX_FILE)? else {
+        return Ok(None);
+    };
+    let envelope = Envelope::parse(&bytes, id)?;
+    Ok(Some(KeyFile { envelope, bytes }))
+}
+
+/// The same; `None` also if it is damaged.
+pub(crate) fn read_sound(dir: &Dir, id: &KeyId) -> Result<Option<Envelope>> {
+    let bytes = dir.read(&id.file_name(), envelope::MAX_FILE)?;
+    Ok(bytes.and_then(|bytes| Envelope::parse(&bytes, id).ok()))
 }
 
 /// The names of the files that are keys or are named like one.
@@ -65,31 +94,14 @@ pub(crate) fn alone(dir: &Dir) -> Result<()> {
     Ok(())
 }
 
-/// A key's file, read as `parse` does it; `None` if it has gone.
-pub(crate) fn read_as<T>(
-    dir: &Dir,
-    name: &str,
-    parse: fn(&[u8], &KeyId) -> Result<T>,
-) -> Result<Option<T>> {
-    let Some(id) = KeyId::from_file_name(name) else {
-        return Err(Error::CorruptEnvelope {
-            file: shown(name),
-            reason: "its name is not a key id".to_owned(),
-        });
-    };
-    let bytes = dir.read(name, envelope::MAX_FILE)?;
-    bytes.map(|bytes| parse(&bytes, &id)).transpose()
-}
-
 /// Keeps a file that is no key of this store any more below it, in `unreadable/`, under a name that
 /// nothing has yet. `lf keys recovery import` looks there.
-pub(crate) fn keep_aside(dir: &Locked, file: &str, bytes: &[u8]) -> Result<PathBuf> {
+pub(crate) fn keep_aside(dir: &Locked, id: &KeyId, bytes: &[u8]) -> Result<PathBuf> {
     drop(dir.create_child(UNREADABLE)?);
     let aside = dir.covered_child(UNREADABLE)?;
     let aside =
         aside.ok_or_else(|| Error::from_io("make", dir.path(), ErrorKind::NotFound.into()))?;
-    let stem = file.trim_end_matches(".json");
-    let mut name = file.to_owned();
+    let mut name = id.file_name();
     for nth in 1.. {
         match aside.read(&name, envelope::MAX_FILE)? {
             None => {
@@ -97,7 +109,7 @@ pub(crate) fn keep_aside(dir: &Locked, file: &str, bytes: &[u8]) -> Result<PathB
                 break;
             }
             Some(kept) if kept == bytes => break,
-            Some(_) => name = format!("{stem}.{nth}.json"),
+            Some(_) => name = format!("{id}.{nth}.json"),
         }
     }
     Ok(aside.path().join(name))

@@ -25,11 +25,8 @@ impl KeyId {
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-        if well_formed {
-            Ok(KeyId(text.to_owned()))
-        } else {
-            Err(Error::InvalidKeyId)
-        }
+        let id = well_formed.then(|| KeyId(text.to_owned()));
+        id.ok_or(Error::InvalidKeyId)
     }
 
     /// A new id: 24 random bytes in base64url. An id that a command line would take for a flag or for a
@@ -72,11 +69,8 @@ impl Provider {
             && rest
                 .iter()
                 .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
-        if well_formed {
-            Ok(Provider(text.to_owned()))
-        } else {
-            Err(Error::InvalidProvider(shown(text)))
-        }
+        let provider = well_formed.then(|| Provider(text.to_owned()));
+        provider.ok_or_else(|| Error::InvalidProvider(shown(text)))
     }
 
     /// The provider as text.

@@ -39,12 +39,9 @@ pub(crate) fn find(state: &Path) -> Result<Option<Remains>> {
     let Some(dir) = Dir::open(&state.join("keys"))? else {
         return Ok(None);
     };
-    for remain in [Remain::Passphrase, Remain::Token] {
-        if dir.look(&remain.file())?.is_some() {
-            return Ok(Some(Remains { dir }));
-        }
-    }
-    Ok(None)
+    let is_there = dir.look(&Remain::Passphrase.file())?.is_some()
+        || dir.look(&Remain::Token.file())?.is_some();
+    Ok(is_there.then_some(Remains { dir }))
 }
 
 impl Remains {

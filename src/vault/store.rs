@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Locked, Publish};
 use crate::vault::audit::{self, Event};
 use crate::vault::envelope::{self, Envelope};
-use crate::vault::files::{Unreadable, keep_aside, names, read_as};
+use crate::vault::files::{self, KeyFile, Unreadable};
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 use crate::vault::master::source::Master;
 use crate::vault::master::staging;
@@ -22,15 +22,6 @@ use crate::vault::master::staging;
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
-}
-
-/// A key with its file as it is.
-#[derive(Debug)]
-pub(crate) struct Copy {
-    /// What the file holds.
-    pub(crate) envelope: Envelope,
-    /// The file, which may have members that only another version knows.
-    pub(crate) bytes: Vec<u8>,
 }
 
 /// What [`Store::list`] found.
@@ -61,16 +52,9 @@ impl Store {
 
     /// Every key's metadata; needs no passphrase. No directory is an empty store.
     pub(crate) fn list(&self) -> Result<Listing> {
-        let (mut keys, mut unreadable) = (Vec::new(), Vec::new());
-        if let Some(dir) = self.dir()? {
-            for name in names(&dir)? {
-                match read_as(&dir, &name, Envelope::peek) {
-                    Ok(Some(meta)) => keys.push(meta),
-                    Ok(None) => {} // removed since the directory was read
-                    Err(error) => unreadable.push(Unreadable { name, error }),
-                }
-            }
-        }
+        let (files, unreadable) = self.read_all()?;
+        let metas = files.into_iter().map(|file| file.envelope.meta);
+        let mut keys: Vec<KeyMeta> = metas.collect();
         keys.sort_by(|a, b| a.age().cmp(&b.age()));
         Ok(Listing { keys, unreadable })
     }
@@ -91,28 +75,23 @@ impl Store {
         let readable = listing.keys.into_iter().filter(|key| {
             key.label.as_str() == selector || key.provider.as_str() == selector || begins(&key.id)
         });
-        let damaged = listing
-            .unreadable
-            .iter()
-            .filter_map(|file| KeyId::from_file_name(&file.name));
-        let damaged = damaged
-            .filter(begins)
-            .map(|id| (format!("{id} (unreadable)"), id));
+        let damaged = listing.unreadable.iter();
+        let damaged = damaged.filter_map(|file| KeyId::from_file_name(&file.name));
         let mut matches: Vec<(String, KeyId)> = readable
             .map(|key| (key.to_string(), key.id))
-            .chain(damaged)
+            .chain(
+                damaged
+                    .filter(begins)
+                    .map(|id| (format!("{id} (unreadable)"), id)),
+            )
             .collect();
-        match (matches.pop(), matches.is_empty()) {
-            (None, _) => Err(Error::KeyNotFound(shown(selector))),
-            (Some((_, only)), true) => Ok(only),
-            (Some(last), false) => {
-                matches.push(last);
-                let candidates = matches.into_iter().map(|(name, _)| name).collect();
-                Err(Error::AmbiguousKey {
-                    selector: shown(selector),
-                    candidates,
-                })
-            }
+        match matches.len() {
+            1 => Ok(matches.swap_remove(0).1),
+            0 => Err(Error::KeyNotFound(shown(selector))),
+            _ => Err(Error::AmbiguousKey {
+                selector: shown(selector),
+                candidates: matches.into_iter().map(|(name, _)| name).collect(),
+            }),
         }
     }
 
@@ -172,9 +151,9 @@ impl Store {
         if let Some(passphrase) = master.replaced()? {
             envelope = envelope::seal(&passphrase, value, envelope.meta)?;
         }
-        let (file, bytes) = (envelope.meta.id.file_name(), envelope.print().into_bytes());
-        dir.publish(&file, &bytes, Publish::New)?;
-        master.has_sealed(file, bytes);
+        let bytes = envelope.print().into_bytes();
+        dir.publish(&envelope.meta.id.file_name(), &bytes, Publish::New)?;
+        *master.evidence() = Some(KeyFile { envelope, bytes });
         Ok(true)
     }
 
@@ -182,7 +161,7 @@ impl Store {
     pub(crate) fn relabel(&self, id: &KeyId, label: &Label) -> Result<KeyMeta> {
         self.edit(id, None, |mut envelope, _| {
             envelope.meta.label = label.clone();
-            Ok(envelope.into())
+            Ok((envelope, false))
         })
     }
 
@@ -205,16 +184,15 @@ impl Store {
                 || master.open(|passphrase| old.open(passphrase)),
                 || envelope::seal(replaced.unwrap_or(master.secret()), value, meta),
             );
-            let changed = sealed?;
-            let is_lost = match opened {
-                Ok(_) => false,
+            let sealed = sealed?;
+            match opened {
+                Ok(_) => Ok((sealed, false)),
                 Err(Error::DecryptionFailed(_)) => {
                     master.check(self.dir()?.as_ref())?;
-                    true
+                    Ok((sealed, true))
                 }
-                Err(error) => return Err(error),
-            };
-            Ok(Change { changed, is_lost })
+                Err(error) => Err(error),
+            }
         })
     }
 
@@ -222,8 +200,8 @@ impl Store {
     pub(crate) fn rotate(&self, id: &KeyId, master: &Master) -> Result<KeyMeta> {
         self.edit(id, Some(master), |envelope, replaced| {
             let value = master.open(|passphrase| envelope.open(passphrase))?;
-            envelope::seal(replaced.unwrap_or(master.secret()), &value, envelope.meta)
-                .map(Change::from)
+            let passphrase = replaced.unwrap_or(master.secret());
+            Ok((envelope::seal(passphrase, &value, envelope.meta)?, false))
         })
     }
 
@@ -240,7 +218,8 @@ impl Store {
     /// What is known of a key without a passphrase.
     pub(crate) fn meta(&self, id: &KeyId) -> Result<KeyMeta> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
-        read_as(&dir, &id.file_name(), Envelope::peek)?.ok_or_else(|| missing(id))
+        let file = files::read(&dir, id)?.ok_or_else(|| missing(id))?;
+        Ok(file.envelope.meta)
     }
 
     /// Decrypts a key's value.
@@ -249,34 +228,21 @@ impl Store {
     /// [`Error::KeyNotFound`], [`Error::CorruptEnvelope`], [`Error::DecryptionFailed`].
     pub fn resolve(&self, id: &KeyId, master: &Master) -> Result<Secret> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
-        let open = |passphrase: &Secret| staging::open(&dir, &id.file_name(), id, passphrase);
+        let open = |passphrase: &Secret| staging::open(&dir, id, passphrase);
         master.open(open)?.ok_or_else(|| missing(id))
     }
 
     /// Every key with its file as it is, and the files that cannot be read as one. Takes no lock, because
     /// a copy of a store may be read-only.
-    pub(crate) fn copy(&self) -> Result<(Vec<Copy>, Vec<Unreadable>)> {
-        let (mut copies, mut unreadable) = (Vec::new(), Vec::new());
-        let Some(dir) = self.dir()? else {
-            return Ok((copies, unreadable));
-        };
-        let whole = |bytes: &[u8], id: &KeyId| {
-            let envelope = Envelope::parse(bytes, id)?;
-            let bytes = bytes.to_vec();
-            Ok(Copy { envelope, bytes })
-        };
-        for name in names(&dir)? {
-            match read_as(&dir, &name, whole) {
-                Ok(copy) => copies.extend(copy),
-                Err(error) => unreadable.push(Unreadable { name, error }),
-            }
-        }
-        Ok((copies, unreadable))
+    pub(crate) fn read_all(&self) -> Result<(Vec<KeyFile>, Vec<Unreadable>)> {
+        self.dir()?
+            .as_ref()
+            .map_or(Ok(Default::default()), files::read_all)
     }
 
     /// Publishes these files, none of which may be there, unless the passphrase that was tried on them
     /// has been replaced. After an error, the same again does the rest.
-    pub(crate) fn restore(&self, copies: &[Copy], master: Option<&Master>) -> Result<()> {
+    pub(crate) fn restore(&self, copies: &[KeyFile], master: Option<&Master>) -> Result<()> {
         let dir = Dir::create(&self.path)?.lock()?;
         if staging::ready(&dir)?.is_some() {
             return Err(Error::RekeyPending);
@@ -306,15 +272,18 @@ impl Store {
     /// Reads, changes and publishes a key, also where it waits under the next passphrase. The change,
     /// which may take two key derivations, is made before the lock is taken; if the file or the
     /// passphrase is another one under it, it is made again. Without `master` it needs no passphrase.
+    /// With the changed envelope, `change` says whether the present one is lost: it is put aside, because
+    /// nothing that is configured opens it.
     fn edit(
         &self,
         id: &KeyId,
         master: Option<&Master>,
-        change: impl Fn(Envelope, Option<&Secret>) -> Result<Change>,
+        change: impl Fn(Envelope, Option<&Secret>) -> Result<(Envelope, bool)>,
     ) -> Result<KeyMeta> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
-        let before = read_file(&dir, id)?;
-        let mut changed = change(Envelope::parse(&before, id)?, None)?;
+        let read = |dir: &Dir| files::read(dir, id)?.ok_or_else(|| missing(id));
+        let before = read(&dir)?;
+        let (mut changed, mut is_lost) = change(before.envelope, None)?;
         let dir = dir.lock()?;
         let waiting = staging::ready_covered(&dir)?;
         let passphrase = match (master, &waiting) {
@@ -323,46 +292,25 @@ impl Store {
             (Some(master), None) => master.replaced()?,
             (None, _) => None,
         };
-        let current = read_file(&dir, id)?;
-        if current != before || passphrase.is_some() {
-            changed = change(Envelope::parse(&current, id)?, passphrase.as_ref())?;
+        let current = read(&dir)?;
+        if current.bytes != before.bytes || passphrase.is_some() {
+            (changed, is_lost) = change(current.envelope, passphrase.as_ref())?;
         }
         let publish = |dir: &Locked, envelope: &Envelope| {
             let text = envelope.print();
             dir.publish(&id.file_name(), text.as_bytes(), Publish::Replacement)
         };
-        if let Some(waiting) = waiting {
-            let next = waiting.read(&id.file_name(), envelope::MAX_FILE)?;
-            if let Some(bytes) = next {
-                let next = change(Envelope::parse(&bytes, id)?, None)?;
-                publish(&waiting, &next.changed)?;
-            }
+        if let Some(waiting) = waiting
+            && let Some(next) = files::read(&waiting, id)?
+        {
+            publish(&waiting, &change(next.envelope, None)?.0)?;
         }
-        if changed.is_lost {
-            keep_aside(&dir, &id.file_name(), &current)?;
+        if is_lost {
+            files::keep_aside(&dir, id, &current.bytes)?;
         }
-        publish(&dir, &changed.changed)?;
-        Ok(changed.changed.meta)
+        publish(&dir, &changed)?;
+        Ok(changed.meta)
     }
-}
-
-/// What becomes of an envelope.
-struct Change {
-    changed: Envelope,
-    /// Is the present one put aside, because nothing that is configured opens it?
-    is_lost: bool,
-}
-
-impl From<Envelope> for Change {
-    fn from(changed: Envelope) -> Change {
-        let is_lost = false;
-        Change { changed, is_lost }
-    }
-}
-
-fn read_file(dir: &Dir, id: &KeyId) -> Result<Vec<u8>> {
-    dir.read(&id.file_name(), envelope::MAX_FILE)?
-        .ok_or_else(|| missing(id))
 }
 
 fn missing(id: &KeyId) -> Error {

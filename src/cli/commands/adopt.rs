@@ -1,11 +1,10 @@
 //! `lf keys adopt`: the predecessor's plaintext secrets into the keychain, and off the disk.
 
-use crate::base::secret::Secret;
 use crate::base::text::opens_none;
 use crate::error::{Error, Result};
 use crate::system::host;
 use crate::vault::master::record::Record;
-use crate::vault::predecessor::{self, Found, Remain, Remains};
+use crate::vault::predecessor::{self, Found, Remain};
 
 use super::master::{survey, take};
 use super::{Context, pair};
@@ -13,12 +12,8 @@ use super::{Context, pair};
 pub(super) fn run(context: &Context<'_>) -> Result<()> {
     context.settle()?;
     context.refuse_environment()?;
-    let left = context
-        .state
-        .as_deref()
-        .map(predecessor::find)
-        .transpose()?;
-    let Some(left) = left.flatten() else {
+    let left = context.state.as_deref().map(predecessor::find);
+    let Some(left) = left.transpose()?.flatten() else {
         host::complain(
             "the predecessor has left nothing in the clear; there is nothing to adopt\n",
         );
@@ -32,9 +27,26 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
         )),
         error => error,
     })?;
-    match left.read(Remain::Passphrase)? {
-        Some(Found::Secret(secret)) => take_over(context, &record, &secret, &left)?,
-        Some(Found::Erased) | None => {}
+    if let Some(Found::Secret(secret)) = left.read(Remain::Passphrase)?
+        && !record.has(&secret)
+    {
+        let survey = survey(context, &secret, &record)?;
+        let (opens, total) = (survey.opened(), survey.keys.len());
+        if opens == 0 && (total > 0 || record.present.is_some()) {
+            let path = path.display();
+            let reason = match total {
+                0 => format!(
+                    "the keychain has another passphrase than {path}, and there is no key to try them on"
+                ),
+                _ => format!("the passphrase in {path} {}", opens_none(total)),
+            };
+            return Err(Error::Refused {
+                sentence: format!("{reason}; nothing was changed or removed"),
+                hint: "lf keys doctor".to_owned(),
+            });
+        }
+        take(context, "keys adopt", &record, &survey, &secret)?;
+        host::complain(&format!("it opens {opens} of {total} keys\n"));
     }
     let token = match left.read(Remain::Token)? {
         Some(Found::Secret(token)) => pair::pairings(context)?.inherit(&token)?,
@@ -51,40 +63,4 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
     host::print(&format!(
         "the master passphrase is in the keychain{token}; the plaintext is overwritten and removed\n"
     ))
-}
-
-fn take_over(
-    context: &Context<'_>,
-    record: &Record,
-    secret: &Secret,
-    left: &Remains,
-) -> Result<()> {
-    if record.has(secret) {
-        return Ok(());
-    }
-    let survey = survey(context, secret, record)?;
-    let (opens, total) = (survey.opened(), survey.keys.len());
-    let path = left.path(Remain::Passphrase);
-    let refused = |reason: String| {
-        Err(Error::Refused {
-            sentence: format!("{reason}; nothing was changed or removed"),
-            hint: "lf keys doctor".to_owned(),
-        })
-    };
-    match (&record.present, opens, total) {
-        (_, 0, 1..) => refused(format!(
-            "the passphrase in {} {}",
-            path.display(),
-            opens_none(total)
-        )),
-        (Some(_), 0, 0) => refused(format!(
-            "the keychain has another passphrase than {}, and there is no key to try them on",
-            path.display()
-        )),
-        _ => {
-            take(context, "keys adopt", record, &survey, secret)?;
-            host::complain(&format!("it opens {opens} of {total} keys\n"));
-            Ok(())
-        }
-    }
 }

@@ -16,8 +16,8 @@ use crate::vault::audit::{Event, Kind};
 use crate::vault::envelope;
 use crate::vault::files::{self, Unreadable};
 use crate::vault::key::KeyId;
-use crate::vault::master::rekey::{self as rekeying, For, Settled, Vault};
-use crate::vault::master::source::{self, Evidence, Master};
+use crate::vault::master::rekey::{self as rekeying, For, Settled};
+use crate::vault::master::source::{self, Master};
 use crate::vault::master::staging;
 use crate::vault::sheet;
 use crate::vault::store::Store;
@@ -58,15 +58,6 @@ impl Context<'_> {
         self.store.path().starts_with(&root).then_some(root)
     }
 
-    /// The store, and where its master passphrase comes from.
-    pub(super) fn vault(&self) -> Vault<'_> {
-        Vault {
-            keys: self.store.path(),
-            sources: &self.environment.passphrase,
-            keychain: &self.keychain,
-        }
-    }
-
     /// The master passphrase, for opening. A change of it that was cut short is settled first, if that
     /// can be done, and that is said.
     pub(super) fn master(&self) -> Result<Master> {
@@ -100,7 +91,7 @@ impl Context<'_> {
         envelope::check_passphrase(master.secret()).map_err(|error| {
             let checked = master.check(self.store.dir().ok().flatten().as_ref());
             match (error, checked, &*master.evidence()) {
-                (Error::PassphraseInvalid(reason), Ok(()), Some(Evidence::Opened { .. })) => {
+                (Error::PassphraseInvalid(reason), Ok(()), Some(_)) => {
                     Error::PassphraseShort(format!("{reason}; it opens what is here"))
                 }
                 (error, ..) => error,
@@ -114,10 +105,14 @@ impl Context<'_> {
     }
 
     fn settled(&self, wanted: For) -> Result<(Master, Result<Settled>)> {
-        let settled = rekeying::master(&self.vault(), wanted, |done, total| {
-            self.progress("finishing the change of passphrase", done, total);
-        });
-        let (master, settled) = settled.map_err(|error| self.lost_or(error))?;
+        let (master, settled) = rekeying::master(
+            self.store.path(),
+            &self.environment.passphrase,
+            &self.keychain,
+            wanted,
+            |done, total| self.progress("finishing the change of passphrase", done, total),
+        )
+        .map_err(|error| self.lost_or(error))?;
         match &settled {
             Ok(Settled::Undone) => self.warn(
                 "a change of the master passphrase had been cut short; it is undone, and nothing is lost",

@@ -18,10 +18,14 @@ pub(super) fn run(context: &Context<'_>, fix: bool) -> Result<()> {
             }
         }
     }
-    let (vault, state) = (context.vault(), context.state.as_deref());
-    let checks = doctor::examine(&vault, state, root.as_deref(), |done, total| {
-        context.progress("decrypting", done, total);
-    });
+    let checks = doctor::examine(
+        context.store.path(),
+        &context.environment.passphrase,
+        &context.keychain,
+        context.state.as_deref(),
+        root.as_deref(),
+        |done, total| context.progress("decrypting", done, total),
+    );
     report(context, &checks, &fixed)
 }
 

@@ -1,14 +1,13 @@
 //! `lf keys init`: the directory, and a master passphrase where one belongs.
 
 use crate::base::secret::Secret;
-use crate::base::text::count;
+use crate::base::text::{count, count_are};
 use crate::error::{Error, Result};
 use crate::system::host;
 use crate::vault::envelope;
 use crate::vault::master::record::{self, Record};
 use crate::vault::master::source;
 use crate::vault::master::staging;
-use crate::vault::master::survey::Survey;
 use crate::vault::predecessor;
 
 use super::master::{configured, install, make_directory, set_aside, survey};
@@ -44,16 +43,14 @@ fn use_environment(context: &Context<'_>, given: &Secret, origin: &str) -> Resul
         )));
     }
     envelope::check_passphrase(given)?;
-    let made = make_directory(context)?;
-    if !made {
+    let place = context.store.path().display();
+    if !make_directory(context)? {
         return Err(Error::AlreadyConfigured(format!(
-            "{} is there already, and the master passphrase comes from {origin}",
-            context.store.path().display()
+            "{place} is there already, and the master passphrase comes from {origin}"
         )));
     }
     host::print(&format!(
-        "{} is ready; the master passphrase comes from {origin}, and the keychain was not changed\n",
-        context.store.path().display()
+        "{place} is ready; the master passphrase comes from {origin}, and the keychain was not changed\n"
     ))
 }
 
@@ -62,8 +59,7 @@ fn reseat(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
     envelope::check_passphrase(given)?;
     // A locked keychain is noticed before the keys are tried.
     let present = record::present(&context.keychain)?;
-    let survey = survey(context, given, &Record::default())?;
-    let shut = survey.shut().count();
+    let shut = survey(context, given, &Record::default())?.shut().len();
     if shut > 0 {
         return Err(Error::Refused {
             sentence: format!(
@@ -91,7 +87,8 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
     };
     envelope::check_passphrase(&new)?;
     let survey = survey(context, &new, &record)?;
-    let shut: Vec<&String> = survey.shut().collect();
+    let shut = survey.shut();
+    let place = context.store.path().display();
     let dir = context.store.dir()?;
     if let Some(staging) = dir.map(|dir| staging::ready(&dir)).transpose()?.flatten() {
         return Err(Error::Refused {
@@ -105,16 +102,31 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
     if !shut.is_empty() && !options.force {
         return Err(Error::Refused {
             sentence: format!(
-                "{} in {} would not open with the new master passphrase; nothing was changed",
-                count(shut.len(), "key"),
-                context.store.path().display()
+                "{} in {place} would not open with the new master passphrase; nothing was changed",
+                count(shut.len(), "key")
             ),
             hint: way_to(context).to_owned(),
         });
     }
-    if let Some(question) = question(context, &survey, shut.len()) {
+    // What --force does to keys that are under another passphrase.
+    let mut questions = Vec::new();
+    if survey.recorded() > 0 {
+        questions.push(format!(
+            "lf keys rekey changes the master passphrase and re-encrypts every key; this command does not. \
+             {} in {place} would stay under the old one, which is kept on record and goes on opening them.",
+            count(survey.recorded(), "key"),
+        ));
+    }
+    if !shut.is_empty() {
+        questions.push(format!(
+            "{} in {place} open with no passphrase that is known, and become unreadable: they are put aside in {place}/unreadable. \
+             With the recovery sheet, lf keys recovery import keeps them.",
+            count(shut.len(), "key"),
+        ));
+    }
+    if !questions.is_empty() {
         confirm(
-            &question,
+            &questions.join(" "),
             options.yes,
             "to change the passphrase and keep every key: lf keys rekey; to bring keys back: lf keys recovery import",
         )?;
@@ -127,47 +139,19 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
         context.warn(sentence, error);
     })?;
     if given_up > 0 {
+        let keys = count_are(given_up, "key");
         host::complain(&format!(
-            "{} put aside in {}/unreadable; lf keys recovery import, with the sheet, brings them back\n",
-            count_were(given_up),
-            context.store.path().display()
+            "{keys} put aside in {place}/unreadable; lf keys recovery import, with the sheet, brings them back\n"
         ));
     }
     let whose = if options.passphrase_stdin {
-        "the master passphrase is"
+        "the"
     } else {
-        "a new master passphrase is"
+        "a new"
     };
     host::print(&format!(
-        "{} is ready; {whose} in the keychain\n",
-        context.store.path().display()
+        "{place} is ready; {whose} master passphrase is in the keychain\n"
     ))
-}
-
-/// What `--force` asks before it replaces a passphrase that keys are under, or gives keys up.
-fn question(context: &Context<'_>, survey: &Survey, shut: usize) -> Option<String> {
-    let place = context.store.path().display();
-    let mut parts = Vec::new();
-    if survey.recorded() > 0 {
-        parts.push(format!(
-            "lf keys rekey changes the master passphrase and re-encrypts every key; this command does not. \
-             {} in {place} would stay under the old one, which is kept on record and goes on opening them.",
-            count(survey.recorded(), "key"),
-        ));
-    }
-    if shut > 0 {
-        parts.push(format!(
-            "{} in {place} open with no passphrase that is known, and become unreadable: they are put aside in {place}/unreadable. \
-             With the recovery sheet, lf keys recovery import keeps them.",
-            count(shut, "key"),
-        ));
-    }
-    (!parts.is_empty()).then(|| parts.join(" "))
-}
-
-fn count_were(number: usize) -> String {
-    let were = if number == 1 { "was" } else { "were" };
-    format!("{} {were}", count(number, "key"))
 }
 
 /// Where the passphrase of keys that are there already may come from.

@@ -11,7 +11,7 @@ use crate::system::host;
 use crate::vault::audit::Kind;
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::files::{self, Kept};
-use crate::vault::key::KeyId;
+use crate::vault::key::KeyMeta;
 use crate::vault::master::record::{self, Record};
 use crate::vault::master::survey::Survey;
 
@@ -38,31 +38,23 @@ pub(super) fn install(
     replaced
 }
 
-/// What came of a passphrase that was brought from elsewhere.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// It is the master passphrase now.
-    Master,
-    /// It is on record beside the master passphrase, which opens other keys here.
-    Recorded,
-}
-
 /// Takes a passphrase that opens keys here into the keychain. Where the master passphrase opens keys
-/// here too, it stays, and the other one goes on record.
+/// here too, it stays, and the other one goes on record beside it. Gives back whether the passphrase is
+/// the master passphrase now.
 pub(super) fn take(
     context: &Context<'_>,
     command: &str,
     record: &Record,
     survey: &Survey,
     passphrase: &Secret,
-) -> Result<Taken> {
-    if record.present.is_some() && survey.recorded() > 0 {
-        let copy = Secret::new(passphrase.expose().to_owned());
-        let recorded = record::remember(&context.keychain, copy, Timestamp::now());
-        context.audit(Kind::Update, command, None, recorded.as_ref().err());
-        return recorded.map(|()| Taken::Recorded);
+) -> Result<bool> {
+    if record.present.is_none() || survey.recorded() == 0 {
+        return install(context, command, record.present.as_ref(), passphrase).map(|()| true);
     }
-    install(context, command, record.present.as_ref(), passphrase).map(|()| Taken::Master)
+    let copy = Secret::new(passphrase.expose().to_owned());
+    let recorded = record::remember(&context.keychain, copy, Timestamp::now());
+    context.audit(Kind::Update, command, None, recorded.as_ref().err());
+    recorded.map(|()| false)
 }
 
 /// Tries a passphrase on the keys that are there, and says which files cannot be read.
@@ -89,45 +81,30 @@ pub(super) fn configured(context: &Context<'_>) -> Error {
 }
 
 /// Moves keys that nothing opens into `unreadable/`, unless one of them does by now. Gives back how many.
-pub(super) fn set_aside(context: &Context<'_>, files: &[&String]) -> Result<usize> {
-    let Some(dir) = context.store.dir()?.filter(|_| !files.is_empty()) else {
+pub(super) fn set_aside(context: &Context<'_>, keys: &[&KeyMeta]) -> Result<usize> {
+    let Some(dir) = context.store.dir()?.filter(|_| !keys.is_empty()) else {
         return Ok(0);
     };
     let dir = dir.lock()?;
     let record = Record::read(&context.keychain.without_dialogs())?;
     let mut moved = 0;
-    for file in files {
-        let (Some(bytes), Some(id)) = (
-            dir.read(file, envelope::MAX_FILE)?,
-            KeyId::from_file_name(file),
-        ) else {
+    for key in keys {
+        let file = key.id.file_name();
+        let Some(bytes) = dir.read(&file, envelope::MAX_FILE)? else {
             continue;
         };
         let opens = |envelope: Envelope| record.all().any(|known| envelope.open(known).is_ok());
-        if !Envelope::parse(&bytes, &id).is_ok_and(opens) {
-            files::keep_aside(&dir, file, &bytes)?;
-            dir.remove(file)?;
+        if !Envelope::parse(&bytes, &key.id).is_ok_and(opens) {
+            files::keep_aside(&dir, &key.id, &bytes)?;
+            dir.remove(&file)?;
             moved += 1;
         }
     }
     Ok(moved)
 }
 
-/// The envelopes in `unreadable/` that one of these passphrases opens.
-pub(super) fn aside(context: &Context<'_>, passphrases: &[&Secret]) -> Result<Vec<Kept>> {
-    let Some(dir) = context.store.dir()? else {
-        return Ok(Vec::new());
-    };
-    let mut aside = files::kept_aside(&dir)?;
-    let opens = |kept: &Kept| {
-        let mut all = passphrases.iter();
-        all.any(|passphrase| kept.envelope.open(passphrase).is_ok())
-    };
-    aside.retain(opens);
-    Ok(aside)
-}
-
-/// Moves them back among the keys, and says which have another value there by now.
+/// Moves envelopes out of `unreadable/` back among the keys, and says which have another value there by
+/// now. Gives back how many.
 pub(super) fn bring_back(context: &Context<'_>, aside: &[Kept]) -> Result<usize> {
     let Some(dir) = context.store.dir()?.filter(|_| !aside.is_empty()) else {
         return Ok(0);
@@ -174,10 +151,8 @@ pub(super) fn make_directory(context: &Context<'_>) -> Result<bool> {
     let Some(dir) = context.store.dir()? else {
         return Dir::create(context.store.path()).map(|_| true);
     };
-    if let Some(root) = context
-        .root()
-        .and_then(|root| Dir::open(&root).ok().flatten())
-    {
+    let root = context.root().map(|root| Dir::open(&root));
+    if let Some(Ok(Some(root))) = root {
         tighten(&root, |_| Ok(()))?;
     }
     tighten(&dir, files::alone)
@@ -208,20 +183,14 @@ pub(super) fn needing_earlier(
         let Some(keys) = Dir::open(place)? else {
             continue;
         };
-        for dir in [Some(&keys), keys.child(files::UNREADABLE)?.as_ref()]
-            .into_iter()
-            .flatten()
-        {
+        let aside = keys.child(files::UNREADABLE)?;
+        for dir in [Some(&keys), aside.as_ref()].into_iter().flatten() {
             let survey = Survey::of(dir, record.present.as_ref(), record, |done, total| {
                 context.progress("checking", done, total);
             })?;
-            let earlier = survey.recorded();
-            if earlier > 0 {
-                needing.push(format!(
-                    "{} in {}",
-                    count(earlier, "key"),
-                    dir.path().display()
-                ));
+            if survey.recorded() > 0 {
+                let keys = count(survey.recorded(), "key");
+                needing.push(format!("{keys} in {}", dir.path().display()));
             }
         }
     }

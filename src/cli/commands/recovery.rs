@@ -10,22 +10,18 @@ use crate::system::fs::Dir;
 use crate::system::host;
 use crate::vault::audit::Kind;
 use crate::vault::envelope;
+use crate::vault::files;
 use crate::vault::master::record::{self, Record};
 use crate::vault::sheet;
 
-use super::master::{Taken, aside, bring_back, needing_earlier, survey, take};
+use super::master::{bring_back, needing_earlier, survey, take};
 use super::{Context, confirm, read_input};
 use crate::system::term::{self, Behind};
 
 pub(super) fn export(context: &Context<'_>) -> Result<()> {
     let sheet = print(context);
     // Written down before the first byte goes out, as for a key.
-    context.audit(
-        Kind::Export,
-        "keys recovery export",
-        None,
-        sheet.as_ref().err(),
-    );
+    context.audit(Kind::Export, EXPORT, None, sheet.as_ref().err());
     let sheet = sheet?;
     host::complain(
         "lf: warning: the master passphrase goes to standard output in the clear; print it, and keep it out of files and logs\n",
@@ -36,7 +32,7 @@ pub(super) fn export(context: &Context<'_>) -> Result<()> {
 fn print(context: &Context<'_>) -> Result<Secret> {
     let master = context.settled_master()?;
     let survey = survey(context, master.secret(), &Record::default())?;
-    let (opens, shut) = (survey.opened(), survey.shut().count());
+    let (opens, shut) = (survey.opened(), survey.shut().len());
     if shut > 0 && opens == 0 {
         return Err(Error::Refused {
             sentence: format!(
@@ -59,8 +55,9 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
     context.refuse_environment()?;
     // Both before anybody types four lines for nothing.
     let record = Record::read(&context.keychain)?;
-    let has_aside = |dir| crate::vault::files::kept_aside(&dir).map(|kept| !kept.is_empty());
-    if !context.has_keys() && !context.store.dir()?.map_or(Ok(false), has_aside)? {
+    let dir = context.store.dir()?;
+    let mut aside = dir.as_ref().map_or(Ok(Vec::new()), files::kept_aside)?;
+    if !context.has_keys() && aside.is_empty() {
         return Err(Error::Refused {
             sentence: format!(
                 "there is no key in {} to try the sheet on; the keychain was not changed",
@@ -75,8 +72,10 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
         sheet::read(&read_input(envelope::MAX_VALUE)?)?
     };
     let survey = survey(context, &passphrase, &record)?;
-    let known: Vec<&Secret> = record.all().chain([&passphrase]).collect();
-    let aside = aside(context, &known)?;
+    aside.retain(|kept| {
+        let mut known = record.all().chain([&passphrase]);
+        known.any(|known| kept.envelope.open(known).is_ok())
+    });
     let (opens, total) = (survey.opened(), survey.keys.len());
     if opens == 0 && aside.is_empty() {
         return Err(Error::Refused {
@@ -88,36 +87,26 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
             hint: "lf keys doctor; a change of the master passphrase (rekey) makes older sheets useless".to_owned(),
         });
     }
-    let taken = take(
-        context,
-        "keys recovery import",
-        &record,
-        &survey,
-        &passphrase,
-    )?;
+    let is_master = take(context, IMPORT, &record, &survey, &passphrase)?;
     let back = bring_back(context, &aside)?;
-    host::print(&match taken {
-        Taken::Master => format!(
-            "the master passphrase is in the keychain, and opens {} of {} keys\n",
-            opens + back,
-            total + back
-        ),
-        Taken::Recorded => format!(
+    let (opens, total) = (opens + back, total + back);
+    host::print(&if is_master {
+        format!("the master passphrase is in the keychain, and opens {opens} of {total} keys\n")
+    } else {
+        format!(
             "the passphrase of the sheet is on record, and opens {}; the master passphrase stays. lf keys rotate --all brings them under it\n",
-            count(opens + back, "key")
-        ),
+            count(opens, "key")
+        )
     })?;
-    if taken == Taken::Master && record.present.is_some() {
+    if is_master && record.present.is_some() {
         host::complain(
             "the passphrase that the keychain had before stays on record, so the keys of other directories go on opening\n",
         );
     }
     if back > 0 {
-        let were = if back == 1 { "is" } else { "are" };
-        host::complain(&format!(
-            "{} that had been given up {were} back\n",
-            count(back, "key")
-        ));
+        let keys = count(back, "key");
+        let are = if back == 1 { "is" } else { "are" };
+        host::complain(&format!("{keys} that had been given up {are} back\n"));
     }
     Ok(())
 }
@@ -170,12 +159,7 @@ pub(super) fn forget(context: &Context<'_>, yes: bool) -> Result<()> {
         }
     }
     let forgotten = record::forget(&context.keychain, record.as_ref());
-    context.audit(
-        Kind::Update,
-        "keys recovery forget",
-        None,
-        forgotten.as_ref().err(),
-    );
+    context.audit(Kind::Update, FORGET, None, forgotten.as_ref().err());
     forgotten?;
     host::print("the earlier master passphrases are forgotten\n")
 }
@@ -215,6 +199,9 @@ fn ask() -> Result<Secret> {
     }
 }
 
+const EXPORT: &str = "keys recovery export";
+const IMPORT: &str = "keys recovery import";
+const FORGET: &str = "keys recovery forget";
 /// Bytes; a line has 32 characters with its number.
 const MAX_LINE: usize = 256;
 const MOST_MISTAKES: usize = 9;

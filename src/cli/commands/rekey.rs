@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::system::host;
 use crate::vault::audit::Kind;
-use crate::vault::master::rekey::{self, Outcome};
+use crate::vault::master::rekey;
 use crate::vault::master::source::{self, Origin};
 use crate::vault::master::staging;
 
@@ -38,42 +38,38 @@ pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
             });
         }
     };
-    let outcome = rekey::run(context.store.path(), &old, &new, |done, total| {
+    let keys = rekey::run(context.store.path(), &old, &new, |done, total| {
         context.progress("re-encrypting", done, total);
     })
     .inspect_err(|error| context.audit(Kind::Update, COMMAND, None, Some(error)))?;
-    let origin = old.origin();
-    match &outcome {
-        Outcome::Done(keys) => {
-            context.audit(Kind::Update, COMMAND, None, None);
-            for key in keys {
-                context.audit(Kind::Update, COMMAND, Some(key), None);
-            }
-            host::print(&match origin {
-                Origin::Keychain => format!(
-                    "every key ({}) is re-encrypted under the new master passphrase, which is in the keychain now\n",
-                    keys.len()
-                ),
-                origin => format!(
-                    "there is nothing to re-encrypt; put the new passphrase into {origin}\n"
-                ),
-            })?;
-            if *origin == Origin::Keychain {
-                host::complain(
-                    "recovery sheets printed before are for the old passphrase; print a new one. The keychain keeps the old one on record,\nfor copies and for other directories that are under it, until lf keys recovery forget\n",
-                );
-            }
-            Ok(())
-        }
-        Outcome::Waiting(keys) => host::print(&format!(
-            "every key ({}) is re-encrypted, and waits beside the old one. The old passphrase still opens\n\
+    let total = keys.len();
+    if *old.origin() != Origin::Keychain && total > 0 {
+        return host::print(&format!(
+            "every key ({total}) is re-encrypted, and waits beside the old one. The old passphrase still opens\n\
              everything, and nothing has changed yet. Now put the new one where the old one is:\n\
-             \x20 {origin}\n\
+             \x20 {}\n\
              The first command with the new one switches over; from then on the old one opens nothing, so\n\
              restart whatever still has it. Until then, lf keys rekey --undo drops the change.\n",
-            keys.len()
-        )),
+            old.origin()
+        ));
     }
+    context.audit(Kind::Update, COMMAND, None, None);
+    for key in &keys {
+        context.audit(Kind::Update, COMMAND, Some(key), None);
+    }
+    if *old.origin() != Origin::Keychain {
+        return host::print(&format!(
+            "there is nothing to re-encrypt; put the new passphrase into {}\n",
+            old.origin()
+        ));
+    }
+    host::print(&format!(
+        "every key ({total}) is re-encrypted under the new master passphrase, which is in the keychain now\n"
+    ))?;
+    host::complain(
+        "recovery sheets printed before are for the old passphrase; print a new one. The keychain keeps the old one on record,\nfor copies and for other directories that are under it, until lf keys recovery forget\n",
+    );
+    Ok(())
 }
 
 fn finish(context: &Context<'_>) -> Result<()> {

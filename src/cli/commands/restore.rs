@@ -10,8 +10,9 @@ use crate::system::fs;
 use crate::system::host;
 use crate::vault::audit::Kind;
 use crate::vault::envelope;
+use crate::vault::files::KeyFile;
 use crate::vault::master::source::Master;
-use crate::vault::store::{Copy, Store};
+use crate::vault::store::Store;
 
 use super::{Context, all_of};
 
@@ -29,7 +30,7 @@ pub(super) fn run(context: &Context<'_>, path: &Path) -> Result<()> {
         }
         Err(error) => return Err(error),
     };
-    let (copies, unreadable) = Store::at(from.path().to_owned()).copy()?;
+    let (copies, unreadable) = Store::at(from.path().to_owned()).read_all()?;
     context.warn_unreadable(&unreadable);
     if copies.is_empty() {
         return Err(no_copy("there are no keys in it"));
@@ -92,11 +93,11 @@ pub(super) fn run(context: &Context<'_>, path: &Path) -> Result<()> {
 fn try_open(
     context: &Context<'_>,
     path: &Path,
-    copies: Vec<Copy>,
+    copies: Vec<KeyFile>,
     master: &Master,
-) -> Result<(Vec<Copy>, usize)> {
+) -> Result<(Vec<KeyFile>, usize)> {
     let total = copies.len();
-    let opens = |copy: &Copy| master.open(|it| copy.envelope.open(it)).is_ok();
+    let opens = |copy: &KeyFile| master.open(|it| copy.envelope.open(it)).is_ok();
     let opened = pool::each(&copies, opens, |done| {
         context.progress("checking", done, total);
     });

@@ -9,38 +9,37 @@ use crate::vault::audit;
 use crate::vault::files;
 use crate::vault::master::staging;
 
-pub(super) fn examine(dir: &Dir, root: Option<&Path>) -> Result<Vec<Check>> {
+pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -> Result<()> {
     let root = open(root);
-    let modes = loose(dir, root.as_ref())?.into_iter().map(|loose| {
-        let (place, mode) = (place(loose.dir, &loose.name), loose.mode);
-        let kind = if loose.name == "." { "0700" } else { "0600" };
-        let barred = loose.barred.and_then(|error| error.hint());
-        let chmod = || format!("{FIX}, or: chmod {kind} {}", quoted(&place));
-        fail(
-            "modes",
-            format!("{place} has mode {mode:04o} in place of {kind}"),
-            &barred.unwrap_or_else(chmod),
-        )
-    });
-    let modes: Vec<Check> = modes.collect();
-    let (mut owners, mut others) = (Vec::new(), Vec::new());
+    for loose in loose(dir, root.as_ref())? {
+        let (place, mode, wanted) = (place(loose.dir, &loose.name), loose.mode, loose.wanted);
+        let chmod = format!("{FIX}, or: chmod {wanted:04o} {}", quoted(&place));
+        let hint = loose.barred.and_then(|error| error.hint()).unwrap_or(chmod);
+        let message = format!("{place} has mode {mode:04o} in place of {wanted:04o}");
+        checks.push(fail("modes", message, &hint));
+    }
+    let message = "only their owner can reach the directory and the files";
+    pass_unless_found(checks, "modes", message);
+    let mut others = Vec::new();
     for name in dir.names()?.into_iter().chain([".".to_owned()]) {
+        let place = place(dir, &name);
         let look = dir.look(&name)?;
         if look.is_some_and(|look| look.owner != fs::own_user()) {
-            owners.push(fail(
+            let message = format!("{place} belongs to another user");
+            checks.push(fail(
                 "owners",
-                format!("{} belongs to another user", place(dir, &name)),
+                message,
                 "chown it to yourself, or remove it",
             ));
         }
         let is_known = [".", staging::NAME, files::UNREADABLE].contains(&name.as_str())
             || fs::is_temporary(&name);
         if !is_known && !is_ours(&name) {
-            let message = format!("{} is not lf's; it is left alone", place(dir, &name));
+            let message = format!("{place} is not lf's; it is left alone");
             others.push(note("other_files", message));
         }
     }
-    let mut left = Vec::new();
+    pass_unless_found(checks, "owners", "everything belongs to this user");
     for dir in [Some(dir), state_of(root.as_ref()).as_ref()]
         .into_iter()
         .flatten()
@@ -48,27 +47,19 @@ pub(super) fn examine(dir: &Dir, root: Option<&Path>) -> Result<Vec<Check>> {
         for name in stale(dir)? {
             let place = place(dir, &name);
             let message = format!("{place} was left behind by a process that was killed");
-            left.push(fail("temporary_files", message, FIX));
+            checks.push(fail("temporary_files", message, FIX));
         }
     }
-    let mut checks = or_pass(
-        modes,
-        "modes",
-        "only their owner can reach the directory and the files",
-    );
-    checks.extend(or_pass(owners, "owners", "everything belongs to this user"));
-    checks.extend(or_pass(left, "temporary_files", "none left behind"));
+    pass_unless_found(checks, "temporary_files", "none left behind");
     checks.extend(others);
     checks.push(examine_space(dir));
     checks.push(examine_audit_log(dir));
-    Ok(checks)
+    Ok(())
 }
 
-fn or_pass(found: Vec<Check>, id: &'static str, message: &str) -> Vec<Check> {
-    if found.is_empty() {
-        vec![pass(id, message.to_owned())]
-    } else {
-        found
+fn pass_unless_found(checks: &mut Vec<Check>, id: &'static str, message: &str) {
+    if checks.iter().all(|check| check.id != id) {
+        checks.push(pass(id, message));
     }
 }
 
@@ -76,41 +67,34 @@ fn examine_space(dir: &Dir) -> Check {
     let path = dir.path().display();
     if dir.is_full() {
         let message = format!("the file system of {path} is full; nothing can be stored");
-        fail("writable", message, "make room on it")
-    } else if dir.can_append(".") {
-        pass("writable", format!("{path} can be written"))
-    } else {
-        let chmod = format!("chmod 0700 {}", quoted(&place(dir, ".")));
-        fail(
-            "writable",
-            format!("{path} cannot be written; nothing can be stored"),
-            &format!("{chmod}, if it is on a file system that can be written"),
-        )
+        return fail("writable", message, "make room on it");
     }
+    if dir.can_append(".") {
+        return pass("writable", format!("{path} can be written"));
+    }
+    let message = format!("{path} cannot be written; nothing can be stored");
+    let path = quoted(&place(dir, "."));
+    let hint = format!("chmod 0700 {path}, if it is on a file system that can be written");
+    fail("writable", message, &hint)
 }
 
 fn examine_audit_log(dir: &Dir) -> Check {
     for name in LOGS {
         let path = place(dir, name);
-        match dir.look(name) {
+        let (problem, repair) = match dir.look(name) {
+            Err(error) => return failed("audit_log", &error),
             Ok(Some(look)) if !look.is_file => {
-                let message = format!("{path} is not a regular file; nothing is logged");
-                let hint = format!("look at it, and then: rm {}", quoted(&path));
-                return fail("audit_log", message, &hint);
+                ("is not a regular file", "look at it, and then: rm")
             }
             Ok(_) if name == audit::FILE && !dir.can_append(name) => {
-                let message = format!("{path} cannot be written; nothing is logged");
-                return fail(
-                    "audit_log",
-                    message,
-                    &format!("chmod 600 {}", quoted(&path)),
-                );
+                ("cannot be written", "chmod 600")
             }
-            Ok(_) => {}
-            Err(error) => return failed("audit_log", &error),
-        }
+            Ok(_) => continue,
+        };
+        let message = format!("{path} {problem}; nothing is logged");
+        return fail("audit_log", message, &format!("{repair} {}", quoted(&path)));
     }
-    pass("audit_log", "it can be written".to_owned())
+    pass("audit_log", "it can be written")
 }
 
 /// Mends modes and removes temporary files. An error is what kept it from looking any further.
@@ -159,6 +143,7 @@ struct Loose<'a> {
     /// `.` for the directory itself.
     name: String,
     mode: u32,
+    wanted: u32,
     /// Why it has to stay so.
     barred: Option<Error>,
 }
@@ -167,25 +152,23 @@ struct Loose<'a> {
 /// for the owner.
 fn loose<'a>(keys: &'a Dir, root: Option<&'a Dir>) -> Result<Vec<Loose<'a>>> {
     let names = keys.names()?.into_iter().filter(|name| is_ours(name));
-    let files = names.map(|name| (keys, name));
+    let files = names.map(|name| (keys, name, 0o600));
     let directories = root.into_iter().chain([keys]);
+    let directories = directories.map(|dir| (dir, ".".to_owned(), 0o700));
     let mut loose = Vec::new();
-    for (dir, name) in files.chain(directories.map(|dir| (dir, ".".to_owned()))) {
-        let (is_dir, wanted) = match name.as_str() {
-            "." => (true, 0o700),
-            _ => (false, 0o600),
-        };
+    for (dir, name, wanted) in files.chain(directories) {
+        let is_dir = name == ".";
         let look = dir.look(&name)?.filter(|look| look.is_file || is_dir);
-        let Some(mode) = look.map(|look| look.mode) else {
-            continue;
-        };
-        if mode & 0o077 != 0 || mode & wanted != wanted {
+        if let Some(mode) = look.map(|look| look.mode)
+            && (mode & 0o077 != 0 || mode & wanted != wanted)
+        {
             let is_keys = is_dir && dir.path() == keys.path();
             let barred = is_keys.then(|| files::alone(keys).err()).flatten();
             loose.push(Loose {
                 dir,
                 name,
                 mode,
+                wanted,
                 barred,
             });
         }

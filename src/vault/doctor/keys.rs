@@ -4,14 +4,16 @@ use std::path::Path;
 
 use super::{Check, fail, failed, note, pass, place, quoted};
 use crate::base::secret::shown;
-use crate::base::text::{count, opens_none};
+use crate::base::text::{count, count_are, opens_none};
 use crate::error::{Error, Result};
+use crate::keychain::Keychain;
+use crate::system::environment::Sources;
 use crate::system::fs::Dir;
 use crate::vault::envelope;
 use crate::vault::files;
-use crate::vault::key::{KeyId, KeyMeta};
+use crate::vault::key::KeyId;
 use crate::vault::master::record::{self, Record};
-use crate::vault::master::rekey::{self, Vault};
+use crate::vault::master::rekey;
 use crate::vault::master::source::{self, Master, Origin};
 use crate::vault::master::staging;
 use crate::vault::master::survey::{Opens, Survey};
@@ -19,119 +21,102 @@ use crate::vault::predecessor::{self, Found, Remain};
 
 /// The passphrase and where it is from, if there is one to choose.
 pub(super) fn examine_passphrase(
-    vault: &Vault<'_>,
-    state: Option<&Path>,
-) -> (Option<Master>, Vec<Check>) {
-    let (chosen, mut checks) = choose(vault);
-    let left = state.map(predecessor::find).transpose();
-    match left.map(Option::flatten) {
-        Ok(None) => {}
-        Ok(Some(left)) => checks.extend(
-            [
-                (Remain::Passphrase, "the master passphrase"),
-                (Remain::Token, "the token of a paired browser"),
-            ]
-            .into_iter()
-            .filter_map(|(remain, what)| {
-                let path = left.path(remain).display().to_string();
-                let (message, hint) = match left.read(remain) {
-                    Ok(None) => return None,
-                    Ok(Some(Found::Secret(_))) => (
-                        format!("{path} holds {what} in the clear"),
-                        "lf keys adopt".to_owned(),
-                    ),
-                    Ok(Some(Found::Erased)) => (
-                        format!("{path} held {what}, and is overwritten already"),
-                        "lf keys adopt".to_owned(),
-                    ),
-                    Err(error) => (
-                        error.to_string(),
-                        format!("look at it, and then: rm -r {}", quoted(&path)),
-                    ),
-                };
-                Some(fail("plaintext_passphrase", message, &hint))
-            }),
-        ),
-        Err(error) => checks.push(failed("plaintext_passphrase", &error)),
-    }
-    (chosen, checks)
+    keys: &Path,
+    sources: &Sources,
+    keychain: &Keychain,
+    checks: &mut Vec<Check>,
+) -> Option<Master> {
+    let error = match source::from_environment(sources) {
+        Ok(given) => {
+            checks.push(match given {
+                Some(_) if sources.force => note(
+                    "keychain",
+                    "not asked: LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1",
+                ),
+                given => match record::present(keychain) {
+                    Ok(Some(_)) => pass("keychain", "it answers, and has a master passphrase"),
+                    Ok(None) => pass("keychain", "it answers, and has no master passphrase"),
+                    Err(error) if given.is_some() => note("keychain", error.to_string()),
+                    Err(error) => failed("keychain", &error),
+                },
+            });
+            match source::find(sources, keychain) {
+                Ok(master) => {
+                    checks.push(pass("passphrase", format!("from {}", master.origin())));
+                    if let Err(error) = envelope::check_passphrase(master.secret()) {
+                        let hint = "lf keys rekey, which gives every key a longer one";
+                        checks.push(fail("passphrase", error.to_string(), hint));
+                    }
+                    return Some(master);
+                }
+                Err(Error::PassphraseMissing) if files::has_keys(keys) => Error::PassphraseLost,
+                Err(error) => error,
+            }
+        }
+        Err(error) => error,
+    };
+    checks.push(failed("passphrase", &error));
+    None
 }
 
-fn choose(vault: &Vault<'_>) -> (Option<Master>, Vec<Check>) {
-    let given = match source::from_environment(vault.sources) {
-        Ok(given) => given,
-        Err(error) => return (None, vec![failed("passphrase", &error)]),
+/// Has the predecessor left secrets in the clear?
+pub(super) fn examine_predecessor(state: Option<&Path>, checks: &mut Vec<Check>) -> Result<()> {
+    let Some(left) = state.map(predecessor::find).transpose()?.flatten() else {
+        return Ok(());
     };
-    let mut checks = Vec::new();
-    if given.is_some() && vault.sources.force {
-        checks.push(note(
-            "keychain",
-            "not asked: LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1".to_owned(),
-        ));
-    } else {
-        checks.push(match (record::present(vault.keychain), &given) {
-            (Ok(Some(_)), _) => pass(
-                "keychain",
-                "it answers, and has a master passphrase".to_owned(),
-            ),
-            (Ok(None), _) => pass(
-                "keychain",
-                "it answers, and has no master passphrase".to_owned(),
-            ),
-            (Err(error), Some(_)) => note("keychain", error.to_string()),
-            (Err(error), None) => failed("keychain", &error),
-        });
-    }
-    match source::find(vault.sources, vault.keychain) {
-        Ok(master) => {
-            checks.push(pass("passphrase", format!("from {}", master.origin())));
-            if let Err(error) = envelope::check_passphrase(master.secret()) {
-                let hint = "lf keys rekey, which gives every key a longer one";
-                checks.push(fail("passphrase", error.to_string(), hint));
+    for (remain, what) in [
+        (Remain::Passphrase, "the master passphrase"),
+        (Remain::Token, "the token of a paired browser"),
+    ] {
+        let path = left.path(remain).display().to_string();
+        let message = match left.read(remain) {
+            Ok(None) => continue,
+            Ok(Some(Found::Secret(_))) => format!("{path} holds {what} in the clear"),
+            Ok(Some(Found::Erased)) => format!("{path} held {what}, and is overwritten already"),
+            Err(error) => {
+                let hint = format!("look at it, and then: rm -r {}", quoted(&path));
+                checks.push(fail("plaintext_passphrase", error.to_string(), &hint));
+                continue;
             }
-            (Some(master), checks)
-        }
-        Err(Error::PassphraseMissing) if files::has_keys(vault.keys) => {
-            checks.push(failed("passphrase", &Error::PassphraseLost));
-            (None, checks)
-        }
-        Err(error) => {
-            checks.push(failed("passphrase", &error));
-            (None, checks)
-        }
+        };
+        checks.push(fail("plaintext_passphrase", message, "lf keys adopt"));
     }
+    Ok(())
 }
 
 /// Is a change of the master passphrase under way?
-pub(super) fn examine_rekey(dir: &Dir, master: Option<&Master>) -> Result<Vec<Check>> {
+pub(super) fn examine_rekey(
+    dir: &Dir,
+    master: Option<&Master>,
+    checks: &mut Vec<Check>,
+) -> Result<()> {
     const FINISH: &str = "lf keys rekey --finish";
     let waiting = match staging::of(dir) {
         Ok(Some(waiting)) => waiting,
         Ok(None) => {
-            let message = "no change of the master passphrase is unfinished".to_owned();
-            return Ok(vec![pass("rekey", message)]);
+            checks.push(pass(
+                "rekey",
+                "no change of the master passphrase is unfinished",
+            ));
+            return Ok(());
         }
         Err(error) => {
-            let hint = format!(
-                "look at it, and then: rm -r {}",
-                quoted(&place(dir, staging::NAME))
-            );
-            return Ok(vec![fail("rekey", error.to_string(), &hint)]);
+            let path = quoted(&place(dir, staging::NAME));
+            let hint = format!("look at it, and then: rm -r {path}");
+            checks.push(fail("rekey", error.to_string(), &hint));
+            return Ok(());
         }
     };
-    let mut checks = Vec::new();
     for name in waiting.names()? {
         let is_whole = match KeyId::from_file_name(&name) {
-            Some(id) => staging::read(&waiting, &name, &id).is_ok_and(|read| read.is_some()),
+            Some(id) => files::read_sound(&waiting, &id).is_ok_and(|read| read.is_some()),
             None => staging::is_own(&name),
         };
         if !is_whole {
+            let place = place(&waiting, &name);
             checks.push(fail(
                 "rekey",
-                format!(
-                    "{} is not what a change of the master passphrase puts there",
-                    place(&waiting, &name)
-                ),
+                format!("{place} is not what a change of the master passphrase puts there"),
                 "lf keys rekey --finish, or with the old passphrase: lf keys rekey --undo",
             ));
         }
@@ -140,13 +125,10 @@ pub(super) fn examine_rekey(dir: &Dir, master: Option<&Master>) -> Result<Vec<Ch
     let waits_for_keychain = staging::id(&waiting)?.is_some();
     let origin = master.map(Master::origin).filter(|_| !waits_for_keychain);
     checks.push(match (is_at_work, staging::is_ready(&waiting), origin) {
-        (true, _, _) => note(
-            "rekey",
-            "the master passphrase is being changed right now".to_owned(),
-        ),
+        (true, _, _) => note("rekey", "the master passphrase is being changed right now"),
         (false, false, _) => fail(
             "rekey",
-            "a change of the master passphrase was cut short; every key opens as before".to_owned(),
+            "a change of the master passphrase was cut short; every key opens as before",
             FINISH,
         ),
         (false, true, None | Some(Origin::Keychain))
@@ -154,13 +136,13 @@ pub(super) fn examine_rekey(dir: &Dir, master: Option<&Master>) -> Result<Vec<Ch
         {
             fail(
                 "rekey",
-                "a change of the master passphrase is staged here, and its new passphrase is nowhere; every key opens as before".to_owned(),
+                "a change of the master passphrase is staged here, and its new passphrase is nowhere; every key opens as before",
                 "lf keys rekey --undo",
             )
         }
         (false, true, None | Some(Origin::Keychain)) => fail(
             "rekey",
-            "a change of the master passphrase was cut short, after everything was re-encrypted".to_owned(),
+            "a change of the master passphrase was cut short, after everything was re-encrypted",
             FINISH,
         ),
         (false, true, Some(origin)) => note(
@@ -168,7 +150,7 @@ pub(super) fn examine_rekey(dir: &Dir, master: Option<&Master>) -> Result<Vec<Ch
             format!("everything is there under the old and the new master passphrase, until a command finds the new one in {origin}"),
         ),
     });
-    Ok(checks)
+    Ok(())
 }
 
 /// Are the files envelopes, and does each open?
@@ -177,59 +159,49 @@ pub(super) fn examine_envelopes(
     master: Option<&Master>,
     record: &Record,
     progress: impl FnMut(usize, usize),
-) -> Result<Vec<Check>> {
+    checks: &mut Vec<Check>,
+) -> Result<()> {
+    let survey = Survey::of(dir, master.map(Master::secret), record, progress)?;
+    let total = survey.keys.len();
+    examine_unreadable(dir, &survey, checks);
     let Some(master) = master else {
         // Without a passphrase there is nothing to try, only to read.
-        let survey = Survey::of(dir, None, &Record::default(), progress)?;
-        let mut checks = unreadable(dir, &survey);
-        if !survey.keys.is_empty() {
-            let keys = count(survey.keys.len(), "envelope");
+        if total > 0 {
+            let keys = count(total, "envelope");
             let message = format!("{keys} could not be checked without a passphrase");
             checks.push(fail("decryption", message, "lf keys recovery import"));
         }
-        return Ok(checks);
+        return Ok(());
     };
-    let survey = Survey::of(dir, Some(master.secret()), record, progress)?;
-    let mut checks = unreadable(dir, &survey);
-    let total = survey.keys.len();
     for (at, known) in record.all().enumerate() {
-        let under: Vec<&KeyMeta> = survey
-            .keys
-            .iter()
-            .filter(|(_, _, opens)| matches!(opens, Opens::Recorded(under) if *under == at))
-            .map(|(_, meta, _)| meta)
-            .collect();
-        if under.is_empty() {
+        let is_under = |opens: &Opens| matches!(opens, Opens::Recorded(under) if *under == at);
+        let labels = survey.that(is_under).map(|meta| shown(meta.label.as_str()));
+        let labels: Vec<String> = labels.collect();
+        if labels.is_empty() {
             continue;
         }
-        let earlier = record
-            .earlier
-            .iter()
-            .find(|earlier| earlier.passphrase.same(known));
-        let until = earlier.and_then(|earlier| earlier.until);
-        let until = until.map_or_else(String::new, |until| {
-            format!(", replaced {}", until.minute())
-        });
-        let names = under.iter().map(|meta| shown(meta.label.as_str()));
+        let mut earlier = record.earlier.iter();
+        let until = earlier
+            .find(|earlier| earlier.passphrase.same(known))
+            .and_then(|earlier| earlier.until)
+            .map_or_else(String::new, |until| {
+                format!(", replaced {}", until.minute())
+            });
         let message = format!(
             "{} under an earlier master passphrase{until}, which the keychain has on record: {}",
-            count_are(under.len()),
-            names.collect::<Vec<_>>().join(", ")
+            count_are(labels.len(), "key"),
+            labels.join(", ")
         );
         checks.push(fail("decryption", message, "lf keys rotate --all"));
     }
-    let shut = survey.shut().count();
     const WRONG: &str =
         "if it is another passphrase: lf keys recovery import, or correct it where it is from";
-    if shut == total && total > 1 {
-        let message = format!(
-            "the master passphrase from {} {}",
-            master.origin(),
-            opens_none(total)
-        );
+    if survey.shut().len() == total && total > 1 {
+        let (origin, opens) = (master.origin(), opens_none(total));
+        let message = format!("the master passphrase from {origin} {opens}");
         checks.push(fail("decryption", message, WRONG));
     } else {
-        for (_, meta, opens) in &survey.keys {
+        for (meta, opens) in &survey.keys {
             if let Opens::No(error) = opens {
                 let name = format!("{} \"{}\"", meta.provider, shown(meta.label.as_str()));
                 let mut hint = format!(
@@ -248,41 +220,31 @@ pub(super) fn examine_envelopes(
     }
     let aside = files::kept_aside(dir)?.len();
     if aside > 0 {
+        let (envelopes, place) = (count(aside, "envelope"), place(dir, files::UNREADABLE));
         let message = format!(
-            "{} kept aside in {}; lf keys recovery import brings back what its sheet opens, and lf keys restore what opens by now",
-            count(aside, "envelope"),
-            place(dir, files::UNREADABLE)
+            "{envelopes} kept aside in {place}; lf keys recovery import brings back what its sheet opens, and lf keys restore what opens by now"
         );
         checks.push(note("unreadable", message));
     }
-    Ok(checks)
-}
-
-fn count_are(number: usize) -> String {
-    let are = if number == 1 { "is" } else { "are" };
-    format!("{} {are}", count(number, "key"))
+    Ok(())
 }
 
 /// What is to say of the files that are no envelopes.
-fn unreadable(dir: &Dir, survey: &Survey) -> Vec<Check> {
-    let mut checks = Vec::new();
+fn examine_unreadable(dir: &Dir, survey: &Survey, checks: &mut Vec<Check>) {
     for file in &survey.unreadable {
         let path = place(dir, &file.name);
         // Removing is for the person to decide; only what has an id can be removed by it.
         let hint = match (&file.error, KeyId::from_file_name(&file.name)) {
             (Error::Permission { .. }, _) => format!("chmod 600 {}", quoted(&path)),
-            (Error::CorruptEnvelope { .. }, Some(id)) => {
-                format!(
-                    "lf keys remove -- {id}, and then, if there is a copy of the directory: lf keys restore DIR"
-                )
-            }
+            (Error::CorruptEnvelope { .. }, Some(id)) => format!(
+                "lf keys remove -- {id}, and then, if there is a copy of the directory: lf keys restore DIR"
+            ),
             _ => format!("look at it, and then: rm {}", quoted(&path)),
         };
         checks.push(fail("envelopes", file.error.to_string(), &hint));
     }
-    if checks.is_empty() {
+    if survey.unreadable.is_empty() {
         let total = survey.keys.len();
         checks.push(pass("envelopes", format!("{total} of {total} well formed")));
     }
-    checks
 }

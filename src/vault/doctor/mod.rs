@@ -10,9 +10,10 @@ use miniserde::Serialize;
 use crate::base::secret::shown;
 use crate::base::shell::quoted;
 use crate::error::{Error, Result};
+use crate::keychain::Keychain;
+use crate::system::environment::Sources;
 use crate::system::fs::Dir;
 use crate::vault::master::record::Record;
-use crate::vault::master::rekey::Vault;
 use crate::vault::master::source::Origin;
 use crate::vault::store::Store;
 
@@ -46,43 +47,43 @@ pub(crate) struct Check {
 /// Runs every check on the keys, and on the directory above them if it is ours too; changes nothing.
 /// `progress` is told how many envelopes of how many are decrypted.
 pub(crate) fn examine(
-    vault: &Vault<'_>,
+    keys: &Path,
+    sources: &Sources,
+    keychain: &Keychain,
     state: Option<&Path>,
     root: Option<&Path>,
     progress: impl FnMut(usize, usize),
 ) -> Vec<Check> {
-    let (master, passphrase) = keys::examine_passphrase(vault, state);
-    let (first, dir) = match Dir::open(vault.keys) {
-        Ok(Some(dir)) => (pass("keys_directory", place(&dir, ".")), Some(dir)),
-        Ok(None) => {
-            let message = format!("{} does not exist", vault.keys.display());
-            (fail("keys_directory", message, "lf keys init"), None)
-        }
-        Err(error) => (failed("keys_directory", &error), None),
-    };
-    let mut checks = vec![first];
-    let or_failed = |id, examined: Result<Vec<Check>>| {
-        examined.unwrap_or_else(|error| vec![failed(id, &error)])
-    };
+    let mut checks = Vec::new();
+    let or_failed = |id, examined: Result<()>| examined.err().map(|error| failed(id, &error));
+    let dir = Dir::open(keys).unwrap_or_else(|error| {
+        checks.push(failed("keys_directory", &error));
+        None
+    });
     if let Some(dir) = &dir {
-        checks.extend(or_failed("keys_directory", files::examine(dir, root)));
+        checks.push(pass("keys_directory", place(dir, ".")));
+        let examined = files::examine(dir, root, &mut checks);
+        checks.extend(or_failed("keys_directory", examined));
+    } else if checks.is_empty() {
+        let message = format!("{} does not exist", keys.display());
+        checks.push(fail("keys_directory", message, "lf keys init"));
     }
-    checks.extend(passphrase);
+    let master = keys::examine_passphrase(keys, sources, keychain, &mut checks);
+    let examined = keys::examine_predecessor(state, &mut checks);
+    checks.extend(or_failed("plaintext_passphrase", examined));
     let Some(dir) = &dir else { return checks };
-    checks.extend(or_failed(
-        "rekey",
-        keys::examine_rekey(dir, master.as_ref()),
-    ));
+    let examined = keys::examine_rekey(dir, master.as_ref(), &mut checks);
+    checks.extend(or_failed("rekey", examined));
     let record = match &master {
-        Some(master) if *master.origin() == Origin::Keychain => Record::read(vault.keychain),
+        Some(master) if *master.origin() == Origin::Keychain => Record::read(keychain),
         Some(_) | None => Ok(Record::default()),
     };
     let record = record.unwrap_or_else(|error| {
         checks.push(failed("keychain", &error));
         Record::default()
     });
-    let opened = keys::examine_envelopes(dir, master.as_ref(), &record, progress);
-    checks.extend(or_failed("envelopes", opened));
+    let examined = keys::examine_envelopes(dir, master.as_ref(), &record, progress, &mut checks);
+    checks.extend(or_failed("envelopes", examined));
     checks
 }
 
@@ -90,11 +91,8 @@ pub(crate) fn examine(
 /// nothing else. Tells each thing that it did, and what it could not do.
 pub(crate) fn fix(store: &Store, root: Option<&Path>) -> Vec<Result<String>> {
     let mut done = Vec::new();
-    let looked = match store.dir() {
-        Ok(Some(dir)) => files::fix(&dir, root, &mut done),
-        Ok(None) => Ok(()),
-        Err(error) => Err(error),
-    };
+    let dir = store.dir();
+    let looked = dir.and_then(|dir| dir.map_or(Ok(()), |dir| files::fix(&dir, root, &mut done)));
     done.extend(looked.err().map(Err));
     done
 }
@@ -107,16 +105,16 @@ fn place(dir: &Dir, name: &str) -> String {
     }
 }
 
-pub(crate) fn pass(id: &'static str, message: String) -> Check {
-    check(id, Status::Pass, message, None)
+pub(crate) fn pass(id: &'static str, message: impl Into<String>) -> Check {
+    check(id, Status::Pass, message.into(), None)
 }
 
-pub(crate) fn note(id: &'static str, message: String) -> Check {
-    check(id, Status::Note, message, None)
+pub(crate) fn note(id: &'static str, message: impl Into<String>) -> Check {
+    check(id, Status::Note, message.into(), None)
 }
 
-pub(crate) fn fail(id: &'static str, message: String, hint: &str) -> Check {
-    check(id, Status::Fail, message, Some(hint.to_owned()))
+pub(crate) fn fail(id: &'static str, message: impl Into<String>, hint: &str) -> Check {
+    check(id, Status::Fail, message.into(), Some(hint.to_owned()))
 }
 
 pub(crate) fn failed(id: &'static str, error: &Error) -> Check {

@@ -99,11 +99,6 @@ impl Envelope {
         text::parse(bytes, id).map_err(|reason| corrupt(id, reason))
     }
 
-    /// Reads what can be known without the passphrase.
-    pub(crate) fn peek(bytes: &[u8], id: &KeyId) -> Result<KeyMeta> {
-        Envelope::parse(bytes, id).map(|envelope| envelope.meta)
-    }
-
     /// The file's content: one line of JSON.
     pub(crate) fn print(&self) -> String {
         text::print(self)

@@ -340,20 +340,14 @@ fn whitespace_and_the_order_of_members_do_not_matter() {
 }
 
 #[test]
-fn nothing_panics_on_any_bytes_and_a_look_refuses_what_parsing_does() {
+fn nothing_panics_on_any_bytes() {
     let (envelope, id) = sealed();
     let good = envelope.print().into_bytes();
     let mut refused = 0;
-    let mut check = |bytes: &[u8]| {
-        let parsed = Envelope::parse(bytes, &id).map(|envelope| envelope.meta);
-        // A listing shows what opens, and says of the rest what is wrong with it.
-        let (full, peeked) = (format!("{parsed:?}"), Envelope::peek(bytes, &id));
-        assert_eq!(format!("{peeked:?}"), full);
-        match parsed {
-            Ok(_) => {}
-            Err(Error::CorruptEnvelope { .. }) => refused += 1,
-            Err(other) => panic!("{other:?}"),
-        }
+    let mut check = |bytes: &[u8]| match Envelope::parse(bytes, &id) {
+        Ok(_) => {}
+        Err(Error::CorruptEnvelope { .. }) => refused += 1,
+        Err(other) => panic!("{other:?}"),
     };
     // Every truncation (the last leaves out only the newline), every byte with every value.
     for length in 0..good.len() {

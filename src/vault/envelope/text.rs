@@ -31,21 +31,9 @@ impl UsedView<'_> {
     }
 }
 
-#[derive(Serialize)]
-struct Printed<'a> {
-    v: u64,
-    alg: &'a str,
-    kdf: &'a str,
-    salt: String,
-    iv: String,
-    ciphertext: String,
-    tag: String,
-    meta: &'a KeyMeta,
-}
-
-// Every member is optional here, so that the error can name the one that is missing.
-#[derive(Deserialize)]
-struct Parsed {
+// Every member is optional, so that the error can name the one that is missing.
+#[derive(Serialize, Deserialize)]
+struct File {
     v: Option<u64>,
     alg: Option<String>,
     kdf: Option<String>,
@@ -53,11 +41,11 @@ struct Parsed {
     iv: Option<String>,
     ciphertext: Option<String>,
     tag: Option<String>,
-    meta: Option<ParsedMeta>,
+    meta: Option<FileMeta>,
 }
 
-#[derive(Deserialize)]
-struct ParsedMeta {
+#[derive(Serialize, Deserialize)]
+struct FileMeta {
     id: Option<String>,
     provider: Option<String>,
     label: Option<String>,
@@ -67,15 +55,21 @@ struct ParsedMeta {
 
 /// The file's content: one line of JSON.
 pub(super) fn print(envelope: &Envelope) -> String {
-    let mut text = json::to_string(&Printed {
-        v: VERSION,
-        alg: ALG,
-        kdf: KDF,
-        salt: Base64::encode_string(&envelope.salt),
-        iv: Base64::encode_string(&envelope.iv),
-        ciphertext: Base64::encode_string(&envelope.ciphertext),
-        tag: Base64::encode_string(&envelope.tag),
-        meta: &envelope.meta,
+    let meta = &envelope.meta;
+    let mut text = json::to_string(&File {
+        v: Some(VERSION),
+        alg: Some(ALG.to_owned()),
+        kdf: Some(KDF.to_owned()),
+        salt: Some(Base64::encode_string(&envelope.salt)),
+        iv: Some(Base64::encode_string(&envelope.iv)),
+        ciphertext: Some(Base64::encode_string(&envelope.ciphertext)),
+        tag: Some(Base64::encode_string(&envelope.tag)),
+        meta: Some(FileMeta {
+            id: Some(meta.id.to_string()),
+            provider: Some(meta.provider.to_string()),
+            label: Some(meta.label.as_str().to_owned()),
+            created_at: Some(meta.created_at.to_string()),
+        }),
     });
     text.push('\n');
     text
@@ -87,7 +81,7 @@ pub(super) fn parse(bytes: &[u8], id: &KeyId) -> Result<Envelope, &'static str> 
         return Err("it is larger than 256 KiB");
     }
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text")?;
-    let parsed: Parsed =
+    let parsed: File =
         json::from_str(text).map_err(|_| "it is not a JSON object of the expected shape")?;
     if parsed.v != Some(VERSION) {
         return Err("its version is not 1");

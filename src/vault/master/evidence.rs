@@ -6,16 +6,12 @@
 
 use std::path::Path;
 
-use super::source::{Evidence, Master, Origin};
+use super::source::{Master, Origin};
 use crate::base::{pool, text};
 use crate::error::{Error, Result};
 use crate::system::fs::Dir;
-use crate::vault::envelope::{self, Envelope};
-use crate::vault::files;
-use crate::vault::key::KeyId;
-
-/// A key with its file and the bytes of it.
-type Key = (Envelope, String, Vec<u8>);
+use crate::vault::envelope::MAX_FILE;
+use crate::vault::files::{self, KeyFile};
 
 impl Master {
     /// Makes sure that this passphrase belongs to the store in `dir`; what has been shown once costs
@@ -23,42 +19,35 @@ impl Master {
     pub(crate) fn check(&self, dir: Option<&Dir>) -> Result<()> {
         let mut known = self.evidence();
         let Some(dir) = dir else {
-            *known = Some(Evidence::Empty);
+            *known = None;
             return Ok(());
         };
-        if let Some(Evidence::Opened { file, bytes }) = &*known
-            && dir.read(file, envelope::MAX_FILE)?.as_ref() == Some(bytes)
+        if let Some(KeyFile { envelope, bytes }) = &*known
+            && dir.read(&envelope.meta.id.file_name(), MAX_FILE)?.as_ref() == Some(bytes)
         {
             return Ok(());
         }
-        *known = Some(self.find_evidence(dir)?);
+        *known = self.find_evidence(dir)?;
         Ok(())
     }
 
-    /// Takes note of a file that was sealed under this passphrase.
-    pub(crate) fn has_sealed(&self, file: String, bytes: Vec<u8>) {
-        *self.evidence() = Some(Evidence::Opened { file, bytes });
-    }
-
     /// The newest key first, because it is the likeliest to be under the present passphrase; then all
-    /// the others, on all cores.
-    fn find_evidence(&self, dir: &Dir) -> Result<Evidence> {
-        let mut keys = Vec::new();
-        for file in files::names(dir)? {
-            let Some(id) = KeyId::from_file_name(&file) else {
-                continue;
-            };
-            let bytes = dir.read(&file, envelope::MAX_FILE)?.unwrap_or_default();
-            if let Ok(envelope) = Envelope::parse(&bytes, &id) {
-                keys.push((envelope, file, bytes));
-            }
+    /// the others, on all cores. `None` if there is no envelope that anybody could open.
+    fn find_evidence(&self, dir: &Dir) -> Result<Option<KeyFile>> {
+        let (mut keys, unreadable) = files::read_all(dir)?;
+        // A damaged file opens with nothing, but one that could not be read might.
+        let is_damage = |error: &Error| matches!(error, Error::CorruptEnvelope { .. });
+        let mut errors = unreadable.into_iter().map(|file| file.error);
+        if let Some(error) = errors.find(|error| !is_damage(error)) {
+            return Err(error);
         }
-        keys.sort_by(|(a, ..), (b, ..)| b.meta.age().cmp(&a.meta.age()));
-        let total = keys.len();
-        let opens =
-            |(envelope, ..): &Key| self.open(|passphrase| envelope.open(passphrase)).is_ok();
+        keys.sort_by(|a, b| b.envelope.meta.age().cmp(&a.envelope.meta.age()));
+        let opens = |file: &KeyFile| {
+            let opened = self.open(|passphrase| file.envelope.open(passphrase));
+            opened.is_ok()
+        };
         let opened = match keys.split_first() {
-            None => return Ok(Evidence::Empty),
+            None => return Ok(None),
             Some((newest, _)) if opens(newest) => Some(0),
             Some((_, others)) => {
                 let mut chunks = others.chunks(pool::cores()).enumerate();
@@ -69,9 +58,8 @@ impl Master {
                 })
             }
         };
-        let opened = opened.ok_or_else(|| self.wrong(total, dir.path()))?;
-        let (_, file, bytes) = keys.swap_remove(opened);
-        Ok(Evidence::Opened { file, bytes })
+        let opened = opened.ok_or_else(|| self.wrong(keys.len(), dir.path()))?;
+        Ok(Some(keys.swap_remove(opened)))
     }
 
     pub(super) fn wrong(&self, keys: usize, place: &Path) -> Error {

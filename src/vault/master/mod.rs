@@ -7,9 +7,10 @@
 //! 1. Nothing is sealed under a passphrase that opens nothing in a store that has keys ([`evidence`]).
 //! 2. `master` in the keychain is replaced by one function, which first puts it on record ([`record`]).
 //! 3. What belongs to one store is named after it: the next passphrase of a rekey has an account of
-//!    its own, and its envelopes lie in the store's own `.rekey/` ([`staging`], [`rekey`]).
+//!    its own, and its envelopes lie in the store's own `.rekey/` (`staging`, `change`, [`rekey`]).
 //! 4. No lock is held while a person is asked.
 
+mod change;
 pub(crate) mod evidence;
 pub(crate) mod record;
 pub(crate) mod rekey;

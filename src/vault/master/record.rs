@@ -170,25 +170,21 @@ pub(super) fn earlier(keychain: &Keychain) -> Result<Vec<Earlier>> {
 
 /// Keeps the next passphrase of the rekey `id`, and reads it back.
 pub(crate) fn keep_next(keychain: &Keychain, id: &str, next: &Secret) -> Result<()> {
-    keep(keychain, &next_of(id), next)
+    keep(keychain, &next_account(Some(id)), next)
 }
 
 /// The next passphrase of the rekey `id`, or of one of lf's first version, which shared one account.
 pub(crate) fn next(keychain: &Keychain, id: Option<&str>) -> Result<Option<Secret>> {
-    match id {
-        Some(id) => keychain.find(SERVICE, &next_of(id)),
-        None => keychain.find(SERVICE, FORMER_NEXT),
-    }
+    keychain.find(SERVICE, &next_account(id))
 }
 
 /// Drops the next passphrase of a rekey that has ended.
 pub(crate) fn drop_next(keychain: &Keychain, id: Option<&str>) -> Result<()> {
-    let account = id.map_or_else(|| FORMER_NEXT.to_owned(), next_of);
-    keychain.delete(SERVICE, &account).map(drop)
+    keychain.delete(SERVICE, &next_account(id)).map(drop)
 }
 
-fn next_of(id: &str) -> String {
-    format!("rekey.{id}")
+fn next_account(id: Option<&str>) -> String {
+    id.map_or_else(|| FORMER_NEXT.to_owned(), |id| format!("rekey.{id}"))
 }
 
 fn keep(keychain: &Keychain, account: &str, secret: &Secret) -> Result<()> {
@@ -198,15 +194,14 @@ fn keep(keychain: &Keychain, account: &str, secret: &Secret) -> Result<()> {
         )),
         error => error,
     };
-    keychain
-        .store(SERVICE, account, secret)
-        .map_err(uncertain)?;
-    match keychain.find(SERVICE, account)? {
-        Some(kept) if kept.same(secret) => Ok(()),
-        Some(_) | None => Err(Error::KeychainUnavailable(
-            "the keychain took the passphrase, but gives back something else".to_owned(),
-        )),
+    let stored = keychain.store(SERVICE, account, secret);
+    stored.map_err(uncertain)?;
+    let kept = keychain.find(SERVICE, account)?;
+    if kept.is_some_and(|kept| kept.same(secret)) {
+        return Ok(());
     }
+    let reason = "the keychain took the passphrase, but gives back something else";
+    Err(Error::KeychainUnavailable(reason.to_owned()))
 }
 
 fn print(list: &[Earlier]) -> Secret {

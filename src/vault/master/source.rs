@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 use crate::system::environment::Sources;
 use crate::system::fs;
+use crate::vault::files::KeyFile;
 
 /// Where a passphrase was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,15 +38,6 @@ pub(crate) enum Origin {
     Credential(PathBuf),
 }
 
-/// Why a passphrase may seal here.
-#[derive(Clone, Debug)]
-pub(crate) enum Evidence {
-    /// There is no envelope that anybody could open.
-    Empty,
-    /// This file, as it was, has opened.
-    Opened { file: String, bytes: Vec<u8> },
-}
-
 /// The master passphrase as it was found, and what shows that it is the store's own.
 #[derive(Debug)]
 pub struct Master {
@@ -53,7 +45,7 @@ pub struct Master {
     origin: Origin,
     /// Asked again while locks are held, so it opens no dialog.
     keychain: Keychain,
-    evidence: Mutex<Option<Evidence>>,
+    evidence: Mutex<Option<KeyFile>>,
 }
 
 impl Master {
@@ -67,8 +59,9 @@ impl Master {
         &self.origin
     }
 
-    /// What has shown that it is the store's own, if [`Master::check`] has looked.
-    pub(crate) fn evidence(&self) -> MutexGuard<'_, Option<Evidence>> {
+    /// The key that has opened and so shown that it is the store's own, if [`Master::check`] has looked
+    /// and found one.
+    pub(crate) fn evidence(&self) -> MutexGuard<'_, Option<KeyFile>> {
         self.evidence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -119,18 +112,11 @@ pub(crate) fn find_among(
     sources: &Sources,
     ask: &mut dyn FnMut() -> Result<Option<Secret>>,
 ) -> Result<(Secret, Origin)> {
-    match from_environment(sources)? {
-        Some(given) if sources.force => Ok(given),
-        given => choose(ask(), given),
-    }
-}
-
-/// The table above, but for its first row: what the keychain said against what the environment has.
-pub(crate) fn choose(
-    kept: Result<Option<Secret>>,
-    given: Option<(Secret, Origin)>,
-) -> Result<(Secret, Origin)> {
-    match (kept, given) {
+    let given = match from_environment(sources)? {
+        Some(given) if sources.force => return Ok(given),
+        given => given,
+    };
+    match (ask(), given) {
         (Ok(Some(_)), Some(_)) => Err(Error::PassphraseConflict),
         (Ok(Some(kept)), None) => Ok((kept, Origin::Keychain)),
         (Ok(None) | Err(_), Some(given)) => Ok(given),
@@ -139,47 +125,42 @@ pub(crate) fn choose(
     }
 }
 
-/// The environment's passphrase alone.
+/// What the environment has, if it has one; an error if it has more.
 pub(crate) fn from_environment(sources: &Sources) -> Result<Option<(Secret, Origin)>> {
-    let credential = match &sources.credential {
+    let variable = (sources.variable)();
+    let file = sources.file.as_ref();
+    // A unit may well point the variable at the credential itself.
+    let credential = sources.credential.as_ref();
+    let credential = match credential.filter(|path| file != Some(path)) {
         Some(path) => fs::read_private(path, MAX)?.map(|bytes| (bytes, path)),
         None => None,
     };
-    match ((sources.variable)(), &sources.file, credential) {
-        (None, None, None) => Ok(None),
-        (Some(_), Some(_), _) => Err(twice(
-            "LENSERFIGHT_KEYS_PASSPHRASE",
-            "LENSERFIGHT_KEYS_PASSPHRASE_FILE",
-        )),
-        (Some(_), None, Some(_)) => {
-            Err(twice("LENSERFIGHT_KEYS_PASSPHRASE", "a systemd credential"))
-        }
-        // A unit may well point the variable at the credential itself.
-        (None, Some(file), Some((_, credential))) if file != credential => Err(twice(
-            "LENSERFIGHT_KEYS_PASSPHRASE_FILE",
-            "another systemd credential",
-        )),
-        (Some(text), None, None) => {
-            let text = text
-                .into_string()
-                .map_err(|_| invalid("LENSERFIGHT_KEYS_PASSPHRASE", "is not UTF-8 text"))?;
-            Ok(Some((Secret::new(text), Origin::Variable)))
-        }
-        (None, Some(file), _) => {
-            let bytes = fs::read_private(file, MAX)?;
-            let bytes = bytes.ok_or_else(|| {
-                invalid(
-                    "LENSERFIGHT_KEYS_PASSPHRASE_FILE",
-                    &format!("names {}, which does not exist", file.display()),
-                )
-            })?;
-            Ok(Some((from_file(bytes, file)?, Origin::File(file.clone()))))
-        }
-        (None, None, Some((bytes, path))) => Ok(Some((
-            from_file(bytes, path)?,
-            Origin::Credential(path.clone()),
-        ))),
+    let given = [
+        variable.as_ref().map(|_| VARIABLE),
+        file.map(|_| FILE),
+        credential.as_ref().map(|_| "a systemd credential"),
+    ];
+    let given: Vec<&str> = given.into_iter().flatten().collect();
+    if let [one, other, ..] = given[..] {
+        return Err(Error::usage(format!(
+            "the master passphrase is given twice, by {one} and by {other}; keep one of them"
+        )));
     }
+    if let Some(text) = variable {
+        let text = text.into_string();
+        let text = text.map_err(|_| invalid(VARIABLE, "is not UTF-8 text"))?;
+        return Ok(Some((Secret::new(text), Origin::Variable)));
+    }
+    if let Some(file) = file {
+        let missing = || format!("names {}, which does not exist", file.display());
+        let bytes = fs::read_private(file, MAX)?.ok_or_else(|| invalid(FILE, &missing()))?;
+        return Ok(Some((from_file(bytes, file)?, Origin::File(file.clone()))));
+    }
+    let Some((bytes, path)) = credential else {
+        return Ok(None);
+    };
+    let secret = from_file(bytes, path)?;
+    Ok(Some((secret, Origin::Credential(path.clone()))))
 }
 
 /// A new master passphrase: 32 random bytes, 43 characters of base64url.
@@ -191,12 +172,8 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Keychain => f.write_str("the keychain"),
-            Origin::Variable => f.write_str("LENSERFIGHT_KEYS_PASSPHRASE"),
-            Origin::File(path) => write!(
-                f,
-                "the file {} (LENSERFIGHT_KEYS_PASSPHRASE_FILE)",
-                path.display()
-            ),
+            Origin::Variable => f.write_str(VARIABLE),
+            Origin::File(path) => write!(f, "the file {} ({FILE})", path.display()),
             Origin::Credential(path) => write!(f, "the systemd credential {}", path.display()),
         }
     }
@@ -207,10 +184,9 @@ fn from_file(bytes: Vec<u8>, path: &Path) -> Result<Secret> {
     let mut secret =
         Secret::from_bytes(bytes).ok_or_else(|| invalid(&name, "is not UTF-8 text"))?;
     secret.drop_trailing_newline();
-    if secret.expose().is_empty() {
-        Err(invalid(&name, "is empty"))
-    } else {
-        Ok(secret)
+    match secret.expose() {
+        "" => Err(invalid(&name, "is empty")),
+        _ => Ok(secret),
     }
 }
 
@@ -218,11 +194,7 @@ fn invalid(what: &str, problem: &str) -> Error {
     Error::PassphraseInvalid(format!("{what} {problem}"))
 }
 
-fn twice(one: &str, other: &str) -> Error {
-    Error::usage(format!(
-        "the master passphrase is given twice, by {one} and by {other}; keep one of them"
-    ))
-}
-
+const VARIABLE: &str = "LENSERFIGHT_KEYS_PASSPHRASE";
+const FILE: &str = "LENSERFIGHT_KEYS_PASSPHRASE_FILE";
 /// Bytes; a passphrase is far smaller, and /dev/zero is not one.
 const MAX: usize = 64 * 1024;

@@ -11,7 +11,7 @@
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
 use crate::system::fs::{self, Dir, Locked, Publish};
-use crate::vault::envelope::{self, Envelope};
+use crate::vault::files;
 use crate::vault::key::KeyId;
 
 /// The directory's name.
@@ -41,10 +41,10 @@ pub(crate) fn is_ready(staging: &Dir) -> bool {
         .map_or(true, |look| look.is_some_and(|look| look.is_file))
 }
 
-/// Says that these envelopes, and no others, take the place of the present ones.
-pub(crate) fn declare(staging: &Locked, files: &[String]) -> Result<()> {
-    let text = files.join("\n");
-    staging.publish(READY, text.as_bytes(), Publish::Replacement)
+/// Says that the envelopes of these keys, and no others, take the place of the present ones.
+pub(crate) fn declare(staging: &Locked, keys: &[KeyId]) -> Result<()> {
+    let names: Vec<String> = keys.iter().map(KeyId::file_name).collect();
+    staging.publish(READY, names.join("\n").as_bytes(), Publish::Replacement)
 }
 
 /// Takes that back.
@@ -55,23 +55,11 @@ pub(crate) fn retract(staging: &Locked) -> Result<()> {
     Ok(())
 }
 
-/// Was this file among those that were declared?
+/// The files of the envelopes that were declared; none in a change of the first version of lf.
 pub(crate) fn declared(staging: &Dir) -> Result<Vec<String>> {
     let text = staging.read(READY, MAX_LIST)?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(&text)
-        .lines()
-        .map(str::to_owned)
-        .collect())
-}
-
-/// Names the change.
-pub(crate) fn identify(staging: &Locked, id: &str) -> Result<()> {
-    staging.publish(ID, id.as_bytes(), Publish::Replacement)
-}
-
-/// Takes the name back, once the keychain has nothing under it.
-pub(crate) fn forget_id(staging: &Locked) -> Result<()> {
-    staging.remove(ID).map(drop)
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 /// The change's name; `None` for one whose passphrase comes from the environment, for one of the first
@@ -85,12 +73,11 @@ pub(crate) fn id(staging: &Dir) -> Result<Option<String>> {
         .and_then(|bytes| String::from_utf8(bytes).ok()))
 }
 
-/// The envelopes that are staged.
-pub(crate) fn files(staging: &Dir) -> Result<Vec<(String, KeyId)>> {
-    let names = staging.names()?.into_iter();
-    Ok(names
-        .filter_map(|name| KeyId::from_file_name(&name).map(|id| (name, id)))
-        .collect())
+/// The keys that have a file here: in the directory of keys or staged.
+pub(crate) fn keys(dir: &Dir) -> Result<Vec<KeyId>> {
+    let names = dir.names()?;
+    let ids = names.iter().filter_map(|name| KeyId::from_file_name(name));
+    Ok(ids.collect())
 }
 
 /// Decrypts an envelope of this directory, or the staged one where the passphrase is already the next
@@ -98,48 +85,32 @@ pub(crate) fn files(staging: &Dir) -> Result<Vec<(String, KeyId)>> {
 /// (tests/rekey.rs: `whoever_has_the_passphrase_of_the_moment_reads_every_key`)
 ///
 /// `None` if there is no such file.
-pub(crate) fn open(
-    dir: &Dir,
-    file: &str,
-    id: &KeyId,
-    passphrase: &Secret,
-) -> Result<Option<Secret>> {
-    let Some(bytes) = dir.read(file, envelope::MAX_FILE)? else {
+pub(crate) fn open(dir: &Dir, id: &KeyId, passphrase: &Secret) -> Result<Option<Secret>> {
+    let Some(before) = files::read(dir, id)? else {
         return Ok(None);
     };
-    let opened = Envelope::parse(&bytes, id)?.open(passphrase);
+    let opened = before.envelope.open(passphrase);
     if !matches!(opened, Err(Error::DecryptionFailed(_))) {
         return opened.map(Some);
     }
-    if let Some(value) = open_staged(dir, file, id, passphrase)? {
+    if let Some(value) = open_staged(dir, id, passphrase)? {
         return Ok(Some(value));
     }
     // It may have taken its place while we looked.
-    match dir.read(file, envelope::MAX_FILE)? {
-        Some(now) if now != bytes => Envelope::parse(&now, id)?.open(passphrase).map(Some),
+    match files::read(dir, id)? {
+        Some(now) if now.bytes != before.bytes => now.envelope.open(passphrase).map(Some),
         Some(_) => opened.map(Some),
         None => Ok(None),
     }
 }
 
 /// Decrypts the staged envelope of a key; `None` if there is none, or it does not open.
-pub(crate) fn open_staged(
-    dir: &Dir,
-    file: &str,
-    id: &KeyId,
-    passphrase: &Secret,
-) -> Result<Option<Secret>> {
+pub(crate) fn open_staged(dir: &Dir, id: &KeyId, passphrase: &Secret) -> Result<Option<Secret>> {
     let Some(staging) = of(dir)? else {
         return Ok(None);
     };
-    let envelope = read(&staging, file, id)?;
+    let envelope = files::read_sound(&staging, id)?;
     Ok(envelope.and_then(|envelope| envelope.open(passphrase).ok()))
-}
-
-/// A staged envelope; `None` if it is not there, or damaged.
-pub(crate) fn read(staging: &Dir, file: &str, id: &KeyId) -> Result<Option<Envelope>> {
-    let bytes = staging.read(file, envelope::MAX_FILE).unwrap_or_default();
-    Ok(bytes.and_then(|bytes| Envelope::parse(&bytes, id).ok()))
 }
 
 /// Is this a name that a change uses beside those of envelopes?
@@ -147,7 +118,8 @@ pub(crate) fn is_own(name: &str) -> bool {
     name == READY || name == ID || fs::is_temporary(name)
 }
 
-const READY: &str = "ready";
+/// The file that says that everything is staged.
+pub(crate) const READY: &str = "ready";
 /// The file that names the change.
 pub(crate) const ID: &str = "id";
 /// Bytes; an id has 16.

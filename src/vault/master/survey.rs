@@ -6,8 +6,7 @@ use crate::base::pool;
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
 use crate::system::fs::Dir;
-use crate::vault::envelope::Envelope;
-use crate::vault::files::{self, Unreadable};
+use crate::vault::files::{self, KeyFile, Unreadable};
 use crate::vault::key::KeyMeta;
 
 /// How a key opens.
@@ -24,8 +23,7 @@ pub(crate) enum Opens {
 /// The readable keys of one directory.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
-    /// Each with its file's name.
-    pub(crate) keys: Vec<(String, KeyMeta, Opens)>,
+    pub(crate) keys: Vec<(KeyMeta, Opens)>,
     /// The other files that are named like keys.
     pub(crate) unreadable: Vec<Unreadable>,
 }
@@ -39,18 +37,11 @@ impl Survey {
         record: &Record,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Survey> {
-        let (mut envelopes, mut unreadable) = (Vec::new(), Vec::new());
-        for (name, read) in files::envelopes(dir)? {
-            match read {
-                Ok(Some(envelope)) => envelopes.push((name, envelope)),
-                Ok(None) => {}
-                Err(error) => unreadable.push(Unreadable { name, error }),
-            }
-        }
-        let opens = |(file, envelope): &(String, Envelope)| -> Opens {
-            let id = &envelope.meta.id;
-            let open = |passphrase: &Secret| match envelope.open(passphrase) {
-                Err(error) => match staging::open_staged(dir, file, id, passphrase) {
+        let (files, unreadable) = files::read_all(dir)?;
+        let opens = |file: &KeyFile| -> Opens {
+            let id = &file.envelope.meta.id;
+            let open = |passphrase: &Secret| match file.envelope.open(passphrase) {
+                Err(error) => match staging::open_staged(dir, id, passphrase) {
                     Ok(Some(_)) => Ok(()),
                     Ok(None) | Err(_) => Err(error),
                 },
@@ -66,38 +57,31 @@ impl Survey {
                 None => Opens::No(error),
             }
         };
-        let opened = pool::each(&envelopes, opens, |done| progress(done, envelopes.len()));
-        let keys = envelopes
-            .into_iter()
-            .zip(opened)
-            .map(|((file, envelope), opens)| (file, envelope.meta, opens))
-            .collect();
+        let opened = pool::each(&files, opens, |done| progress(done, files.len()));
+        let metas = files.into_iter().map(|file| file.envelope.meta);
+        let keys = metas.zip(opened).collect();
         Ok(Survey { keys, unreadable })
     }
 
     /// How many open with the passphrase in question.
     pub(crate) fn opened(&self) -> usize {
-        self.keys
-            .iter()
-            .filter(|(_, _, opens)| matches!(opens, Opens::Yes))
-            .count()
+        self.that(|opens| matches!(opens, Opens::Yes)).count()
     }
 
     /// How many open only with another passphrase on record.
     pub(crate) fn recorded(&self) -> usize {
-        let is_recorded = |opens: &Opens| matches!(opens, Opens::Recorded(_));
-        self.keys
-            .iter()
-            .filter(|(_, _, opens)| is_recorded(opens))
+        self.that(|opens| matches!(opens, Opens::Recorded(_)))
             .count()
     }
 
-    /// The files of those that open with nothing.
-    pub(crate) fn shut(&self) -> impl Iterator<Item = &String> {
-        let shut = self
-            .keys
-            .iter()
-            .filter(|(_, _, opens)| matches!(opens, Opens::No(_)));
-        shut.map(|(file, _, _)| file)
+    /// Those that open with nothing.
+    pub(crate) fn shut(&self) -> Vec<&KeyMeta> {
+        self.that(|opens| matches!(opens, Opens::No(_))).collect()
+    }
+
+    /// The keys that open in one way.
+    pub(crate) fn that(&self, is_meant: impl Fn(&Opens) -> bool) -> impl Iterator<Item = &KeyMeta> {
+        let meant = self.keys.iter().filter(move |(_, opens)| is_meant(opens));
+        meant.map(|(meta, _)| meta)
     }
 }
