@@ -609,30 +609,34 @@ fn cutting_proxy(
     let (real, said) = (bus.socket(), Arc::new(AtomicUsize::new(0)));
     let counter = Arc::clone(&said);
     serve(place, move |client, _| {
-        let server = UnixStream::connect(&real).unwrap();
-        let (mut from_server, mut to_client) =
-            (server.try_clone().unwrap(), client.try_clone().unwrap());
-        thread::spawn(move || {
-            let _ = std::io::copy(&mut from_server, &mut to_client);
-            let _ = to_client.shutdown(std::net::Shutdown::Both);
+        pass_on(client, &real, |bytes| {
+            !has(bytes, word) || counter.fetch_add(1, Ordering::SeqCst) >= cuts
         });
-        let (mut from_client, mut to_server, mut buffer) = (client, server, vec![0; 1 << 20]);
-        while let Ok(count @ 1..) = from_client.read(&mut buffer) {
-            if buffer[..count]
-                .windows(word.len())
-                .any(|window| window == word)
-                && counter.fetch_add(1, Ordering::SeqCst) < cuts
-            {
-                break;
-            }
-            if to_server.write_all(&buffer[..count]).is_err() {
-                break;
-            }
-        }
-        let _ = to_server.shutdown(std::net::Shutdown::Both);
-        let _ = from_client.shutdown(std::net::Shutdown::Both);
     });
     said
+}
+
+fn has(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|window| window == word)
+}
+
+/// Passes everything on to the real bus, until `may` refuses what the client says.
+fn pass_on(client: UnixStream, real: &std::path::Path, mut may: impl FnMut(&[u8]) -> bool) {
+    let server = UnixStream::connect(real).unwrap();
+    let (mut from_server, mut to_client) =
+        (server.try_clone().unwrap(), client.try_clone().unwrap());
+    thread::spawn(move || {
+        let _ = std::io::copy(&mut from_server, &mut to_client);
+        let _ = to_client.shutdown(std::net::Shutdown::Both);
+    });
+    let (mut from_client, mut to_server, mut buffer) = (client, server, vec![0; 1 << 20]);
+    while let Ok(count @ 1..) = from_client.read(&mut buffer) {
+        if !may(&buffer[..count]) || to_server.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to_server.shutdown(std::net::Shutdown::Both);
+    let _ = from_client.shutdown(std::net::Shutdown::Both);
 }
 
 #[test]
@@ -671,6 +675,37 @@ fn a_read_is_tried_again_once_and_a_write_never() {
         ("keychain_unavailable", 1)
     );
     assert_eq!(bus.lookup(SERVICE, "master"), PASSPHRASE);
+}
+
+/// The bus is gone when `master` is about to be written, but only for who holds the lock: whoever
+/// connects anew finds one that knows nothing of it.
+#[test]
+fn a_bus_that_forgets_the_lock_fails_the_write() {
+    let home = Home::new();
+    let bus = Bus::with_keyring(&home);
+    bus.on(home.bare("keys init")).ok();
+    let before = bus.lookup(SERVICE, "master");
+    let (place, real) = (home.path().join("forgets"), bus.socket());
+    let cuts = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&cuts);
+    serve(&place, move |client, _| {
+        let mut is_locked = false;
+        pass_on(client, &real, |bytes| {
+            is_locked |= has(bytes, b"RequestName");
+            let may = !is_locked || !has(bytes, b"lenserfight-keys/master\0");
+            counter.fetch_add(usize::from(!may), Ordering::SeqCst);
+            may
+        });
+    });
+    let forced = home
+        .bare("keys init --force")
+        .env("DBUS_SESSION_BUS_ADDRESS", address(&place));
+    in_time(forced, 1, "keychain_unavailable");
+    assert_eq!(cuts.load(Ordering::SeqCst), 1);
+    assert_eq!(bus.lookup(SERVICE, "master"), before);
+    // It is free again.
+    bus.on(home.bare("keys init --force")).ok();
+    assert_ne!(bus.lookup(SERVICE, "master"), before);
 }
 
 #[test]

@@ -12,12 +12,14 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use zeroize::Zeroizing;
 
 use super::wire::{
-    self, Body, ERROR, FIXED_HEADER, Failure, METHOD_RETURN, Message, Result, SIGNAL, Target,
+    self, Body, ERROR, FIELD_ERROR_NAME, FIELD_MEMBER, FIELD_PATH, FIXED_HEADER, Failure,
+    METHOD_RETURN, Message, Result, SIGNAL, Target,
 };
 use crate::base::time::Deadline;
 use crate::system::environment::Bus;
 
 /// A connection that has said hello. As a stream it fails with `TimedOut` once the deadline has passed.
+#[derive(Debug)]
 pub(super) struct Connection {
     socket: UnixStream,
     serial: u32,
@@ -81,9 +83,9 @@ impl Connection {
             match message.kind {
                 METHOD_RETURN if message.reply_serial == serial => return Ok(message),
                 ERROR if message.reply_serial == serial => {
-                    return Err(Failure::Refused(message.error_name));
+                    return Err(Failure::named(message.text(FIELD_ERROR_NAME)));
                 }
-                _ => self.keep_signal(message),
+                _ => {}
             }
         }
     }
@@ -92,18 +94,12 @@ impl Connection {
     pub(super) fn wait_for(&mut self, path: &str, member: &str) -> Result<()> {
         let awaited = (path.to_owned(), member.to_owned());
         while !self.signals.contains(&awaited) {
-            let message = self.receive()?;
-            self.keep_signal(message);
+            self.receive()?;
         }
         Ok(())
     }
 
-    fn keep_signal(&mut self, message: Message) {
-        if message.kind == SIGNAL && self.signals.len() < MAX_SIGNALS {
-            self.signals.push((message.path, message.member));
-        }
-    }
-
+    /// The next message; a signal is also put aside for who waits for it.
     fn receive(&mut self) -> Result<Message> {
         let mut header = [0; FIXED_HEADER];
         self.read_exact(&mut header)?;
@@ -111,7 +107,12 @@ impl Connection {
         let mut whole = Zeroizing::new(vec![0; wire::message_length(&header)?]);
         whole[..FIXED_HEADER].copy_from_slice(&header);
         self.read_exact(&mut whole[FIXED_HEADER..])?;
-        Message::parse(whole)
+        let message = Message::parse(whole)?;
+        if message.kind == SIGNAL && self.signals.len() < MAX_SIGNALS {
+            let text = |code| message.text(code).to_owned();
+            self.signals.push((text(FIELD_PATH), text(FIELD_MEMBER)));
+        }
+        Ok(message)
     }
 
     fn line(&mut self) -> Result<Vec<u8>> {

@@ -4,18 +4,19 @@
 //! Windows with the keyring project's native ones.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyring_core::{Entry, Error as Refusal};
 use zeroize::Zeroizing;
 
 use crate::base::secret::Secret;
+use crate::base::time::Deadline;
 use crate::error::{Error, Result};
 use crate::system::environment::{Bus, Environment};
 
 #[cfg(not(any(target_os = "macos", windows)))]
 mod dbus;
-mod exclusive;
 #[cfg(any(target_os = "macos", windows))]
 mod native;
 #[cfg(not(any(target_os = "macos", windows)))]
@@ -27,8 +28,6 @@ mod wire;
 use native as platform;
 #[cfg(not(any(target_os = "macos", windows)))]
 use secret_service as platform;
-
-pub(crate) use self::exclusive::Exclusive;
 
 /// How long to wait for whom.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +55,9 @@ pub struct Keychain {
     #[cfg_attr(any(target_os = "macos", windows), allow(dead_code))]
     bus: Bus,
     patience: Patience,
+    /// The user's lock, if this is [`Keychain::lock`]'s.
+    #[cfg_attr(any(target_os = "macos", windows), allow(dead_code))]
+    held: Option<Arc<platform::Held>>,
 }
 
 impl Keychain {
@@ -66,6 +68,7 @@ impl Keychain {
         Keychain {
             bus: environment.bus.clone(),
             patience,
+            held: None,
         }
     }
 
@@ -78,9 +81,25 @@ impl Keychain {
         keychain
     }
 
-    /// The lock under which one process of this user at a time replaces what several stores share.
-    pub(crate) fn lock(&self) -> Result<Exclusive> {
-        Exclusive::take(self)
+    /// The same keychain with the user's lock, which one process at a time has, and which is released
+    /// on drop; it opens no dialog. Waits for a few seconds for another process to let go of it.
+    ///
+    /// On Linux the lock is a name on the session bus, so that it belongs to the keychain and not to a
+    /// directory: every `lf` that reaches this keychain competes for the same name, whatever its HOME
+    /// and its other variables say. Everything goes over the connection that has the name, so that a
+    /// bus which was restarted, and has forgotten the name, fails the write. Elsewhere it is a file
+    /// lock in the user's own temporary directory.
+    /// (tests/keychain.rs: `a_bus_that_forgets_the_lock_fails_the_write`)
+    pub(crate) fn lock(&self) -> Result<Keychain> {
+        let mut keychain = self.without_dialogs();
+        match platform::Held::take(&keychain, Deadline::after(LOCK_PATIENCE))? {
+            Some(held) => keychain.held = Some(Arc::new(held)),
+            None => return Err(Error::Refused {
+                sentence: "another process is changing the master passphrase in the keychain; nothing was changed here".to_owned(),
+                hint: "wait for it to end (lf keys doctor tells how it went), and then the same command again".to_owned(),
+            }),
+        }
+        Ok(keychain)
     }
 
     /// The secret, or `None` if a keychain that works has none.
@@ -149,3 +168,6 @@ impl fmt::Display for Keychain {
         f.write_str(&platform::name(self))
     }
 }
+
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);

@@ -9,7 +9,8 @@ use std::thread;
 use keyring_core::api::CredentialStore;
 use keyring_core::{Entry, Error as Refusal, Result as Answer};
 
-use super::Keychain;
+use super::{Keychain, LOCK_PAUSE};
+use crate::base::time::Deadline;
 use crate::error::Result;
 use crate::system::fs::{Dir, Locked};
 
@@ -61,22 +62,14 @@ pub(super) fn name(_: &Keychain) -> String {
 }
 
 /// The user's lock: a file in the temporary directory, which is the user's own on these systems.
-pub(super) struct Held {
-    dir: Dir,
-    lock: Option<Locked>,
-}
+#[derive(Debug)]
+pub(super) struct Held(#[allow(dead_code)] Locked);
 
 impl Held {
-    pub(super) fn open(_: &Keychain) -> Result<Held> {
+    /// `None` if another process has it until the deadline.
+    pub(super) fn take(_: &Keychain, deadline: Deadline) -> Result<Option<Held>> {
         let dir = Dir::create(&std::env::temp_dir().join("lenserfight-lock"))?;
-        Ok(Held { dir, lock: None })
-    }
-
-    /// Takes the lock, or finds that it is held already; `false` if another process has it.
-    pub(super) fn claim(&mut self, _: &Keychain) -> Result<bool> {
-        if self.lock.is_none() {
-            self.lock = self.dir.try_lock()?;
-        }
-        Ok(self.lock.is_some())
+        let lock = deadline.poll(LOCK_PAUSE, || dir.try_lock())?;
+        Ok(lock.map(Held))
     }
 }

@@ -6,15 +6,14 @@
 
 use std::any::Any;
 use std::slice;
-use std::sync::{Arc, Mutex, TryLockError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use keyring_core::api::{Credential, CredentialApi};
 use keyring_core::{Entry, Error as Refusal, Result as Answer};
 
 use super::dbus::{BUS, Connection};
-use super::wire::{Body, Failure, Message, Result, Target};
-use super::{Keychain, Patience};
+use super::wire::{Body, Failure, LOCKED, Message, Result, Target};
+use super::{Keychain, LOCK_PAUSE, Patience};
 use crate::base::time::Deadline;
 use crate::error;
 
@@ -69,12 +68,13 @@ impl CredentialApi for Item {
         // A daemon or bus that was restarted meanwhile is worth one more try, within the same time.
         let deadline = in_time(&self.keychain);
         let find = || {
-            let mut session = Session::open(&self.keychain, deadline)?;
-            let found = session.find(&self.key())?;
-            found.map(|path| session.secret(&path)).transpose()
+            self.within(deadline, |session| {
+                let found = session.find(&self.key())?;
+                found.map(|path| session.secret(&path)).transpose()
+            })
         };
         let found = match find() {
-            Err(failure) if is_gone(&failure) && deadline.left().is_some() => find(),
+            Err(Failure::Broken(_)) if deadline.left().is_some() => find(),
             found => found,
         };
         found?.ok_or(Refusal::NoEntry)
@@ -82,7 +82,74 @@ impl CredentialApi for Item {
 
     /// Never tried twice: whether a broken connection did it or not, only a read can tell.
     fn set_secret(&self, secret: &[u8]) -> Answer<()> {
-        let mut session = Session::open(&self.keychain, in_time(&self.keychain))?;
+        let put = |session: &mut Session| self.put(session, secret);
+        Ok(self.within(in_time(&self.keychain), put)?)
+    }
+
+    fn delete_credential(&self) -> Answer<()> {
+        let delete = |session: &mut Session| {
+            let found = session.find(&self.key())?;
+            if found.is_some() {
+                for path in session.search(&self.key())?.0 {
+                    session.delete(&path)?;
+                }
+            }
+            Ok(found)
+        };
+        let found = self.within(in_time(&self.keychain), delete)?;
+        found.map(drop).ok_or(Refusal::NoEntry)
+    }
+
+    fn get_credential(&self) -> Answer<Option<Arc<Credential>>> {
+        self.get_secret().map(|_| None)
+    }
+
+    fn get_specifiers(&self) -> Option<(String, String)> {
+        Some((self.service.clone(), self.account.clone()))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Item {
+    fn key(&self) -> [(&str, &str); 2] {
+        [("service", &self.service), ("account", &self.account)]
+    }
+
+    /// What the act comes to in a session over the connection that has the user's lock, or else over one
+    /// of its own.
+    fn within<T>(
+        &self,
+        deadline: Deadline,
+        act: impl FnOnce(&mut Session<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let (mut held, mut own);
+        let connection = match &self.keychain.held {
+            Some(lock) => {
+                held = lock.0.lock().unwrap_or_else(PoisonError::into_inner);
+                &mut *held
+            }
+            None => {
+                own = Connection::open(&self.keychain.bus, deadline)?;
+                &mut own
+            }
+        };
+        connection.deadline = deadline;
+        let arguments = Body::new("sv").string("plain").signature("s").string("");
+        let reply = connection.call(&SERVICE, "OpenSession", &arguments)?;
+        let mut body = reply.body("vo")?;
+        body.variant("s")?;
+        body.string()?;
+        act(&mut Session {
+            connection,
+            path: body.string()?.to_owned(),
+            patience: &self.keychain.patience,
+        })
+    }
+
+    fn put(&self, session: &mut Session<'_>, secret: &[u8]) -> Result<()> {
         let (collection, is_locked) = session.default_collection()?;
         if is_locked {
             session.unlock(slice::from_ref(&collection))?;
@@ -115,83 +182,37 @@ impl CredentialApi for Item {
         }
         Ok(())
     }
-
-    fn delete_credential(&self) -> Answer<()> {
-        let mut session = Session::open(&self.keychain, in_time(&self.keychain))?;
-        if session.find(&self.key())?.is_none() {
-            return Err(Refusal::NoEntry);
-        }
-        for path in session.search(&self.key())?.0 {
-            session.delete(&path)?;
-        }
-        Ok(())
-    }
-
-    fn get_credential(&self) -> Answer<Option<Arc<Credential>>> {
-        self.get_secret().map(|_| None)
-    }
-
-    fn get_specifiers(&self) -> Option<(String, String)> {
-        Some((self.service.clone(), self.account.clone()))
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
 }
 
-impl Item {
-    fn key(&self) -> [(&str, &str); 2] {
-        [("service", &self.service), ("account", &self.account)]
-    }
-}
-
-/// The user's lock: a name on the bus, which one connection at a time can own.
-pub(super) struct Held(Connection);
+/// The user's lock: the connection that owns a name on the bus, which one at a time can.
+#[derive(Debug)]
+pub(super) struct Held(Mutex<Connection>);
 
 impl Held {
-    pub(super) fn open(keychain: &Keychain) -> error::Result<Held> {
-        let connection = Connection::open(&keychain.bus, in_time(keychain));
-        connection
-            .map(Held)
-            .map_err(|failure| keychain.unavailable(failure))
-    }
-
-    /// Takes the name, or finds that this connection has it; `false` if another one has it.
-    pub(super) fn claim(&mut self, keychain: &Keychain) -> error::Result<bool> {
-        self.0.deadline = in_time(keychain);
-        let arguments = Body::new("su").string(LOCK).uint32(DO_NOT_QUEUE);
-        self.0
-            .call(&BUS, "RequestName", &arguments)
-            .and_then(|reply| reply.body("u")?.uint32())
-            .map(|reply| matches!(reply, PRIMARY_OWNER | ALREADY_OWNER))
-            .map_err(|failure| keychain.unavailable(failure))
+    /// `None` if another process has it until the deadline.
+    pub(super) fn take(keychain: &Keychain, deadline: Deadline) -> error::Result<Option<Held>> {
+        let take = || {
+            let mut connection = Connection::open(&keychain.bus, in_time(keychain))?;
+            let taken = deadline.poll(LOCK_PAUSE, || {
+                connection.deadline = in_time(keychain);
+                let arguments = Body::new("su").string(LOCK).uint32(DO_NOT_QUEUE);
+                let reply = connection.call(&BUS, "RequestName", &arguments)?;
+                Result::Ok((reply.body("u")?.uint32()? == PRIMARY_OWNER).then_some(()))
+            })?;
+            Ok(taken.map(|()| Held(Mutex::new(connection))))
+        };
+        take().map_err(|failure: Failure| keychain.unavailable(failure))
     }
 }
 
 /// An open `plain` session with the service.
 struct Session<'a> {
-    connection: Connection,
+    connection: &'a mut Connection,
     path: String,
     patience: &'a Patience,
 }
 
 impl Session<'_> {
-    fn open(keychain: &Keychain, deadline: Deadline) -> Result<Session<'_>> {
-        let mut connection = Connection::open(&keychain.bus, deadline)?;
-        let arguments = Body::new("sv").string("plain").signature("s").string("");
-        let reply = connection.call(&SERVICE, "OpenSession", &arguments)?;
-        let mut body = reply.body("vo")?;
-        body.variant("s")?;
-        body.string()?;
-        let path = body.string()?.to_owned();
-        Ok(Session {
-            connection,
-            path,
-            patience: &keychain.patience,
-        })
-    }
-
     /// The path of the entry, unlocked. Of several the one that keytar wrote, or else the first.
     fn find(&mut self, key: &[(&str, &str)]) -> Result<Option<String>> {
         let (mut unlocked, mut closed) = self.search(key)?;
@@ -279,7 +300,7 @@ impl Session<'_> {
             Err(TryLockError::Poisoned(turn)) => Ok(Some(turn.into_inner())),
             Ok(turn) => Ok(Some(turn)),
         };
-        let turn = self.connection.deadline.poll(TURN_PAUSE, take_turn)?;
+        let turn = self.connection.deadline.poll(LOCK_PAUSE, take_turn)?;
         let _turn = turn.ok_or(Failure::TimedOut)?;
         let arguments = Body::new("ao").paths(objects);
         let reply = self.connection.call(&SERVICE, "Unlock", &arguments)?;
@@ -334,45 +355,21 @@ impl Session<'_> {
     }
 }
 
-/// Did the daemon or the bus go away in the middle?
-fn is_gone(failure: &Failure) -> bool {
-    match failure {
-        Failure::Broken(_) => true,
-        Failure::Refused(name) => name.ends_with(".NoReply") || name.ends_with(".Disconnected"),
-        Failure::Unreachable(_) | Failure::TimedOut | Failure::Malformed(_) => false,
-    }
-}
-
 fn locked() -> Failure {
-    Failure::Unreachable("it is locked".to_owned())
+    Failure::Refused(LOCKED.to_owned())
 }
 
-/// The names that D-Bus has for these, in words.
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Refusal {
-        let sentence = match &failure {
-            Failure::Refused(name)
-                if name.ends_with(".ServiceUnknown") || name.ends_with(".NameHasNoOwner") =>
-            {
-                "no program on this bus provides org.freedesktop.secrets".to_owned()
-            }
-            Failure::Refused(name) if name.ends_with(".Secret.Error.IsLocked") => {
-                locked().to_string()
-            }
-            Failure::Refused(_) if is_gone(&failure) => "it ended before it answered".to_owned(),
-            _ => failure.to_string(),
-        };
-        Refusal::NoStorageAccess(sentence.into())
+        Refusal::NoStorageAccess(failure.to_string().into())
     }
 }
 
-const TURN_PAUSE: Duration = Duration::from_millis(20);
 const NAME: &str = "org.freedesktop.secrets";
 /// The name that is the lock, and what `RequestName` takes and answers.
 const LOCK: &str = "com.lenserfight.lf.Master";
 const DO_NOT_QUEUE: u32 = 4;
 const PRIMARY_OWNER: u32 = 1;
-const ALREADY_OWNER: u32 = 4;
 const SERVICE: Target<'_> = Target {
     destination: NAME,
     path: "/org/freedesktop/secrets",

@@ -19,8 +19,23 @@ pub(super) enum Failure {
     TimedOut,
     /// The peer sent something that is not D-Bus, or not what was asked for.
     Malformed(&'static str),
-    /// The peer answered with an error of this name.
+    /// The peer answered with an error, in words.
     Refused(String),
+}
+
+impl Failure {
+    /// What an error of this name says.
+    pub(super) fn named(name: &str) -> Failure {
+        let refused = |sentence: &str| Failure::Refused(sentence.to_owned());
+        match name.rsplit('.').next().unwrap_or_default() {
+            "NoReply" | "Disconnected" => Failure::Broken("it ended before it answered".to_owned()),
+            "ServiceUnknown" | "NameHasNoOwner" => {
+                refused("no program on this bus provides org.freedesktop.secrets")
+            }
+            "IsLocked" => refused(LOCKED),
+            _ => refused(&format!("it answered {name}")),
+        }
+    }
 }
 
 pub(super) type Result<T> = std::result::Result<T, Failure>;
@@ -28,13 +43,16 @@ pub(super) type Result<T> = std::result::Result<T, Failure>;
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Unreachable(reason) | Failure::Broken(reason) => f.write_str(reason),
+            Failure::Unreachable(reason) | Failure::Broken(reason) | Failure::Refused(reason) => {
+                f.write_str(reason)
+            }
             Failure::TimedOut => f.write_str("no answer in time"),
             Failure::Malformed(what) => write!(f, "its answer makes no sense ({what})"),
-            Failure::Refused(name) => write!(f, "it answered {name}"),
         }
     }
 }
+
+pub(super) const LOCKED: &str = "it is locked";
 
 /// Whom a call is for.
 pub(super) struct Target<'a> {
@@ -166,10 +184,8 @@ fn length(size: usize) -> u32 {
 pub(super) struct Message {
     pub(super) kind: u8,
     pub(super) reply_serial: u32,
-    pub(super) error_name: String,
-    pub(super) path: String,
-    pub(super) member: String,
-    signature: String,
+    /// The header's texts, each at the place of its code.
+    texts: [String; FIELDS],
     big_endian: bool,
     bytes: Zeroizing<Vec<u8>>,
     body_at: usize,
@@ -179,16 +195,13 @@ pub(super) struct Message {
 pub(super) fn message_length(head: &[u8]) -> Result<usize> {
     let mut reader = Reader::of_message(head)?;
     reader.at = 4;
-    let body = reader.uint32()? as usize;
+    let body = u64::from(reader.uint32()?);
     reader.at = 12;
-    let fields = reader.uint32()? as usize;
-    if body.max(fields) > MAX_MESSAGE {
-        return Err(TOO_LONG);
-    }
-    match (FIXED_HEADER + fields).next_multiple_of(8) + body {
-        length if length <= MAX_MESSAGE => Ok(length),
-        _ => Err(TOO_LONG),
-    }
+    let fields = u64::from(reader.uint32()?);
+    let length = (FIXED_HEADER as u64 + fields).next_multiple_of(8) + body;
+    let length = usize::try_from(length).ok();
+    let short = length.filter(|length| *length <= MAX_MESSAGE);
+    short.ok_or(Failure::Malformed("a message over 1 MiB"))
 }
 
 impl Message {
@@ -197,11 +210,11 @@ impl Message {
         let kind = *reader.take(4)?.get(1).ok_or(CUT)?;
         reader.take(8)?;
         let mut reply_serial = 0;
-        let (mut path, mut member, mut error_name, mut signature) = ("", "", "", "");
+        let mut texts = [const { String::new() }; FIELDS];
         reader.array(8, |reader| {
             reader.align(8)?;
             let code = reader.byte()?;
-            let value = match reader.signature()? {
+            let text = match reader.signature()? {
                 "s" | "o" => reader.string()?,
                 "g" => reader.signature()?,
                 "u" => {
@@ -213,12 +226,8 @@ impl Message {
                 }
                 _ => return Err(Failure::Malformed("a header field of an unknown type")),
             };
-            match code {
-                FIELD_PATH => path = value,
-                FIELD_MEMBER => member = value,
-                FIELD_ERROR_NAME => error_name = value,
-                FIELD_SIGNATURE => signature = value,
-                _ => {}
+            if let Some(place) = texts.get_mut(usize::from(code)) {
+                text.clone_into(place);
             }
             Ok(())
         })?;
@@ -226,19 +235,21 @@ impl Message {
         Ok(Message {
             kind,
             reply_serial,
-            error_name: error_name.to_owned(),
-            path: path.to_owned(),
-            member: member.to_owned(),
-            signature: signature.to_owned(),
+            texts,
             big_endian: reader.big_endian,
             body_at: reader.at,
             bytes,
         })
     }
 
+    /// What the header has in the field of this code; empty if it has none.
+    pub(super) fn text(&self, code: u8) -> &str {
+        &self.texts[usize::from(code)]
+    }
+
     /// A reader of the body, which must be of this type.
     pub(super) fn body(&self, signature: &str) -> Result<Reader<'_>> {
-        if self.signature != signature {
+        if self.text(FIELD_SIGNATURE) != signature {
             return Err(Failure::Malformed("an answer of another type"));
         }
         // Offsets count from the body's start, which is a multiple of 8, the largest alignment.
@@ -369,7 +380,6 @@ impl<'a> Reader<'a> {
 }
 
 const CUT: Failure = Failure::Malformed("a value that runs past its message");
-const TOO_LONG: Failure = Failure::Malformed("a message over 1 MiB");
 const MAX_MESSAGE: usize = 1024 * 1024;
 /// Enough that no secret outgrows it and leaves a copy: 64 KiB and the names around it.
 const ROOM: usize = 80 * 1024;
@@ -380,13 +390,14 @@ const METHOD_CALL: u8 = 1;
 pub(super) const METHOD_RETURN: u8 = 2;
 pub(super) const ERROR: u8 = 3;
 pub(super) const SIGNAL: u8 = 4;
-const FIELD_PATH: u8 = 1;
+pub(super) const FIELD_PATH: u8 = 1;
 const FIELD_INTERFACE: u8 = 2;
-const FIELD_MEMBER: u8 = 3;
-const FIELD_ERROR_NAME: u8 = 4;
+pub(super) const FIELD_MEMBER: u8 = 3;
+pub(super) const FIELD_ERROR_NAME: u8 = 4;
 const FIELD_REPLY_SERIAL: u8 = 5;
 const FIELD_DESTINATION: u8 = 6;
 const FIELD_SIGNATURE: u8 = 8;
+const FIELDS: usize = 9;
 
 #[cfg(test)]
 mod tests {
@@ -424,7 +435,7 @@ mod tests {
             assert!(length <= MAX_MESSAGE);
         }
         let message = Message::parse(Zeroizing::new(bytes.to_vec()))?;
-        let body = || message.body(&message.signature);
+        let body = || message.body(message.text(FIELD_SIGNATURE));
         let _ = body()?.paths();
         let _ = body()?.strings();
         let _ = body()?.byte_array();
@@ -445,7 +456,11 @@ mod tests {
             assert_eq!(message_length(&bytes[..FIXED_HEADER]).unwrap(), bytes.len());
             let message = Message::parse(Zeroizing::new(bytes)).unwrap();
             assert_eq!(
-                (message.kind, message.path.as_str(), message.member.as_str()),
+                (
+                    message.kind,
+                    message.text(FIELD_PATH),
+                    message.text(FIELD_MEMBER)
+                ),
                 (METHOD_CALL, TARGET.path, "Member")
             );
             let mut body = message.body(signature).unwrap();

@@ -9,13 +9,13 @@
 //! All stores of a user share `master`, so replacing it must not close another store. [`replace`] is
 //! therefore the only function that writes it:
 //!
-//! 1. take the user's lock, [`Keychain::lock`];
+//! 1. take the user's lock, [`Keychain::lock`], through which all that follows goes;
 //! 2. read `master` again, and let the caller object to what it is by now;
 //! 3. put it into `master.earlier`, and read that back;
-//! 4. make sure that the lock is still held; write `master`, and read it back.
+//! 4. write `master`, and read it back; a keychain that has forgotten the lock refuses both.
 //!
 //! Killed after any of these, every passphrase that has sealed something is in `master` or in
-//! `master.earlier`. (tests/master.rs; the model in model/tests.rs walks all interleavings)
+//! `master.earlier`. (tests/rekey.rs; the model in rekey/tests.rs walks all interleavings)
 
 use miniserde::{Deserialize, Serialize, json};
 
@@ -74,8 +74,7 @@ pub(crate) fn replace(
     now: Timestamp,
     may: impl FnOnce(Option<&Secret>) -> Result<()>,
 ) -> Result<()> {
-    let keychain = &keychain.without_dialogs();
-    let mut lock = keychain.lock()?;
+    let keychain = &keychain.lock()?;
     let old = present(keychain)?;
     may(old.as_ref())?;
     match old {
@@ -83,14 +82,12 @@ pub(crate) fn replace(
         Some(old) => put_on_record(keychain, old, now)?,
         None => {}
     }
-    lock.confirm(keychain)?;
     keep(keychain, MASTER, new)
 }
 
 /// Puts a passphrase on record as an earlier one: what it opens opens, and `master` stays.
 pub(crate) fn remember(keychain: &Keychain, passphrase: Secret, now: Timestamp) -> Result<()> {
-    let keychain = &keychain.without_dialogs();
-    let _lock = keychain.lock()?;
+    let keychain = &keychain.lock()?;
     if present(keychain)?.is_some_and(|present| present.same(&passphrase)) {
         return Ok(());
     }
@@ -100,8 +97,7 @@ pub(crate) fn remember(keychain: &Keychain, passphrase: Secret, now: Timestamp) 
 /// Drops the earlier passphrases, if the record is still the one that was looked at; or, where `seen` is
 /// `None`, the entry that is damaged.
 pub(crate) fn forget(keychain: &Keychain, seen: Option<&Record>) -> Result<()> {
-    let keychain = &keychain.without_dialogs();
-    let mut lock = keychain.lock()?;
+    let keychain = &keychain.lock()?;
     if let Some(seen) = seen {
         let now = Record::read(keychain)?;
         let same = |(now, seen): (&Secret, &Secret)| now.same(seen);
@@ -112,7 +108,6 @@ pub(crate) fn forget(keychain: &Keychain, seen: Option<&Record>) -> Result<()> {
             return Err(changed("nothing was forgotten"));
         }
     }
-    lock.confirm(keychain)?;
     keychain.delete(SERVICE, EARLIER)?;
     if seen.is_some() {
         keychain.delete(SERVICE, FORMER_PREVIOUS)?;
@@ -196,7 +191,7 @@ fn keep(keychain: &Keychain, account: &str, secret: &Secret) -> Result<()> {
     };
     let stored = keychain.store(SERVICE, account, secret);
     stored.map_err(uncertain)?;
-    let kept = keychain.find(SERVICE, account)?;
+    let kept = keychain.find(SERVICE, account).map_err(uncertain)?;
     if kept.is_some_and(|kept| kept.same(secret)) {
         return Ok(());
     }
