@@ -22,16 +22,15 @@ pub(crate) struct Program {
 impl Program {
     /// The program of this name: itself if it has a slash, else the first in `PATH` that may be run.
     pub(crate) fn find(name: &OsStr) -> Result<Program> {
-        match find(name) {
-            Ok(path) => Ok(Program {
-                name: name.to_owned(),
-                path,
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::CommandNotFound(
-                format!("there is no command \"{}\"", shown(&name.to_string_lossy())),
+        let path = find(name).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::CommandNotFound(format!(
+                "there is no command \"{}\"",
+                shown(&name.to_string_lossy())
             )),
-            Err(error) => Err(not_executable(name, error)),
-        }
+            _ => not_executable(name, error),
+        })?;
+        let name = name.to_owned();
+        Ok(Program { name, path })
     }
 
     /// Replaces this process; comes back only with the reason why it could not. Where no system call does

@@ -210,12 +210,10 @@ impl Dir {
     /// Moves a full log to its older generation, once, however many processes find it full. While
     /// another process has the lock the log stays a little longer: readers never wait for a writer.
     fn turn_over(&self, name: &str, limit: u64) -> Result<()> {
-        let Some(dir) = self.try_lock()? else {
-            return Ok(());
-        };
-        if dir.look(name)?.is_some_and(|look| look.size >= limit) {
-            let older = format!("{name}.1");
-            dir.move_here(&dir, name, &older)?;
+        if let Some(dir) = self.try_lock()?
+            && dir.look(name)?.is_some_and(|look| look.size >= limit)
+        {
+            dir.move_here(&dir, name, &format!("{name}.1"))?;
         }
         Ok(())
     }
