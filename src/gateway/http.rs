@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use tiny_http::Method;
+use tiny_http::{HTTPVersion, Method};
 use zeroize::Zeroizing;
 
 pub(crate) use self::reply::Reply;
@@ -50,15 +50,6 @@ pub(crate) struct Connection<'a> {
     received: Zeroizing<Vec<u8>>,
     /// By when the request that has begun must be complete.
     deadline: Deadline,
-}
-
-/// May the next request come on the same connection?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    /// Yes.
-    Next,
-    /// No; the answer says so.
-    Close,
 }
 
 impl<'a> Connection<'a> {
@@ -133,13 +124,13 @@ impl<'a> Connection<'a> {
 
     /// Writes an answer; the peer has ten seconds to take it. One after which we close is written as
     /// HTTP/1.0, which says so by itself.
-    pub(crate) fn answer(&mut self, reply: &Reply, to: Option<&Request>) -> io::Result<After> {
+    pub(crate) fn answer(&mut self, reply: &Reply, to: Option<&Request>) -> io::Result<()> {
         let is_kept = to.is_some_and(|request| request.keeps_alive);
-        let after = if is_kept { After::Next } else { After::Close };
+        let version = HTTPVersion(1, u8::from(is_kept));
         let is_head = to.is_some_and(|request| request.method == Method::Head);
-        let bytes = reply.print(after, is_head)?;
+        let bytes = reply.print(version, is_head)?;
         self.deadline = Deadline::after(ANSWER);
-        self.send(&bytes).map(|()| after)
+        self.send(&bytes)
     }
 
     /// Ends the connection so that the peer gets to read the answer: what it is still sending is

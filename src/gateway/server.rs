@@ -13,7 +13,7 @@ use super::api::Api;
 use super::connections::{Connections, PLACES, Serve};
 use super::consent::Permit;
 use super::guard::{Caller, Guard, with_cors};
-use super::http::{After, Connection, Failure, Reply, Request};
+use super::http::{Connection, Failure, Reply, Request};
 use crate::base::time::{Deadline, Timestamp, monotonic};
 use crate::error::{Error, Result, refusal};
 use crate::vault::audit::{Event, Flood, Kind};
@@ -85,11 +85,13 @@ impl Gateway {
         };
         let interval = idle.unwrap_or(TICK).min(TICK);
         let (mut tick, mut last_used) = (Deadline::after(interval), monotonic());
-        let mut permitted = Ok(());
-        while !is_over(&listener, end, tick) {
-            permitted = gateway.check_permit();
-            if matches!(permitted, Err(Error::ConsentMissing(_))) {
-                break;
+        let ended = loop {
+            if is_over(&listener, end, tick) {
+                break Ok(());
+            }
+            // One that cannot be read now is no reason to end.
+            if let Err(error @ Error::ConsentMissing(_)) = gateway.check_permit() {
+                break Err(error);
             }
             match listener.accept() {
                 Ok(accepted) => {
@@ -108,10 +110,10 @@ impl Gateway {
                     last_used = now;
                 }
                 if idle.is_some_and(|idle| now - last_used >= idle) {
-                    break;
+                    break Ok(());
                 }
             }
-        }
+        };
         on_ending();
         // Connections that are in the accept queue already are still served.
         for accepted in std::iter::from_fn(|| listener.accept().ok()).take(PLACES) {
@@ -121,11 +123,7 @@ impl Gateway {
         drop(listener);
         connections.end(Deadline::after(FAREWELL));
         gateway.settle(None);
-        match permitted {
-            Err(Error::ConsentMissing(_)) => permitted,
-            // One that could not be read was no reason to end.
-            Ok(()) | Err(_) => Ok(()),
-        }
+        ended
     }
 
     /// Looked at for every request, as a token is.
@@ -162,18 +160,15 @@ impl Gateway {
                 }
             };
             self.warn_if_unreachable(&reply);
-            match (connection.answer(&reply, request.as_ref()), request) {
-                (Ok(After::Next), Some(request)) if body == Rest::Unread => {
-                    if connection.body(&request).is_err() {
-                        return;
-                    }
-                }
-                (Ok(After::Next), _) => {}
-                (Ok(After::Close), _) => {
-                    connections.silent(id);
-                    return connection.linger();
-                }
-                (Err(_), _) => return,
+            if connection.answer(&reply, request.as_ref()).is_err() {
+                return;
+            }
+            let Some(request) = request.filter(|request| request.keeps_alive) else {
+                connections.silent(id);
+                return connection.linger();
+            };
+            if body == Rest::Unread && connection.body(&request).is_err() {
+                return;
             }
         }
     }

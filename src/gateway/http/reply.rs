@@ -7,7 +7,6 @@ use miniserde::{Serialize, json};
 use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 use zeroize::Zeroizing;
 
-use super::After;
 use crate::error::Facts;
 
 /// An answer, before it is bytes.
@@ -69,7 +68,11 @@ impl Reply {
     }
 
     /// What goes over the wire; without the body for a HEAD.
-    pub(super) fn print(&self, after: After, is_head: bool) -> io::Result<Zeroizing<Vec<u8>>> {
+    pub(super) fn print(
+        &self,
+        version: HTTPVersion,
+        is_head: bool,
+    ) -> io::Result<Zeroizing<Vec<u8>>> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(1024 + self.body.len()));
         let given = self.headers.iter();
         let given = given.map(|(name, value)| (*name, value.as_str()));
@@ -89,10 +92,6 @@ impl Reply {
             Some(self.body.len()),
             None,
         );
-        let version = match after {
-            After::Next => HTTPVersion(1, 1),
-            After::Close => HTTPVersion(1, 0),
-        };
         let response = response.with_chunked_threshold(usize::MAX);
         response.raw_print(&mut *bytes, version, &[], is_head, None)?;
         if self.status == 204 {
@@ -121,10 +120,14 @@ mod tests {
 
     #[test]
     fn answers_say_their_length_and_nothing_of_us() {
-        let text = |reply: Reply, after, is_head| {
-            String::from_utf8(reply.print(after, is_head).unwrap().to_vec()).unwrap()
+        let text = |reply: Reply, version, is_head| {
+            String::from_utf8(reply.print(version, is_head).unwrap().to_vec()).unwrap()
         };
-        let answer = text(Reply::text("application/json", "{}"), After::Next, false);
+        let answer = text(
+            Reply::text("application/json", "{}"),
+            HTTPVersion(1, 1),
+            false,
+        );
         assert!(
             answer.starts_with("HTTP/1.1 200 OK\r\n")
                 && answer.ends_with("\r\nContent-Length: 2\r\n\r\n{}"),
@@ -134,16 +137,20 @@ mod tests {
             answer.contains("Cache-Control: no-store\r\n") && !answer.contains("tiny"),
             "{answer}"
         );
-        assert!(text(Reply::empty(204), After::Close, false).starts_with("HTTP/1.0 204 "));
-        assert!(!text(Reply::empty(204), After::Next, false).contains("Content-Length"));
+        assert!(text(Reply::empty(204), HTTPVersion(1, 0), false).starts_with("HTTP/1.0 204 "));
+        assert!(!text(Reply::empty(204), HTTPVersion(1, 1), false).contains("Content-Length"));
         assert!(
-            text(Reply::text("application/json", "{}"), After::Next, true)
-                .ends_with("Content-Length: 2\r\n\r\n")
+            text(
+                Reply::text("application/json", "{}"),
+                HTTPVersion(1, 1),
+                true
+            )
+            .ends_with("Content-Length: 2\r\n\r\n")
         );
         assert!(
             Reply::empty(204)
                 .with("X", "a\r\nB: c")
-                .print(After::Next, false)
+                .print(HTTPVersion(1, 1), false)
                 .is_err()
         );
     }
