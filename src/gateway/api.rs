@@ -9,6 +9,7 @@ use miniserde::{Deserialize, Serialize};
 
 use super::guard::Route;
 use super::http::{Reply, Request};
+use super::state;
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::error::{Facts, Result, refusal};
@@ -65,8 +66,7 @@ impl Api {
             }
             Route::Identity => (self.identity().unwrap_or_else(Reply::error), None),
             Route::Page(file) => (file.reply(), None),
-            Route::List => told(Kind::List, None, self.list()),
-            Route::ListWithUse => told(Kind::List, None, self.list_with_use()),
+            Route::List => told(Kind::List, None, self.list(&request.query)),
             Route::Add => {
                 let members = members(&["provider", "label", "rawKey"]);
                 let added = members.and_then(|members| self.add(members, now));
@@ -90,12 +90,10 @@ impl Api {
     }
 
     fn identity(&self) -> Outcome<Reply> {
-        let dir = Dir::open(&self.state)?;
-        let bytes = dir.map(|dir| dir.read("identity.json", MAX_IDENTITY));
-        let bytes = bytes.transpose()?.flatten().unwrap_or_default();
-        let text = std::str::from_utf8(&bytes).unwrap_or_default();
-        match json::from_str::<Identity>(text) {
-            Ok(mut identity) if identity.public_key.is_some() => {
+        let found = Dir::open(&self.state)?
+            .map(|dir| state::read::<Identity>(&dir, "identity.json", MAX_IDENTITY));
+        match found.transpose()?.flatten().flatten() {
+            Some(mut identity) if identity.public_key.is_some() => {
                 identity.daemon_version = Some(DAEMON_VERSION.to_owned());
                 Ok(Reply::of(200, &identity))
             }
@@ -103,12 +101,11 @@ impl Api {
         }
     }
 
-    fn list(&self) -> Outcome<Reply> {
-        Ok(named(200, "keys", &self.store.list()?.keys))
-    }
-
-    fn list_with_use(&self) -> Outcome<Reply> {
+    fn list(&self, query: &str) -> Outcome<Reply> {
         let listing = self.store.list()?;
+        if query.split('&').all(|pair| pair != "include=last_used") {
+            return Ok(named(200, "keys", &listing.keys));
+        }
         let used = self.store.dir()?.map(|dir| history::last_used(&dir));
         let used = used.unwrap_or_default();
         let view = |key| UsedView::of(key, used.of(&key.id));

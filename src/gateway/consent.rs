@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use miniserde::{Deserialize, Serialize, json};
 
 use super::origin::is_cgnat;
+use super::state;
 use crate::base::secret::shown;
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
@@ -47,14 +48,6 @@ impl Consent {
         let shown: Vec<String> = self.fingerprints.iter().map(|text| shown(text)).collect();
         shown.join(", ")
     }
-
-    fn parse(bytes: &[u8]) -> std::result::Result<Consent, &'static str> {
-        if bytes.len() > MAX_FILE {
-            return Err("it is larger than 64 KiB");
-        }
-        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text")?;
-        json::from_str(text).map_err(|_| "it is not a JSON object of the expected shape")
-    }
 }
 
 /// The fingerprint of an address.
@@ -87,13 +80,14 @@ pub(crate) fn tailnet_address() -> Option<Ipv4Addr> {
 
 /// The consent in the gateway's directory; `None` if there is none.
 pub(crate) fn read(dir: &Path) -> Result<Option<Consent>> {
-    let bytes = Dir::open(dir)?.map(|dir| dir.read(FILE, MAX_FILE));
-    let consent = bytes.transpose()?.flatten();
-    let consent = consent.map(|bytes| Consent::parse(&bytes)).transpose();
-    consent.map_err(|reason| Error::CorruptConsent {
-        file: dir.join(FILE),
-        reason,
-    })
+    let found = Dir::open(dir)?.map(|dir| state::read(&dir, FILE, MAX_FILE));
+    let is_consent = |consent: Option<Consent>| {
+        consent.ok_or_else(|| Error::CorruptConsent {
+            file: dir.join(FILE),
+            reason: "it is not a JSON object of the expected shape",
+        })
+    };
+    found.transpose()?.flatten().map(is_consent).transpose()
 }
 
 /// Records a consent in place of the one that is there. One that cannot be read is not overwritten.
@@ -168,10 +162,10 @@ mod tests {
     #[test]
     fn what_is_printed_is_read_back() {
         let text = r#"{"granted_at":"2026-01-02T03:04:05.678Z","granter_lenser_id":null,"fingerprints":["tailscale0:100.101.102.103/32"],"notes":"\"tablet\""}"#;
-        let consent = Consent::parse(text.as_bytes()).unwrap();
+        let consent = state::parse::<Consent>(text.as_bytes()).unwrap();
         assert_eq!(json::to_string(&consent), text);
         let more = text.replace("null", "\"l-1\",\"version\":2");
-        let more = Consent::parse(more.as_bytes()).unwrap();
+        let more = state::parse::<Consent>(more.as_bytes()).unwrap();
         assert_eq!(more.granter_lenser_id.as_deref(), Some("l-1"));
     }
 
@@ -189,7 +183,7 @@ mod tests {
             r#"{"granted_at":"2026-01-02T03:04:05.678Z","fingerprints":[],"notes":1}"#,
             r#"{"granted_at":"2026-01-02T03:04:05.678Z","fingerprints":[]"#,
         ] {
-            assert!(Consent::parse(text.as_bytes()).is_err(), "{text}");
+            assert!(state::parse::<Consent>(text.as_bytes()).is_none(), "{text}");
         }
     }
 

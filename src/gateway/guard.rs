@@ -61,8 +61,6 @@ pub(crate) enum Route {
     Page(&'static File),
     /// `GET /keys`
     List,
-    /// `GET /keys?include=last_used`
-    ListWithUse,
     /// `POST /keys`
     Add,
     /// `PUT /keys/:id`
@@ -133,7 +131,7 @@ impl Guard {
     fn find(&self, request: &Request) -> Result<(&'static str, Route), Denial> {
         match (File::at(&request.path), &request.method) {
             (None, _) => find(request),
-            (Some(file), _) if !file.is_public && !self.hosts.serve_a_page() => {
+            (Some(file), _) if !file.is_public() && !self.hosts.serve_a_page() => {
                 Err(silent(&refusal::NOT_FOUND))
             }
             (Some(file), Method::Get) => Ok((file.path, Route::Page(file))),
@@ -153,7 +151,7 @@ impl Guard {
             return Err(unauthorised(&refusal::BAD_TOKEN));
         }
         let recognised = self.recogniser.recognise(token.trim_matches(' '), now);
-        let pairing = recognised.map_err(|error| silent(error.facts()))?;
+        let pairing = recognised.map_err(silent)?;
         pairing.ok_or_else(|| unauthorised(&refusal::BAD_TOKEN))
     }
 
@@ -207,15 +205,10 @@ fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
     if segments.contains(&"") {
         return Err(silent(&refusal::NOT_FOUND));
     }
-    let includes_use = || {
-        let mut pairs = request.query.split('&');
-        pairs.any(|pair| pair == "include=last_used")
-    };
     let id = || segments[1].to_owned();
     Ok(match (segments.as_slice(), &request.method) {
         (["healthz"], Method::Get) => ("GET /healthz", Route::Health),
         (["identity"], Method::Get) => ("GET /identity", Route::Identity),
-        (["keys"], Method::Get) if includes_use() => ("GET /keys", Route::ListWithUse),
         (["keys"], Method::Get) => ("GET /keys", Route::List),
         (["keys"], Method::Post) => ("POST /keys", Route::Add),
         (["keys", _], Method::Put) => ("PUT /keys/:id", Route::Update(id())),

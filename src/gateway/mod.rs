@@ -22,6 +22,7 @@ pub(crate) mod probe;
 pub(crate) mod sandbox;
 #[cfg(unix)]
 pub(crate) mod server;
+pub(crate) mod state;
 
 #[cfg(unix)]
 pub(crate) use server::{Gateway, listen, unusable};

@@ -9,9 +9,6 @@ pub(crate) struct File {
     pub(crate) path: &'static str,
     media_type: &'static str,
     text: &'static str,
-    /// Is it served on every address? The page itself is on loopback addresses alone, because it would
-    /// send tokens and values over plain HTTP.
-    pub(crate) is_public: bool,
 }
 
 impl File {
@@ -20,35 +17,36 @@ impl File {
         FILES.iter().find(|file| file.path == path)
     }
 
+    /// Is it served on every address? The page itself is on loopback addresses alone, because it would
+    /// send tokens and values over plain HTTP.
+    pub(crate) fn is_public(&self) -> bool {
+        self.path == "/client.js"
+    }
+
     /// The file, without CORS headers.
     pub(crate) fn reply(&self) -> Reply {
-        Reply::text(&format!("{}; charset=utf-8", self.media_type), self.text)
-            .with("Content-Security-Policy", POLICY)
-            .with("Referrer-Policy", "no-referrer")
-            .with("Cross-Origin-Opener-Policy", "same-origin")
+        Reply::text(
+            &format!("text/{}; charset=utf-8", self.media_type),
+            self.text,
+        )
+        .with("Content-Security-Policy", POLICY)
+        .with("Referrer-Policy", "no-referrer")
+        .with("Cross-Origin-Opener-Policy", "same-origin")
     }
 }
 
 static FILES: [File; 4] = [
-    local("/", "text/html", include_str!("web/index.html")),
-    local("/page.js", "text/javascript", include_str!("web/page.js")),
-    local("/style.css", "text/css", include_str!("web/style.css")),
-    File {
-        is_public: true,
-        ..local(
-            "/client.js",
-            "text/javascript",
-            include_str!("web/client.js"),
-        )
-    },
+    file("/", "html", include_str!("web/index.html")),
+    file("/page.js", "javascript", include_str!("web/page.js")),
+    file("/style.css", "css", include_str!("web/style.css")),
+    file("/client.js", "javascript", include_str!("web/client.js")),
 ];
 
-const fn local(path: &'static str, media_type: &'static str, text: &'static str) -> File {
+const fn file(path: &'static str, media_type: &'static str, text: &'static str) -> File {
     File {
         path,
         media_type,
         text,
-        is_public: false,
     }
 }
 

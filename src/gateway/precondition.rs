@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use miniserde::json::{self, Object, Value};
+use miniserde::json::{Object, Value};
 
 use super::api::DAEMON_VERSION;
 use super::consent::{self, Permit};
 use super::origin::Origins;
-use super::pairing::{self, Pairings};
+use super::pairing::Pairings;
 use super::probe::{self, Absence, Health};
 use super::server::listen;
+use super::state;
 use crate::base::secret::{Secret, printable};
 use crate::base::time::Timestamp;
 use crate::error::Result;
@@ -250,7 +251,7 @@ fn has_session(root: &Path) -> bool {
 /// The user that this gateway belongs to: from its identity, or else the configuration.
 pub(crate) fn lenser_id(root: &Path) -> Option<String> {
     let names = ["lenser_id", "lenserId"];
-    let identity = read_object(&pairing::dir(root), IDENTITY);
+    let identity = read_object(&state::dir(root), IDENTITY);
     let of_identity = identity.and_then(|identity| text(&identity, &names));
     of_identity.or_else(|| configured(root, &names))
 }
@@ -279,8 +280,7 @@ fn text(object: &Object, names: &[&str]) -> Option<String> {
 }
 
 fn read_object(dir: &Path, name: &str) -> Option<Object> {
-    let bytes = Dir::open(dir).ok()??.read(name, MAX_FILE).ok()??;
-    json::from_str(std::str::from_utf8(&bytes).ok()?).ok()
+    state::read(&Dir::open(dir).ok()??, name, MAX_FILE).ok()??
 }
 
 /// A check that holds for this reason, or fails for that.

@@ -1,7 +1,7 @@
 //! Asks what listens on an address: a gateway of `lf`, another program, or none. It sends no token.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use miniserde::{Deserialize, json};
@@ -45,24 +45,22 @@ impl Absence {
 
 /// One `GET /healthz` to a gateway that listens there, within two seconds.
 pub(crate) fn ask(address: SocketAddr) -> Result<Health, Absence> {
-    let address = reachable(address);
     let deadline = Deadline::after(PATIENCE);
     let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| {
         let late = is_late(&error).then_some(Absence::Stranger(LATE));
         late.unwrap_or(Absence::Nobody(error))
     })?;
     let reason = |error| if is_late(&error) { LATE } else { NO_HTTP };
-    let answer = exchange(stream, address, deadline).map_err(reason);
+    let answer = exchange(stream, deadline).map_err(reason);
     answer
         .and_then(|bytes| parse(&bytes))
         .map_err(Absence::Stranger)
 }
 
 /// All that is answered, until the other side closes.
-fn exchange(mut stream: TcpStream, to: SocketAddr, deadline: Deadline) -> io::Result<Vec<u8>> {
-    let request = format!("GET /healthz HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n");
+fn exchange(mut stream: TcpStream, deadline: Deadline) -> io::Result<Vec<u8>> {
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(request.as_bytes())?;
+    stream.write_all(REQUEST)?;
     let (mut bytes, mut buffer) = (Vec::new(), [0; 1024]);
     while bytes.len() <= MAX_ANSWER {
         let left = deadline.left().ok_or(io::ErrorKind::TimedOut)?;
@@ -77,16 +75,6 @@ fn exchange(mut stream: TcpStream, to: SocketAddr, deadline: Deadline) -> io::Re
         }
     }
     Ok(bytes)
-}
-
-/// What listens everywhere is asked on this machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 /// Takes what our own gateway sends: one JSON object of a known shape, and nothing after it.
@@ -114,6 +102,8 @@ fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), TimedOut | WouldBlock)
 }
 
+/// Every gateway answers to this host.
+const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_ANSWER: usize = 16 * 1024;
 const MAX_VERSION: usize = 64;

@@ -7,8 +7,8 @@ use crate::base::secret::{printable, shown};
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::gateway::consent::{self, Consent};
-use crate::gateway::pairing;
 use crate::gateway::precondition::lenser_id;
+use crate::gateway::state;
 use crate::system::host;
 use miniserde::Serialize;
 
@@ -85,7 +85,7 @@ pub(super) fn revoke(context: &Context<'_>) -> Result<()> {
 }
 
 fn state(context: &Context<'_>) -> Result<PathBuf> {
-    Ok(pairing::dir(&context.environment.root()?))
+    Ok(state::dir(&context.environment.root()?))
 }
 
 const GONE: &str = "no address of this machine now";

@@ -8,7 +8,7 @@ use crate::base::pool;
 use crate::base::secret::{Secret, printable};
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::gateway::pairing;
+use crate::gateway::state;
 use crate::keychain::{Keychain, Patience};
 use crate::system::environment::Environment;
 use crate::system::host;
@@ -47,7 +47,7 @@ impl Context<'_> {
             environment,
             store: Store::at(environment.keys()?),
             keychain,
-            state: environment.root().ok().map(|root| pairing::dir(&root)),
+            state: environment.root().ok().map(|root| state::dir(&root)),
             format,
         })
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::base::secret::printable;
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::gateway::pairing::{self, Others, Pairing, Pairings};
+use crate::gateway::pairing::{Others, Pairing, Pairings};
+use crate::gateway::state;
 use crate::system::host;
 use crate::vault::key::Label;
 use miniserde::Serialize;
@@ -98,7 +99,7 @@ pub(super) fn unpair(context: &Context<'_>, name: Option<&Label>) -> Result<()> 
 }
 
 pub(super) fn pairings(context: &Context<'_>) -> Result<Pairings> {
-    let dir = pairing::dir(&context.environment.root()?);
+    let dir = state::dir(&context.environment.root()?);
     let sources = context.environment.passphrase.clone();
     Ok(Pairings::at(dir, sources, context.keychain.clone()))
 }

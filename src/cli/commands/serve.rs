@@ -10,9 +10,9 @@ use crate::gateway::api::Api;
 use crate::gateway::consent::Permit;
 use crate::gateway::guard::Guard;
 use crate::gateway::origin::{Hosts, Origins, is_cgnat};
-use crate::gateway::pairing;
 use crate::gateway::precondition::Setup;
 use crate::gateway::sandbox;
+use crate::gateway::state;
 use crate::gateway::{Gateway, listen, unusable};
 use crate::keychain::{Keychain, Patience};
 use crate::system::environment::{Environment, GatewayVariables};
@@ -106,7 +106,7 @@ pub(super) fn setup<'a>(
         address,
         keys_only: is_keys_only(environment, options),
         wants_tailscale: options.tailscale || environment.gateway.tailscale,
-        state: pairing::dir(&root),
+        state: state::dir(&root),
         root,
         // A request cannot wait for a person who unlocks the keychain, so it gets three seconds.
         keychain: Keychain::new(environment, Patience::SHORT),

@@ -17,7 +17,7 @@
 mod recogniser;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use miniserde::{Deserialize, Serialize, json};
@@ -27,6 +27,7 @@ use crate::base::rng;
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::gateway::state;
 use crate::keychain::Keychain;
 use crate::system::environment::Sources;
 use crate::system::fs::{self, Dir, Locked, Publish};
@@ -117,7 +118,7 @@ impl Pairings {
     ) -> Result<Secret> {
         let token = rng::token::<32>().map(Secret::new)?;
         let dir = Dir::create(&self.dir)?.lock()?;
-        let list = self.read(&dir)?.unwrap_or_else(|| self.predecessors());
+        let list = read(&dir)?.unwrap_or_else(|| self.predecessors());
         let is_kept = |pairing: &Pairing| pairing.name != *name && others == Others::Keep;
         let (mut kept, mut gone): (Vec<Pairing>, Vec<Pairing>) =
             list.into_iter().partition(is_kept);
@@ -145,7 +146,7 @@ impl Pairings {
     /// or revoked here yet, and the keychain has no token for it. `false` if it is dead.
     pub(crate) fn inherit(&self, token: &Secret) -> Result<bool> {
         let dir = Dir::create(&self.dir)?.lock()?;
-        if self.read(&dir)?.is_some() || self.keychain.find(SERVICE, DEFAULT_NAME)?.is_some() {
+        if read(&dir)?.is_some() || self.keychain.find(SERVICE, DEFAULT_NAME)?.is_some() {
             return Ok(false);
         }
         self.keychain.store(SERVICE, DEFAULT_NAME, token)?;
@@ -160,11 +161,9 @@ impl Pairings {
     /// Every pairing, oldest first, with the time of its last use.
     pub(crate) fn list(&self) -> Result<Vec<(Pairing, Option<Timestamp>)>> {
         let dir = Dir::open(&self.dir)?;
-        let list = dir.as_ref().map(|dir| self.read(dir)).transpose()?;
-        let (mut pairings, used) = match (list.flatten(), &dir) {
-            (Some(list), Some(dir)) => (list, read_used(dir)?),
-            _ => (self.predecessors(), HashMap::new()),
-        };
+        let list = dir.as_ref().map(read).transpose()?.flatten();
+        let used = dir.as_ref().map(read_used).transpose()?.unwrap_or_default();
+        let mut pairings = list.unwrap_or_else(|| self.predecessors());
         pairings.sort_by_key(|pairing| pairing.created_at);
         let with_use = |pairing: Pairing| {
             let used = used.get(pairing.name.as_str()).copied();
@@ -175,8 +174,7 @@ impl Pairings {
 
     /// The names in the list; asks no keychain.
     pub(crate) fn names(&self) -> Result<Vec<Label>> {
-        let dir = Dir::open(&self.dir)?;
-        let list = dir.map(|dir| self.read(&dir)).transpose()?;
+        let list = Dir::open(&self.dir)?.map(|dir| read(&dir)).transpose()?;
         let pairings = list.flatten().into_iter().flatten();
         Ok(pairings.map(|pairing| pairing.name).collect())
     }
@@ -189,7 +187,7 @@ impl Pairings {
         let is_gone = |pairing: &Pairing| name.is_none_or(|name| pairing.name == *name);
         // Without a list there may be the predecessor's token, even if the keychain does not answer;
         // with a list that does not mention it, it is dead.
-        let (found, is_damaged) = match self.read(&dir) {
+        let (found, is_damaged) = match read(&dir) {
             // To revoke all, the names need not be readable.
             Err(Error::CorruptPairings { .. }) if name.is_none() => (None, true),
             found => (found?, false),
@@ -257,28 +255,6 @@ impl Pairings {
         Ok(())
     }
 
-    /// The list; `None` if there is none yet.
-    fn read(&self, dir: &Dir) -> Result<Option<Vec<Pairing>>> {
-        let parse = |bytes: &[u8]| {
-            let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text")?;
-            let list: List = json::from_str(text).map_err(|_| "it is not a list of pairings")?;
-            let is_good = |pairing: &Pairing| {
-                pairing.sha256.is_none() || (pairing.sealed.is_none() && pairing.digest().is_some())
-            };
-            match list.v {
-                VERSION if list.pairings.iter().all(is_good) => Ok(list.pairings),
-                VERSION => Err("a pairing has a bad digest"),
-                _ => Err("it is of another version"),
-            }
-        };
-        let bytes = dir.read(LIST, MAX_LIST)?;
-        let list = bytes.map(|bytes| parse(&bytes)).transpose();
-        list.map_err(|reason| Error::CorruptPairings {
-            file: dir.path().join(LIST),
-            reason,
-        })
-    }
-
     /// What there is before the first list: the one token that the predecessor keeps in the keychain.
     fn predecessors(&self) -> Vec<Pairing> {
         let mut possible = self.possible_predecessors();
@@ -292,6 +268,20 @@ impl Pairings {
         let name = name.filter(|_| !self.sources.force);
         name.map(Pairing::new).into_iter().collect()
     }
+}
+
+/// The list; `None` if there is none yet.
+fn read(dir: &Dir) -> Result<Option<Vec<Pairing>>> {
+    let is_good = |pairing: &Pairing| pairing.sha256.is_none() || pairing.digest().is_some();
+    let found = state::read::<List>(dir, LIST, MAX_LIST)?.map(|list| {
+        list.filter(|list| list.v == VERSION && list.pairings.iter().all(is_good))
+            .map(|list| list.pairings)
+            .ok_or_else(|| Error::CorruptPairings {
+                file: dir.path().join(LIST),
+                reason: "it is not a list of pairings of this version",
+            })
+    });
+    found.transpose()
 }
 
 fn write(dir: &Locked, pairings: Vec<Pairing>) -> Result<()> {
@@ -312,13 +302,9 @@ fn sweep(dir: &Locked) -> Result<()> {
 }
 
 fn read_used(dir: &Dir) -> Result<HashMap<String, Timestamp>> {
-    let bytes = dir.read(LAST_USED, MAX_LIST)?.unwrap_or_default();
-    let text = std::str::from_utf8(&bytes).unwrap_or_default();
-    let uses: Vec<Use> = json::from_str(text).unwrap_or_default();
-    Ok(uses
-        .into_iter()
-        .map(|Use { name, at }| (name, at))
-        .collect())
+    let uses = state::read::<Vec<Use>>(dir, LAST_USED, MAX_LIST)?.flatten();
+    let uses = uses.into_iter().flatten();
+    Ok(uses.map(|Use { name, at }| (name, at)).collect())
 }
 
 fn digest(token: &str) -> [u8; 32] {
@@ -335,11 +321,6 @@ struct List {
 struct Use {
     name: String,
     at: Timestamp,
-}
-
-/// The gateway's directory, below the root.
-pub(crate) fn dir(root: &Path) -> PathBuf {
-    root.join("gateway")
 }
 
 /// The name of a pairing that was given none, and of the predecessor's.

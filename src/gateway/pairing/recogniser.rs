@@ -1,19 +1,18 @@
 //! Recognises tokens by their digests, for a running gateway: no token is in memory between requests.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use std::{mem, thread};
 
 use miniserde::json;
 use zeroize::optimization_barrier;
 
 use super::{DEFAULT_NAME, LAST_USED, LIST, Pairing, Pairings, SERVICE, Use};
-use super::{digest, read_used};
-use crate::base::time::{Timestamp, monotonic};
-use crate::error::Error;
+use super::{digest, read, read_used};
+use crate::base::time::{Deadline, Timestamp};
+use crate::error::Facts;
 use crate::system::fs::{Dir, Publish, Stamp};
 
 /// Knows tokens by their digests.
@@ -26,33 +25,28 @@ use crate::system::fs::{Dir, Publish, Stamp};
 pub(crate) struct Recogniser {
     pairings: Pairings,
     known: Mutex<Known>,
-    /// Held by the thread that asks the keychain.
-    loading: Mutex<()>,
-    is_refreshing: AtomicBool,
-    /// Has the keychain ever answered?
-    has_keychain: AtomicBool,
+    /// Held by the thread that asks the keychain. Has the keychain ever answered?
+    loading: Mutex<bool>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The list's version, and its content; `None` before the first look.
-    list: Option<(Option<Stamp>, Vec<Pairing>)>,
-    digests: Vec<(Pairing, [u8; 32])>,
-    loaded: Option<Loaded>,
+    /// The list's version; `None` before the first look.
+    stamp: Option<Option<Stamp>>,
+    /// The list, with the digests that are known.
+    list: Vec<(Pairing, Option<[u8; 32]>)>,
+    /// Until when the digests need no other look into the keychain; `None` until the first after a change of
+    /// the list.
+    trusted: Option<Deadline>,
+    /// Why some could not be read.
+    failure: Option<&'static Facts>,
+    /// Until when no other thread is started to read them in the background.
+    refreshing: Option<Deadline>,
     /// Uses that are not written down yet.
     used: HashMap<String, Timestamp>,
 }
 
-/// A time when the tokens were read.
-#[derive(Debug)]
-struct Loaded {
-    of: Option<Stamp>,
-    at: Instant,
-    /// Why some could not be read.
-    failure: Option<Arc<Error>>,
-}
-
-type Result<T> = std::result::Result<T, Arc<Error>>;
+type Result<T> = std::result::Result<T, &'static Facts>;
 
 impl Recogniser {
     /// Knows no token yet; the first request has them read.
@@ -61,8 +55,6 @@ impl Recogniser {
             pairings,
             known: Mutex::default(),
             loading: Mutex::default(),
-            is_refreshing: AtomicBool::default(),
-            has_keychain: AtomicBool::default(),
         })
     }
 
@@ -76,146 +68,129 @@ impl Recogniser {
     ) -> Result<Option<String>> {
         let digest = digest(token);
         for _ in 0..MOST_TRIES {
-            self.follow_list()?;
-            let (is_known, needs_loading) = {
-                let known = self.known();
-                (known.name_of(&digest).is_some(), known.needs_loading())
-            };
-            if !needs_loading {
+            let mut known = self.follow_list()?;
+            if !is_over(known.trusted) {
                 break;
             }
-            if is_known {
-                self.refresh();
+            if known.name_of(&digest).is_some() {
+                if is_over(known.refreshing) {
+                    known.refreshing = Some(Deadline::after(TRUST));
+                    let this = Arc::clone(self);
+                    drop(thread::Builder::new().spawn(move || this.load()));
+                }
                 break;
             }
+            drop(known);
             // The list may change while the keychain is asked: then there is more to know.
-            self.load_once();
+            self.load();
         }
         self.known().answer(&digest, now)
-    }
-
-    /// Reads the tokens again in a thread of its own.
-    fn refresh(self: &Arc<Self>) {
-        if self.is_refreshing.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let this = Arc::clone(self);
-        let started = thread::Builder::new().spawn(move || {
-            let _ = catch_unwind(AssertUnwindSafe(|| this.load_once()));
-            this.is_refreshing.store(false, Ordering::SeqCst);
-        });
-        if started.is_err() {
-            self.is_refreshing.store(false, Ordering::SeqCst);
-        }
     }
 
     /// Writes down when each pairing was last used, if that has changed. Best effort, and without
     /// waiting for a lock: it is for a person to look at.
     pub(crate) fn save(&self) {
-        let used = self.known().used.clone();
-        if used.is_empty() {
+        if self.known().used.is_empty() {
             return;
         }
         let dir = Dir::open(&self.pairings.dir).ok().flatten();
         let Some(dir) = dir.and_then(|dir| dir.try_lock().ok().flatten()) else {
             return;
         };
-        let saved = read_used(&dir).and_then(|mut all| {
-            all.extend(used.clone());
+        let used = mem::take(&mut self.known().used);
+        let _ = read_used(&dir).and_then(|mut all| {
+            all.extend(used);
             let uses = all.into_iter().map(|(name, at)| Use { name, at });
             let text = json::to_string(&uses.collect::<Vec<_>>());
             dir.publish(LAST_USED, text.as_bytes(), Publish::Replacement)
         });
-        if saved.is_ok() {
-            let is_newer = |name: &String, at: &mut Timestamp| used.get(name) != Some(at);
-            self.known().used.retain(is_newer);
-        }
     }
 
     /// Reads the list again if it has changed, and forgets the pairings that are no longer in it as they
     /// were.
-    fn follow_list(&self) -> Result<()> {
+    fn follow_list(&self) -> Result<MutexGuard<'_, Known>> {
         let mut known = self.known();
         let dir = Dir::open(&self.pairings.dir)?;
         let look = dir.as_ref().map(|dir| dir.look(LIST)).transpose()?;
         let stamp = look.flatten().map(|look| look.stamp);
-        if known.list.as_ref().is_some_and(|(seen, _)| *seen == stamp) {
-            return Ok(());
+        if known.stamp == Some(stamp) {
+            return Ok(known);
         }
-        let list = dir.map(|dir| self.pairings.read(&dir)).transpose()?;
-        let list = list.flatten();
+        let list = dir.map(|dir| read(&dir)).transpose()?.flatten();
         let list = list.unwrap_or_else(|| self.pairings.possible_predecessors());
-        known.digests.retain(|(pairing, _)| list.contains(pairing));
-        known.list = Some((stamp, list));
-        Ok(())
+        let before = mem::take(&mut known.list);
+        let with_digest = |pairing| {
+            let same = before.iter().find(|(before, _)| *before == pairing);
+            (pairing, same.and_then(|(_, digest)| *digest))
+        };
+        known.list = list.into_iter().map(with_digest).collect();
+        known.stamp = Some(stamp);
+        (known.trusted, known.refreshing) = (None, None);
+        Ok(known)
     }
 
     /// Reads the tokens of the list, if that is due. Requests are recognised meanwhile.
-    fn load_once(&self) {
-        let _turn = lock(&self.loading);
-        if !self.known().needs_loading() {
+    fn load(&self) {
+        let mut has_keychain = lock(&self.loading);
+        let known = self.known();
+        if !is_over(known.trusted) {
             return;
         }
-        let (of, list) = self.known().list.clone().unwrap_or_default();
-        let found = self.digests(&list);
+        let (stamp, list) = (known.stamp, known.list.clone());
+        drop(known);
+        let found = self.digests(&list, &mut has_keychain);
         let mut known = self.known();
-        let current = known.list.clone().map(|(_, list)| list).unwrap_or_default();
-        let mut failure = None;
-        for (pairing, found) in list.into_iter().zip(found) {
-            let is_it = |(known, _): &(Pairing, _)| *known == pairing;
+        if known.stamp != stamp {
+            return;
+        }
+        known.failure = None;
+        let Known { list, failure, .. } = &mut *known;
+        for ((_, digest), found) in list.iter_mut().zip(found) {
             match found {
+                Ok(found) => *digest = found,
                 // A keychain that fails for a while revokes no pairing that is still in the list.
-                Err(_) if known.digests.iter().any(is_it) => continue,
+                Err(_) if digest.is_some() => {}
                 // Without a list this is only where a predecessor's token might be.
-                Err(error) => failure = failure.or(of.map(|_| error)),
-                Ok(found) => {
-                    known.digests.retain(|entry| !is_it(entry));
-                    let found = found.filter(|_| current.contains(&pairing));
-                    known.digests.extend(found.map(|digest| (pairing, digest)));
-                }
+                Err(facts) => *failure = stamp.flatten().map(|_| facts),
             }
         }
-        let at = monotonic();
-        known.loaded = Some(Loaded { of, at, failure });
+        let span = if failure.is_some() { RETRY } else { TRUST };
+        known.trusted = Some(Deadline::after(span));
     }
 
     /// The digest of each pairing's token; `None` if nothing is its token.
-    fn digests(&self, list: &[Pairing]) -> Vec<Result<Option<[u8; 32]>>> {
+    fn digests(
+        &self,
+        list: &[(Pairing, Option<[u8; 32]>)],
+        has_keychain: &mut bool,
+    ) -> Vec<Result<Option<[u8; 32]>>> {
         // After its first failure the keychain is not asked again, because each failure may take seconds.
-        let mut failure: Option<Arc<Error>> = None;
+        let (has_keychain, mut failure) = (Cell::from_mut(has_keychain), None);
         let mut find = |name: &str| {
-            if let Some(failure) = &failure {
-                return Err(Arc::clone(failure));
+            if let Some(failure) = failure {
+                return Err(failure);
             }
-            let found = self.pairings.keychain.find(SERVICE, name).map_err(Arc::new);
-            self.has_keychain.fetch_or(found.is_ok(), Ordering::SeqCst);
-            failure = found.as_ref().err().cloned();
-            found
+            let found = self.pairings.keychain.find(SERVICE, name);
+            let found = found.map_err(|error| error.facts());
+            has_keychain.set(has_keychain.get() || found.is_ok());
+            failure = found.as_ref().err().copied();
+            found.map(|token| token.map(|token| digest(token.expose())))
         };
         // Do digests in the list count? The comment on top of this folder says when.
-        let counts = match list.iter().any(|pairing| pairing.sha256.is_some()) {
+        let counts = match list.iter().any(|(pairing, _)| pairing.sha256.is_some()) {
             false => Ok(false),
             true if self.pairings.is_forced() => Ok(true),
             true => match find(DEFAULT_NAME) {
-                Err(_) if !self.has_keychain() && self.pairings.is_without_keychain() => Ok(true),
+                Err(_) if !has_keychain.get() && self.pairings.is_without_keychain() => Ok(true),
                 found => found.map(|_| false),
             },
         };
-        let digest_of = |pairing: &Pairing| {
-            if pairing.is_in_keychain() {
-                let token = find(pairing.name.as_str())?;
-                return Ok(token.map(|token| digest(token.expose())));
-            }
-            match pairing.digest() {
-                None => Ok(None),
-                Some(digest) => counts.clone().map(|counts| counts.then_some(digest)),
-            }
+        let digest_of = |(pairing, _): &(Pairing, _)| match pairing.digest() {
+            _ if pairing.is_in_keychain() => find(pairing.name.as_str()),
+            None => Ok(None),
+            digest => counts.map(|counts| digest.filter(|_| counts)),
         };
         list.iter().map(digest_of).collect()
-    }
-
-    fn has_keychain(&self) -> bool {
-        self.has_keychain.load(Ordering::SeqCst)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -226,8 +201,9 @@ impl Recogniser {
 impl Known {
     fn name_of(&self, digest: &[u8; 32]) -> Option<&Pairing> {
         let mut found = None;
-        for (pairing, known) in &self.digests {
-            if is_same(digest, known) {
+        // All are compared, so that the time does not tell which it is.
+        for (pairing, known) in &self.list {
+            if known.is_some_and(|known| is_same(digest, &known)) {
                 found = Some(pairing);
             }
         }
@@ -236,9 +212,7 @@ impl Known {
 
     fn answer(&mut self, digest: &[u8; 32], now: Timestamp) -> Result<Option<String>> {
         let Some(pairing) = self.name_of(digest) else {
-            let loaded = self.loaded.as_ref();
-            let failure = loaded.and_then(|loaded| loaded.failure.clone());
-            return failure.map_or(Ok(None), Err);
+            return self.failure.map_or(Ok(None), Err);
         };
         if pairing.expires_at.is_some_and(|end| end <= now) {
             return Ok(None);
@@ -247,16 +221,11 @@ impl Known {
         self.used.insert(name.clone(), now);
         Ok(Some(name))
     }
+}
 
-    /// Have the tokens not been read since the list changed, or too long ago?
-    fn needs_loading(&self) -> bool {
-        let stamp = self.list.as_ref().and_then(|(stamp, _)| *stamp);
-        self.loaded.as_ref().is_none_or(|loaded| {
-            let has_failed = loaded.failure.is_some();
-            let trust = if has_failed { RETRY } else { TRUST };
-            loaded.of != stamp || monotonic().duration_since(loaded.at) >= trust
-        })
-    }
+/// Is it over, or was there none?
+fn is_over(deadline: Option<Deadline>) -> bool {
+    deadline.and_then(|deadline| deadline.left()).is_none()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

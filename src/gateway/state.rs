@@ -1,0 +1,28 @@
+//! The gateway's directory, and the JSON files in it.
+
+use std::path::{Path, PathBuf};
+
+use miniserde::{Deserialize, json};
+
+use crate::error::Result;
+use crate::system::fs::Dir;
+
+/// The gateway's directory, below the root.
+pub(crate) fn dir(root: &Path) -> PathBuf {
+    root.join("gateway")
+}
+
+/// What a file in a directory says: `None` if there is no such file, and `Some(None)` if it is not JSON of
+/// this shape, or longer than `limit` bytes.
+pub(crate) fn read<T: Deserialize>(
+    dir: &Dir,
+    name: &str,
+    limit: usize,
+) -> Result<Option<Option<T>>> {
+    let bytes = dir.read(name, limit)?;
+    Ok(bytes.map(|bytes| parse(&bytes).filter(|_| bytes.len() <= limit)))
+}
+
+pub(crate) fn parse<T: Deserialize>(bytes: &[u8]) -> Option<T> {
+    json::from_str(std::str::from_utf8(bytes).ok()?).ok()
+}
