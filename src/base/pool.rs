@@ -18,10 +18,8 @@ pub(crate) fn each<T: Sync, R: Send + Sync>(
         let _ = results[at].set(work(&items[at]));
     };
     share(items.len(), &job, &mut done);
-    results
-        .into_iter()
-        .filter_map(OnceLock::into_inner)
-        .collect()
+    let results = results.into_iter();
+    results.filter_map(OnceLock::into_inner).collect()
 }
 
 /// Both results, worked out side by side where there is a core and a thread for each.
@@ -58,15 +56,8 @@ fn share(count: usize, job: &(dyn Fn(usize) + Sync), done: &mut dyn FnMut(usize)
             }
         }
         drop(sender);
-        let mut finished = 0;
-        let mut tell = |()| {
-            finished += 1;
-            done(finished);
-        };
-        receiver.iter().for_each(&mut tell);
-        while let Some(result) = draw() {
-            tell(result);
-        }
+        let results = receiver.iter().chain(std::iter::from_fn(&draw));
+        results.zip(1..).for_each(|((), finished)| done(finished));
     });
 }
 

@@ -1,7 +1,6 @@
 //! Randomness from the operating system, and base64url for names made of it.
 
 use std::io;
-use std::path::Path;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use zeroize::Zeroizing;
@@ -11,10 +10,9 @@ use crate::error::{Error, Result};
 /// `N` fresh bytes from the system's CSPRNG.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| Error::Io {
-        action: "read randomness from",
-        path: Path::new("the operating system").to_owned(),
-        source: io::Error::other(error.to_string()),
+    getrandom::fill(&mut bytes).map_err(|error| {
+        let error = io::Error::other(error.to_string());
+        Error::Io("read randomness from", "the operating system".into(), error)
     })?;
     Ok(bytes)
 }

@@ -15,13 +15,9 @@ impl Secret {
 
     /// Takes bytes over. `None` if they are not UTF-8; they are wiped then too.
     pub(crate) fn from_bytes(bytes: Vec<u8>) -> Option<Secret> {
-        match String::from_utf8(bytes) {
-            Ok(text) => Some(Secret::new(text)),
-            Err(error) => {
-                error.into_bytes().zeroize();
-                None
-            }
-        }
+        let text = String::from_utf8(bytes);
+        let text = text.map_err(|error| error.into_bytes().zeroize());
+        text.ok().map(Secret::new)
     }
 
     /// The text itself. Every caller of this is a place to audit.
@@ -36,11 +32,11 @@ impl Secret {
 
     /// Drops one trailing newline (LF or CR LF), as a pipe from `echo` or a file has it.
     pub(crate) fn drop_trailing_newline(&mut self) {
-        if self.0.ends_with('\n') {
-            self.0.pop();
-            if self.0.ends_with('\r') {
-                self.0.pop();
+        for end in ['\n', '\r'] {
+            if !self.0.ends_with(end) {
+                break;
             }
+            self.0.pop();
         }
     }
 

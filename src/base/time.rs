@@ -15,10 +15,13 @@ pub(crate) struct Timestamp(u64);
 impl Timestamp {
     /// The wall clock, now. A clock set before 1970 reads as 1970.
     pub(crate) fn now() -> Timestamp {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Timestamp(millis(since).min(LAST))
+        Timestamp::of(SystemTime::now()).unwrap_or(Timestamp(0))
+    }
+
+    /// `None` before 1970.
+    fn of(time: SystemTime) -> Option<Timestamp> {
+        let since = time.duration_since(UNIX_EPOCH).ok()?;
+        Some(Timestamp(millis(since).min(LAST)))
     }
 
     /// This much later; the last moment there is, if need be.
@@ -33,23 +36,17 @@ impl Timestamp {
 
     /// To the minute, `YYYY-MM-DDTHH:MMZ`, for a person who looks down a column.
     pub(crate) fn minute(self) -> String {
-        let mut text = self.to_string();
-        text.replace_range(MINUTE.., "Z");
-        text
+        format!("{:.MINUTE$}Z", self.to_string())
     }
 
     /// To the day, `YYYY-MM-DD`, where there is no room for more.
     pub(crate) fn day(self) -> String {
-        let mut text = self.to_string();
-        text.truncate(DAY);
-        text
+        format!("{:.DAY$}", self.to_string())
     }
 
     /// Reads exactly the form that `Display` writes; `None` for every other spelling.
     pub(crate) fn parse(text: &str) -> Option<Timestamp> {
-        let time = humantime::parse_rfc3339(text).ok()?;
-        let since = time.duration_since(UNIX_EPOCH).ok()?;
-        let stamp = Timestamp(millis(since));
+        let stamp = Timestamp::of(humantime::parse_rfc3339(text).ok()?)?;
         (stamp.to_string() == text).then_some(stamp)
     }
 }
@@ -88,19 +85,16 @@ pub(crate) fn monotonic() -> Instant {
 
 /// A span such as `90d` or `12h`, from a minute to ten years.
 pub(crate) fn parse_span(text: &str) -> Option<Duration> {
+    let may_be = Duration::from_secs(60)..=Duration::from_secs(3653 * 24 * 3600);
     let span = humantime::parse_duration(text).ok()?;
-    (Duration::from_secs(60)..=Duration::from_secs(3653 * 24 * 3600))
-        .contains(&span)
-        .then_some(span)
+    may_be.contains(&span).then_some(span)
 }
 
 /// A moment as a person writes it, in UTC: a date, a date and a time, or what `Display` writes.
 pub(crate) fn parse_moment(text: &str) -> Option<Timestamp> {
     let midnight = format!("{text}T00:00:00Z");
     let read = |text| humantime::parse_rfc3339_weak(text).ok();
-    let time = read(text).or_else(|| read(&midnight))?;
-    let since = time.duration_since(UNIX_EPOCH).ok()?;
-    Some(Timestamp(millis(since).min(LAST)))
+    Timestamp::of(read(text).or_else(|| read(&midnight))?)
 }
 
 fn millis(span: Duration) -> u64 {

@@ -45,16 +45,14 @@ impl Args {
             given.program = after.by_ref().collect();
             if given.program.is_empty() {
                 let name = page.full_name();
-                return Err(Error::Usage {
-                    sentence: format!("{name} needs a command, and -- before it"),
-                    hint: Some(format!("{name} --key openai -- CMD")),
-                });
+                let sentence = format!("{name} needs a command, and -- before it");
+                let hint = Some(format!("{name} --key openai -- CMD"));
+                return Err(Error::Usage { sentence, hint });
             }
         }
         given.take_flags(page, words)?;
-        for word in after {
-            given.operands.push(text(word)?);
-        }
+        let after = after.map(text).collect::<Result<Vec<_>>>()?;
+        given.operands.extend(after);
         if given.operands.iter().any(|word| looks_like_secret(word)) {
             return Err(secret_in_argv());
         }
@@ -66,15 +64,14 @@ impl Args {
         let mut joined = Vec::new();
         let mut split: Vec<OsString> = Vec::new();
         for word in words {
-            match word
-                .split_once('=')
-                .map(|(name, value)| (page.flag(name), value))
+            if let Some((name, value)) = word.split_once('=')
+                && let Some((name, place)) = page.flag(name)
+                && !place.is_empty()
             {
-                Some((Some((name, place)), value)) if !place.is_empty() => {
-                    joined.push(name);
-                    split.extend([name.into(), value.into()]);
-                }
-                _ => split.push(word.into()),
+                joined.push(name);
+                split.extend([name.into(), value.into()]);
+            } else {
+                split.push(word.into());
             }
         }
         let mut parser = Arguments::from_vec(split);
@@ -154,13 +151,12 @@ impl Args {
     }
 
     pub(super) fn no_operands(&self) -> Result<()> {
-        match self.operands.first() {
-            None => Ok(()),
-            Some(operand) => Err(Error::usage(format!(
-                "\"{}\" is one argument too many",
-                shown(operand)
-            ))),
-        }
+        let Some(operand) = self.operands.first().map(|operand| shown(operand)) else {
+            return Ok(());
+        };
+        Err(Error::usage(format!(
+            "\"{operand}\" is one argument too many"
+        )))
     }
 
     pub(super) fn one_operand(&mut self, what: &str) -> Result<String> {

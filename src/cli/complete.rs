@@ -11,9 +11,8 @@ use super::topic;
 /// The script of a shell.
 pub(super) fn script(shell: &str) -> Result<String> {
     let script = SCRIPTS.iter().find(|(name, _)| *name == shell);
-    let (_, script) =
-        script.ok_or_else(|| Error::usage("there are scripts for bash, zsh and fish"))?;
-    Ok((*script).to_owned())
+    let script = script.map(|(_, script)| (*script).to_owned());
+    script.ok_or_else(|| Error::usage("there are scripts for bash, zsh and fish"))
 }
 
 /// What is to be completed at the cursor.
@@ -44,11 +43,10 @@ pub(super) fn question(asked: &[OsString]) -> Option<Question> {
     };
     SCRIPTS.iter().find(|(name, _)| name == shell)?;
     let is_bash = shell == "bash";
-    let mut words = if is_bash {
-        joined(pieces)
-    } else {
-        pieces.to_vec()
-    };
+    let mut words = pieces.to_vec();
+    if is_bash {
+        words = joined(pieces);
+    }
     let typed = words.pop()?;
     let mut question = Question {
         is_bash,
@@ -87,10 +85,7 @@ fn by_page(question: &mut Question, before: &[String]) -> &'static str {
     let rest = &before[count..];
     if !page.is_command() {
         if rest.is_empty() {
-            let members = page.members();
-            question
-                .known
-                .extend(members.map(|page| (page.last_word(), page.summary)));
+            offer_members(question, page);
             offer_flags(question, page, rest);
         }
         return "";
@@ -179,19 +174,22 @@ fn offer_flags(question: &mut Question, page: &Page, given: &[String]) {
     question.known.push(HELP);
 }
 
+fn offer_members(question: &mut Question, group: &Page) {
+    let members = group.members();
+    let rows = members.map(|page| (page.last_word(), page.summary));
+    question.known.extend(rows);
+}
+
 fn offer_topics(question: &mut Question, words: &[String]) {
     let argv: Vec<OsString> = words.iter().map(Into::into).collect();
     let (page, count) = page_of(&argv);
     if count < words.len() {
         return;
     }
-    let members = page.members();
-    question
-        .known
-        .extend(members.map(|page| (page.last_word(), page.summary)));
+    offer_members(question, page);
     if words.is_empty() {
         question.known.push((topic::ERRORS, "every error code"));
-        let errors = kinds().map(|facts| (facts.code, facts.hint));
+        let errors = kinds().map(|facts| (facts.code, facts.hint()));
         question.known.extend(errors);
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn text() -> String {
     commands.iter().for_each(|page| section(&mut text, page));
     text.push_str(".SH ERRORS\nThe code stands behind lf: in a line of standard error.\n");
     for facts in kinds() {
-        let what = format!("{}. {}", facts.hint, facts.more());
+        let what = format!("{}. {}", facts.hint(), facts.more());
         list(&mut text, &[(facts.code, what.as_str())]);
         let _ = writeln!(text, "{}", facts.statuses());
     }

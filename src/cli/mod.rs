@@ -62,7 +62,7 @@ fn parse(mut argv: Vec<OsString>) -> Result<Command> {
     }
     let (page, words) = page_of(&argv);
     let rest = argv.split_off(words);
-    let parsed = if page.is_command() {
+    let mut parsed = if page.is_command() {
         match Args::take(page, rest) {
             Ok(Some(mut args)) => commands::build(page.name, &mut args),
             Ok(None) => Ok(Command::Print(help::text(page))),
@@ -71,16 +71,10 @@ fn parse(mut argv: Vec<OsString>) -> Result<Command> {
     } else {
         group(page, &rest)
     };
-    parsed.map_err(|error| match error {
-        Error::Usage {
-            sentence,
-            hint: None,
-        } => Error::Usage {
-            sentence,
-            hint: Some(format!("{} --help", page.full_name())),
-        },
-        error => error,
-    })
+    if let Err(Error::Usage { hint, .. }) = &mut parsed {
+        hint.get_or_insert_with(|| format!("{} --help", page.full_name()));
+    }
+    parsed
 }
 
 fn group(page: &Page, rest: &[OsString]) -> Result<Command> {
@@ -99,16 +93,12 @@ fn group(page: &Page, rest: &[OsString]) -> Result<Command> {
 
 /// There is no such command; the hint suggests one, with the words behind it.
 fn unknown(group: &Page, word: &str, rest: &[OsString]) -> Error {
-    let sentence = format!("{} has no command \"{}\"", group.full_name(), shown(word));
+    let name = group.full_name();
+    let sentence = format!("{name} has no command \"{}\"", shown(word));
     let hint = suggest::command(group, word).map(|page| {
-        let mut words: Vec<OsString> = page.name.split(' ').map(Into::into).collect();
-        words.extend(rest.iter().cloned());
-        let (page, _) = page_of(&words);
-        format!(
-            "did you mean lf {}? If not: {} --help",
-            page.name,
-            group.full_name()
-        )
+        let words = page.name.split(' ').map(OsString::from);
+        let (page, _) = page_of(&words.chain(rest.iter().cloned()).collect::<Vec<_>>());
+        format!("did you mean lf {}? If not: {name} --help", page.name)
     });
     Error::Usage { sentence, hint }
 }

@@ -5,14 +5,12 @@ use super::help::{Page, pages};
 
 /// The closest command, in this group or in another.
 pub(super) fn command(group: &Page, word: &str) -> Option<&'static Page> {
-    let far = |page: &&Page| {
-        // Of two that are equally close, the group's own wins.
-        distance(word, page.last_word()).map(|far| 2 * far + usize::from(!group.has(page)))
-    };
     // The program's own page has no name.
-    let near = pages()[1..]
-        .iter()
-        .filter_map(|page| Some((far(&page)?, page)));
+    let near = pages()[1..].iter().filter_map(|page| {
+        // Of two that are equally close, the group's own wins.
+        let far = 2 * distance(word, page.last_word())? + usize::from(!group.has(page));
+        Some((far, page))
+    });
     near.min_by_key(|(far, _)| *far).map(|(_, page)| page)
 }
 

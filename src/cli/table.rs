@@ -14,8 +14,7 @@ pub(super) fn text(titles: &[&str], rows: &[Vec<String>], columns: Option<usize>
         }
     }
     let mut text = String::new();
-    line(&mut text, &titles, &widths, columns);
-    for row in rows {
+    for row in [&titles].into_iter().chain(rows) {
         line(&mut text, row, &widths, columns);
     }
     text
@@ -29,8 +28,7 @@ fn line(text: &mut String, cells: &[String], widths: &[usize], columns: Option<u
     for (cell, width) in cells.iter().zip(widths) {
         let cell = printable(cell);
         let blanks = width - width::of(&cell) + GAP;
-        text.push_str(&cell);
-        text.extend(std::iter::repeat_n(' ', blanks));
+        text.extend([&cell, &*" ".repeat(blanks)]);
         used += width + GAP;
     }
     let last = printable(last);

@@ -18,11 +18,9 @@ pub(super) fn text(words: &[String]) -> Result<String> {
         return Ok(help::text(page));
     }
     let name = words.join(" ");
-    if name == ERRORS {
-        return Ok(every_error());
-    }
     match kinds().find(|facts| facts.code == name) {
         Some(facts) => Ok(one(facts)),
+        None if name == ERRORS => Ok(every_error()),
         None => Err(no_help(&name)),
     }
 }
@@ -32,12 +30,10 @@ fn no_help(name: &str) -> Error {
     let names = pages().iter().map(|page| page.name);
     let meant = suggest::word(name, &mut codes.chain(names).chain([ERRORS]));
     let by_last_word = || suggest::command(&pages()[0], name).map(|page| page.name);
-    Error::Usage {
-        sentence: format!("there is no help on \"{}\"", shown(name)),
-        hint: meant
-            .or_else(by_last_word)
-            .map(|topic| format!("did you mean lf help {topic}? If not: lf --help")),
-    }
+    let hint = meant.or_else(by_last_word);
+    let hint = hint.map(|topic| format!("did you mean lf help {topic}? If not: lf --help"));
+    let sentence = format!("there is no help on \"{}\"", shown(name));
+    Error::Usage { sentence, hint }
 }
 
 /// Every error in one line.
@@ -57,14 +53,14 @@ fn rows(kinds: &[&Facts]) -> String {
             exit => exit.to_string(),
         };
         let (code, http) = (facts.code.to_owned(), facts.http.to_string());
-        vec![code, exit, http, facts.hint.to_owned()]
+        vec![code, exit, http, facts.hint().to_owned()]
     };
-    let rows: Vec<Vec<String>> = kinds.iter().map(row).collect();
+    let rows: Vec<_> = kinds.iter().map(row).collect();
     table::text(&["CODE", "EXIT", "HTTP", "WHAT TO DO"], &rows, None)
 }
 
 fn one(facts: &Facts) -> String {
-    let mut text = format!("{}: {}\n", facts.code, facts.hint);
+    let mut text = format!("{}: {}\n", facts.code, facts.hint());
     help::fold(&mut text, "  ", 2, facts.more());
     let _ = writeln!(text, "  {}", facts.statuses());
     text

@@ -1,5 +1,5 @@
-//! One row for each kind of error: code, exit and HTTP status, the sentence, the hint. `lf help errors`
-//! is printed from the same rows; what else it says of a code is in `more.txt`.
+//! One row for each kind of error: code, exit and HTTP status, and the sentence. What helps is in
+//! `facts.txt`, a line for each code (`CODE :: HINT :: WHAT ELSE HELPS`). `lf help` prints both.
 
 use std::fmt;
 
@@ -18,14 +18,12 @@ pub(crate) struct Facts {
     pub(crate) exit: u8,
     /// The HTTP status of an answer that it makes (RFC 9110, section 15).
     pub(crate) http: u16,
-    /// What to do about it, in one line: a command to type, where there is one.
-    pub(crate) hint: &'static str,
 }
 
-// A row is code, exit and HTTP status, hint: the errors that have them, each with its sentence. It makes
+// A row is code, exit and HTTP status: the errors that have them, each with its sentence. It makes
 // arms in `facts` and in `fmt`, and an entry of `KINDS`: an error that has no row does not compile.
 macro_rules! table {
-    ($($code:literal, $exit:literal, $http:literal, $hint:literal:
+    ($($code:literal, $exit:literal, $http:literal:
         $($error:pat => ($($sentence:tt)*)),+;)*) => {
         impl Error {
             /// What is the same for all errors of this kind.
@@ -33,7 +31,7 @@ macro_rules! table {
             #[allow(unused_variables)] // the names in a row are for its sentence
             pub(crate) fn facts(&self) -> &'static Facts {
                 match self {
-                    $($($error => &Facts { code: $code, exit: $exit, http: $http, hint: $hint },)+)*
+                    $($($error => &Facts { code: $code, exit: $exit, http: $http },)+)*
                 }
             }
         }
@@ -47,116 +45,89 @@ macro_rules! table {
         }
 
         static KINDS: &[&Facts] = &[
-            $(&Facts { code: $code, exit: $exit, http: $http, hint: $hint },)*
+            $(&Facts { code: $code, exit: $exit, http: $http },)*
         ];
     };
 }
 
 table! {
-    "usage", 2, 400, "lf --help":
-        Error::Usage { sentence, .. } => ("{sentence}");
-    "secret_in_argv", 2, 400, "printf '%s' \"$KEY\" | lf keys add --provider NAME":
-        Error::SecretInArgv(sentence) => ("{sentence}");
-    "invalid_key_id", 2, 400, "lf keys list":
-        Error::InvalidKeyId => ("a key id is 20 to 40 characters of A-Z a-z 0-9 _ -");
-    "invalid_provider", 2, 400, "lf keys add --provider openai":
+    "usage", 2, 400: Error::Usage { sentence, .. } => ("{sentence}");
+    "secret_in_argv", 2, 400: Error::SecretInArgv(sentence) => ("{sentence}");
+    "invalid_key_id", 2, 400: Error::InvalidKeyId => ("a key id is 20 to 40 characters of A-Z a-z 0-9 _ -");
+    "invalid_provider", 2, 400:
         Error::InvalidProvider(name) => (
             "\"{name}\" is not a provider name: a lower-case letter, then 1 to 31 of a-z 0-9 _ -");
-    "invalid_label", 2, 400, "take 1 to 64 characters, none of them a control character":
+    "invalid_label", 2, 400:
         Error::InvalidLabel(reason) => ("a label has 1 to 64 characters and no control characters: {reason}");
-    "invalid_key", 2, 400, "pass UTF-8 text":
-        Error::InvalidKey => ("the value is not UTF-8 text; nothing was stored");
-    "empty_key", 2, 400, "pass a value of at least one byte":
-        Error::EmptyKey => ("the value is empty; nothing was stored");
-    "key_too_large", 2, 400, "pass at most 65,536 bytes":
-        Error::KeyTooLarge => ("the value is larger than 65,536 bytes; nothing was stored");
-    "key_not_found", 1, 404, "lf keys list":
+    "invalid_key", 2, 400: Error::InvalidKey => ("the value is not UTF-8 text; nothing was stored");
+    "empty_key", 2, 400: Error::EmptyKey => ("the value is empty; nothing was stored");
+    "key_too_large", 2, 400: Error::KeyTooLarge => ("the value is larger than 65,536 bytes; nothing was stored");
+    "key_not_found", 1, 404:
         Error::KeyNotFound(selector) => ("no key has the id, id prefix, label or provider \"{selector}\"");
-    "ambiguous_key", 2, 409, "name the key by its id, or by 4 or more characters of it":
-        Error::AmbiguousKey { selector, candidates } => (
+    "ambiguous_key", 2, 409:
+        Error::AmbiguousKey(selector, candidates) => (
             "\"{selector}\" fits {} keys: {}", candidates.len(), named(candidates));
-    "duplicate_key", 1, 409, "try again":
-        Error::DuplicateKey(id) => ("a key with the id {id} exists already");
-    "corrupt_envelope", 1, 422, "lf keys doctor":
+    "duplicate_key", 1, 409: Error::DuplicateKey(id) => ("a key with the id {id} exists already");
+    "corrupt_envelope", 1, 422:
         Error::CorruptEnvelope { file, reason } => ("{file} is not a usable envelope: {reason}");
-    "decryption_failed", 1, 422, "lf keys doctor":
+    "decryption_failed", 1, 422:
         Error::DecryptionFailed(id) => (
             "{id} does not open: it was encrypted under another passphrase, or was changed since");
-    "passphrase_missing", 1, 503, "lf keys init":
+    "passphrase_missing", 1, 503:
         Error::PassphraseMissing => ("{NO_PASSPHRASE}"),
         Error::PassphraseLost => ("there are keys, and {NO_PASSPHRASE}");
-    "wrong_passphrase", 2, 503, "correct the passphrase; lf keys doctor tells what it opens":
-        Error::WrongPassphrase { sentence, .. } => ("{sentence}");
-    "passphrase_conflict", 2, 503, "unset one, or set LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1":
+    "wrong_passphrase", 2, 503: Error::WrongPassphrase { sentence, .. } => ("{sentence}");
+    "passphrase_conflict", 2, 503:
         Error::PassphraseConflict => (
             "both the keychain and the environment have a master passphrase; lf does not choose \
              between them");
-    "invalid_sheet", 2, 400, "type the lines of the sheet again":
-        Error::InvalidSheet(reason) => ("these are not the lines of a recovery sheet: {reason}");
-    "rekey_pending", 2, 503, "configure the new passphrase, or lf keys rekey --undo":
-        Error::RekeyPending => (
-            "a change of the master passphrase waits for the new one, and until then nothing is \
+    "invalid_sheet", 2, 400: Error::InvalidSheet(reason) => ("these are not the lines of a recovery sheet: {reason}");
+    "rekey_pending", 2, 503:
+        Error::RekeyPending => ("a change of the master passphrase waits for the new one, and until then nothing is \
              encrypted under the old one");
-    "passphrase_invalid", 2, 503, "lf keys init --help":
+    "passphrase_invalid", 2, 503:
         Error::PassphraseInvalid(sentence) => ("{sentence}"),
         Error::PassphraseShort(sentence) => ("{sentence}");
-    "keychain_unavailable", 1, 503, "unlock it, or set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file":
-        Error::KeychainUnavailable(sentence) => ("{sentence}");
-    "already_configured", 2, 500, "nothing needs to be done; lf keys add stores a key":
-        Error::AlreadyConfigured(sentence) => ("{sentence}");
-    "refused", 2, 500, "read the hint: it is the command that says so on purpose":
-        Error::Refused { sentence, .. } => ("{sentence}");
-    "aborted", 2, 500, "type yes when asked":
-        Error::Aborted => ("not confirmed; nothing was changed");
-    "incomplete", 1, 500, "see to the keys that were named; the others are done":
-        Error::Incomplete { failed, total } => (
-            "{failed} of {total} keys failed, as named above; the others are done");
-    "checks_failed", 3, 500, "follow the hint below each check that failed":
-        Error::ChecksFailed { failed, total } => ("{failed} of {total} checks failed");
-    "store_busy", 1, 503, "try again when the other process has ended":
+    "keychain_unavailable", 1, 503: Error::KeychainUnavailable(sentence) => ("{sentence}");
+    "already_configured", 2, 500: Error::AlreadyConfigured(sentence) => ("{sentence}");
+    "refused", 2, 500: Error::Refused { sentence, .. } => ("{sentence}");
+    "aborted", 2, 500: Error::Aborted => ("not confirmed; nothing was changed");
+    "incomplete", 1, 500:
+        Error::Incomplete(failed, total) => ("{failed} of {total} keys failed, as named above; the others are done");
+    "checks_failed", 3, 500: Error::ChecksFailed(failed, total) => ("{failed} of {total} checks failed");
+    "store_busy", 1, 503:
         Error::StoreBusy(path) => (
             "another process has held the lock on {} for 30 seconds; nothing was changed", path.display());
-    "permission_error", 1, 500, "ls -l the file that is named; is it yours?":
-        Error::Permission { action, path } => ("cannot {action} {}: permission denied", path.display());
-    "symlink_refused", 1, 500, "put the real directory there, or name it":
-        Error::SymlinkRefused(path) => (
-            "{} is a symbolic link; lf does not follow links there", path.display());
-    "cannot_listen", 1, 500, "lf gateway status; or another port, --port N (0 picks one)":
-        Error::Listen { address, source } => ("cannot listen on {address}: {source}");
-    "unsafe_bind", 5, 500, "lf gateway serve --keys-only --bind ADDR":
+    "permission_error", 1, 500:
+        Error::Permission(action, path) => ("cannot {action} {}: permission denied", path.display());
+    "symlink_refused", 1, 500:
+        Error::SymlinkRefused(path) => ("{} is a symbolic link; lf does not follow links there", path.display());
+    "cannot_listen", 1, 500: Error::Listen(address, source) => ("cannot listen on {address}: {source}");
+    "unsafe_bind", 5, 500:
         Error::UnsafeBind(address) => (
             "the gateway in full mode listens on loopback addresses, and with --tailscale on those \
              that a consent covers; {address} is neither");
-    "consent_missing", 5, 403, "lf gateway consent grant tailscale":
-        Error::ConsentMissing(sentence) => ("{sentence}");
-    "no_tailnet", 5, 500, "tailscale up":
-        Error::NoTailnet => (
-            "this machine has no address of Tailscale's range, 100.64.0.0/10, so there is \
+    "consent_missing", 5, 403: Error::ConsentMissing(sentence) => ("{sentence}");
+    "no_tailnet", 5, 500:
+        Error::NoTailnet => ("this machine has no address of Tailscale's range, 100.64.0.0/10, so there is \
              nothing to consent to");
-    "corrupt_consent", 1, 500, "lf gateway consent revoke":
-        Error::CorruptConsent { file, reason } => ("{} records no consent: {reason}", file.display());
-    "corrupt_pairings", 1, 500, "lf gateway unpair --all":
-        Error::CorruptPairings { file, reason } => ("{} does not say who is paired: {reason}", file.display());
-    "gateway_unreachable", 4, 500, "lf gateway serve":
-        Error::GatewayUnreachable { sentence, .. } => ("{sentence}");
-    "no_service_manager", 1, 500, "run the line of the hint yourself; nothing was written":
-        Error::NoServiceManager { sentence, .. } => ("{sentence}");
-    "service_failed", 1, 500, "the hint names where the service manager keeps its log":
-        Error::ServiceFailed { sentence, .. } => ("{sentence}");
-    "precondition_failed", 3, 500, "see to what was named, or serve with --keys-only":
+    "corrupt_consent", 1, 500:
+        Error::CorruptConsent(file, reason) => ("{} records no consent: {reason}", file.display());
+    "corrupt_pairings", 1, 500:
+        Error::CorruptPairings(file, reason) => ("{} does not say who is paired: {reason}", file.display());
+    "gateway_unreachable", 4, 500: Error::GatewayUnreachable(sentence, _) => ("{sentence}");
+    "no_service_manager", 1, 500: Error::NoServiceManager(sentence, _) => ("{sentence}");
+    "service_failed", 1, 500: Error::ServiceFailed(sentence, _) => ("{sentence}");
+    "precondition_failed", 3, 500:
         Error::PreconditionFailed(count) => ("{count} of the preconditions failed, as named above");
-    "pairing_not_found", 1, 404, "lf gateway pairings":
-        Error::PairingNotFound(name) => ("no pairing has the name \"{name}\"");
-    "out_of_memory", 1, 503, "free 32 MiB of memory, or raise the limit":
-        Error::OutOfMemory => ("there is no memory left for a key derivation, which takes 32 MiB");
-    "command_not_found", 127, 500, "check the program's name and your PATH":
-        Error::CommandNotFound(sentence) => ("{sentence}");
-    "command_not_executable", 126, 500, "ls -l the file that is named; chmod +x makes it a program":
-        Error::CommandNotExecutable { command, source } => ("cannot run \"{command}\": {source}");
-    "io_error", 1, 500, "see what the system answered: a full disk, a lost pipe?":
-        Error::Io { action, path, source } => ("cannot {action} {}: {source}", path.display()),
-        Error::Output(source) => (
-            "done, but the result could not be written to standard output: {source}");
+    "pairing_not_found", 1, 404: Error::PairingNotFound(name) => ("no pairing has the name \"{name}\"");
+    "out_of_memory", 1, 503: Error::OutOfMemory => ("there is no memory left for a key derivation, which takes 32 MiB");
+    "command_not_found", 127, 500: Error::CommandNotFound(sentence) => ("{sentence}");
+    "command_not_executable", 126, 500:
+        Error::CommandNotExecutable(command, source) => ("cannot run \"{command}\": {source}");
+    "io_error", 1, 500:
+        Error::Io(action, path, source) => ("cannot {action} {}: {source}", path.display()),
+        Error::Output(source) => ("done, but the result could not be written to standard output: {source}");
 }
 
 fn named(candidates: &[String]) -> String {
@@ -167,10 +138,20 @@ fn named(candidates: &[String]) -> String {
 }
 
 impl Facts {
+    /// What to do about it, in one line: a command to type, where there is one.
+    pub(crate) fn hint(&self) -> &'static str {
+        self.help().0
+    }
+
     /// What else helps.
     pub(crate) fn more(&self) -> &'static str {
-        let more = |line: &'static str| line.strip_prefix(self.code)?.strip_prefix(": ");
-        MORE.lines().find_map(more).unwrap_or_default()
+        self.help().1
+    }
+
+    fn help(&self) -> (&'static str, &'static str) {
+        let of = |line: &'static str| line.strip_prefix(self.code)?.strip_prefix(" :: ");
+        let help = HELP.lines().find_map(of).unwrap_or_default();
+        help.split_once(" :: ").unwrap_or_default()
     }
 
     /// Both statuses, as a sentence.
@@ -198,7 +179,7 @@ const NO_PASSPHRASE: &str = "no master passphrase: the keychain has none, and ne
 /// Keys that one sentence names.
 const MOST_NAMED: usize = 20;
 /// One line for each code.
-static MORE: &str = include_str!("more.txt");
+static HELP: &str = include_str!("facts.txt");
 
 #[cfg(test)]
 mod tests {
@@ -214,10 +195,10 @@ mod tests {
                 "{}",
                 facts.code
             );
-            assert!(facts.hint.len() <= 60, "{}", facts.code);
+            assert!((1..=60).contains(&facts.hint().len()), "{}", facts.code);
             assert!(facts.more().ends_with('.'), "{}", facts.code);
         }
-        assert_eq!(MORE.lines().count(), kinds().count());
+        assert_eq!(HELP.lines().count(), kinds().count());
     }
 
     #[test]
@@ -240,12 +221,7 @@ mod tests {
     fn a_sentence_names_no_more_keys_than_a_person_reads() {
         let fits = |count| {
             let candidates = vec!["one".to_owned(); count];
-            let selector = "x".to_owned();
-            let error = Error::AmbiguousKey {
-                selector,
-                candidates,
-            };
-            error.to_string()
+            Error::AmbiguousKey("x".to_owned(), candidates).to_string()
         };
         assert_eq!(fits(2), "\"x\" fits 2 keys: one; one");
         assert!(!fits(MOST_NAMED).contains('…') && fits(10_000).ends_with("one; …"));

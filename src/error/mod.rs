@@ -37,13 +37,8 @@ pub enum Error {
     KeyTooLarge,
     /// Nothing in the store answers to this name.
     KeyNotFound(String),
-    /// More than one key answers to this name; the candidates, one line each.
-    AmbiguousKey {
-        /// What was asked for.
-        selector: String,
-        /// The keys that match.
-        candidates: Vec<String>,
-    },
+    /// More than one key answers to this name, which is the first; the candidates, one line each.
+    AmbiguousKey(String, Vec<String>),
     /// A key with this id exists already.
     DuplicateKey(String),
     /// The file is not an envelope of version 1 that belongs under its name.
@@ -89,103 +84,46 @@ pub enum Error {
     },
     /// The person at the terminal said no.
     Aborted,
-    /// Some of several keys failed; each was named in a warning.
-    Incomplete {
-        /// How many failed.
-        failed: usize,
-        /// Of how many.
-        total: usize,
-    },
-    /// `lf keys doctor` found something.
-    ChecksFailed {
-        /// How many checks failed.
-        failed: usize,
-        /// Of how many.
-        total: usize,
-    },
+    /// So many, of so many keys, failed; each was named in a warning.
+    Incomplete(usize, usize),
+    /// `lf keys doctor` found something: so many, of so many checks, failed.
+    ChecksFailed(usize, usize),
     /// Another process has held the store's lock for too long.
     StoreBusy(PathBuf),
-    /// The operating system does not allow it.
-    Permission {
-        /// What was tried.
-        action: &'static str,
-        /// On which file.
-        path: PathBuf,
-    },
+    /// The operating system does not allow it: what was tried, and on which file.
+    Permission(&'static str, PathBuf),
     /// A symbolic link stands where a file or directory of ours belongs.
     SymlinkRefused(PathBuf),
-    /// Anything else that the operating system said.
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// What the system answered.
-        source: io::Error,
-    },
-    /// The gateway cannot listen there.
-    Listen {
-        /// The address and port.
-        address: String,
-        /// What the system answered.
-        source: io::Error,
-    },
+    /// Anything else that the operating system said: what was tried, on which file, and its answer.
+    Io(&'static str, PathBuf, io::Error),
+    /// The gateway cannot listen there; the address and port, and what the system answered.
+    Listen(String, io::Error),
     /// A trust state forbids it: the gateway must not listen there.
     UnsafeBind(String),
     /// A trust state forbids it: nobody has consented to what was asked for, or not to this; why.
     ConsentMissing(String),
     /// There is no live interface that a consent to Tailscale could cover.
     NoTailnet,
-    /// The file that should record a consent does not.
-    CorruptConsent {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// The file that should say who is paired does not.
-    CorruptPairings {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// No gateway answers there.
-    GatewayUnreachable {
-        /// Where, and who or what answers instead.
-        sentence: String,
-        /// What to type.
-        hint: &'static str,
-    },
+    /// The file that should record a consent does not; what is wrong with it.
+    CorruptConsent(PathBuf, &'static str),
+    /// The file that should say who is paired does not; what is wrong with it.
+    CorruptPairings(PathBuf, &'static str),
+    /// No gateway answers there: where, and who or what answers instead; what to type.
+    GatewayUnreachable(String, &'static str),
     /// Preconditions of the gateway failed; each was named.
     PreconditionFailed(usize),
     /// No pairing has this name.
     PairingNotFound(String),
-    /// Nothing here keeps services of a user.
-    NoServiceManager {
-        /// What was asked, and what came of it.
-        sentence: String,
-        /// What does the same without it.
-        hint: String,
-    },
-    /// The service manager did not do what it was asked.
-    ServiceFailed {
-        /// What was asked, and what it said.
-        sentence: String,
-        /// Where to look.
-        hint: String,
-    },
+    /// Nothing here keeps services of a user: what was asked, and what came of it; what does the same without.
+    NoServiceManager(String, String),
+    /// The service manager did not do what it was asked: what that was, and what it said; where to look.
+    ServiceFailed(String, String),
     /// The system has no memory left for a key derivation.
     OutOfMemory,
     /// A program that was to be run is not there; which, and what is missing.
     CommandNotFound(String),
-    /// A program that was to be run is there, and cannot be.
-    CommandNotExecutable {
-        /// Which.
-        command: String,
-        /// What the system answered.
-        source: io::Error,
-    },
+    /// A program that was to be run is there, and cannot be: which, and what the system answered.
+    CommandNotExecutable(String, io::Error),
     /// The command was carried out, but standard output did not take its result.
     Output(io::Error),
 }
@@ -206,24 +144,25 @@ impl Error {
 
     /// What to type or do next, where that helps.
     pub fn hint(&self) -> Option<String> {
-        match self {
-            Error::Usage { hint, .. } => hint.clone(),
+        let hint = match self {
+            Error::Usage { hint, .. } => return hint.clone(),
             Error::Refused { hint, .. }
             | Error::WrongPassphrase { hint, .. }
-            | Error::NoServiceManager { hint, .. }
-            | Error::ServiceFailed { hint, .. } => Some(hint.clone()),
-            Error::GatewayUnreachable { hint, .. } => Some((*hint).to_owned()),
-            Error::Listen { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
-                Some("give --bind an address of this machine".to_owned())
+            | Error::NoServiceManager(_, hint)
+            | Error::ServiceFailed(_, hint) => hint.as_str(),
+            Error::GatewayUnreachable(_, hint) => hint,
+            Error::Listen(_, source) if source.kind() == io::ErrorKind::AddrNotAvailable => {
+                "give --bind an address of this machine"
             }
-            Error::PassphraseLost => Some("lf keys recovery import, with the recovery sheet; or set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file with the passphrase".to_owned()),
+            Error::PassphraseLost => LOST,
             Error::PassphraseShort(_) => {
-                Some("lf keys rekey, which re-encrypts every key under a longer one".to_owned())
+                "lf keys rekey, which re-encrypts every key under a longer one"
             }
             // The sentence says all there is.
-            Error::Aborted | Error::Io { .. } | Error::Output(_) => None,
-            _ => Some(self.facts().hint.to_owned()),
-        }
+            Error::Aborted | Error::Io(..) | Error::Output(_) => return None,
+            _ => self.facts().hint(),
+        };
+        Some(hint.to_owned())
     }
 
     /// A usage error that no help page says more about.
@@ -238,14 +177,12 @@ impl Error {
     pub(crate) fn from_io(action: &'static str, path: &Path, source: io::Error) -> Error {
         let path = path.to_owned();
         match source.kind() {
-            io::ErrorKind::PermissionDenied => Error::Permission { action, path },
-            _ => Error::Io {
-                action,
-                path,
-                source,
-            },
+            io::ErrorKind::PermissionDenied => Error::Permission(action, path),
+            _ => Error::Io(action, path, source),
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+const LOST: &str = "lf keys recovery import, with the recovery sheet; or set LENSERFIGHT_KEYS_PASSPHRASE_FILE to a file with the passphrase";

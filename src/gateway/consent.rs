@@ -82,10 +82,8 @@ pub(crate) fn tailnet_address() -> Option<Ipv4Addr> {
 pub(crate) fn read(dir: &Path) -> Result<Option<Consent>> {
     let found = Dir::open(dir)?.map(|dir| state::read(&dir, FILE, MAX_FILE));
     let is_consent = |consent: Option<Consent>| {
-        consent.ok_or_else(|| Error::CorruptConsent {
-            file: dir.join(FILE),
-            reason: "it is not a JSON object of the expected shape",
-        })
+        let reason = "it is not a JSON object of the expected shape";
+        consent.ok_or_else(|| Error::CorruptConsent(dir.join(FILE), reason))
     };
     found.transpose()?.flatten().map(is_consent).transpose()
 }
@@ -141,7 +139,7 @@ impl Permit {
     pub(crate) fn check(&self) -> Result<()> {
         match read(&self.dir) {
             Ok(Some(consent)) if consent.covers(self.address) => Ok(()),
-            Ok(_) | Err(Error::CorruptConsent { .. }) => Err(Error::ConsentMissing(
+            Ok(_) | Err(Error::CorruptConsent(..)) => Err(Error::ConsentMissing(
                 "the consent to Tailscale was withdrawn, so this gateway has ended".to_owned(),
             )),
             // It cannot be read now, because there are no descriptors, say.

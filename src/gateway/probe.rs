@@ -31,14 +31,14 @@ impl Absence {
     /// At this address.
     pub(crate) fn error(self, address: SocketAddr) -> Error {
         match self {
-            Absence::Stranger(reason) => Error::GatewayUnreachable {
-                sentence: format!("something else listens on {address}: {reason}"),
-                hint: "stop that, or take another port: lf gateway serve --port N",
-            },
-            Absence::Nobody(error) => Error::GatewayUnreachable {
-                sentence: format!("no gateway listens on {address}: {error}"),
-                hint: "lf gateway serve --keys-only; or name its address with --bind and --port",
-            },
+            Absence::Stranger(reason) => Error::GatewayUnreachable(
+                format!("something else listens on {address}: {reason}"),
+                "stop that, or take another port: lf gateway serve --port N",
+            ),
+            Absence::Nobody(error) => Error::GatewayUnreachable(
+                format!("no gateway listens on {address}: {error}"),
+                "lf gateway serve --keys-only; or name its address with --bind and --port",
+            ),
         }
     }
 }

@@ -34,18 +34,12 @@ pub(crate) struct Gateway {
 
 /// Opens a listener; it does not accept connections yet.
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).map_err(|source| Error::Listen {
-        address: address.to_string(),
-        source,
-    })
+    TcpListener::bind(address).map_err(|source| Error::Listen(address.to_string(), source))
 }
 
 /// The error of a listener that has been opened.
 pub(crate) fn unusable(source: std::io::Error) -> Error {
-    Error::Listen {
-        address: "that socket".to_owned(),
-        source,
-    }
+    Error::Listen("that socket".to_owned(), source)
 }
 
 impl Gateway {

@@ -165,8 +165,5 @@ fn find(name: &OsStr) -> io::Result<PathBuf> {
 }
 
 fn not_executable(name: &OsStr, source: io::Error) -> Error {
-    Error::CommandNotExecutable {
-        command: shown(&name.to_string_lossy()),
-        source,
-    }
+    Error::CommandNotExecutable(shown(&name.to_string_lossy()), source)
 }

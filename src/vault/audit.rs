@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use miniserde::json;
+use miniserde::{Serialize, json};
 
 use crate::base::time::Timestamp;
 use crate::error::Result;
@@ -26,25 +26,34 @@ pub(crate) struct Event<'a> {
 }
 
 /// The kinds of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub(crate) enum Kind {
     /// Metadata of all keys was read.
+    #[serde(rename = "list")]
     List,
     /// A key was added.
+    #[serde(rename = "add")]
     Add,
     /// A key's label, value or encryption was changed.
+    #[serde(rename = "update")]
     Update,
     /// A key was removed.
+    #[serde(rename = "remove")]
     Remove,
     /// A key's value was given to a paired browser.
+    #[serde(rename = "resolve")]
     Resolve,
     /// A key's value was written to standard output.
+    #[serde(rename = "export")]
     Export,
     /// A key's value was given to a program that `lf` started.
+    #[serde(rename = "run")]
     Run,
     /// A request was refused for its host, its origin or its token.
+    #[serde(rename = "auth_failure")]
     AuthFailure,
     /// A paired browser asked for too many values at once.
+    #[serde(rename = "rate_limited")]
     RateLimited,
 }
 
@@ -54,32 +63,18 @@ pub(crate) fn append(dir: &Dir, event: &Event<'_>, now: Timestamp) -> Result<()>
 }
 
 fn line(event: &Event<'_>, now: Timestamp) -> String {
-    let (kind, ok) = (event.kind.as_str(), event.reason.is_none());
+    let (kind, ok) = (json::to_string(&event.kind), event.reason.is_none());
     let key = event.key.map(|id| format!(r#","keyId":"{id}""#));
     let reason = event.reason.map(|it| format!(r#","reason":"{it}""#));
+    let text = |text: &&str| json::to_string(text);
     let members = event.context.iter();
-    let members =
-        members.map(|(name, value)| json::to_string(name) + ":" + &json::to_string(value));
-    let members = members.collect::<Vec<_>>().join(",");
+    let members: Vec<String> = members
+        .map(|(name, it)| text(name) + ":" + &text(it))
+        .collect();
+    let members = members.join(",");
     let context = (!members.is_empty()).then(|| format!(r#","context":{{{members}}}"#));
     let [key, reason, context] = [key, reason, context].map(Option::unwrap_or_default);
-    format!(r#"{{"ts":"{now}","kind":"{kind}"{key},"ok":{ok}{reason}{context}}}"#)
-}
-
-impl Kind {
-    fn as_str(self) -> &'static str {
-        match self {
-            Kind::List => "list",
-            Kind::Add => "add",
-            Kind::Update => "update",
-            Kind::Remove => "remove",
-            Kind::Resolve => "resolve",
-            Kind::Export => "export",
-            Kind::Run => "run",
-            Kind::AuthFailure => "auth_failure",
-            Kind::RateLimited => "rate_limited",
-        }
-    }
+    format!(r#"{{"ts":"{now}","kind":{kind}{key},"ok":{ok}{reason}{context}}}"#)
 }
 
 /// Thins out events that anybody can cause as often as they like: the first of a kind is written at

@@ -21,26 +21,22 @@ pub(crate) fn parse(text: &str) -> Vec<Line> {
     let mut rest = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let (mut lines, mut number) = (Vec::new(), 1);
     while !rest.is_empty() {
-        let (line, behind) = rest.split_once('\n').unwrap_or((rest, ""));
-        let mut after = behind;
+        let (line, mut after) = rest.split_once('\n').unwrap_or((rest, ""));
         if !matches!(line.trim_start().bytes().next(), None | Some(b'#')) {
-            let (name, at) =
-                name(line).map_or_else(|error| (Err(error), 0), |(it, at)| (Ok(it), at));
-            let value = name
-                .and_then(|_| value(&rest[at..]))
-                .map(|(value, behind)| {
-                    after = behind;
-                    value
-                });
-            let name = name.ok().map(str::to_owned);
+            let name = name(line);
+            let value = name.and_then(|(_, at)| value(&rest[at..]));
+            let value = value.map(|(value, behind)| {
+                after = behind;
+                value
+            });
+            let name = name.ok().map(|(name, _)| name.to_owned());
             lines.push(Line {
                 number,
                 name,
                 value,
             });
         }
-        let read = &rest[..rest.len() - after.len()];
-        number += read.matches('\n').count();
+        number += rest[..rest.len() - after.len()].matches('\n').count();
         rest = after;
     }
     lines
@@ -55,10 +51,8 @@ fn name(line: &str) -> Result<(&str, usize), &'static str> {
         _ => name,
     };
     let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if name.is_empty()
-        || name.starts_with(|c: char| c.is_ascii_digit())
-        || !name.chars().all(is_inside)
-    {
+    let is_digit = |c: char| c.is_ascii_digit();
+    if name.is_empty() || name.starts_with(is_digit) || !name.chars().all(is_inside) {
         return Err("what is before the equals sign is no name");
     }
     Ok((name, left.len() + 1))
@@ -111,19 +105,19 @@ fn quoted(text: &str) -> Result<(Secret, &str), &'static str> {
     while let Some((at, c)) = chars.next() {
         match c {
             '"' => return Ok((Secret::new(std::mem::take(&mut *value)), &text[at + 1..])),
-            '\\' => match chars.next() {
-                Some((_, 'n')) => value.push('\n'),
-                Some((_, 'r')) => value.push('\r'),
-                Some((_, 't')) => value.push('\t'),
-                Some((_, c @ ('"' | '\\' | '$' | '`'))) => value.push(c),
-                Some((_, c)) => value.extend(['\\', c]),
-                None => return Err(UNCLOSED),
+            '\\' => match chars.next().ok_or(UNCLOSED)?.1 {
+                'n' => value.push('\n'),
+                'r' => value.push('\r'),
+                't' => value.push('\t'),
+                c @ ('"' | '\\' | '$' | '`') => value.push(c),
+                c => value.extend(['\\', c]),
             },
-            '$' => {
-                refuse_reference(&text[at + 1..])?;
-                value.push('$');
+            c => {
+                if c == '$' {
+                    refuse_reference(&text[at + 1..])?;
+                }
+                value.push(c);
             }
-            c => value.push(c),
         }
     }
     Err(UNCLOSED)

@@ -22,20 +22,21 @@ pub(crate) struct History {
 }
 
 /// One event. What it says is somebody else's text: not fit for a terminal as it is.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Event {
     /// When.
+    #[serde(rename = "ts")]
     pub(crate) at: Timestamp,
     /// What was done or tried; one of [`crate::vault::audit::Kind`], or of a newer version's.
     pub(crate) kind: String,
     /// To which key, if to one.
+    #[serde(rename = "keyId")]
     pub(crate) key: Option<String>,
     /// Did it succeed?
     pub(crate) ok: bool,
     /// The error's code, if it failed.
     pub(crate) reason: Option<String>,
-    /// Names and values that tell where from; a value that is no string is JSON.
-    pub(crate) context: Vec<(String, String)>,
+    context: Option<Value>,
 }
 
 impl History {
@@ -65,23 +66,22 @@ impl History {
 impl Event {
     /// The event that a line tells of, if it is one of the log's.
     pub(crate) fn parse(line: &str) -> Option<Event> {
-        let line: Line = json::from_str(line).ok()?;
-        let context = match line.context {
-            Some(Value::Object(members)) => members,
-            _ => Default::default(),
+        json::from_str(line).ok()
+    }
+
+    /// Names and values that tell where from; a value that is no string is JSON.
+    pub(crate) fn context(&self) -> Vec<(&str, String)> {
+        let Some(Value::Object(members)) = &self.context else {
+            return Vec::new();
         };
-        let context = context.into_iter().map(|(name, value)| match value {
-            Value::String(text) => (name, text),
-            other => (name, json::to_string(&other)),
-        });
-        Some(Event {
-            at: Timestamp::parse(&line.ts)?,
-            kind: line.kind,
-            key: line.key,
-            ok: line.ok,
-            reason: line.reason,
-            context: context.collect(),
-        })
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            other => json::to_string(other),
+        };
+        let members = members.iter();
+        members
+            .map(|(name, it)| (name.as_str(), text(it)))
+            .collect()
     }
 }
 
@@ -126,23 +126,10 @@ impl LastUsed {
             && USES.contains(&event.kind.as_str())
             && let Some(id) = event.key.filter(|id| KeyId::parse(id).is_ok())
         {
-            let (latest, at) = (self.0.entry(id).or_default(), event.at.to_string());
-            if *latest < at {
-                *latest = at;
-            }
+            let latest = self.0.entry(id).or_default();
+            *latest = event.at.to_string().max(std::mem::take(latest));
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Line {
-    ts: String,
-    kind: String,
-    #[serde(rename = "keyId")]
-    key: Option<String>,
-    ok: bool,
-    reason: Option<String>,
-    context: Option<Value>,
 }
 
 /// One generation as text; what is not UTF-8 in it spoils only its line.
@@ -215,12 +202,12 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            (event.kind.as_str(), event.key, event.ok),
+            (event.kind.as_str(), event.key.as_deref(), event.ok),
             ("new", None, false)
         );
         assert_eq!(
-            event.context,
-            [("n".into(), "1".into()), ("t".into(), "a\u{1b}".into())]
+            event.context(),
+            [("n", "1".into()), ("t", "a\u{1b}".into())]
         );
         for line in [
             "",
@@ -231,7 +218,7 @@ mod tests {
             r#"{"ts":"2026-01-02T03:04:05.678Z","kind":7,"ok":true}"#,
             r#"{"ts":"2026-01-02T03:04:05.678Z","kind":"list","ok":true}{"#,
         ] {
-            assert_eq!(Event::parse(line), None, "{line}");
+            assert!(Event::parse(line).is_none(), "{line}");
         }
     }
 }

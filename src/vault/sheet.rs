@@ -27,8 +27,7 @@ pub(crate) fn print(passphrase: &Secret, now: Timestamp) -> Result<Secret> {
     // Allocated once: a string that grows leaves unwiped copies.
     let mut sheet = Zeroizing::new(String::with_capacity(2048 + 4 * text.len()));
     let _ = writeln!(sheet, "{TITLE}, version 1, printed {now}\n\n{WARNING}\n");
-    for (at, line) in symbols.chunks(LINE).enumerate() {
-        let number = at + 1;
+    for (number, line) in (1..).zip(symbols.chunks(LINE)) {
         let _ = write!(sheet, "    {number:2}  ");
         for group in line.chunks(GROUP) {
             sheet.push(' ');
@@ -47,9 +46,8 @@ pub(crate) fn print(passphrase: &Secret, now: Timestamp) -> Result<Secret> {
 
 /// Is this a whole sheet, and not the passphrase itself?
 pub(crate) fn is_sheet(text: &Secret) -> bool {
-    text.expose()
-        .trim_start_matches(['\u{feff}', ' ', '\n', '\r'])
-        .starts_with(TITLE)
+    let blanks = ['\u{feff}', ' ', '\n', '\r'];
+    text.expose().trim_start_matches(blanks).starts_with(TITLE)
 }
 
 /// The passphrase of a sheet, or of its numbered lines alone.
@@ -64,7 +62,7 @@ pub(crate) fn read(text: &Secret) -> Result<Secret> {
         }
     }
     let next = reader.next();
-    Err(invalid(format!("line {next} or one after it is missing")))
+    invalid(&format!("line {next} or one after it is missing"))
 }
 
 /// Reads a sheet line by line, as a person types it.
@@ -84,31 +82,25 @@ impl Reader {
     pub(crate) fn line(&mut self, line: &str) -> Result<()> {
         let number = self.next();
         if self.symbols.len() >= MOST_BYTES * 2 {
-            return Err(invalid("it has too many lines".to_owned()));
+            return invalid("it has too many lines");
         }
         let rest = match number_of(line) {
             Some((given, rest)) if given == number => rest,
             Some((given, _)) if line.contains(' ') => {
-                return Err(invalid(format!(
-                    "line {given} stands where line {number} belongs"
-                )));
+                return invalid(&format!("line {given} stands where line {number} belongs"));
             }
             Some(_) | None => line,
         };
         let blanks = [' ', '\t', '-', '\r'];
         let symbols = rest.chars().filter(|c| !blanks.contains(c)).map(symbol);
         let symbols = Zeroizing::new(symbols.collect::<Option<Vec<u8>>>().unwrap_or_default());
-        let line = match symbols.split_last_chunk::<CHECK>() {
-            Some((line @ [_, ..], checks))
-                if line.len() <= LINE && check_line(number, line) == *checks =>
-            {
-                line
-            }
-            _ => {
-                return Err(invalid(format!(
-                    "line {number} has a mistyped, missing or extra character"
-                )));
-            }
+        let is_sound = |(line, checks): &(&[u8], &[u8; CHECK])| {
+            (1..=LINE).contains(&line.len()) && check_line(number, line) == **checks
+        };
+        let Some((line, _)) = symbols.split_last_chunk().filter(is_sound) else {
+            return invalid(&format!(
+                "line {number} has a mistyped, missing or extra character"
+            ));
         };
         self.symbols.extend_from_slice(line);
         self.lines = number;
@@ -119,10 +111,7 @@ impl Reader {
     pub(crate) fn passphrase(&self) -> Option<Secret> {
         let (symbols, whole) = self.symbols.split_last_chunk::<WHOLE>()?;
         let bytes = Zeroizing::new(decode(symbols)?);
-        if check::<WHOLE>(&bytes) != *whole {
-            return None;
-        }
-        Secret::from_bytes(bytes.to_vec())
+        (check::<WHOLE>(&bytes) == *whole).then(|| Secret::from_bytes(bytes.to_vec()))?
     }
 }
 
@@ -144,11 +133,7 @@ fn decode(symbols: &[u8]) -> Option<Vec<u8>> {
 
 /// The bits of numbers of `from` bits each, as `count` numbers of `to` bits; zeros where they end.
 fn regroup(numbers: &[u8], from: usize, to: usize, count: usize) -> Vec<u8> {
-    let bit = |at: usize| {
-        numbers
-            .get(at / from)
-            .map_or(0, |it| it >> (from - 1 - at % from) & 1)
-    };
+    let bit = |at: usize| numbers.get(at / from).unwrap_or(&0) >> (from - 1 - at % from) & 1;
     let number = |at: usize| (0..to).fold(0, |number, n| number << 1 | bit(to * at + n));
     (0..count).map(number).collect()
 }
@@ -176,14 +161,11 @@ fn symbol(typed: char) -> Option<u8> {
         'I' | 'L' => '1',
         upper => upper,
     };
-    let at = ALPHABET
-        .iter()
-        .position(|known| char::from(*known) == upper)?;
-    u8::try_from(at).ok()
+    (0..32).find(|symbol| letter(*symbol) == upper)
 }
 
-fn invalid(reason: String) -> Error {
-    Error::InvalidSheet(reason)
+fn invalid<T>(reason: &str) -> Result<T> {
+    Err(Error::InvalidSheet(reason.to_owned()))
 }
 
 const TITLE: &str = "lf recovery sheet";

@@ -88,10 +88,10 @@ impl Store {
         match matches.len() {
             1 => Ok(matches.swap_remove(0).1),
             0 => Err(Error::KeyNotFound(shown(selector))),
-            _ => Err(Error::AmbiguousKey {
-                selector: shown(selector),
-                candidates: matches.into_iter().map(|(name, _)| name).collect(),
-            }),
+            _ => {
+                let candidates = matches.into_iter().map(|(name, _)| name).collect();
+                Err(Error::AmbiguousKey(shown(selector), candidates))
+            }
         }
     }
 

@@ -65,7 +65,7 @@ pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
         let sentence =
             format!("lines of the audit log that are no events were left out: {damaged}");
         let (failed, total) = (damaged, damaged + events.len());
-        context.warn(&sentence, &Error::Incomplete { failed, total });
+        context.warn(&sentence, &Error::Incomplete(failed, total));
     }
     let count = which.tail.unwrap_or(usize::MAX);
     let events = &events[events.len().saturating_sub(count)..];
@@ -104,14 +104,14 @@ fn row(event: &Event) -> Vec<String> {
         (false, Some(reason)) => reason,
         (false, None) => "failed",
     };
-    let member = |(name, value): &(String, String)| {
+    let member = |(name, value): (&str, String)| {
         if value.is_empty() || value.contains([' ', '"']) {
-            format!("{name}={}", miniserde::json::to_string(value))
+            format!("{name}={}", miniserde::json::to_string(&value))
         } else {
             format!("{name}={value}")
         }
     };
-    let context = event.context.iter().map(member);
+    let context = event.context().into_iter().map(member);
     let context = context.collect::<Vec<_>>().join(" ");
     let key = event.key.as_deref().unwrap_or("-");
     let at = event.at.to_string();

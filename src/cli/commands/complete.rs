@@ -53,9 +53,9 @@ fn lines(environment: &Environment, question: &Question) -> Result<String> {
             }
         }
         "PROVIDER" => {
-            for known in provider::KNOWN {
+            for known in provider::KNOWN.iter() {
                 let names = known.names.iter();
-                names.for_each(|name| offer(name, known.variable));
+                names.for_each(|name| offer(name, known.variables[0]));
             }
         }
         "NAME" => {

@@ -281,7 +281,7 @@ impl Context<'_> {
 pub(super) fn all_of(total: usize, done: usize) -> Result<()> {
     match total - done {
         0 => Ok(()),
-        failed => Err(Error::Incomplete { failed, total }),
+        failed => Err(Error::Incomplete(failed, total)),
     }
 }
 

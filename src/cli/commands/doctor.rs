@@ -46,7 +46,7 @@ pub(super) fn report(context: &Context<'_>, checks: &[Check], fixed: &[String]) 
     if ok {
         return Ok(());
     }
-    Err(Error::ChecksFailed { failed, total })
+    Err(Error::ChecksFailed(failed, total))
 }
 
 fn text(check: &Check, colour: bool) -> String {

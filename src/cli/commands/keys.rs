@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::base::secret::{Secret, shown};
-use crate::base::shell::{Quote, quote};
+use crate::base::shell::quote;
 use crate::base::time::Timestamp;
 use crate::cli::args::{Args, secret_in_argv};
 use crate::error::{Error, Result};
@@ -223,7 +223,7 @@ pub(super) fn remove(context: &Context<'_>, (selector, yes): (String, bool)) -> 
 
 pub(super) fn id_in_the_clear(args: &mut Args) -> Result<String> {
     let key = args.one_operand("ID")?;
-    let typed = quote(&shown(&key), Quote::None);
+    let typed = quote(&shown(&key), None);
     let hint = format!("lf keys export --i-understand -- {typed}");
     understood(args, "the key's value", hint)?;
     Ok(key)

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::base::pool;
-use crate::base::shell::{Quote, quote};
+use crate::base::shell::quote;
 use crate::error::{Error, Result};
 use crate::system::fs;
 use crate::system::host;
@@ -25,7 +25,7 @@ pub(super) fn run(context: &Context<'_>, path: &Path) -> Result<()> {
     // The directory, wherever links lead.
     let from = match fs::open_named(path) {
         Ok(dir) => dir.ok_or_else(|| no_copy("there is no such directory"))?,
-        Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotADirectory => {
+        Err(Error::Io(_, _, source)) if source.kind() == ErrorKind::NotADirectory => {
             return Err(no_copy("it is a file"));
         }
         Err(error) => return Err(error),
@@ -48,7 +48,7 @@ pub(super) fn run(context: &Context<'_>, path: &Path) -> Result<()> {
             // Also what cannot be read is not overwritten.
             Ok(Some(_)) | Err(_) => {
                 other += 1;
-                let path = quote(&path.to_string_lossy(), Quote::None);
+                let path = quote(&path.to_string_lossy(), None);
                 context.warn(
                     &format!("{id} is here too, differs, and was left as it is; to see the copy's value: LENSERFIGHT_KEYS_DIR={path} lf keys export --i-understand -- {id}"),
                     &Error::DuplicateKey(id.to_string()),

@@ -231,10 +231,10 @@ fn find_manager(instead: String) -> Result<()> {
     };
     answer.map(drop).map_err(|said| {
         let said = said.lines().next().unwrap_or("it does not answer");
-        Error::NoServiceManager {
-            sentence: format!("this user has no service manager now: {said}; nothing was done"),
-            hint: instead,
-        }
+        Error::NoServiceManager(
+            format!("this user has no service manager now: {said}; nothing was done"),
+            instead,
+        )
     })
 }
 
@@ -305,7 +305,7 @@ fn failed(said: &str) -> Error {
         (SERVICE, format!("journalctl --user -u {SERVICE}"))
     };
     let sentence = format!("{name}: {said}");
-    Error::ServiceFailed { sentence, hint }
+    Error::ServiceFailed(sentence, hint)
 }
 
 fn systemctl(command: &str) -> std::result::Result<String, String> {

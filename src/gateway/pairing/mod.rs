@@ -189,7 +189,7 @@ impl Pairings {
         // with a list that does not mention it, it is dead.
         let (found, is_damaged) = match read(&dir) {
             // To revoke all, the names need not be readable.
-            Err(Error::CorruptPairings { .. }) if name.is_none() => (None, true),
+            Err(Error::CorruptPairings(..)) if name.is_none() => (None, true),
             found => (found?, false),
         };
         let is_first = found.is_none();
@@ -276,9 +276,11 @@ fn read(dir: &Dir) -> Result<Option<Vec<Pairing>>> {
     let found = state::read::<List>(dir, LIST, MAX_LIST)?.map(|list| {
         list.filter(|list| list.v == VERSION && list.pairings.iter().all(is_good))
             .map(|list| list.pairings)
-            .ok_or_else(|| Error::CorruptPairings {
-                file: dir.path().join(LIST),
-                reason: "it is not a list of pairings of this version",
+            .ok_or_else(|| {
+                Error::CorruptPairings(
+                    dir.path().join(LIST),
+                    "it is not a list of pairings of this version",
+                )
             })
     });
     found.transpose()

@@ -119,7 +119,7 @@ pub(crate) fn fail(id: &'static str, message: impl Into<String>, hint: &str) -> 
 
 pub(crate) fn failed(id: &'static str, error: &Error) -> Check {
     let hint = error.hint();
-    let hint = hint.unwrap_or_else(|| error.facts().hint.to_owned());
+    let hint = hint.unwrap_or_else(|| error.facts().hint().to_owned());
     check(id, Status::Fail, error.to_string(), Some(hint))
 }
 
