@@ -89,7 +89,7 @@ pub(super) fn uninstall(environment: &Environment) -> Result<()> {
     find_manager(format!("rm {}", path.join(old[0].0).display()))?;
     stop_and_remove(&old, &dir)?;
     if !IS_MAC {
-        systemctl("daemon-reload").map_err(|said| failed(&said))?;
+        systemctl("daemon-reload", "").map_err(|said| failed(&said))?;
     }
     for (name, _) in old {
         if is_running(name) {
@@ -205,11 +205,7 @@ fn installed(environment: &Environment) -> Result<(PathBuf, Option<Dir>, Files)>
         };
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if !is_ours(&text) {
-            let stop = if IS_MAC {
-                format!("launchctl bootout {}", domain(name))
-            } else {
-                format!("systemctl --user disable --now {name}")
-            };
+            let stop = command("bootout", "disable --now", name);
             let file = dir.path().join(name);
             let file = file.display();
             return Err(Error::Refused {
@@ -224,11 +220,7 @@ fn installed(environment: &Environment) -> Result<(PathBuf, Option<Dir>, Files)>
 
 /// Is there a manager for this user's services?
 fn find_manager(instead: String) -> Result<()> {
-    let answer = if IS_MAC {
-        ask("launchctl", &["print", &domain("")])
-    } else {
-        systemctl("show --property=Version")
-    };
+    let answer = manage("print", "show --property=Version", "");
     answer.map(drop).map_err(|said| {
         let said = said.lines().next().unwrap_or("it does not answer");
         Error::NoServiceManager(
@@ -239,22 +231,21 @@ fn find_manager(instead: String) -> Result<()> {
 }
 
 fn is_running(name: &str) -> bool {
+    let answer = manage("print", "is-active", name);
     if IS_MAC {
-        return ask("launchctl", &["print", &domain(name)]).is_ok();
+        return answer.is_ok();
     }
-    let (Ok(state) | Err(state)) = systemctl(&format!("is-active {name}"));
+    let (Ok(state) | Err(state)) = answer;
     ["active", "activating", "reloading", "deactivating"].contains(&state.as_str())
 }
 
 /// Stops them, here and from the next login on. What is not loaded need not be stopped.
 fn stop_and_remove(files: &Files, dir: &Dir) -> Result<()> {
     for (name, _) in files {
-        if IS_MAC {
-            let _ = ask("launchctl", &["bootout", &domain(name)]);
-        } else {
-            let _ = systemctl(&format!("disable --now {name}"));
+        let _ = manage("bootout", "disable --now", name);
+        if !IS_MAC {
             // Earlier starts, failed or repeated by hand, would count against the next one.
-            let _ = systemctl(&format!("reset-failed {name}"));
+            let _ = systemctl("reset-failed", name);
         }
         dir.lock()?.remove(name)?;
     }
@@ -268,7 +259,7 @@ fn start(name: &str, dir: &Dir) -> Result<()> {
         let started = ask("launchctl", &["bootstrap", &domain(""), &file]);
         return started.map(drop).map_err(|said| failed(&said));
     }
-    systemctl("daemon-reload").map_err(|said| failed(&said))?;
+    systemctl("daemon-reload", "").map_err(|said| failed(&said))?;
     // The manager may look in other places than this environment names, and know another unit by that name.
     if !fs::is_below(Path::new(&source(name)), dir.path()) {
         for name in FILES {
@@ -276,7 +267,7 @@ fn start(name: &str, dir: &Dir) -> Result<()> {
         }
         return Err(elsewhere(name, dir.path()));
     }
-    let started = systemctl(&format!("--quiet enable --now {name}"));
+    let started = systemctl("--quiet enable --now", name);
     started.map(drop).map_err(|said| failed(&said))
 }
 
@@ -294,7 +285,7 @@ fn elsewhere(unit: &str, dir: &Path) -> Error {
 
 /// The file that the manager has a unit from; empty if it knows none.
 fn source(unit: &str) -> String {
-    systemctl(&format!("show --property=FragmentPath --value {unit}")).unwrap_or_default()
+    systemctl("show --property=FragmentPath --value", unit).unwrap_or_default()
 }
 
 fn failed(said: &str) -> Error {
@@ -308,10 +299,23 @@ fn failed(said: &str) -> Error {
     Error::ServiceFailed(sentence, hint)
 }
 
-fn systemctl(command: &str) -> std::result::Result<String, String> {
-    let arguments = ["--user", "--no-pager"].into_iter();
-    let all: Vec<&str> = arguments.chain(command.split(' ')).collect();
-    ask("systemctl", &all)
+/// What tells the service manager to do this with a service, or where no name is given with itself.
+fn command(launchctl: &str, systemctl: &str, name: &str) -> String {
+    match IS_MAC {
+        true => format!("launchctl {launchctl} {}", domain(name)),
+        false => format!("systemctl --user {systemctl} {name}"),
+    }
+}
+
+fn manage(launchctl: &str, systemctl: &str, name: &str) -> std::result::Result<String, String> {
+    let command = command(launchctl, systemctl, name);
+    let words: Vec<&str> = command.split_whitespace().collect();
+    ask(words[0], &words[1..])
+}
+
+/// As [`manage`], for what systemd alone needs.
+fn systemctl(what: &str, name: &str) -> std::result::Result<String, String> {
+    manage("", what, name)
 }
 
 /// What launchd calls this user's session, or a service in it.
