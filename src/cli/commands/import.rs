@@ -169,6 +169,10 @@ impl Found {
             _ => format!("line {number}, {shown}"),
         };
         let reason = match line.value {
+            Ok(value) if value.expose().is_empty() && takes_all => {
+                self.left.push(format!("{place}: {EMPTY}"));
+                return Ok(());
+            }
             Ok(value) if value.expose().is_empty() => EMPTY.to_owned(),
             Ok(value) => {
                 let provider = provider.ok_or_else(|| Error::Refused {
@@ -179,7 +183,12 @@ impl Found {
                 let label = Label::parse(&name);
                 match label.and_then(|label| envelope::check_value(&value).map(|()| label)) {
                     Ok(label) => {
-                        self.keep_last(&label);
+                        // As in a shell, the last one of a name counts.
+                        if let Some(at) = self.keys.iter().position(|key| key.label == label) {
+                            self.keys.remove(at);
+                            let reason = "it is there twice, and the last one counts";
+                            self.left.push(format!("{}: {reason}", label.as_str()));
+                        }
                         self.keys.push(Key {
                             provider,
                             label,
@@ -192,23 +201,8 @@ impl Found {
             }
             Err(reason) => reason.to_owned(),
         };
-        let is_fine = takes_all && reason == EMPTY;
-        let list = if is_fine {
-            &mut self.left
-        } else {
-            &mut self.bad
-        };
-        list.push(format!("{place}: {reason}"));
+        self.bad.push(format!("{place}: {reason}"));
         Ok(())
-    }
-
-    /// As in a shell, the last one of a name counts.
-    fn keep_last(&mut self, label: &Label) {
-        if let Some(at) = self.keys.iter().position(|key| key.label == *label) {
-            self.keys.remove(at);
-            let (label, reason) = (label.as_str(), "it is there twice, and the last one counts");
-            self.left.push(format!("{label}: {reason}"));
-        }
     }
 
     fn leave_what_is_there(&mut self, there: &[KeyMeta]) {
