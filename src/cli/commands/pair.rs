@@ -1,5 +1,6 @@
 //! `lf gateway pair`, `pairings` and `unpair`: which programs may use the gateway.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::secret::printable;
@@ -9,7 +10,6 @@ use crate::gateway::pairing::{Others, Pairing, Pairings};
 use crate::gateway::state;
 use crate::system::host;
 use crate::vault::key::Label;
-use miniserde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{Context, Format, format, table};
@@ -25,12 +25,12 @@ pub(super) fn pair(
     let token = pairings(context)?.pair(&name, expires_at, others, now)?;
     let (name, token) = (name.as_str(), token.expose());
     let text = match context.format {
-        Format::Json => format::json(&NewView {
-            name,
-            token,
-            created_at: now,
-            expires_at,
-        }),
+        Format::Json => format::json(&BTreeMap::from([
+            ("name", Some(name)),
+            ("token", Some(token)),
+            ("createdAt", Some(&*now.to_string())),
+            ("expiresAt", expires_at.map(|at| at.to_string()).as_deref()),
+        ])),
         Format::Text => format!(
             "{token}\n\nThis is the pairing token of \"{}\"{}. It is shown once. To pair the web app:\n\
              \x20 1. Leave the gateway running: lf gateway serve --keys-only\n\
@@ -62,14 +62,17 @@ pub(super) fn list(context: &Context<'_>) -> Result<()> {
             pairing.name.as_str().to_owned(),
         ]
     };
-    let view = |(pairing, used): (Pairing, Option<Timestamp>)| View {
-        name: pairing.name,
-        created_at: pairing.created_at,
-        expires_at: pairing.expires_at,
-        last_used_at: used,
+    let at = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let view = |(pairing, used): &(Pairing, Option<Timestamp>)| {
+        BTreeMap::from([
+            ("name", Some(pairing.name.as_str().to_owned())),
+            ("createdAt", at(pairing.created_at)),
+            ("expiresAt", at(pairing.expires_at)),
+            ("lastUsedAt", at(*used)),
+        ])
     };
     host::show(&match context.format {
-        Format::Json => format::json(&list.into_iter().map(view).collect::<Vec<_>>()),
+        Format::Json => format::json(&list.iter().map(view).collect::<Vec<_>>()),
         Format::Text if list.is_empty() => {
             host::complain("nothing is paired; lf gateway pair makes a token\n");
             return Ok(());
@@ -102,25 +105,4 @@ pub(super) fn pairings(context: &Context<'_>) -> Result<Pairings> {
     let dir = state::dir(&context.environment.root()?);
     let sources = context.environment.passphrase.clone();
     Ok(Pairings::at(dir, sources, context.keychain.clone()))
-}
-
-#[derive(Serialize)]
-struct NewView<'a> {
-    name: &'a str,
-    token: &'a str,
-    #[serde(rename = "createdAt")]
-    created_at: Timestamp,
-    #[serde(rename = "expiresAt")]
-    expires_at: Option<Timestamp>,
-}
-
-#[derive(Serialize)]
-struct View {
-    name: Label,
-    #[serde(rename = "createdAt")]
-    created_at: Option<Timestamp>,
-    #[serde(rename = "expiresAt")]
-    expires_at: Option<Timestamp>,
-    #[serde(rename = "lastUsedAt")]
-    last_used_at: Option<Timestamp>,
 }
