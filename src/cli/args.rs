@@ -218,3 +218,7 @@ const ON_STDIN: &str = "no secret is taken from the command line, where the shel
 const SECRET_FLAGS: [&str; 9] = [
     "--key", "--value", "--secret", "--api-key", "--raw-key", "--apikey", "--token", "--passphrase", "--password",
 ];
+/// The error for a word that is not what it should be.
+pub(super) fn is_not(typed: &str, what: &str) -> Error {
+    Error::usage(format!("\"{}\" is not {what}", shown(typed)))
+}

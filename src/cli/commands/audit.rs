@@ -1,8 +1,7 @@
 //! `lf keys audit`: shows the audit log, oldest event first; needs no passphrase.
 
-use crate::base::secret::shown;
 use crate::base::time::{Timestamp, parse_moment, parse_span};
-use crate::cli::args::Args;
+use crate::cli::args::{Args, is_not};
 use crate::error::{Error, Result};
 use crate::system::host;
 use crate::vault::history::{Event, History};
@@ -30,17 +29,13 @@ pub(super) fn which(args: &mut Args) -> Result<Which> {
 /// A moment, or a span before now.
 fn since(text: &str) -> Result<Timestamp> {
     let ago = parse_span(text).map(|span| Timestamp::now().before(span));
-    ago.or_else(|| parse_moment(text)).ok_or_else(|| {
-        Error::usage(format!(
-            "\"{}\" is not a time such as 7d, 12h, 2026-11-20 or 2026-11-20T14:03:00Z",
-            shown(text)
-        ))
-    })
+    let what = "a time such as 7d, 12h, 2026-11-20 or 2026-11-20T14:03:00Z";
+    ago.or_else(|| parse_moment(text))
+        .ok_or_else(|| is_not(text, what))
 }
 
 fn count(text: &str) -> Result<usize> {
-    let not_one = |_| Error::usage(format!("\"{}\" is not a number", shown(text)));
-    text.parse().map_err(not_one)
+    text.parse().map_err(|_| is_not(text, "a number"))
 }
 
 pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {

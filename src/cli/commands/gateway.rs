@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::secret::shown;
 use crate::base::time::parse_span;
-use crate::cli::args::Args;
+use crate::cli::args::{Args, is_not};
 use crate::error::{Error, Result};
 use crate::gateway::pairing::{DEFAULT_NAME, Others};
 use crate::vault::key::Label;
@@ -42,9 +42,8 @@ pub(super) fn pair(args: &mut Args) -> Result<(Label, Option<Duration>, Others)>
     args.no_operands()?;
     let name = args.open_value("--name")?;
     let expires = args.value("--expires").map(|span| {
-        let what = "is not a time such as 90d or 12h, from a minute to ten years";
-        let invalid = || Error::usage(format!("\"{}\" {what}", shown(&span)));
-        parse_span(&span).ok_or_else(invalid)
+        let what = "a time such as 90d or 12h, from a minute to ten years";
+        parse_span(&span).ok_or_else(|| is_not(&span, what))
     });
     let others = match args.flag("--rotate") {
         true => Others::Revoke,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::base::secret::shown;
+use crate::cli::args::is_not;
 use crate::error::{Error, Result};
 use crate::gateway::api::Api;
 use crate::gateway::consent::Permit;
@@ -122,7 +123,6 @@ pub(super) fn is_keys_only(environment: &Environment, options: &ServeOptions) ->
 /// Where to listen: as the flags say, or the environment, or by default.
 pub(super) fn address(environment: &Environment, options: &ServeOptions) -> Result<SocketAddr> {
     let variables = &environment.gateway;
-    let invalid = |text: &str, what| Error::usage(format!("\"{}\" is not {what}", shown(text)));
     let bind = match options.bind.as_deref().or(variables.bind.as_deref()) {
         None | Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
         Some(text) => {
@@ -131,14 +131,14 @@ pub(super) fn address(environment: &Environment, options: &ServeOptions) -> Resu
                 .and_then(|text| text.strip_suffix(']'));
             let what = "an address to listen on; it takes a literal such as 127.0.0.1";
             let address = literal.unwrap_or(text).parse();
-            address.map_err(|_| invalid(text, what))?
+            address.map_err(|_| is_not(text, what))?
         }
     };
     let port = match options.port.as_deref().or(variables.port.as_deref()) {
         None => PORT,
         Some(text) => text
             .parse()
-            .map_err(|_| invalid(text, "a port from 0 to 65535"))?,
+            .map_err(|_| is_not(text, "a port from 0 to 65535"))?,
     };
     Ok(SocketAddr::new(bind, port))
 }
