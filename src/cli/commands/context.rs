@@ -113,23 +113,21 @@ impl Context<'_> {
             |done, total| self.progress("finishing the change of passphrase", done, total),
         )
         .map_err(|error| self.lost_or(error))?;
+        let warn = |sentence: &str| self.warn(sentence, &Error::RekeyPending);
         match &settled {
-            Ok(Settled::Undone) => self.warn(
+            Ok(Settled::Undone) => warn(
                 "a change of the master passphrase had been cut short; it is undone, and nothing is lost",
-                &Error::RekeyPending,
             ),
             Ok(Settled::Finished(damaged)) => {
                 self.audit(Kind::Update, "keys rekey", None, None);
-                self.warn(
+                warn(
                     "the change of the master passphrase that had been cut short is finished; the new one is in use",
-                    &Error::RekeyPending,
                 );
                 for file in damaged {
-                    let sentence = format!(
+                    warn(&format!(
                         "a re-encrypted envelope was damaged while it waited, and is kept as {}; its key stays under the old passphrase",
                         file.display()
-                    );
-                    self.warn(&sentence, &Error::RekeyPending);
+                    ));
                 }
             }
             Ok(Settled::Nothing | Settled::Waiting | Settled::Damaged(_)) | Err(_) => {}
@@ -329,10 +327,8 @@ pub(super) fn confirm(question: &str, yes: bool, hint: &str) -> Result<()> {
         return term::confirm(question);
     }
     let sentence = format!("{question} There is no terminal to ask at, so nothing was changed");
-    Err(Error::Refused {
-        sentence,
-        hint: hint.to_owned(),
-    })
+    let hint = hint.to_owned();
+    Err(Error::Refused { sentence, hint })
 }
 
 /// At a terminal a person may have to find the keychain's dialog and type a password.

@@ -167,8 +167,8 @@ pub(super) fn rotate(
     let audit = |id: Option<&KeyId>, failure: Option<&Error>| {
         context.audit(Kind::Update, "keys rotate", id, failure);
     };
-    let several = several(context, &selectors).inspect_err(|error| audit(None, Some(error)));
-    let (ids, failed, master) = several?;
+    let several = several(context, &selectors);
+    let (ids, failed, master) = several.inspect_err(|error| audit(None, Some(error)))?;
     let Some(master) = master else {
         host::complain("no keys to rotate\n");
         return all_of(failed, 0);
