@@ -79,10 +79,11 @@ interop:
 	KEYTAR=$(CURDIR)/target/keytar/node_modules $(CARGO) test --locked --features interop --test interop
 
 # Every changing command, killed at every system call that matters, and each of those failing in four ways.
-# TORTURE=rotate sweeps only the scenarios that have this in their names.
+# And pairs of commands on two directories, one of them stopped or killed at every call that changes something.
+# TORTURE=rotate sweeps only the scenarios that have this in their names, and PAIRS=rekey these pairs.
 torture:
 	sh tests/tools.sh $(TOOLS)
-	$(CARGO) test --locked --features torture --test torture -- --nocapture
+	$(CARGO) test --locked --features torture --test torture --test pairs -- --nocapture --test-threads=1
 
 # The gateway's page: its figures, and pictures of every state of it for somebody to look at.
 page: build

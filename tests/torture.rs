@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use stage::{Key, Memory, Stage, Template, value_of};
 use strace::{Extent, Fault, Point};
-use support::{Outcome, PASSPHRASE, Run};
+use support::{Outcome, PASSPHRASE, Run, SHEET};
 
 /// A command that changes something, what it finds, and what it may leave.
 struct Scenario {
@@ -40,6 +40,8 @@ struct Scenario {
     touches: &'static [&'static str],
     /// What becomes of each of these.
     becomes: fn(Key) -> Option<Key>,
+    /// May it put keys aside in `unreadable/`, or bring them back?
+    sets_aside: bool,
     /// The label and the value of a new key.
     adds: Option<(&'static str, &'static str)>,
     /// What else must be so when the command has said that it is done.
@@ -99,6 +101,7 @@ const ROTATE: Scenario = Scenario {
     passphrases: |stage, scenario| stage.configured(scenario.after).into_iter().collect(),
     touches: &["One"],
     becomes: Some,
+    sets_aside: false,
     adds: None,
     done: |_, _, _| {},
     then: "keys list",
@@ -379,6 +382,71 @@ const SCENARIOS: &[Scenario] = &[
         again: Some("nothing"),
         ..BRING
     },
+    Scenario {
+        name: "recovery forget",
+        prepare: |stage| {
+            two_keys_and_keychain(stage);
+            let earlier = r#"{"v":1,"earlier":[{"passphrase":"an earlier one","until":null}]}"#;
+            stage.keep_as("master.earlier", earlier);
+            stage.keep_as("master.previous", "one that is older still");
+            None
+        },
+        arguments: "keys recovery forget --yes",
+        with: Source::Keychain,
+        after: Source::Keychain,
+        touches: &[],
+        done: |stage, _, _| {
+            for account in ["master.earlier", "master.previous"] {
+                assert_eq!(stage.kept_as(account), None, "{account}");
+            }
+        },
+        ..ROTATE
+    },
+    // Nothing opens them, whatever happens; but their envelopes are there, and the sheet brings them back.
+    Scenario {
+        name: "init --force, keys that nothing opens",
+        prepare: strange_keys,
+        arguments: "keys init --force --yes",
+        after: Source::Forced,
+        touches: &["One", "Two"],
+        becomes: |_| None,
+        sets_aside: true,
+        done: |stage, _, _| assert_ne!(stage.kept().as_deref(), Some(NEXT)),
+        again: None,
+        ..INIT
+    },
+    Scenario {
+        name: "recovery import, keys that were given up",
+        prepare: |stage| {
+            stage.keep(NEXT);
+            stage.home.add("openai", "One", &value_of("One"));
+            let give_up = stage.bus.on(stage.home.bare("keys init --force --yes"));
+            give_up.ok();
+            None
+        },
+        arguments: "keys recovery import",
+        input: SHEET,
+        passphrases: |_, _| vec![PASSPHRASE.to_owned()],
+        sets_aside: true,
+        adds: Some(("One", "sk-of-One")),
+        again: Some("refused"),
+        ..BRING
+    },
+    Scenario {
+        name: "rekey --finish, the first version's",
+        prepare: rekey_of_the_first_version,
+        arguments: "keys rekey --finish",
+        again: Some("nothing"),
+        ..REKEY
+    },
+    Scenario {
+        name: "rekey --undo, the first version's",
+        prepare: rekey_of_the_first_version,
+        arguments: "keys rekey --undo",
+        touches: &[],
+        again: Some("nothing"),
+        ..REKEY
+    },
     PAIR,
     Scenario {
         name: "pair, keychain",
@@ -407,6 +475,29 @@ fn two_keys(stage: &Stage) -> Option<String> {
 fn two_keys_and_keychain(stage: &Stage) -> Option<String> {
     stage.keep(PASSPHRASE);
     two_keys(stage)
+}
+
+/// Keys under another passphrase than the keychain's.
+fn strange_keys(stage: &Stage) -> Option<String> {
+    stage.keep(NEXT);
+    two_keys(stage)
+}
+
+/// A change that the first version of lf has left when everything was staged: its passphrase is in the
+/// keychain under a name that no store has for itself, and it has no id.
+fn rekey_of_the_first_version(stage: &Stage) -> Option<String> {
+    two_keys_and_keychain(stage);
+    let change = stage.bus.on(stage.home.bare("keys rekey"));
+    // Behind the fourth of its renames, which says that all is ready.
+    let stopped = stage.stop(change, "renameat:signal=SIGSTOP:when=4");
+    let killed = stopped.unwrap_or_else(|ended| panic!("{ended}")).dies();
+    assert_eq!(killed.status, None, "{killed}");
+    let id = stage.home.keys().join(".rekey/id");
+    let account = format!("rekey.{}", fs::read_to_string(&id).unwrap());
+    stage.keep_as("master.next", &stage.kept_as(&account).unwrap());
+    stage.drop_kept(&account);
+    fs::remove_file(id).unwrap();
+    None
 }
 
 /// One key, and these pairings; gives the token of the last.
@@ -565,10 +656,4 @@ fn hit(scenario: &Scenario, stage: &Stage, template: &Template, memory: &Memory,
 
 /// A passphrase that is not the usual one.
 const NEXT: &str = "the passphrase that comes next";
-/// The usual one, as `lf keys recovery export` prints it.
-const SHEET: &str = "\
-     1   CDQQ4 WK5CD T20T3 FE9SP   1F
-     2   A832C 5T78S BJF4G 76X31   QQ
-     3   E1P6A RJXWP   2D
-";
 const FORCE: &str = "LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV";

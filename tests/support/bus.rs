@@ -9,6 +9,9 @@ use local_keys::Environment;
 
 use super::{Home, Outcome, Run, package_of, until};
 
+/// In the foreground, the secrets alone.
+const KEYRING: [&str; 2] = ["--foreground", "--components=secrets"];
+
 pub struct Bus {
     dir: PathBuf,
     daemon: Child,
@@ -56,10 +59,25 @@ impl Bus {
 
     /// Starts gnome-keyring, and unlocks (or makes) its login keyring, or leaves it as it is.
     pub fn start_keyring(&mut self, unlock: bool) {
-        let mut command = self.command(
+        let command = self.command("gnome-keyring-daemon", &KEYRING);
+        self.start_keyring_by(command, unlock);
+    }
+
+    /// Starts it on a disk that takes nothing: it answers what it has, and keeps nothing new.
+    pub fn start_keyring_that_cannot_write(&mut self) {
+        let strace = [
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "--inject=rename,renameat,renameat2,link:error=EROFS",
             "gnome-keyring-daemon",
-            &["--foreground", "--components=secrets"],
-        );
+        ];
+        let command = self.command("strace", &[&strace[..], &KEYRING].concat());
+        self.start_keyring_by(command, true);
+    }
+
+    fn start_keyring_by(&mut self, mut command: Command, unlock: bool) {
         command.args(unlock.then_some("--unlock"));
         let mut keyring = start(
             command
@@ -75,26 +93,30 @@ impl Bus {
             .unwrap();
         self.keyring = Some(keyring);
         until("the Secret Service", || {
-            let name = "string:org.freedesktop.secrets";
-            let asked = self.run(
-                "dbus-send",
-                &[
-                    "--session",
-                    "--print-reply",
-                    "--dest=org.freedesktop.DBus",
-                    "/",
-                    "org.freedesktop.DBus.NameHasOwner",
-                    name,
-                ],
-            );
-            asked.out.contains("boolean true")
+            self.owner("org.freedesktop.secrets").is_some()
         });
+    }
+
+    /// Which connection has this name on the bus.
+    pub fn owner(&self, name: &str) -> Option<String> {
+        let asked = self.run(
+            "dbus-send",
+            &[
+                "--session",
+                "--print-reply",
+                "--dest=org.freedesktop.DBus",
+                "/",
+                "org.freedesktop.DBus.GetNameOwner",
+                &format!("string:{name}"),
+            ],
+        );
+        let owner = asked.out.split('"').nth(1).map(str::to_owned);
+        owner.filter(|_| asked.status == Some(0))
     }
 
     pub fn stop_keyring(&mut self) {
         if let Some(mut keyring) = self.keyring.take() {
-            keyring.kill().unwrap();
-            keyring.wait().unwrap();
+            super::end_traced(&mut keyring);
         }
     }
 

@@ -124,18 +124,7 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // Under strace the gateway is a child of that, and would outlive it.
-            let children = format!("/proc/{0}/task/{0}/children", child.id());
-            for pid in std::fs::read_to_string(children)
-                .unwrap_or_default()
-                .split_whitespace()
-            {
-                let pid = pid.parse().ok().and_then(rustix::process::Pid::from_raw);
-                let _ = pid
-                    .map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
-            }
-            let _ = child.kill();
-            let _ = child.wait();
+            super::end_traced(&mut child);
         }
     }
 }

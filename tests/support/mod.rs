@@ -20,10 +20,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use local_keys::Environment;
+use rustix::process::{Pid, Signal, kill_process};
 
 use self::bus::Bus;
 
 pub const PASSPHRASE: &str = "correct horse battery staple";
+/// [`PASSPHRASE`] as `lf keys recovery export` prints it.
+pub const SHEET: &str = "\
+     1   CDQQ4 WK5CD T20T3 FE9SP   1F
+     2   A832C 5T78S BJF4G 76X31   QQ
+     3   E1P6A RJXWP   2D
+";
 pub const VALUE: &str = "sk-test-0123456789abcdefghij";
 
 /// The program under test: the one just built, or the one that `LF_BINARY` names, behind an emulator
@@ -219,6 +226,37 @@ impl Run {
         self.under(&strace.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
+    /// Starts it on one core and under strace, with a fault that stops it behind one of its calls, and
+    /// waits for that. `Err` with its end if it made no such call.
+    pub fn stop(self, core: &str, log: &Path, fault: &str) -> Result<Stopped, Box<Outcome>> {
+        let _ = fs::remove_file(log);
+        // strace counts the calls of lf alone, and none of taskset's.
+        let run = self.inject_all(log, &[fault.to_owned()]).on_core(core);
+        let mut strace = run.start();
+        let mut is_over = false;
+        // strace holds what it traces: for /proc it is not stopped, but traced.
+        until("a stop", || {
+            is_over = strace.try_wait().unwrap().is_some();
+            let log = fs::read_to_string(log).unwrap_or_default();
+            is_over || log.contains("--- stopped by SIGSTOP ---")
+        });
+        if is_over {
+            return Err(Box::new(run.finish(strace)));
+        }
+        Ok(Stopped {
+            run,
+            strace: Some(strace),
+        })
+    }
+
+    /// Starts it with its input, which is short enough for a pipe.
+    pub fn start(&self) -> Child {
+        let mut child = self.spawn();
+        // A command that does not read its input is free to leave it.
+        let _ = child.stdin.take().unwrap().write_all(&self.input);
+        child
+    }
+
     /// Runs `lf` on one core, where it needs one thread only: its system calls come in one order.
     pub fn on_core(self, core: &str) -> Run {
         self.under(&["taskset", "-c", core])
@@ -325,6 +363,67 @@ impl Run {
         );
         outcome
     }
+}
+
+/// A run under strace that has been stopped behind one of its calls.
+pub struct Stopped {
+    run: Run,
+    strace: Option<Child>,
+}
+
+impl Stopped {
+    pub fn goes_on(self) -> Outcome {
+        self.end(Signal::CONT)
+    }
+
+    pub fn dies(self) -> Outcome {
+        self.end(Signal::KILL)
+    }
+
+    /// Has it locked a file or a directory?
+    pub fn has_lock(&self) -> bool {
+        let pids = children(self.strace.as_ref().unwrap());
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        let mut holders = locks.lines().filter_map(|line| {
+            let mut words = line.split_whitespace().skip(1);
+            let is_held = words.next() == Some("FLOCK");
+            words.nth(2).filter(|_| is_held)?.parse::<i32>().ok()
+        });
+        holders.any(|holder| pids.iter().any(|pid| pid.as_raw_nonzero().get() == holder))
+    }
+
+    fn end(mut self, signal: Signal) -> Outcome {
+        let strace = self.strace.take().unwrap();
+        for pid in children(&strace) {
+            kill_process(pid, signal).unwrap();
+        }
+        self.run.finish(strace)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        if let Some(strace) = &mut self.strace {
+            end_traced(strace);
+        }
+    }
+}
+
+/// The processes that a process has started.
+fn children(parent: &Child) -> Vec<Pid> {
+    let children = format!("/proc/{0}/task/{0}/children", parent.id());
+    let children = fs::read_to_string(children).unwrap_or_default();
+    let pids = children.split_whitespace().map(|pid| pid.parse().unwrap());
+    pids.filter_map(Pid::from_raw).collect()
+}
+
+/// Ends a process and those that it has started: what runs under strace would outlive that.
+pub fn end_traced(process: &mut Child) {
+    for pid in children(process) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    let _ = process.kill();
+    let _ = process.wait();
 }
 
 /// Waits for a process and what it writes.
@@ -461,6 +560,28 @@ pub fn is_timestamp(text: &str) -> bool {
         && number(11, 2) < 24
         && number(14, 2) < 60
         && number(17, 2) < 60
+}
+
+/// The entries of a directory, in one order.
+pub fn list(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+/// Copies a directory with everything below it, and the modes.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    for path in list(from) {
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).unwrap();
+        }
+    }
 }
 
 pub fn mode(path: &Path) -> u32 {

@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use local_keys::{KeyId, Keychain, Patience, Secret, Store, find_passphrase};
 use miniserde::{Deserialize, json};
 
 use super::support::bus::{Bus, environment};
 use super::support::gateway::{Gateway, bearer};
-use super::support::{Home, Outcome, PASSPHRASE, Run, with_passphrase};
+use super::support::{Home, Outcome, PASSPHRASE, Run, Stopped, copy, list, with_passphrase};
 use super::{NEXT, Scenario, Source};
 
 /// A home and a bus of one thread, used for one point after the other.
@@ -80,6 +80,11 @@ impl Stage {
         run.on_core(&self.core)
     }
 
+    /// Runs it until a fault stops it; `Err` with its end if none does.
+    pub fn stop(&self, run: Run, fault: &str) -> Result<Stopped, Box<Outcome>> {
+        run.stop(&self.core, &self.log(), fault)
+    }
+
     pub fn keychain(&self) -> Keychain {
         Keychain::new(&environment(&self.bus.socket()), Patience::SHORT)
     }
@@ -98,15 +103,25 @@ impl Stage {
 
     /// The master passphrase in the keychain.
     pub fn kept(&self) -> Option<String> {
-        let (service, account) = MASTER;
-        let kept = self.keychain().find(service, account).unwrap();
-        kept.map(|secret| secret.expose().to_owned())
+        self.kept_as(MASTER.1)
     }
 
     pub fn keep(&self, passphrase: &str) {
-        let (service, account) = MASTER;
-        let secret = Secret::new(passphrase.to_owned());
-        self.keychain().store(service, account, &secret).unwrap();
+        self.keep_as(MASTER.1, passphrase);
+    }
+
+    pub fn kept_as(&self, account: &str) -> Option<String> {
+        let kept = self.keychain().find(MASTER.0, account).unwrap();
+        kept.map(|secret| secret.expose().to_owned())
+    }
+
+    pub fn keep_as(&self, account: &str, secret: &str) {
+        let secret = Secret::new(secret.to_owned());
+        self.keychain().store(MASTER.0, account, &secret).unwrap();
+    }
+
+    pub fn drop_kept(&self, account: &str) {
+        self.keychain().delete(MASTER.0, account).unwrap();
     }
 
     /// The master passphrase that a command with this source finds.
@@ -269,8 +284,9 @@ impl Stage {
             None => after("keys add --provider openai").input("v").ok(),
         };
         let mended = after("keys doctor --fix").ok();
-        let count = self.home.names().len();
-        assert!(count >= keys.len().max(1), "{:?}", self.home.names());
+        let names = self.home.names();
+        let count = names.iter().filter(|name| name.ends_with(".json")).count();
+        assert!(count >= keys.len().max(1), "{names:?}");
         assert!(
             mended
                 .out
@@ -327,6 +343,9 @@ impl Stage {
                 assert!(is_same, "{old:?} was not meant, and became {now:?}");
             }
         }
+        if scenario.sets_aside {
+            self.has_every_envelope(&template.home);
+        }
         let is_old = |key: &Key| template.keys.iter().any(|old| old.id == key.id);
         let added: Vec<_> = keys.iter().filter(|key| !is_old(key)).collect();
         let wanted = usize::from(scenario.adds.is_some());
@@ -339,13 +358,30 @@ impl Stage {
         }
     }
 
+    /// Every envelope that was prepared is among the keys or put aside, as it was.
+    fn has_every_envelope(&self, prepared: &Home) {
+        let envelopes = |home: &Home| -> Vec<Vec<u8>> {
+            let places = [home.keys(), home.keys().join("unreadable")];
+            let files = places
+                .iter()
+                .filter(|place| place.is_dir())
+                .flat_map(|place| list(place));
+            let files = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
+            files.map(|path| fs::read(path).unwrap()).collect()
+        };
+        let now = envelopes(&self.home);
+        for envelope in envelopes(prepared) {
+            assert!(now.contains(&envelope), "a key that was put aside is gone");
+        }
+    }
+
     /// What there is, without what is random about it.
     fn shape(&self, template: &Template, keys: &[Key]) -> String {
         let mut shape = String::new();
         let named = |name: &str| match name {
             _ if template.keys.iter().any(|key| name.contains(&key.id)) => name.to_owned(),
             _ if name.ends_with(".tmp") => "temporary".to_owned(),
-            "keys" | "gateway" | "audit.log" | "pairings.json" => name.to_owned(),
+            "keys" | "gateway" | "audit.log" | "pairings.json" | "unreadable" => name.to_owned(),
             _ => "new".to_owned(),
         };
         let mut entries = vec![self.root()];
@@ -380,28 +416,6 @@ fn listed(outcome: &Outcome) -> Vec<Listed> {
 /// What the keys that a scenario prepares hold.
 pub fn value_of(label: &str) -> String {
     format!("sk-of-{label}")
-}
-
-/// The entries of a directory, in one order.
-fn list(path: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(path).unwrap();
-    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    paths
-}
-
-/// Copies a directory with everything below it, and the modes.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
-    for path in list(from) {
-        let to = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &to);
-        } else {
-            fs::copy(&path, &to).unwrap();
-        }
-    }
 }
 
 const ACCOUNTS: &[(&str, &str)] = &[

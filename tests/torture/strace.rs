@@ -1,4 +1,5 @@
 //! What a command asks of the system, call by call, and the faults that can be put there.
+#![allow(dead_code)] // each of two sweeps uses its own part
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +18,8 @@ pub enum Fault {
     Kill,
     /// The call fails, and does nothing.
     Error(&'static str),
+    /// The process is stopped behind the call.
+    Stop,
 }
 
 /// A fault at a call: one run of a sweep.
@@ -32,6 +35,8 @@ pub enum Extent {
     Full,
     /// The calls that change or sync a file or the keychain, and two faults.
     Fast,
+    /// The same, and the calls that take a lock, with a stop and a kill.
+    Pair,
 }
 
 /// The calls of one run, from a log that strace wrote with `-f -y`.
@@ -47,7 +52,7 @@ pub fn calls(log: &str) -> Vec<Call> {
         Some(Call {
             name,
             nth: *nth,
-            line: text.chars().take(240).collect(),
+            line: text.chars().take(LINE).collect(),
         })
     };
     log.lines().filter_map(&mut call).collect()
@@ -61,12 +66,19 @@ pub fn points(calls: &[Call], extent: Extent) -> Vec<Point> {
     let faults = match extent {
         Extent::Full => FAULTS,
         Extent::Fast => &FAULTS[..2],
+        Extent::Pair => &[Fault::Stop, Fault::Kill],
     };
     let is_swept = |call: &Call, fault: Fault| match (extent, fault) {
         (Extent::Full, Fault::Kill) => call.matters(),
         (Extent::Full, Fault::Error(error)) => {
             call.matters() && call.can_fail() && (error == "EIO" || call.can_fail_in_every_way())
         }
+        (Extent::Pair, _) => {
+            call.changes_something()
+                || call.takes_a_lock()
+                || call.is_before(calls, Call::takes_a_lock)
+        }
+        (_, Fault::Stop) => false,
         (Extent::Fast, _) => call.changes_something(),
     };
     let at = |fault| {
@@ -115,6 +127,28 @@ impl Call {
         CHANGING.contains(&name) || ["close", "open", "openat", "write"].contains(&name)
     }
 
+    /// Stops a run behind it, as strace's `inject=` wants it.
+    pub fn stop(&self) -> String {
+        format!("{}:signal=SIGSTOP:when={}", self.name, self.nth)
+    }
+
+    /// Does such a call come next?
+    fn is_before(&self, calls: &[Call], is_it: fn(&Call) -> bool) -> bool {
+        let is_self = |call: &&Call| call.name == self.name && call.nth == self.nth;
+        let mut from_here = calls.iter().skip_while(|call| !is_self(call));
+        from_here.nth(1).is_some_and(is_it)
+    }
+
+    /// One on a directory, or that of the user.
+    fn takes_a_lock(&self) -> bool {
+        self.name == "flock" || self.is_of_the_users_lock()
+    }
+
+    /// That lock is a name on the bus.
+    pub fn is_of_the_users_lock(&self) -> bool {
+        self.name == "sendto" && self.line.contains("RequestName")
+    }
+
     fn changes_something(&self) -> bool {
         match self.name.as_str() {
             "open" | "openat" => self.line.contains("O_CREAT"),
@@ -137,6 +171,7 @@ impl Point {
         match self.fault {
             Fault::Kill => format!("{name}:signal=SIGKILL:when={nth}"),
             Fault::Error(error) => format!("{name}:error={error}:when={nth}"),
+            Fault::Stop => self.call.stop(),
         }
     }
 }
@@ -152,11 +187,14 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Fault::Kill => "kill",
             Fault::Error(error) => error,
+            Fault::Stop => "stop",
         })
     }
 }
 
 const STORE: &str = "/.lenserfight";
+/// Characters of a call that are kept.
+const LINE: usize = 1_000;
 const RANDOM: &str = "getrandom";
 pub const FAULTS: &[Fault] = &[
     Fault::Kill,
