@@ -78,7 +78,14 @@ fn reseat(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
 fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
     let record = Record::read(&context.keychain)?;
     if record.present.is_some() && !options.force {
-        return Err(configured(context));
+        if options.passphrase_stdin || context.store.dir()?.is_some() {
+            return Err(configured(context));
+        }
+        make_directory(context)?;
+        return host::print(&format!(
+            "{} is ready; the keychain's master passphrase seals what is added there\n",
+            context.store.path().display()
+        ));
     }
     let new = if options.passphrase_stdin {
         read_passphrase("master passphrase")?
