@@ -296,6 +296,7 @@ fn recovery_import_in_another_directory_keeps_the_default_store_readable() {
 fn init_force_in_an_empty_directory_keeps_the_default_store_readable() {
     let desk = Desk::new();
     fs::remove_dir_all(desk.second()).unwrap();
+    desk.lf(Second, "keys init").ok();
     desk.lf(Second, "keys init").fails(2, "already_configured");
     desk.lf(Second, "keys init --force").ok();
     desk.opens(Default, "One");
@@ -736,7 +737,7 @@ fn a_short_passphrase_that_opens_hints_at_rekey() {
 
 #[test]
 fn a_record_that_is_damaged_or_not_ours_is_named_and_nothing_is_changed() {
-    for damage in ["garbage", r#"{"v":2,"earlier":[]}"#, r#"{"v":1}"#, "[]"] {
+    for damage in ["garbage", r#"{"v":1}"#, "[]"] {
         let desk = Desk::new();
         let before = desk.master();
         desk.bus.store(&RECORD, damage);
@@ -786,6 +787,24 @@ fn a_record_that_is_full_makes_no_room_by_itself() {
     desk.lf(Second, "keys rekey").ok();
     desk.both_open();
     desk.is_well();
+}
+
+#[test]
+fn a_record_of_a_later_version_is_left_alone() {
+    let desk = Desk::new();
+    let (before, later) = (desk.master(), r#"{"v":2,"earlier":[]}"#);
+    desk.bus.store(&RECORD, later);
+    for command in [
+        "keys rekey",
+        "keys init --force --yes",
+        "keys recovery forget --yes",
+    ] {
+        let refused = desk.lf(Second, command).fails(2, "refused");
+        assert!(refused.err.contains("a later version"), "{refused}");
+        assert!(!hint(&refused).contains("forget"), "{refused}");
+    }
+    assert_eq!((desk.master(), desk.earlier()), (before, later.to_owned()));
+    desk.both_open();
 }
 
 #[test]
@@ -948,7 +967,6 @@ fn a_rekey_of_the_first_version_that_was_cut_short_is_finished_or_undone() {
         );
         fs::remove_file(id).unwrap();
         let old = desk.master();
-        desk.both_open();
         desk.lf(Default, end).ok();
         desk.both_open();
         if end.ends_with("--undo") {
