@@ -15,9 +15,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A folder imports only folders that stand before it.
-const FOLDERS: &[&str] = &[
-    "error", "base", "system", "keychain", "vault", "gateway", "cli", "lib", "main",
-];
+const FOLDERS: &[&str] =
+    &["error", "base", "system", "keychain", "vault", "gateway", "cli", "lib", "main"];
 
 /// What only these files may say.
 const DOORS: &[(&str, &[&str])] = &[
@@ -37,14 +36,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("access-control", &["gateway/guard.rs"]),
     ("Access-Control", &["gateway/guard.rs"]),
     ("Content-Security-Policy", &["gateway/page.rs"]),
-    (
-        "keyring_core",
-        &[
-            "keychain/mod.rs",
-            "keychain/secret_service.rs",
-            "keychain/native.rs",
-        ],
-    ),
+    ("keyring_core", &["keychain/mod.rs", "keychain/secret_service.rs", "keychain/native.rs"]),
     ("aes_gcm", &["vault/envelope/mod.rs"]),
     ("scrypt::", &["vault/envelope/mod.rs"]),
     ("getrandom::", &["base/rng.rs"]),
@@ -74,10 +66,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("File::create", &[]),
     ("OpenOptions", &["system/fs/portable.rs"]),
     ("fs::write(", &[]),
-    (
-        "rustix::net",
-        &["keychain/dbus.rs", "system/kernel/inherit.rs"],
-    ),
+    ("rustix::net", &["keychain/dbus.rs", "system/kernel/inherit.rs"]),
     ("rustix::process", &["system/fs/unix.rs", "system/host.rs"]),
     ("termios", &["system/term.rs"]),
     (
@@ -90,19 +79,12 @@ const DOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("memfd_create", &["system/program.rs"]),
-    (
-        "process::{Command",
-        &["system/program.rs", "system/service/mod.rs"],
-    ),
+    ("process::{Command", &["system/program.rs", "system/service/mod.rs"]),
     ("process::Command", &["system/program.rs"]),
     ("UnixDatagram", &["system/service/notify.rs"]),
     (
         "libc::",
-        &[
-            "system/kernel/landlock.rs",
-            "system/kernel/inherit.rs",
-            "system/kernel/signal.rs",
-        ],
+        &["system/kernel/landlock.rs", "system/kernel/inherit.rs", "system/kernel/signal.rs"],
     ),
     ("process::exit", &["system/program.rs"]),
 ];
@@ -123,11 +105,7 @@ fn files(directory: &str) -> Vec<(PathBuf, String)> {
     let (mut files, mut paths) = (Vec::new(), vec![root.clone()]);
     while let Some(path) = paths.pop() {
         if path.is_dir() {
-            paths.extend(
-                fs::read_dir(path)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
-            );
+            paths.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
         } else if path.extension().is_some_and(|end| end == "rs") {
             let text = fs::read_to_string(&path).unwrap();
             files.push((path.strip_prefix(&root).unwrap().to_owned(), text));
@@ -197,10 +175,7 @@ fn a_folder_imports_only_folders_before_it() {
 fn what_is_in_one_folder_uses_each_other_one_way() {
     let sources = sources();
     let text = |text: &str| -> String { code(text).map(|line| format!("{line}\n")).collect() };
-    let files: Vec<_> = sources
-        .iter()
-        .map(|(path, all)| (path.as_path(), text(all)))
-        .collect();
+    let files: Vec<_> = sources.iter().map(|(path, all)| (path.as_path(), text(all))).collect();
     let graph = circles::Graph::new(&files);
     assert_eq!(graph.circle(), None);
 }
@@ -242,17 +217,9 @@ fn every_door_has_one_keeper() {
 #[test]
 fn every_file_says_its_job_and_stays_small() {
     for (path, text) in sources() {
-        assert!(
-            text.starts_with("//! "),
-            "{} does not begin with its job",
-            path.display()
-        );
+        assert!(text.starts_with("//! "), "{} does not begin with its job", path.display());
         let lines = code(&text).count();
-        assert!(
-            lines <= 500,
-            "{} has {lines} lines of code; it may be two rooms",
-            path.display()
-        );
+        assert!(lines <= 500, "{} has {lines} lines of code; it may be two rooms", path.display());
     }
 }
 
@@ -276,15 +243,10 @@ fn the_tenants_are_few_and_each_says_why_it_is_here() {
 
     let manifest =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
-    for line in manifest
-        .lines()
-        .filter(|line| line.contains("version = \"") && line.contains('{'))
+    for line in manifest.lines().filter(|line| line.contains("version = \"") && line.contains('{'))
     {
         assert!(line.contains("} # "), "no reason given: {line}");
-        assert!(
-            line.contains("default-features = false"),
-            "default features are off: {line}"
-        );
+        assert!(line.contains("default-features = false"), "default features are off: {line}");
     }
 }
 

@@ -35,20 +35,8 @@ fn every_command_leaves_one_line() {
         ("keys rotate New", "", 0, "update", None),
         ("keys rotate --all", "", 0, "update", None),
         ("keys export New --i-understand", "", 0, "export", None),
-        (
-            "keys export Old --i-understand",
-            "",
-            1,
-            "export",
-            Some("key_not_found"),
-        ),
-        (
-            "keys add --provider openai",
-            "",
-            2,
-            "add",
-            Some("empty_key"),
-        ),
+        ("keys export Old --i-understand", "", 1, "export", Some("key_not_found")),
+        ("keys add --provider openai", "", 2, "add", Some("empty_key")),
         ("keys remove New", "", 2, "remove", Some("refused")),
         ("keys remove New --yes", "", 0, "remove", None),
     ] {
@@ -80,31 +68,21 @@ fn every_command_leaves_one_line() {
 fn a_value_does_not_leave_without_its_line() {
     let (home, id) = Home::with_key();
     let log = home.path().join("strace.log");
-    home.lf("keys export Prod --i-understand")
-        .trace(&log, "write")
-        .ok();
+    home.lf("keys export Prod --i-understand").trace(&log, "write").ok();
     let log = fs::read_to_string(&log).unwrap();
-    let at = |what: &str| {
-        log.find(what)
-            .unwrap_or_else(|| panic!("no {what} in {log}"))
-    };
+    let at = |what: &str| log.find(what).unwrap_or_else(|| panic!("no {what} in {log}"));
     assert!(at("audit.log>") < at("\"sk-test"), "{log}");
     // And a rotation that is killed has left a line for each key that it changed.
     let second = home.add("openai", "Second", VALUE);
     let before = [&id, &second].map(|id| fs::read(home.file(id)).unwrap());
     let lines_before = lines(&home).len();
-    home.lf("keys rotate --all")
-        .inject("renameat:signal=SIGKILL:when=2")
-        .go();
+    home.lf("keys rotate --all").inject("renameat:signal=SIGKILL:when=2").go();
     let changed = [&id, &second]
         .iter()
         .zip(before)
         .filter(|(id, before)| fs::read(home.file(id)).unwrap() != *before)
         .count();
-    assert!(
-        changed == 0 || lines(&home).len() > lines_before,
-        "{changed}"
-    );
+    assert!(changed == 0 || lines(&home).len() > lines_before, "{changed}");
 }
 
 #[test]
@@ -129,19 +107,12 @@ fn a_line_is_written_with_one_call() {
 #[test]
 fn at_5_mib_it_becomes_the_older_generation() {
     let (home, _) = Home::with_key();
-    let (log, older) = (
-        home.keys().join("audit.log"),
-        home.keys().join("audit.log.1"),
-    );
+    let (log, older) = (home.keys().join("audit.log"), home.keys().join("audit.log.1"));
     fs::write(&older, "the generation before").unwrap();
     let limit = 5 * 1024 * 1024;
     fs::write(&log, format!("{}\n", "x".repeat(limit - 2))).unwrap();
     home.lf("keys list").ok();
-    assert_eq!(
-        fs::read(&older).unwrap(),
-        b"the generation before",
-        "one byte short of the limit"
-    );
+    assert_eq!(fs::read(&older).unwrap(), b"the generation before", "one byte short of the limit");
     home.lf("keys list").ok();
     assert!(fs::metadata(&older).unwrap().len() as usize > limit);
     assert_eq!(lines(&home).len(), 1);
@@ -153,11 +124,7 @@ fn at_5_mib_it_becomes_the_older_generation() {
 #[test]
 fn many_that_find_it_full_turn_it_over_once() {
     let (home, _) = Home::with_key();
-    fs::write(
-        home.keys().join("audit.log"),
-        format!("{}\n", "x".repeat(5 * 1024 * 1024)),
-    )
-    .unwrap();
+    fs::write(home.keys().join("audit.log"), format!("{}\n", "x".repeat(5 * 1024 * 1024))).unwrap();
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| home.lf("keys list").ok());
@@ -177,10 +144,7 @@ fn a_line_that_was_cut_short_spoils_only_itself() {
     home.lf("keys list").ok();
     let log = home.audit();
     let last = log.lines().last().unwrap();
-    assert!(
-        log.lines().count() == 2 && json::from_str::<json::Object>(last).is_ok(),
-        "{log}"
-    );
+    assert!(log.lines().count() == 2 && json::from_str::<json::Object>(last).is_ok(), "{log}");
 }
 
 #[test]
@@ -200,22 +164,13 @@ fn a_log_that_cannot_be_written_is_said_and_stops_nothing() {
     assert_eq!(fs::read(&outside).unwrap(), b"x");
     fs::remove_file(&log).unwrap();
     fs::create_dir(&log).unwrap();
-    assert!(
-        home.lf("keys list")
-            .ok()
-            .err
-            .contains("not written to the audit log")
-    );
+    assert!(home.lf("keys list").ok().err.contains("not written to the audit log"));
 }
 
 #[test]
 fn without_a_store_there_is_no_log() {
     let home = Home::new();
-    assert_eq!(
-        home.lf("keys list").ok().err.lines().count(),
-        1,
-        "only that there are no keys"
-    );
+    assert_eq!(home.lf("keys list").ok().err.lines().count(), 1, "only that there are no keys");
     assert!(!home.keys().exists());
 }
 
@@ -244,15 +199,8 @@ fn the_last_use_is_found_wherever_it_stands_in_either_generation() {
         let log = &mut generations[n / 30];
         let line = used(n, "export", id, "true") + "\n";
         let after = piece * (n % 30 + 1) + n % 30 * line.len() / 28 - line.len();
-        let stale = [
-            ("resolve", "false"),
-            ("list", "true"),
-            ("resolve", "1"),
-            ("run", "tru"),
-        ];
-        let mut filler: String = stale
-            .map(|(kind, ok)| used(9999, kind, id, ok) + "\n")
-            .concat();
+        let stale = [("resolve", "false"), ("list", "true"), ("resolve", "1"), ("run", "tru")];
+        let mut filler: String = stale.map(|(kind, ok)| used(9999, kind, id, ok) + "\n").concat();
         filler.push_str(&(used(0, "run", &ids[59 - n], "true") + "\n"));
         let room = after - log.len() - filler.len();
         filler.push_str(&("x".repeat(room - 1) + "\n"));
@@ -266,28 +214,13 @@ fn the_last_use_is_found_wherever_it_stands_in_either_generation() {
     for key in &keys {
         let id = text(key, "id");
         match ids.iter().position(|known| *known == id) {
-            Some(n) => assert_eq!(
-                text(key, "lastUsedAt"),
-                format!("2026-01-01T00:{n:02}:00.000Z")
-            ),
-            None => assert!(
-                matches!(key.get("lastUsedAt"), Some(Value::Null)),
-                "{key:?}"
-            ),
+            Some(n) => assert_eq!(text(key, "lastUsedAt"), format!("2026-01-01T00:{n:02}:00.000Z")),
+            None => assert!(matches!(key.get("lastUsedAt"), Some(Value::Null)), "{key:?}"),
         }
     }
     let table = home.bare("keys list").ok().out;
-    let row = |id: &str| {
-        table
-            .lines()
-            .find(|line| line.starts_with(id))
-            .unwrap()
-            .to_owned()
-    };
-    assert!(
-        table.lines().next().unwrap().contains("LAST USED"),
-        "{table}"
-    );
+    let row = |id: &str| table.lines().find(|line| line.starts_with(id)).unwrap().to_owned();
+    assert!(table.lines().next().unwrap().contains("LAST USED"), "{table}");
     assert!(row(&ids[7]).contains("  2026-01-01T00:07Z  "), "{table}");
     assert!(row(&first).contains("  -  "), "{table}");
 }
@@ -301,10 +234,7 @@ fn an_export_is_a_use_and_a_failed_one_is_none() {
         format!("{:?}", keys[0].get("lastUsedAt"))
     };
     home.lf("keys export Prod --i-understand")
-        .env(
-            "LENSERFIGHT_KEYS_PASSPHRASE",
-            "not the one that it is under",
-        )
+        .env("LENSERFIGHT_KEYS_PASSPHRASE", "not the one that it is under")
         .fails(1, "decryption_failed");
     home.lf("keys rotate Prod").ok();
     assert_eq!(last(), "Some(Null)");
@@ -315,27 +245,18 @@ fn an_export_is_a_use_and_a_failed_one_is_none() {
 #[test]
 fn audit_reads_both_generations_oldest_first_and_counts_what_is_no_event() {
     let (home, id) = Home::with_key();
-    let (log, older) = (
-        home.keys().join("audit.log"),
-        home.keys().join("audit.log.1"),
-    );
+    let (log, older) = (home.keys().join("audit.log"), home.keys().join("audit.log.1"));
     fs::write(&older, used(1, "resolve", &id, "true") + "\ngarbage\n").unwrap();
     let mut bytes = (used(2, "new_kind", &id, "true") + "\n\n{\"ts\":\"2026-\n").into_bytes();
     bytes.extend(b"\xff\xfe\n");
     bytes.extend(used(3, "resolve", "aaaaaaaaaaaaaaaaaaaaaaaa", "false").bytes());
     fs::write(&log, &bytes).unwrap();
     let read = home.bare("keys audit").ok();
-    let rows: Vec<Vec<&str>> = read
-        .out
-        .lines()
-        .map(|line| line.split_whitespace().collect())
-        .collect();
+    let rows: Vec<Vec<&str>> =
+        read.out.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["TIME", "KIND", "RESULT", "KEY", "CONTEXT"]);
     assert_eq!(
-        rows[1..]
-            .iter()
-            .map(|row| row[1..].to_vec())
-            .collect::<Vec<_>>(),
+        rows[1..].iter().map(|row| row[1..].to_vec()).collect::<Vec<_>>(),
         [
             ["resolve", "ok", &id],
             ["new_kind", "ok", &id],
@@ -346,10 +267,7 @@ fn audit_reads_both_generations_oldest_first_and_counts_what_is_no_event() {
     let json = home.bare("keys audit --json").ok();
     let events: Vec<json::Object> = json::from_str(&json.out).unwrap();
     assert_eq!(
-        events
-            .iter()
-            .map(|event| text(event, "kind"))
-            .collect::<Vec<_>>(),
+        events.iter().map(|event| text(event, "kind")).collect::<Vec<_>>(),
         ["resolve", "new_kind", "resolve"]
     );
     assert!(json.err.starts_with("{\"warning\":"), "{json}");
@@ -359,10 +277,7 @@ fn audit_reads_both_generations_oldest_first_and_counts_what_is_no_event() {
 #[test]
 fn audit_shows_one_key_a_span_or_the_tail() {
     let home = Home::new();
-    let (one, two) = (
-        home.add("openai", "One", VALUE),
-        home.add("groq", "Two", VALUE),
-    );
+    let (one, two) = (home.add("openai", "One", VALUE), home.add("groq", "Two", VALUE));
     home.lf("keys remove One --yes").ok();
     let old = used(1, "resolve", &two, "true");
     fs::write(home.keys().join("audit.log.1"), old).unwrap();
@@ -372,27 +287,18 @@ fn audit_shows_one_key_a_span_or_the_tail() {
         read.out.lines().skip(1).map(kind).collect::<Vec<_>>()
     };
     assert_eq!(kinds(""), ["resolve", "add", "add", "remove"]);
-    assert_eq!(
-        kinds(&format!("--key {one}")),
-        ["add", "remove"],
-        "a key that is gone"
-    );
+    assert_eq!(kinds(&format!("--key {one}")), ["add", "remove"], "a key that is gone");
     assert_eq!(kinds("--key Two"), ["resolve", "add"]);
     assert_eq!(kinds("--key groq --tail 1"), ["add"]);
     assert_eq!(kinds("--tail 2"), ["add", "remove"]);
-    assert_eq!(
-        kinds("--tail 0").len() + kinds("--since 2999-01-01").len(),
-        0
-    );
+    assert_eq!(kinds("--tail 0").len() + kinds("--since 2999-01-01").len(), 0);
     assert_eq!(kinds("--since 1h"), ["add", "add", "remove"]);
     assert_eq!(kinds("--since 2026-01-01").len(), 4);
     assert_eq!(kinds("--since 2026-01-01T00:01:00.001Z").len(), 3);
     home.bare("keys audit --key One").fails(1, "key_not_found");
-    home.bare("keys audit --key aaaaaaaaaaaaaaaaaaaaaaaa")
-        .fails(1, "key_not_found");
-    let secret = home
-        .bare("keys audit --key sk-test-0123456789abcdefghij")
-        .fails(2, "secret_in_argv");
+    home.bare("keys audit --key aaaaaaaaaaaaaaaaaaaaaaaa").fails(1, "key_not_found");
+    let secret =
+        home.bare("keys audit --key sk-test-0123456789abcdefghij").fails(2, "secret_in_argv");
     assert!(!secret.err.contains("0123456789"), "{secret}");
 }
 
@@ -402,18 +308,9 @@ fn what_the_log_says_cannot_drive_a_terminal_and_json_keeps_it() {
     let line = r#"{"ts":"2026-01-02T03:04:05.678Z","kind":"a\u001b[2Jb","ok":false,"reason":"c\u202ed","context":{"e":"f g\u0007\"","h":""},"later":[1]}"#;
     fs::write(home.keys().join("audit.log"), line).unwrap();
     let read = home.bare("keys audit").ok();
-    assert!(
-        !read
-            .out
-            .chars()
-            .any(|c| c != '\n' && (c.is_control() || c == '\u{202e}')),
-        "{read}"
-    );
+    assert!(!read.out.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{202e}')), "{read}");
     assert!(read.out.contains("a\\u{1b}[2Jb"), "{read}");
-    assert_eq!(
-        home.bare("keys audit --json").ok().out,
-        format!("[{line}]\n")
-    );
+    assert_eq!(home.bare("keys audit --json").ok().out, format!("[{line}]\n"));
 }
 
 #[test]
@@ -432,10 +329,7 @@ fn of_a_log_that_something_else_let_grow_audit_shows_the_end() {
 fn audit_of_no_log_is_empty() {
     let home = Home::new();
     let none = home.bare("keys audit").ok();
-    assert!(
-        none.out.is_empty() && none.err.contains("no such events"),
-        "{none}"
-    );
+    assert!(none.out.is_empty() && none.err.contains("no such events"), "{none}");
     assert_eq!(home.bare("keys audit --json").ok().out, "[]\n");
     assert!(!home.keys().exists());
     let (home, _) = Home::with_key();

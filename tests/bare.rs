@@ -66,10 +66,8 @@ fn every_command_on_keys_works_with_nothing_but_the_program() {
     lf(&home, "keys rotate --all");
     let export = "keys export Web --i-understand";
     assert_eq!(lf(&home, export).out, format!("{VALUE}\n"));
-    let program: Vec<String> = support::lf()
-        .into_iter()
-        .map(|word| word.into_string().unwrap())
-        .collect();
+    let program: Vec<String> =
+        support::lf().into_iter().map(|word| word.into_string().unwrap()).collect();
     let run = format!("keys run --key Web -- {} --version", program.join(" "));
     assert!(lf(&home, &run).out.starts_with("lf "));
     let import = with(&home, PASSPHRASE, "keys import --env GROQ_API_KEY --yes");

@@ -30,10 +30,7 @@ fn keys_added_at_once_are_all_there() {
     });
     assert_eq!(home.names().len(), 16, "and no temporary file");
     for writer in 0..4 {
-        assert_eq!(
-            home.value(&format!("w{writer}-3")),
-            format!("value {writer} 3")
-        );
+        assert_eq!(home.value(&format!("w{writer}-3")), format!("value {writer} 3"));
     }
 }
 
@@ -58,14 +55,9 @@ fn a_new_label_and_a_new_value_at_once_both_arrive() {
     for round in 0..6 {
         let (label, value) = (format!("label-{round}"), format!("value-{round}"));
         thread::scope(|scope| {
+            scope.spawn(|| home.lf(&format!("keys update --label {label} -- {id}")).ok());
             scope.spawn(|| {
-                home.lf(&format!("keys update --label {label} -- {id}"))
-                    .ok()
-            });
-            scope.spawn(|| {
-                home.lf(&format!("keys update --rotate -- {id}"))
-                    .input(value.as_str())
-                    .ok()
+                home.lf(&format!("keys update --rotate -- {id}")).input(value.as_str()).ok()
             });
             scope.spawn(|| home.lf(&format!("keys rotate -- {id}")).ok());
         });
@@ -107,10 +99,8 @@ fn a_writer_waits_for_the_lock_and_a_reader_does_not() {
 fn a_holder_that_is_killed_frees_the_lock() {
     let (home, id) = Home::with_key();
     // Stopped by a fault injected at its first fsync, which is under the lock.
-    let killed = home
-        .lf(&format!("keys rotate -- {id}"))
-        .inject("fsync:signal=SIGKILL:when=1")
-        .go();
+    let killed =
+        home.lf(&format!("keys rotate -- {id}")).inject("fsync:signal=SIGKILL:when=1").go();
     assert_ne!(killed.status, Some(0));
     assert_eq!(home.names().len(), 2, "its temporary file stays");
     home.lf(&format!("keys rotate -- {id}")).ok();
@@ -129,26 +119,17 @@ fn a_key_that_was_typed_while_the_passphrase_was_replaced_opens() {
     terminal.types("sk-slow\r");
     let (status, screen) = terminal.ends();
     assert_eq!(status, Some(0), "{screen}");
-    assert_eq!(
-        bus.on(home.bare("keys export Slow --i-understand"))
-            .ok()
-            .out,
-        "sk-slow\n"
-    );
+    assert_eq!(bus.on(home.bare("keys export Slow --i-understand")).ok().out, "sk-slow\n");
 }
 
 #[test]
 fn a_key_that_was_added_while_init_waited_for_a_yes_is_not_lost() {
     let (home, bus) = Home::with_keychain();
-    bus.on(home.bare("keys add --provider openai --label One"))
-        .input("one")
-        .ok();
+    bus.on(home.bare("keys add --provider openai --label One")).input("one").ok();
     let mut terminal = Terminal::start(&bus.on(home.bare("keys init --force")));
     terminal.sees("lf keys rekey changes the master passphrase");
     terminal.sees("Type yes to go on");
-    bus.on(home.bare("keys add --provider openai --label Late"))
-        .input("late")
-        .ok();
+    bus.on(home.bare("keys add --provider openai --label Late")).input("late").ok();
     terminal.types("yes\r");
     let (status, screen) = terminal.ends();
     assert_eq!(status, Some(0), "{screen}");
@@ -164,17 +145,11 @@ fn of_several_inits_at_once_one_wins_and_the_others_say_so() {
     let home = Home::new();
     let bus = Bus::with_keyring(&home);
     let outcomes: Vec<_> = thread::scope(|scope| {
-        let runs: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| bus.on(home.bare("keys init")).go()))
-            .collect();
+        let runs: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| bus.on(home.bare("keys init")).go())).collect();
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
-    let ended = |status| {
-        outcomes
-            .iter()
-            .filter(|outcome| outcome.status == Some(status))
-            .count()
-    };
+    let ended = |status| outcomes.iter().filter(|outcome| outcome.status == Some(status)).count();
     assert_eq!(
         (ended(0), ended(2)),
         (1, 3),
@@ -228,10 +203,7 @@ fn several_writers_and_a_gateway_on_one_store_lose_nothing() {
     const ROUNDS: usize = 5;
     let (home, shared) = Home::with_key();
     let bearer = bearer(&pair(&home, ""));
-    let headers = [
-        ("Authorization", bearer.as_str()),
-        ("Content-Type", "application/json"),
-    ];
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
     let gateway = Gateway::start(&home);
     // Each writer has keys of its own, and knows how they must end; all of them work on one more.
     let kept: Vec<(String, String)> = thread::scope(|scope| {
@@ -280,16 +252,9 @@ fn several_writers_and_a_gateway_on_one_store_lose_nothing() {
             }
             kept
         }));
-        writers
-            .into_iter()
-            .flat_map(|writer| writer.join().unwrap())
-            .collect()
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
     });
-    assert_eq!(
-        home.names().len(),
-        kept.len() + 1,
-        "no partial file, and none that was removed"
-    );
+    assert_eq!(home.names().len(), kept.len() + 1, "no partial file, and none that was removed");
     for (id, value) in kept {
         assert_eq!(home.value(&id), value);
     }

@@ -17,13 +17,11 @@ const FINGERPRINT: &str = "tailscale:100.101.102.103/32";
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: 100.101.102.103\r\n\r\n";
 
 fn file(home: &Home) -> PathBuf {
-    home.path()
-        .join(".lenserfight/gateway/tailscale-consent.json")
+    home.path().join(".lenserfight/gateway/tailscale-consent.json")
 }
 
 fn grant(net: &Net, home: &Home) {
-    net.run(home.lf("gateway consent grant tailscale --yes"))
-        .ok();
+    net.run(home.lf("gateway consent grant tailscale --yes")).ok();
 }
 
 /// A home and a bus with all that full mode needs beside consent.
@@ -47,46 +45,21 @@ fn a_consent_names_the_address_on_the_tailnet_and_can_be_taken_back() {
     net.ip("addr add 192.168.1.1/24 dev tailscale0");
     let lf = |arguments: &str| net.run(home.lf(arguments));
     let none = lf("gateway consent show").ok();
-    assert!(
-        none.out.is_empty() && none.err.contains("there is no consent"),
-        "{none}"
-    );
-    assert!(
-        lf("gateway consent revoke")
-            .ok()
-            .err
-            .contains("there is no consent")
-    );
+    assert!(none.out.is_empty() && none.err.contains("there is no consent"), "{none}");
+    assert!(lf("gateway consent revoke").ok().err.contains("there is no consent"));
     assert!(!file(&home).exists());
     let refused = lf("gateway consent grant tailscale").fails(2, "refused");
-    assert!(
-        refused.err.contains(FINGERPRINT) && !file(&home).exists(),
-        "{refused}"
-    );
-    let words = [
-        "gateway",
-        "consent",
-        "grant",
-        "tailscale",
-        "--yes",
-        "--notes",
-        "my \"tablet\"",
-    ];
+    assert!(refused.err.contains(FINGERPRINT) && !file(&home).exists(), "{refused}");
+    let words = ["gateway", "consent", "grant", "tailscale", "--yes", "--notes", "my \"tablet\""];
     let granted = net.run(home.words(&words)).ok();
     assert!(
         granted.out.contains(FINGERPRINT) && granted.out.contains(&format!("--bind {TAILNET}")),
         "{granted}"
     );
-    assert_eq!(
-        (mode(&file(&home)), mode(file(&home).parent().unwrap())),
-        (0o600, 0o700)
-    );
+    assert_eq!((mode(&file(&home)), mode(file(&home).parent().unwrap())), (0o600, 0o700));
     let text = fs::read_to_string(file(&home)).unwrap();
     let rest = r#","granter_lenser_id":null,"fingerprints":["tailscale:100.101.102.103/32"],"notes":"my \"tablet\""}"#;
-    assert!(
-        text.starts_with("{\"granted_at\":\"2") && text.ends_with(rest),
-        "{text}"
-    );
+    assert!(text.starts_with("{\"granted_at\":\"2") && text.ends_with(rest), "{text}");
     let shown = lf("gateway consent show").ok().out;
     assert!(shown.contains(&format!("{FINGERPRINT}  (live)")), "{shown}");
     assert_eq!(
@@ -105,12 +78,7 @@ fn a_consent_names_the_address_on_the_tailnet_and_can_be_taken_back() {
             && granted.out.contains("tailscale:100.127.0.1/32"),
         "{granted}"
     );
-    assert!(
-        lf("gateway consent revoke tailscale")
-            .ok()
-            .out
-            .contains("revoked")
-    );
+    assert!(lf("gateway consent revoke tailscale").ok().out.contains("revoked"));
     assert!(!file(&home).exists());
 }
 
@@ -126,10 +94,7 @@ fn without_a_live_address_of_its_range_there_is_nothing_to_consent_to() {
     net.ip("addr add 100.64.0.1/10 dev tailscale0");
     net.ip("link set tailscale0 down");
     grant().fails(5, "no_tailnet");
-    assert!(
-        !home.path().join(".lenserfight/gateway").exists(),
-        "and nothing is made"
-    );
+    assert!(!home.path().join(".lenserfight/gateway").exists(), "and nothing is made");
 }
 
 #[test]
@@ -156,17 +121,12 @@ fn a_file_that_is_no_consent_counts_as_none_and_is_not_overwritten() {
         fs::write(file(&home), bad).unwrap();
         lf("gateway consent show").fails(1, "corrupt_consent");
         let refused = lf("gateway consent grant tailscale --yes").fails(1, "corrupt_consent");
-        assert!(
-            refused.err.contains("hint: lf gateway consent revoke"),
-            "{refused}"
-        );
+        assert!(refused.err.contains("hint: lf gateway consent revoke"), "{refused}");
         assert_eq!(fs::read_to_string(file(&home)).unwrap(), bad);
         let checked = lf("gateway doctor").fails(3, "checks_failed");
         assert!(checked.out.contains("FAIL  tailscale_consent"), "{checked}");
     }
-    let refused = lf(&format!(
-        "gateway serve --port 0 --tailscale --bind {TAILNET}"
-    ));
+    let refused = lf(&format!("gateway serve --port 0 --tailscale --bind {TAILNET}"));
     refused.fails(5, "unsafe_bind");
     lf("gateway consent revoke").ok();
     grant(&net, &home);
@@ -187,9 +147,7 @@ fn full_mode_listens_where_a_consent_says_and_nowhere_else() {
         let refused = refused.fails(5, "consent_missing");
         assert!(
             refused.err.contains("FAIL tailscale_consent")
-                && refused
-                    .err
-                    .contains("hint: lf gateway consent grant tailscale"),
+                && refused.err.contains("hint: lf gateway consent grant tailscale"),
             "{refused}"
         );
     }
@@ -211,10 +169,8 @@ fn full_mode_listens_where_a_consent_says_and_nowhere_else() {
     assert!(unasked.go().out.contains(told), "the consent is there");
     let paired = token(full.1.on(full.0.lf("gateway pair")));
     let gateway = Gateway::run(serve(&net, &full, &there));
-    let (url, keys) = (
-        format!("http://{}/healthz", gateway.address),
-        format!("http://{}/keys", gateway.address),
-    );
+    let (url, keys) =
+        (format!("http://{}/healthz", gateway.address), format!("http://{}/keys", gateway.address));
     let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let machine = machine.trim().to_owned();
     for (host, status) in [
@@ -232,11 +188,7 @@ fn full_mode_listens_where_a_consent_says_and_nowhere_else() {
     assert_eq!(net.get(&keys, "X: y").0, "401");
     // Nowhere else: not on loopback either.
     let port = gateway.address.port();
-    assert_eq!(
-        net.get(&format!("http://127.0.0.1:{port}/healthz"), "X: y")
-            .0,
-        "000"
-    );
+    assert_eq!(net.get(&format!("http://127.0.0.1:{port}/healthz"), "X: y").0, "000");
     let status = format!("gateway status --bind {TAILNET} --port {port}");
     net.run(full.0.lf(&status)).ok();
     assert_eq!(gateway.ends().status, Some(0));
@@ -244,10 +196,7 @@ fn full_mode_listens_where_a_consent_says_and_nowhere_else() {
     let gateway = Gateway::run(serve(&net, &full, "").env("LF_GATEWAY_TAILSCALE", "1"));
     assert!(gateway.address.ip().is_loopback());
     let told = gateway.ends().err;
-    assert!(
-        told.contains("nobody on the tailnet reaches 127.0.0.1"),
-        "{told}"
-    );
+    assert!(told.contains("nobody on the tailnet reaches 127.0.0.1"), "{told}");
 }
 
 #[test]
@@ -280,10 +229,7 @@ fn a_consent_that_names_an_interface_is_read_for_its_address() {
     let old = text.replace("tailscale:", "tailscale0:");
     fs::write(file(&full.0), old).unwrap();
     let shown = net.run(full.0.lf("gateway consent show")).ok().out;
-    assert!(
-        shown.contains("tailscale0:100.101.102.103/32  (live)"),
-        "{shown}"
-    );
+    assert!(shown.contains("tailscale0:100.101.102.103/32  (live)"), "{shown}");
     let gateway = Gateway::run(serve(&net, &full, &format!("--tailscale --bind {TAILNET}")));
     let url = format!("http://{}/healthz", gateway.address);
     assert_eq!(net.get(&url, "X: y").0, "200");
@@ -313,9 +259,7 @@ fn a_consent_that_is_withdrawn_ends_the_gateway() {
     let ended = gateway.wait();
     assert_eq!(ended.status, Some(5), "{ended}");
     assert!(
-        ended
-            .err
-            .contains("lf: consent_missing: the consent to Tailscale was withdrawn"),
+        ended.err.contains("lf: consent_missing: the consent to Tailscale was withdrawn"),
         "{ended}"
     );
 }

@@ -28,20 +28,12 @@ fn a_link_in_place_of_a_key_is_refused_by_every_command() {
     for target in [outside.clone(), home.path().join("dangling")] {
         symlink(&target, home.file(&id)).unwrap();
         for command in COMMANDS {
-            let refused = home
-                .lf(&format!("{command} {id}"))
-                .input("v")
-                .fails(1, "symlink_refused");
-            assert!(
-                refused.err.contains(&id) && !refused.err.contains("outside"),
-                "{refused}"
-            );
+            let refused =
+                home.lf(&format!("{command} {id}")).input("v").fails(1, "symlink_refused");
+            assert!(refused.err.contains(&id) && !refused.err.contains("outside"), "{refused}");
         }
         let listed = home.lf("keys list").ok();
-        assert!(
-            listed.err.contains("symbolic link") && !listed.out.contains(&id),
-            "{listed}"
-        );
+        assert!(listed.err.contains("symbolic link") && !listed.out.contains(&id), "{listed}");
         assert!(
             fs::symlink_metadata(home.file(&id)).unwrap().is_symlink(),
             "the link itself is left as it is"
@@ -57,12 +49,9 @@ fn a_link_in_place_of_the_directory_is_refused_however_it_is_written() {
     let real = home.path().join("real");
     fs::rename(home.keys(), &real).unwrap();
     symlink(&real, home.keys()).unwrap();
-    for spelling in [
-        home.keys(),
-        home.keys().join(""),
-        home.keys().join("."),
-        home.keys().join("./"),
-    ] {
+    for spelling in
+        [home.keys(), home.keys().join(""), home.keys().join("."), home.keys().join("./")]
+    {
         for command in COMMANDS
             .map(|command| format!("{command} {id}"))
             .iter()
@@ -74,37 +63,21 @@ fn a_link_in_place_of_the_directory_is_refused_however_it_is_written() {
                 .env("LENSERFIGHT_KEYS_DIR", &spelling)
                 .input("v")
                 .fails(1, "symlink_refused");
-            assert_eq!(
-                refused.err.matches("symbolic link").count(),
-                1,
-                "said once: {refused}"
-            );
+            assert_eq!(refused.err.matches("symbolic link").count(), 1, "said once: {refused}");
         }
-        home.lf("keys doctor")
-            .env("LENSERFIGHT_KEYS_DIR", &spelling)
-            .fails(3, "checks_failed");
+        home.lf("keys doctor").env("LENSERFIGHT_KEYS_DIR", &spelling).fails(3, "checks_failed");
     }
     fs::remove_file(home.keys()).unwrap();
     symlink(home.path().join("dangling"), home.keys()).unwrap();
-    home.lf("keys add --provider openai")
-        .input("v")
-        .fails(1, "symlink_refused");
+    home.lf("keys add --provider openai").input("v").fails(1, "symlink_refused");
     assert!(!home.path().join("dangling").exists());
 }
 
 #[test]
 fn a_link_above_the_directory_is_the_users_own_business() {
     let (home, id) = Home::with_key();
-    fs::rename(
-        home.path().join(".lenserfight"),
-        home.path().join("elsewhere"),
-    )
-    .unwrap();
-    symlink(
-        home.path().join("elsewhere"),
-        home.path().join(".lenserfight"),
-    )
-    .unwrap();
+    fs::rename(home.path().join(".lenserfight"), home.path().join("elsewhere")).unwrap();
+    symlink(home.path().join("elsewhere"), home.path().join(".lenserfight")).unwrap();
     assert_eq!(home.value(&id), VALUE);
 }
 
@@ -112,28 +85,15 @@ fn a_link_above_the_directory_is_the_users_own_business() {
 fn what_is_no_regular_file_is_refused_and_does_not_hang() {
     let (home, id) = Home::with_key();
     let place = home.file(&id);
-    let make: [&dyn Fn(&Path); 3] = [
-        &|path| drop(fs::create_dir(path)),
-        &|path| drop(UnixListener::bind(path)),
-        &|path| {
-            assert!(
-                std::process::Command::new("mkfifo")
-                    .arg(path)
-                    .status()
-                    .unwrap()
-                    .success()
-            );
-        },
-    ];
+    let make: [&dyn Fn(&Path); 3] =
+        [&|path| drop(fs::create_dir(path)), &|path| drop(UnixListener::bind(path)), &|path| {
+            assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+        }];
     for make in make {
-        fs::remove_dir(&place)
-            .or_else(|_| fs::remove_file(&place))
-            .unwrap();
+        fs::remove_dir(&place).or_else(|_| fs::remove_file(&place)).unwrap();
         make(&place);
         for command in COMMANDS {
-            home.lf(&format!("{command} {id}"))
-                .input("v")
-                .fails(1, "io_error");
+            home.lf(&format!("{command} {id}")).input("v").fails(1, "io_error");
         }
         let listed = home.lf("keys list").ok();
         assert!(listed.err.contains(&id), "{listed}");
@@ -157,10 +117,7 @@ fn a_file_over_256_kib_is_not_read() {
             .contains("256 KiB")
     );
     // A sparse file of 1 TiB: whoever read it all would not come back.
-    fs::File::create(home.file(&id))
-        .unwrap()
-        .set_len(1 << 40)
-        .unwrap();
+    fs::File::create(home.file(&id)).unwrap().set_len(1 << 40).unwrap();
     home.lf("keys list").ok();
 }
 
@@ -196,11 +153,7 @@ fn a_full_disk_loses_nothing() {
         save = home.path().join("save").display()
     );
     fs::create_dir(home.path().join("save")).unwrap();
-    fs::rename(
-        home.file(&id),
-        home.path().join("save").join(format!("{id}.json")),
-    )
-    .unwrap();
+    fs::rename(home.file(&id), home.path().join("save").join(format!("{id}.json"))).unwrap();
     let before = fs::read(home.path().join("save").join(format!("{id}.json"))).unwrap();
     for command in [
         format!("keys rotate -- {id}"),
@@ -217,10 +170,7 @@ fn a_full_disk_loses_nothing() {
             full.err.contains("No space left") && full.err.ends_with("\n0\n"),
             "no temporary file stays: {full}"
         );
-        assert_eq!(
-            fs::read(home.path().join("save").join(format!("{id}.json"))).unwrap(),
-            before
-        );
+        assert_eq!(fs::read(home.path().join("save").join(format!("{id}.json"))).unwrap(), before);
     }
     // An audit line that finds no room stops nothing.
     let exported = home
@@ -246,31 +196,21 @@ fn a_read_only_directory_is_read_and_nothing_more() {
         "keys remove Prod --yes",
         "keys add --provider openai",
     ] {
-        home.lf(command)
-            .input("v")
-            .unprivileged()
-            .fails(1, "permission_error");
+        home.lf(command).input("v").unprivileged().fails(1, "permission_error");
     }
     let listed = home.lf("keys list").unprivileged().ok();
     assert!(
         listed.out.contains(&id) && listed.err.contains("not written to the audit log"),
         "{listed}"
     );
-    let exported = home
-        .lf("keys export Prod --i-understand")
-        .unprivileged()
-        .ok();
+    let exported = home.lf("keys export Prod --i-understand").unprivileged().ok();
     assert_eq!(exported.out, format!("{VALUE}\n"));
     chmod(&home.file(&id), 0o000);
     home.lf(&format!("keys export --i-understand -- {id}"))
         .unprivileged()
         .fails(1, "permission_error");
     chmod(&home.keys(), 0o700);
-    assert_eq!(
-        home.names(),
-        [format!("{id}.json")],
-        "nothing half-written stays"
-    );
+    assert_eq!(home.names(), [format!("{id}.json")], "nothing half-written stays");
 }
 
 #[test]
@@ -330,9 +270,7 @@ fn what_is_published_is_synced_first_and_its_directory_after() {
 fn a_failed_sync_leaves_the_old_file() {
     let (home, id) = Home::with_key();
     let before = fs::read(home.file(&id)).unwrap();
-    home.lf("keys rotate Prod")
-        .inject("fsync:error=EIO:when=1")
-        .fails(1, "io_error");
+    home.lf("keys rotate Prod").inject("fsync:error=EIO:when=1").fails(1, "io_error");
     assert_eq!(fs::read(home.file(&id)).unwrap(), before);
     assert_eq!(home.names().len(), 1);
     assert_eq!(mode(&home.file(&id)), 0o600);
@@ -382,10 +320,6 @@ fn a_directory_that_vanishes_under_a_command_is_an_error_or_made_again() {
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"new").unwrap();
         let outcome = run.finish(child);
         assert_eq!(outcome.status, Some(status), "{outcome}");
-        assert_eq!(
-            fs::read_dir(moved).unwrap().count(),
-            2,
-            "what was moved away is whole"
-        );
+        assert_eq!(fs::read_dir(moved).unwrap().count(), 2, "what was moved away is whole");
     }
 }

@@ -18,27 +18,16 @@ fn findings(home: &Home, check: &str) -> Vec<(String, String)> {
         Some(Value::String(text)) => text.clone(),
         other => panic!("{name} is {other:?} in {outcome}"),
     };
-    let Some(Value::Array(checks)) = report.get("checks") else {
-        panic!("{outcome}")
-    };
+    let Some(Value::Array(checks)) = report.get("checks") else { panic!("{outcome}") };
     let checks = checks.iter().map(|check| match check {
         Value::Object(check) => check,
         other => panic!("{other:?}"),
     });
-    let mut failed = checks
-        .clone()
-        .filter(|check| text(check, "status") == "fail");
+    let mut failed = checks.clone().filter(|check| text(check, "status") == "fail");
     let is_well = failed.clone().next().is_none();
     assert!(failed.all(|check| !text(check, "hint").is_empty()));
-    assert!(
-        matches!(report.get("ok"), Some(Value::Bool(ok)) if *ok == is_well),
-        "{outcome}"
-    );
-    assert_eq!(
-        outcome.status,
-        Some(if is_well { 0 } else { 3 }),
-        "{outcome}"
-    );
+    assert!(matches!(report.get("ok"), Some(Value::Bool(ok)) if *ok == is_well), "{outcome}");
+    assert_eq!(outcome.status, Some(if is_well { 0 } else { 3 }), "{outcome}");
     checks
         .filter(|each| text(each, "id") == check)
         .map(|each| (text(each, "status"), text(each, "message")))
@@ -48,9 +37,7 @@ fn findings(home: &Home, check: &str) -> Vec<(String, String)> {
 fn fails(home: &Home, check: &str, part: &str) {
     let findings = findings(home, check);
     assert!(
-        findings
-            .iter()
-            .any(|(status, message)| status == "fail" && message.contains(part)),
+        findings.iter().any(|(status, message)| status == "fail" && message.contains(part)),
         "{check}, {part}: {findings:?}"
     );
 }
@@ -80,10 +67,7 @@ fn a_healthy_store_passes_every_check() {
         passes(&home, check);
     }
     let report = home.lf("keys doctor").ok();
-    assert!(
-        !report.out.contains('\u{1b}'),
-        "no colours in a pipe: {report}"
-    );
+    assert!(!report.out.contains('\u{1b}'), "no colours in a pipe: {report}");
 }
 
 #[test]
@@ -117,12 +101,8 @@ fn every_injury_is_named() {
     fs::remove_file(left).unwrap();
 
     let text = fs::read_to_string(home.file(&id)).unwrap();
-    fs::write(
-        home.file(&id),
-        text.replace("\"tag\":\"", "\"tag\":\"AAAA")
-            .replacen("AAAA", "", 0),
-    )
-    .unwrap();
+    fs::write(home.file(&id), text.replace("\"tag\":\"", "\"tag\":\"AAAA").replacen("AAAA", "", 0))
+        .unwrap();
     fails(&home, "envelopes", &id);
     fs::write(home.file(&id), "garbage").unwrap();
     fails(&home, "envelopes", &id);
@@ -142,11 +122,7 @@ fn every_injury_is_named() {
     fails(&home, "audit_log", "nothing is logged");
     fs::remove_dir(home.keys().join("audit.log")).unwrap();
     passes(&home, "audit_log");
-    assert_eq!(
-        findings(&home, "other_files").len(),
-        1,
-        "a foreign file is noted, and no failure"
-    );
+    assert_eq!(findings(&home, "other_files").len(), 1, "a foreign file is noted, and no failure");
 }
 
 #[test]
@@ -156,20 +132,11 @@ fn a_wrong_passphrase_and_tampering_are_found_by_decrypting() {
         .env("LENSERFIGHT_KEYS_PASSPHRASE", "another long passphrase")
         .fails(3, "checks_failed");
     let outcome = home.bare("keys doctor").fails(3, "checks_failed");
-    assert!(
-        outcome
-            .out
-            .contains("FAIL  decryption: 1 envelope could not be checked"),
-        "{outcome}"
-    );
+    assert!(outcome.out.contains("FAIL  decryption: 1 envelope could not be checked"), "{outcome}");
     let text = fs::read_to_string(home.file(&id)).unwrap();
     let at = text.find("\"ciphertext\":\"").unwrap() + 14;
     let flipped = if &text[at..=at] == "A" { "B" } else { "A" };
-    fs::write(
-        home.file(&id),
-        format!("{}{flipped}{}", &text[..at], &text[at + 1..]),
-    )
-    .unwrap();
+    fs::write(home.file(&id), format!("{}{flipped}{}", &text[..at], &text[at + 1..])).unwrap();
     fails(&home, "decryption", &id);
 }
 
@@ -180,13 +147,8 @@ fn fix_mends_modes_and_temporary_files_and_nothing_else() {
     chmod(&home.file(&id), 0o666);
     chmod(&home.keys().join("audit.log"), 0o644);
     let ours = home.keys().join(".lf-0123456789abcdef.tmp");
-    let foreign = [
-        ".lf-short.tmp",
-        "x.tmp",
-        "notes.txt",
-        "aaaaaaaaaaaaaaaaaaaaaaaa.json",
-    ]
-    .map(|name| home.keys().join(name));
+    let foreign = [".lf-short.tmp", "x.tmp", "notes.txt", "aaaaaaaaaaaaaaaaaaaaaaaa.json"]
+        .map(|name| home.keys().join(name));
     for path in foreign.iter().chain([&ours]) {
         fs::write(path, "x").unwrap();
         chmod(path, 0o644);
@@ -198,18 +160,11 @@ fn fix_mends_modes_and_temporary_files_and_nothing_else() {
     let fixed = home.lf("keys doctor --fix").fails(3, "checks_failed");
     assert!(fixed.out.contains("fixed"), "{fixed}");
     assert_eq!(
-        (
-            mode(&home.keys()),
-            mode(&home.file(&id)),
-            mode(&home.keys().join("audit.log"))
-        ),
+        (mode(&home.keys()), mode(&home.file(&id)), mode(&home.keys().join("audit.log"))),
         (0o700, 0o600, 0o600)
     );
     assert!(!ours.exists());
-    assert!(
-        foreign.iter().all(|path| fs::read(path).unwrap() == b"x"),
-        "what is not ours stays"
-    );
+    assert!(foreign.iter().all(|path| fs::read(path).unwrap() == b"x"), "what is not ours stays");
     assert_eq!(mode(&foreign[2]), 0o644);
     assert_eq!(fs::read(home.keys().join("audit.log")).unwrap(), log);
     fs::remove_file(&foreign[3]).unwrap();
@@ -234,10 +189,7 @@ fn fix_goes_on_past_what_it_cannot_change() {
     } else {
         chmod(&theirs, 0o044);
     }
-    let fixed = home
-        .lf("keys doctor --fix")
-        .unprivileged()
-        .fails(3, "checks_failed");
+    let fixed = home.lf("keys doctor --fix").unprivileged().fails(3, "checks_failed");
     assert!(
         fixed.err.contains("bbbbbbbbbbbbbbbbbbbbbbbb.json") && fixed.out.contains("FAIL"),
         "{fixed}"
@@ -262,21 +214,12 @@ fn a_store_that_cannot_be_written_is_a_finding() {
     let (home, id) = Home::with_key();
     support::hand_over(home.path());
     chmod(&home.keys(), 0o500);
-    let report = home
-        .lf("keys doctor")
-        .unprivileged()
-        .fails(3, "checks_failed");
+    let report = home.lf("keys doctor").unprivileged().fails(3, "checks_failed");
     assert!(report.out.contains("FAIL  writable"), "{report}");
     chmod(&home.keys(), 0o700);
     chmod(&home.file(&id), 0o000);
-    let report = home
-        .lf("keys doctor")
-        .unprivileged()
-        .fails(3, "checks_failed");
-    assert!(
-        report.out.contains("chmod 600") && !report.out.contains("keys remove"),
-        "{report}"
-    );
+    let report = home.lf("keys doctor").unprivileged().fails(3, "checks_failed");
+    assert!(report.out.contains("chmod 600") && !report.out.contains("keys remove"), "{report}");
     chmod(&home.file(&id), 0o600);
     fs::create_dir(home.keys().join("audit.log.1")).unwrap();
     let report = home.lf("keys doctor").fails(3, "checks_failed");
@@ -322,12 +265,8 @@ fn a_directory_that_others_use_is_not_closed_to_them() {
 #[test]
 fn no_threads_to_be_had_is_no_reason_to_fail() {
     let (home, id) = Home::with_key();
-    home.lf("keys doctor")
-        .inject("clone,clone3:error=EAGAIN")
-        .ok();
-    home.lf("keys rotate --all")
-        .inject("clone,clone3:error=EAGAIN")
-        .ok();
+    home.lf("keys doctor").inject("clone,clone3:error=EAGAIN").ok();
+    home.lf("keys rotate --all").inject("clone,clone3:error=EAGAIN").ok();
     assert_eq!(home.value(&id), VALUE);
 }
 
@@ -341,10 +280,7 @@ fn fix_follows_no_link() {
     symlink(&outside, home.keys().join("audit.log")).unwrap();
     symlink(&outside, home.keys().join(".lf-0123456789abcdef.tmp")).unwrap();
     home.lf("keys doctor --fix").go();
-    assert_eq!(
-        (mode(&outside), fs::read(&outside).unwrap()),
-        (0o644, b"x".to_vec())
-    );
+    assert_eq!((mode(&outside), fs::read(&outside).unwrap()), (0o644, b"x".to_vec()));
     let _ = id;
 }
 
@@ -354,10 +290,7 @@ fn a_person_sees_progress_and_colours_a_pipe_does_not() {
     home.add("openai", "Second", VALUE);
     let (status, screen) = Terminal::start(&home.lf("keys doctor")).ends();
     assert_eq!(status, Some(0), "{screen}");
-    assert!(
-        screen.contains("decrypting 1/2") && screen.contains("\u{1b}[32mpass"),
-        "{screen}"
-    );
+    assert!(screen.contains("decrypting 1/2") && screen.contains("\u{1b}[32mpass"), "{screen}");
     let (_, screen) = Terminal::start(&home.lf("keys doctor").env("NO_COLOR", "1")).ends();
     assert!(!screen.contains("\u{1b}[32m"), "{screen}");
     assert!(!home.lf("keys doctor").ok().err.contains("decrypting"));

@@ -24,12 +24,8 @@ fn vectors() -> Vec<Vector> {
 }
 
 fn id_of(envelope: &json::Object) -> KeyId {
-    let Some(json::Value::Object(meta)) = envelope.get("meta") else {
-        panic!("no meta")
-    };
-    let Some(json::Value::String(id)) = meta.get("id") else {
-        panic!("no id")
-    };
+    let Some(json::Value::Object(meta)) = envelope.get("meta") else { panic!("no meta") };
+    let Some(json::Value::String(id)) = meta.get("id") else { panic!("no id") };
     KeyId::parse(id).unwrap()
 }
 
@@ -62,10 +58,8 @@ fn every_truncated_file_is_refused_by_the_binary_too() {
     for length in [0, 1, whole.len() / 2, whole.len() - 2] {
         fs::write(home.file(&id), &whole[..length]).unwrap();
         chmod(&home.file(&id), 0o600);
-        home.lf(&format!("keys export --i-understand -- {id}"))
-            .fails(1, "corrupt_envelope");
-        home.lf(&format!("keys rotate -- {id}"))
-            .fails(1, "corrupt_envelope");
+        home.lf(&format!("keys export --i-understand -- {id}")).fails(1, "corrupt_envelope");
+        home.lf(&format!("keys rotate -- {id}")).fails(1, "corrupt_envelope");
         assert_eq!(
             fs::read(home.file(&id)).unwrap(),
             &whole[..length],
@@ -82,7 +76,6 @@ fn two_swapped_files_are_refused() {
     fs::rename(home.file(&other), home.file(&one)).unwrap();
     fs::rename(home.path().join("aside"), home.file(&other)).unwrap();
     for id in [one, other] {
-        home.lf(&format!("keys export --i-understand -- {id}"))
-            .fails(1, "corrupt_envelope");
+        home.lf(&format!("keys export --i-understand -- {id}")).fails(1, "corrupt_envelope");
     }
 }

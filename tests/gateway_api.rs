@@ -20,11 +20,7 @@ impl Web {
         let home = Home::new();
         let token = pair(&home, "");
         let gateway = Gateway::start(&home);
-        Web {
-            home,
-            gateway,
-            token,
-        }
+        Web { home, gateway, token }
     }
 
     fn ask(&self, line: &str, body: &str) -> Answer {
@@ -32,10 +28,8 @@ impl Web {
             ("Authorization", bearer(&self.token)),
             ("Content-Type", "application/json".to_owned()),
         ];
-        let headers: Vec<(&str, &str)> = headers
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.gateway.ask(line, &headers, body)
     }
 
@@ -53,10 +47,9 @@ fn member(text: &str, path: &[&str]) -> String {
     let mut value: Value = json::from_str(text).unwrap_or_else(|_| panic!("{text}"));
     for name in path {
         value = match value {
-            Value::Object(object) => object
-                .get(*name)
-                .cloned()
-                .unwrap_or_else(|| panic!("no {name} in {text}")),
+            Value::Object(object) => {
+                object.get(*name).cloned().unwrap_or_else(|| panic!("no {name} in {text}"))
+            }
             other => panic!("{other:?}"),
         };
     }
@@ -79,55 +72,25 @@ fn a_key_goes_through_its_whole_life() {
         "{listed:?}"
     );
     let resolved = web.ask(&format!("POST /keys/{id}/resolve"), "");
-    assert_eq!(
-        (resolved.status, resolved.body),
-        (200, format!("{{\"key\":\"{VALUE}\"}}"))
-    );
+    assert_eq!((resolved.status, resolved.body), (200, format!("{{\"key\":\"{VALUE}\"}}")));
     let renamed = web.ask(&format!("PUT /keys/{id}"), r#"{"label":"New"}"#);
+    assert_eq!((renamed.status, member(&renamed.body, &["key", "label"]).as_str()), (200, "New"));
+    assert_eq!(web.home.value("New"), VALUE, "the command line sees the same store");
     assert_eq!(
-        (
-            renamed.status,
-            member(&renamed.body, &["key", "label"]).as_str()
-        ),
-        (200, "New")
-    );
-    assert_eq!(
-        web.home.value("New"),
-        VALUE,
-        "the command line sees the same store"
-    );
-    assert_eq!(
-        web.ask(
-            &format!("PUT /keys/{id}"),
-            r#"{"rawKey":"sk-\u00fc\n","label":"Both"}"#
-        )
-        .status,
+        web.ask(&format!("PUT /keys/{id}"), r#"{"rawKey":"sk-\u00fc\n","label":"Both"}"#).status,
         200
     );
     assert_eq!(
-        member(
-            &web.ask(&format!("POST /keys/{id}/resolve"), "{}").body,
-            &["key"]
-        ),
+        member(&web.ask(&format!("POST /keys/{id}/resolve"), "{}").body, &["key"]),
         "sk-ü\n"
     );
     let removed = web.ask(&format!("DELETE /keys/{id}"), "");
     assert_eq!(
-        (
-            removed.status,
-            removed.body.as_str(),
-            removed.header("content-length")
-        ),
+        (removed.status, removed.body.as_str(), removed.header("content-length")),
         (204, "", None)
     );
-    assert_eq!(
-        web.ask(&format!("DELETE /keys/{id}"), "").told(),
-        (404, "key_not_found")
-    );
-    assert_eq!(
-        web.ask(&format!("POST /keys/{id}/resolve"), "").told(),
-        (404, "key_not_found")
-    );
+    assert_eq!(web.ask(&format!("DELETE /keys/{id}"), "").told(), (404, "key_not_found"));
+    assert_eq!(web.ask(&format!("POST /keys/{id}/resolve"), "").told(), (404, "key_not_found"));
 }
 
 #[test]
@@ -136,16 +99,11 @@ fn health_and_identity_need_no_token() {
     let health = web.gateway.ask("GET /healthz", &[], "");
     assert_eq!(health.status, 200);
     assert!(
-        health
-            .body
-            .starts_with(r#"{"status":"ok","device_id":null,"daemon_version":"lf/"#),
+        health.body.starts_with(r#"{"status":"ok","device_id":null,"daemon_version":"lf/"#),
         "{health:?}"
     );
     assert!(support::is_timestamp(&member(&health.body, &["time"])));
-    assert_eq!(
-        web.gateway.ask("GET /identity", &[], "").told(),
-        (404, "identity_missing")
-    );
+    assert_eq!(web.gateway.ask("GET /identity", &[], "").told(), (404, "identity_missing"));
     let state = web.home.path().join(".lenserfight/gateway");
     fs::write(
         state.join("identity.json"),
@@ -161,10 +119,7 @@ fn health_and_identity_need_no_token() {
         )
     );
     fs::write(state.join("identity.json"), "garbage").unwrap();
-    assert_eq!(
-        web.gateway.ask("GET /identity", &[], "").told(),
-        (404, "identity_missing")
-    );
+    assert_eq!(web.gateway.ask("GET /identity", &[], "").told(), (404, "identity_missing"));
 }
 
 #[test]
@@ -180,86 +135,41 @@ fn bad_bodies_have_their_codes() {
         ("POST /keys", "[]", 400, "invalid_body"),
         ("POST /keys", "null", 400, "invalid_body"),
         ("POST /keys", "{}", 400, "invalid_body"),
-        (
-            "POST /keys",
-            r#"{"provider":"openai","label":"a"}"#,
-            400,
-            "invalid_body",
-        ),
-        (
-            "POST /keys",
-            r#"{"provider":"openai","rawKey":"a"}"#,
-            400,
-            "invalid_body",
-        ),
+        ("POST /keys", r#"{"provider":"openai","label":"a"}"#, 400, "invalid_body"),
+        ("POST /keys", r#"{"provider":"openai","rawKey":"a"}"#, 400, "invalid_body"),
         (
             "POST /keys",
             r#"{"provider":"openai","label":"a","rawKey":"v","id":"x"}"#,
             400,
             "invalid_body",
         ),
-        (
-            "POST /keys",
-            r#"{"provider":"openai","label":"a","rawKey":5}"#,
-            400,
-            "invalid_body",
-        ),
-        (
-            "POST /keys",
-            r#"{"provider":"openai","label":["a"],"rawKey":"v"}"#,
-            400,
-            "invalid_body",
-        ),
-        (
-            "POST /keys",
-            r#"{"provider":"openai","label":null,"rawKey":"v"}"#,
-            400,
-            "invalid_body",
-        ),
+        ("POST /keys", r#"{"provider":"openai","label":"a","rawKey":5}"#, 400, "invalid_body"),
+        ("POST /keys", r#"{"provider":"openai","label":["a"],"rawKey":"v"}"#, 400, "invalid_body"),
+        ("POST /keys", r#"{"provider":"openai","label":null,"rawKey":"v"}"#, 400, "invalid_body"),
         (
             "POST /keys",
             r#"{"provider":"OpenAI","label":"a","rawKey":"v"}"#,
             400,
             "invalid_provider",
         ),
-        (
-            "POST /keys",
-            r#"{"provider":"openai","label":"","rawKey":"v"}"#,
-            400,
-            "invalid_label",
-        ),
+        ("POST /keys", r#"{"provider":"openai","label":"","rawKey":"v"}"#, 400, "invalid_label"),
         (
             "POST /keys",
             r#"{"provider":"openai","label":"a\nb","rawKey":"v"}"#,
             400,
             "invalid_label",
         ),
-        (
-            "POST /keys",
-            r#"{"provider":"openai","label":"a","rawKey":""}"#,
-            400,
-            "empty_key",
-        ),
+        ("POST /keys", r#"{"provider":"openai","label":"a","rawKey":""}"#, 400, "empty_key"),
         (&put, "{}", 400, "invalid_body"),
         (&put, r#"{"provider":"openai"}"#, 400, "invalid_body"),
         (&put, r#"{"label":5}"#, 400, "invalid_body"),
         (&put, r#"{"label":""}"#, 400, "invalid_label"),
         (&put, r#"{"rawKey":""}"#, 400, "empty_key"),
         ("PUT /keys/short", r#"{"label":"a"}"#, 400, "invalid_key_id"),
-        (
-            "PUT /keys/..%2f..%2f..%2fetc%2fpasswd",
-            r#"{"label":"a"}"#,
-            400,
-            "invalid_key_id",
-        ),
+        ("PUT /keys/..%2f..%2f..%2fetc%2fpasswd", r#"{"label":"a"}"#, 400, "invalid_key_id"),
         ("DELETE /keys/short", "", 400, "invalid_key_id"),
         ("POST /keys/short/resolve", "", 400, "invalid_key_id"),
-        (
-            "PUT /keys/aaaaaaaaaaaaaaaaaaaaaaaa",
-            r#"{"label":"a"}"#,
-            404,
-            "key_not_found",
-        ),
+        ("PUT /keys/aaaaaaaaaaaaaaaaaaaaaaaa", r#"{"label":"a"}"#, 404, "key_not_found"),
     ] {
         let answer = web.ask(line, body);
         assert_eq!(answer.told(), (status, code), "{line} {body}");
@@ -310,35 +220,17 @@ fn a_body_has_at_most_65_536_bytes_and_the_client_reads_why() {
     let web = Web::new();
     let body = |size: usize| {
         let empty = r#"{"provider":"openai","label":"a","rawKey":""}"#.len();
-        format!(
-            r#"{{"provider":"openai","label":"a","rawKey":"{}"}}"#,
-            "v".repeat(size - empty)
-        )
+        format!(r#"{{"provider":"openai","label":"a","rawKey":"{}"}}"#, "v".repeat(size - empty))
     };
     assert_eq!(web.ask("POST /keys", &body(65_536)).status, 201);
-    assert_eq!(
-        web.ask("POST /keys", &body(65_537)).told(),
-        (413, "body_too_large")
-    );
+    assert_eq!(web.ask("POST /keys", &body(65_537)).told(), (413, "body_too_large"));
     let large = web.ask("POST /keys", &body(3_000_000));
+    assert_eq!((large.told(), large.version.as_str()), ((413, "body_too_large"), "HTTP/1.0"));
     assert_eq!(
-        (large.told(), large.version.as_str()),
-        ((413, "body_too_large"), "HTTP/1.0")
-    );
-    assert_eq!(
-        web.ask(
-            "POST /keys/aaaaaaaaaaaaaaaaaaaaaaaa/resolve",
-            &"x".repeat(65_537)
-        )
-        .status,
+        web.ask("POST /keys/aaaaaaaaaaaaaaaaaaaaaaaa/resolve", &"x".repeat(65_537)).status,
         413
     );
-    assert_eq!(
-        web.gateway
-            .ask("GET /healthz", &[], &"x".repeat(65_537))
-            .status,
-        413
-    );
+    assert_eq!(web.gateway.ask("GET /healthz", &[], &"x".repeat(65_537)).status, 413);
 }
 
 #[test]
@@ -358,11 +250,7 @@ fn unknown_paths_and_methods_are_told_apart() {
         "GET /%6beys",
     ] {
         // The path is looked at before the token, so these need none.
-        assert_eq!(
-            web.gateway.ask(line, &[], "").told(),
-            (404, "not_found"),
-            "{line}"
-        );
+        assert_eq!(web.gateway.ask(line, &[], "").told(), (404, "not_found"), "{line}");
     }
     for (line, allow) in [
         ("POST /healthz", "GET, OPTIONS"),
@@ -370,10 +258,7 @@ fn unknown_paths_and_methods_are_told_apart() {
         ("PUT /keys", "GET, POST, OPTIONS"),
         ("PATCH /keys", "GET, POST, OPTIONS"),
         ("GET /keys/aaaaaaaaaaaaaaaaaaaaaaaa", "PUT, DELETE, OPTIONS"),
-        (
-            "GET /keys/aaaaaaaaaaaaaaaaaaaaaaaa/resolve",
-            "POST, OPTIONS",
-        ),
+        ("GET /keys/aaaaaaaaaaaaaaaaaaaaaaaa/resolve", "POST, OPTIONS"),
         ("PUT /keys/aaaaaaaaaaaaaaaaaaaaaaaa/rotate", "POST, OPTIONS"),
         ("POST /", "GET, OPTIONS"),
         ("HEAD /", "GET, OPTIONS"),
@@ -381,18 +266,10 @@ fn unknown_paths_and_methods_are_told_apart() {
         ("BREW /healthz", "GET, OPTIONS"),
     ] {
         let answer = web.gateway.ask(line, &[], "");
-        assert_eq!(
-            (answer.status, answer.header("allow")),
-            (405, Some(allow)),
-            "{line}"
-        );
+        assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{line}");
     }
     assert_eq!(web.gateway.ask("HEAD /healthz", &[], "").status, 405);
-    assert_eq!(
-        web.ask("GET /keys?x=/healthz", "").status,
-        200,
-        "a query is no part of the path"
-    );
+    assert_eq!(web.ask("GET /keys?x=/healthz", "").status, 200, "a query is no part of the path");
 }
 
 #[test]
@@ -419,10 +296,7 @@ fn every_answer_forbids_caching_sniffing_and_embedding() {
         }
         assert!(
             answer.header("location").is_none()
-                && !answer
-                    .headers
-                    .iter()
-                    .any(|(_, value)| value.contains("tiny")),
+                && !answer.headers.iter().any(|(_, value)| value.contains("tiny")),
             "{answer:?}"
         );
     }
@@ -432,21 +306,9 @@ fn every_answer_forbids_caching_sniffing_and_embedding() {
 fn the_page_needs_no_token_and_may_do_little() {
     let web = Web::new();
     for (path, file, content_type) in [
-        (
-            "/",
-            include_str!("../src/gateway/web/index.html"),
-            "text/html; charset=utf-8",
-        ),
-        (
-            "/page.js",
-            include_str!("../src/gateway/web/page.js"),
-            "text/javascript; charset=utf-8",
-        ),
-        (
-            "/style.css",
-            include_str!("../src/gateway/web/style.css"),
-            "text/css; charset=utf-8",
-        ),
+        ("/", include_str!("../src/gateway/web/index.html"), "text/html; charset=utf-8"),
+        ("/page.js", include_str!("../src/gateway/web/page.js"), "text/javascript; charset=utf-8"),
+        ("/style.css", include_str!("../src/gateway/web/style.css"), "text/css; charset=utf-8"),
         (
             "/client.js",
             include_str!("../src/gateway/web/client.js"),
@@ -454,11 +316,8 @@ fn the_page_needs_no_token_and_may_do_little() {
         ),
     ] {
         let before = web.home.audit();
-        let answer = web.gateway.ask(
-            &format!("GET {path}?x=y"),
-            &[("Sec-Fetch-Mode", "navigate")],
-            "",
-        );
+        let answer =
+            web.gateway.ask(&format!("GET {path}?x=y"), &[("Sec-Fetch-Mode", "navigate")], "");
         assert_eq!((answer.status, answer.body.as_str()), (200, file), "{path}");
         for (name, value) in [
             ("Content-Type", content_type),
@@ -480,10 +339,7 @@ fn the_page_needs_no_token_and_may_do_little() {
         ] {
             assert!(policy.split("; ").any(|given| given == part), "{policy}");
         }
-        assert!(
-            !policy.contains("unsafe") && !policy.contains('*'),
-            "{policy}"
-        );
+        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
         assert_eq!(web.home.audit(), before, "it is no event");
     }
 }
@@ -504,11 +360,7 @@ fn a_list_tells_of_last_use_only_where_it_is_asked_to() {
         "xinclude=last_used",
         "include%3Dlast_used",
     ] {
-        assert_eq!(
-            web.ask(&format!("GET /keys?{query}"), "").body,
-            plain,
-            "{query}"
-        );
+        assert_eq!(web.ask(&format!("GET /keys?{query}"), "").body, plain, "{query}");
     }
     let asked = || web.ask("GET /keys?a=b&include=last_used", "").body;
     assert_eq!(asked().matches(r#""lastUsedAt":null"#).count(), 2);
@@ -564,16 +416,10 @@ fn a_key_is_rotated_and_its_value_stays() {
     for _ in 0..7 {
         let before = salt();
         let answer = web.ask(&rotate, "");
-        assert_eq!(
-            (answer.status, member(&answer.body, &["key", "id"])),
-            (200, id.clone())
-        );
+        assert_eq!((answer.status, member(&answer.body, &["key", "id"])), (200, id.clone()));
         assert_ne!(salt(), before);
     }
-    assert_eq!(
-        (web.home.value("Prod"), web.ask("GET /keys", "").body),
-        (VALUE.to_owned(), meta)
-    );
+    assert_eq!((web.home.value("Prod"), web.ask("GET /keys", "").body), (VALUE.to_owned(), meta));
     let log = web.home.audit();
     let line = format!(
         r#""kind":"update","keyId":"{id}","ok":true,"context":{{"route":"POST /keys/:id/rotate","pairing":"web-pair"}}"#
@@ -581,10 +427,7 @@ fn a_key_is_rotated_and_its_value_stays() {
     assert_eq!(log.matches(&line).count(), 7, "{log}");
     let missing = web.ask("POST /keys/aaaaaaaaaaaaaaaaaaaaaaaa/rotate", "");
     assert_eq!(missing.told(), (404, "key_not_found"));
-    assert_eq!(
-        web.gateway.ask(&rotate, &[], "").told(),
-        (401, "missing_token")
-    );
+    assert_eq!(web.gateway.ask(&rotate, &[], "").told(), (401, "missing_token"));
 }
 
 #[test]
@@ -594,35 +437,18 @@ fn damage_and_missing_passphrases_have_their_statuses() {
     let file = web.home.file(&id);
     let good = fs::read_to_string(&file).unwrap();
     fs::write(&file, "garbage").unwrap();
-    assert_eq!(
-        web.ask(&format!("POST /keys/{id}/resolve"), "").told(),
-        (422, "corrupt_envelope")
-    );
+    assert_eq!(web.ask(&format!("POST /keys/{id}/resolve"), "").told(), (422, "corrupt_envelope"));
     let at = good.find("\"tag\":\"").unwrap() + 7;
     let flipped = if &good[at..=at] == "A" { "B" } else { "A" };
-    fs::write(
-        &file,
-        format!("{}{flipped}{}", &good[..at], &good[at + 1..]),
-    )
-    .unwrap();
-    assert_eq!(
-        web.ask(&format!("POST /keys/{id}/resolve"), "").told(),
-        (422, "decryption_failed")
-    );
+    fs::write(&file, format!("{}{flipped}{}", &good[..at], &good[at + 1..])).unwrap();
+    assert_eq!(web.ask(&format!("POST /keys/{id}/resolve"), "").told(), (422, "decryption_failed"));
     fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
     let linked = web.ask(&format!("DELETE /keys/{id}"), "");
-    assert_eq!(
-        (linked.told(), linked.body.contains("passwd")),
-        ((500, "symlink_refused"), false)
-    );
+    assert_eq!((linked.told(), linked.body.contains("passwd")), ((500, "symlink_refused"), false));
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    assert_eq!(
-        web.ask(&format!("PUT /keys/{id}"), r#"{"label":"x"}"#)
-            .told(),
-        (500, "io_error")
-    );
+    assert_eq!(web.ask(&format!("PUT /keys/{id}"), r#"{"label":"x"}"#).told(), (500, "io_error"));
 }
 
 #[test]
@@ -642,10 +468,7 @@ fn without_a_passphrase_the_rest_still_works() {
     // Fetched for each request: what is gone is gone at the next one.
     fs::remove_file(&file).unwrap();
     assert_eq!(ask("GET /keys").status, 200);
-    assert_eq!(
-        ask(&format!("POST /keys/{id}/resolve")).told(),
-        (503, "passphrase_invalid")
-    );
+    assert_eq!(ask(&format!("POST /keys/{id}/resolve")).told(), (503, "passphrase_invalid"));
 }
 
 #[test]
@@ -657,24 +480,13 @@ fn a_connection_serves_many_requests_in_order() {
         assert_eq!((answer.status, answer.version.as_str()), (200, "HTTP/1.1"));
         // A refused request with a body that nobody wanted does not spoil what follows it.
         assert_eq!(
-            client
-                .ask(
-                    "POST /keys",
-                    &[("Content-Type", "application/json")],
-                    "{\"a\":1}"
-                )
-                .status,
+            client.ask("POST /keys", &[("Content-Type", "application/json")], "{\"a\":1}").status,
             401
         );
     }
     let closing = client.ask("GET /healthz", &[("Connection", "close")], "");
-    assert_eq!(
-        (closing.status, closing.version.as_str()),
-        (200, "HTTP/1.0")
-    );
-    let old = web
-        .gateway
-        .raw(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    assert_eq!((closing.status, closing.version.as_str()), (200, "HTTP/1.0"));
+    let old = web.gateway.raw(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n");
     assert!(old.starts_with("HTTP/1.0 200"), "{old}");
 }
 
@@ -756,24 +568,14 @@ fn what_the_system_forbids_is_a_500_and_a_taken_id_a_409() {
     let web = Web::new();
     let add = r#"{"provider":"openai","label":"a","rawKey":"v"}"#;
     let taken = Gateway::run(
-        web.home
-            .lf("gateway serve --keys-only --port 0")
-            .inject("renameat2:error=EEXIST"),
+        web.home.lf("gateway serve --keys-only --port 0").inject("renameat2:error=EEXIST"),
     );
     let token = bearer(&web.token);
-    let headers = [
-        ("Authorization", token.as_str()),
-        ("Content-Type", "application/json"),
-    ];
-    assert_eq!(
-        taken.ask("POST /keys", &headers, add).told(),
-        (409, "duplicate_key")
-    );
+    let headers = [("Authorization", token.as_str()), ("Content-Type", "application/json")];
+    assert_eq!(taken.ask("POST /keys", &headers, add).told(), (409, "duplicate_key"));
     let id = web.add("Prod");
     let forbidden = Gateway::run(
-        web.home
-            .lf("gateway serve --keys-only --port 0")
-            .inject("renameat:error=EACCES"),
+        web.home.lf("gateway serve --keys-only --port 0").inject("renameat:error=EACCES"),
     );
     let answer = forbidden.ask(&format!("PUT /keys/{id}"), &headers, r#"{"label":"b"}"#);
     assert_eq!(answer.told(), (500, "permission_error"));

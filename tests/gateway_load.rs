@@ -17,22 +17,14 @@ fn survives(gateway: &Gateway, what: &str, attack: impl FnOnce(&Gateway)) {
     attack(gateway);
     let start = Instant::now();
     assert!(gateway.is_well(), "{what}");
-    assert!(
-        start.elapsed() < Duration::from_secs(5),
-        "{what}: {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(5), "{what}: {:?}", start.elapsed());
     let (threads, _, resident) = gateway.weight();
     assert!(threads <= 1 + 96, "{what}: {threads} threads");
     assert!(resident < 40 * 1024, "{what}: {resident} KiB");
 }
 
 fn status_of(answer: &str) -> u16 {
-    answer
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .unwrap_or(0)
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
 }
 
 /// Begins a request, and comes back when the gateway has begun too: it waits for the body, two bytes.
@@ -80,42 +72,24 @@ fn the_gateway_survives_the_whole_list() {
         (post("Content-Length: +5\r\n"), 400),
         (post("Content-Length: 5, 5\r\n"), 400),
         (post("Content-Length: 99999999999999999999999999\r\n"), 401),
-        (
-            post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
-            501,
-        ),
+        (post("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"), 501),
         (post("Transfer-Encoding: chunked\r\n"), 501),
         (post("Transfer-Encoding: gzip, chunked\r\n"), 501),
         (post("Transfer-Encoding: identity\r\n"), 501),
         (post("transfer-encoding : chunked\r\n"), 400),
-        (
-            "GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".into(),
-            400,
-        ),
-        (
-            "CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n".into(),
-            400,
-        ),
+        ("GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400),
+        ("CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400),
         ("OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400),
         ("GET  HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400),
-        (
-            "GET /\u{1}x HTTP/1.1\r\nHost: localhost\r\n\r\n".into(),
-            400,
-        ),
+        ("GET /\u{1}x HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400),
         ("GET /ä HTTP/1.1\r\nHost: localhost\r\n\r\n".into(), 400),
         ("GET /healthz HTTP/1.1\nHost: localhost\n\n".into(), 400),
         (get("X: a\r\n b\r\n\r\n"), 400),
         (get("X: \0\r\n\r\n"), 400),
         (get("X: é\r\n\r\n"), 400),
         ("GET /healthz\r\n\r\n".into(), 400),
-        (
-            "GET /healthz HTTP/2.0\r\nHost: localhost\r\n\r\n".into(),
-            505,
-        ),
-        (
-            "GET /healthz HTTP/3.0\r\nHost: localhost\r\n\r\n".into(),
-            505,
-        ),
+        ("GET /healthz HTTP/2.0\r\nHost: localhost\r\n\r\n".into(), 505),
+        ("GET /healthz HTTP/3.0\r\nHost: localhost\r\n\r\n".into(), 505),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), 505),
         ("\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}".into(), 400),
         ("SSH-2.0-OpenSSH_9.2\r\n".into(), 0),
@@ -138,9 +112,7 @@ fn the_gateway_survives_the_whole_list() {
         let mut stream = gateway.connect();
         let chunk = vec![b'a'; 1 << 20];
         let _ = stream.write_all(b"GET /");
-        let sent = (0..64)
-            .take_while(|_| stream.write_all(&chunk).is_ok())
-            .count();
+        let sent = (0..64).take_while(|_| stream.write_all(&chunk).is_ok()).count();
         assert!(sent < 64, "it hangs up long before that");
     });
 
@@ -150,35 +122,25 @@ fn the_gateway_survives_the_whole_list() {
         }
     });
 
-    survives(
-        gateway,
-        "requests cut off by a reset, 400 times",
-        |gateway| {
-            for _ in 0..400 {
-                let mut stream = gateway.connect();
-                let _ = stream.write_all(get("\r\n").as_bytes());
-                // Closing with the answer unread makes the kernel send a reset.
-                drop(stream);
-            }
-        },
-    );
-
-    survives(
-        gateway,
-        "a thousand pipelined requests and nobody who reads",
-        |gateway| {
+    survives(gateway, "requests cut off by a reset, 400 times", |gateway| {
+        for _ in 0..400 {
             let mut stream = gateway.connect();
-            stream
-                .set_write_timeout(Some(Duration::from_secs(1)))
-                .unwrap();
-            for _ in 0..1000 {
-                if stream.write_all(get("\r\n").as_bytes()).is_err() {
-                    break;
-                }
+            let _ = stream.write_all(get("\r\n").as_bytes());
+            // Closing with the answer unread makes the kernel send a reset.
+            drop(stream);
+        }
+    });
+
+    survives(gateway, "a thousand pipelined requests and nobody who reads", |gateway| {
+        let mut stream = gateway.connect();
+        stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        for _ in 0..1000 {
+            if stream.write_all(get("\r\n").as_bytes()).is_err() {
+                break;
             }
-            let _ = stream.shutdown(Shutdown::Both);
-        },
-    );
+        }
+        let _ = stream.shutdown(Shutdown::Both);
+    });
 
     survives(gateway, "random bytes", |gateway| {
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
@@ -210,26 +172,20 @@ fn the_gateway_survives_the_whole_list() {
         drop(idle);
     });
 
-    survives(
-        gateway,
-        "64 clients that are stuck in the middle of a head",
-        |gateway| {
-            let stuck: Vec<TcpStream> = (0..60)
-                .map(|_| {
-                    let mut stream = gateway.connect();
-                    stream
-                        .write_all(b"GET /healthz HTTP/1.1\r\nHost: loc")
-                        .unwrap();
-                    stream
-                })
-                .collect();
-            // They hold 60 places for up to ten seconds; the others serve everybody else meanwhile.
-            for _ in 0..20 {
-                assert!(gateway.is_well());
-            }
-            drop(stuck);
-        },
-    );
+    survives(gateway, "64 clients that are stuck in the middle of a head", |gateway| {
+        let stuck: Vec<TcpStream> = (0..60)
+            .map(|_| {
+                let mut stream = gateway.connect();
+                stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: loc").unwrap();
+                stream
+            })
+            .collect();
+        // They hold 60 places for up to ten seconds; the others serve everybody else meanwhile.
+        for _ in 0..20 {
+            assert!(gateway.is_well());
+        }
+        drop(stuck);
+    });
 
     gateway.settles(descriptors + 4);
     assert!(gateway.is_well(), "after all of it");
@@ -269,10 +225,7 @@ fn slow_heads_and_bodies_are_given_up_and_delay_nobody() {
     for slow in [head, body] {
         let (answer, time) = slow.join().unwrap();
         assert_eq!(status_of(&answer), 408, "{answer}");
-        assert!(
-            time > Duration::from_secs(8) && time < Duration::from_secs(25),
-            "{time:?}"
-        );
+        assert!(time > Duration::from_secs(8) && time < Duration::from_secs(25), "{time:?}");
     }
 }
 
@@ -281,9 +234,7 @@ fn a_client_that_takes_no_answer_is_given_up() {
     let home = Home::new();
     let gateway = Gateway::start(&home);
     let mut stream = gateway.connect();
-    stream
-        .set_write_timeout(Some(Duration::from_secs(40)))
-        .unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(40))).unwrap();
     // More answers than any socket's buffers hold, and nobody reads one.
     let requests = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000);
     let error = loop {
@@ -315,22 +266,13 @@ fn the_oldest_silent_connection_makes_room_and_a_busy_one_never_does() {
     let mut others: Vec<Client> = (0..63).map(|_| Client::new(&gateway)).collect();
     assert_eq!(oldest.read(&mut [0]).unwrap(), 0, "closed");
     assert_eq!(status_of(&finish(&mut busy)), 200);
-    assert_eq!(
-        others
-            .last_mut()
-            .unwrap()
-            .ask("GET /healthz", &[], "")
-            .status,
-        200
-    );
+    assert_eq!(others.last_mut().unwrap().ask("GET /healthz", &[], "").status, 200);
 }
 
 #[test]
 fn descriptors_that_run_out_are_no_reason_to_end() {
     let home = Home::new();
-    let serve = home
-        .lf("gateway serve --keys-only --port 0")
-        .under(&["prlimit", "--nofile=40:40"]);
+    let serve = home.lf("gateway serve --keys-only --port 0").under(&["prlimit", "--nofile=40:40"]);
     let gateway = Gateway::run(serve);
     let many: Vec<TcpStream> = (0..100).map(|_| gateway.connect()).collect();
     thread::sleep(Duration::from_millis(200));
@@ -342,14 +284,10 @@ fn descriptors_that_run_out_are_no_reason_to_end() {
 fn the_soft_limit_of_files_is_raised() {
     let home = Home::new();
     let gateway = Gateway::run(
-        home.lf("gateway serve --keys-only --port 0")
-            .under(&["prlimit", "--nofile=32:"]),
+        home.lf("gateway serve --keys-only --port 0").under(&["prlimit", "--nofile=32:"]),
     );
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.pid())).unwrap();
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"))
-        .unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let words: Vec<&str> = line.split_whitespace().collect();
     assert!(words[3] == words[4] && words[3] != "32", "{line}");
 }
@@ -357,17 +295,10 @@ fn the_soft_limit_of_files_is_raised() {
 #[test]
 fn twenty_resolves_at_once_hold_no_more_memory_than_the_cores_need() {
     let (home, id) = Home::with_key();
-    let tokens: Vec<String> = (0..4)
-        .map(|n| pair(&home, &format!("--name browser-{n}")))
-        .collect();
+    let tokens: Vec<String> = (0..4).map(|n| pair(&home, &format!("--name browser-{n}"))).collect();
     let gateway = Gateway::start(&home);
     for token in &tokens {
-        assert_eq!(
-            gateway
-                .ask("GET /keys", &[("Authorization", &bearer(token))], "")
-                .status,
-            200
-        );
+        assert_eq!(gateway.ask("GET /keys", &[("Authorization", &bearer(token))], "").status, 200);
     }
     thread::scope(|scope| {
         for token in tokens.iter().flat_map(|token| [token; 5]) {
@@ -394,10 +325,7 @@ fn twenty_resolves_at_once_hold_no_more_memory_than_the_cores_need() {
         .unwrap();
     let cores = thread::available_parallelism().unwrap().get();
     // The debug build is a few MiB larger than what the figures in the README are about.
-    assert!(
-        peak < (cores * 32 + 16) * 1024,
-        "{peak} KiB on {cores} cores"
-    );
+    assert!(peak < (cores * 32 + 16) * 1024, "{peak} KiB on {cores} cores");
 }
 
 #[test]
@@ -409,18 +337,11 @@ fn a_signal_lets_what_is_in_flight_finish() {
         let mut silent = gateway.connect();
         let mut busy = gateway.connect();
         let authorization = format!("Authorization: Bearer {token}\r\n");
-        begin(
-            &mut busy,
-            &format!("POST /keys/{id}/resolve"),
-            &authorization,
-        );
+        begin(&mut busy, &format!("POST /keys/{id}/resolve"), &authorization);
         gateway.signal(signal);
         assert_eq!(silent.read(&mut [0]).unwrap(), 0, "the end has begun");
         let answer = finish(&mut busy);
-        assert!(
-            answer.starts_with("HTTP/1.0 200") && answer.contains(VALUE),
-            "{answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.0 200") && answer.contains(VALUE), "{answer}");
         let outcome = gateway.wait();
         assert_eq!(outcome.status, Some(0), "{outcome}");
     }
@@ -455,9 +376,8 @@ fn a_taken_port_is_named_with_the_way_out() {
     let home = Home::new();
     let gateway = Gateway::start(&home);
     let port = gateway.address.port();
-    let taken = home
-        .lf(&format!("gateway serve --keys-only --port {port}"))
-        .fails(1, "cannot_listen");
+    let taken =
+        home.lf(&format!("gateway serve --keys-only --port {port}")).fails(1, "cannot_listen");
     assert!(
         taken.err.contains(&format!("127.0.0.1:{port}")) && taken.err.contains("--port"),
         "{taken}"
@@ -467,14 +387,8 @@ fn a_taken_port_is_named_with_the_way_out() {
         .env("LF_GATEWAY_KEYS_ONLY", "1")
         .env("LF_GATEWAY_PORT", port.to_string());
     by_environment.fails(1, "cannot_listen");
-    for bad in [
-        "--port 65536",
-        "--port x",
-        "--bind example.com",
-        "--bind 1.2.3",
-    ] {
-        home.lf(&format!("gateway serve --keys-only {bad}"))
-            .fails(2, "usage");
+    for bad in ["--port 65536", "--port x", "--bind example.com", "--bind 1.2.3"] {
+        home.lf(&format!("gateway serve --keys-only {bad}")).fails(2, "usage");
     }
 }
 
@@ -482,12 +396,9 @@ fn a_taken_port_is_named_with_the_way_out() {
 fn full_mode_has_preconditions_and_stays_on_loopback() {
     let home = Home::new();
     for bind in ["0.0.0.0", "::", "192.168.1.1"] {
-        home.lf(&format!("gateway serve --port 0 --bind {bind}"))
-            .fails(5, "unsafe_bind");
+        home.lf(&format!("gateway serve --port 0 --bind {bind}")).fails(5, "unsafe_bind");
     }
-    let failed = home
-        .lf("gateway serve --port 0")
-        .fails(3, "precondition_failed");
+    let failed = home.lf("gateway serve --port 0").fails(3, "precondition_failed");
     for line in [
         "pass bind_safe",
         "pass no_service_role",
@@ -498,20 +409,15 @@ fn full_mode_has_preconditions_and_stays_on_loopback() {
         "pass lenser_active",
         "pass kill_switch",
     ] {
-        assert!(
-            failed.err.contains(&format!("[precondition] {line}: ")),
-            "no {line} in {failed}"
-        );
+        assert!(failed.err.contains(&format!("[precondition] {line}: ")), "no {line} in {failed}");
     }
     for (name, line) in [
         ("SUPABASE_SERVICE_ROLE_KEY", "no_service_role"),
         ("LF_GATEWAY_OWNER_PAUSED", "lenser_active"),
         ("LF_GATEWAY_GLOBAL_KILL_SWITCH", "kill_switch"),
     ] {
-        let failed = home
-            .lf("gateway serve --port 0")
-            .env(name, "1")
-            .fails(3, "precondition_failed");
+        let failed =
+            home.lf("gateway serve --port 0").env(name, "1").fails(3, "precondition_failed");
         assert!(failed.err.contains(&format!("FAIL {line}")), "{failed}");
     }
     let failed = home
@@ -536,14 +442,8 @@ fn full_mode_serves_when_everything_is_there() {
     let serve = || bus.on(home.bare("gateway serve --port 0"));
     for (text, is_enough) in [
         (r#"{"profiles":{"work":{"access_token":"x"}}}"#, false),
-        (
-            r#"{"active_profile":"home","profiles":{"work":{"access_token":"x"}}}"#,
-            false,
-        ),
-        (
-            r#"{"active_profile":"work","profiles":{"work":{"access_token":"x"}}}"#,
-            true,
-        ),
+        (r#"{"active_profile":"home","profiles":{"work":{"access_token":"x"}}}"#, false),
+        (r#"{"active_profile":"work","profiles":{"work":{"access_token":"x"}}}"#, true),
         (r#"{"token":""}"#, false),
         (r#"{"token":"x"}"#, true),
     ] {
@@ -598,9 +498,7 @@ fn on_a_wide_bind_no_peer_has_more_than_half_of_the_places() {
         assert!(gateway.is_well());
     }
     let mut other = connect_from("127.0.0.3", &gateway).unwrap();
-    other
-        .write_all(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        .unwrap();
+    other.write_all(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
     let mut answer = String::new();
     other.read_to_string(&mut answer).unwrap();
     assert_eq!(status_of(&answer), 200);
@@ -660,18 +558,12 @@ fn a_gateway_full_of_half_sent_heads_makes_room() {
     let gateway = Gateway::start(&home);
     let start = Instant::now();
     let mut stuck: Vec<TcpStream> = (0..64).map(|_| gateway.connect()).collect();
-    stuck
-        .iter_mut()
-        .for_each(|stream| stream.write_all(b"GET /").unwrap());
+    stuck.iter_mut().for_each(|stream| stream.write_all(b"GET /").unwrap());
     // Each of them has had its second, by the gateway's clock, long before it would go by itself.
     for _ in 0..20 {
         until("room", || has_room(&gateway));
     }
-    assert!(
-        start.elapsed() < Duration::from_secs(8),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -679,20 +571,11 @@ fn a_lock_that_somebody_holds_delays_neither_service_nor_the_end() {
     let home = Home::new();
     let token = pair(&home, "");
     let gateway = Gateway::start(&home);
-    assert_eq!(
-        gateway
-            .ask("GET /keys", &[("Authorization", &bearer(&token))], "")
-            .status,
-        200
-    );
+    assert_eq!(gateway.ask("GET /keys", &[("Authorization", &bearer(&token))], "").status, 200);
     let _lock = support::lock(&home.path().join(".lenserfight/gateway"));
     let start = Instant::now();
     assert_eq!(gateway.ends().status, Some(0));
-    assert!(
-        start.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -705,17 +588,10 @@ fn the_time_that_the_gateway_takes_is_not_the_clients() {
     let start = Instant::now();
     let answer = gateway.ask(
         "POST /keys",
-        &[
-            ("Authorization", "Bearer wrong"),
-            ("Content-Type", "application/json"),
-        ],
+        &[("Authorization", "Bearer wrong"), ("Content-Type", "application/json")],
         "{}",
     );
     assert!(matches!(answer.status, 401 | 503), "{answer:?}");
-    assert!(
-        start.elapsed() < Duration::from_secs(8),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     bus.thaw();
 }

@@ -22,10 +22,7 @@ fn dotenv(home: &Home, text: &str) -> PathBuf {
 }
 
 fn import(home: &Home, flags: &str) -> support::Run {
-    home.lf(&format!(
-        "keys import --dotenv {}/.env {flags}",
-        home.path().display()
-    ))
+    home.lf(&format!("keys import --dotenv {}/.env {flags}", home.path().display()))
 }
 
 /// What is stored, as `provider label`, by label.
@@ -79,18 +76,10 @@ fn the_keys_of_a_dotenv_file_are_found_by_variable_prefix_and_name() {
         assert_eq!(label, name, "{imported}");
         assert_eq!(home.value(id), value, "{name}");
     }
-    for said in [
-        "DATABASE_URL",
-        "MISTRAL_API_KEY: it is empty",
-        "there twice",
-        "in the clear",
-    ] {
+    for said in ["DATABASE_URL", "MISTRAL_API_KEY: it is empty", "there twice", "in the clear"] {
         assert!(imported.err.contains(said), "no {said} in {imported}");
     }
-    assert!(
-        !imported.err.contains("hidden") && !imported.err.contains("postgres"),
-        "{imported}"
-    );
+    assert!(!imported.err.contains("hidden") && !imported.err.contains("postgres"), "{imported}");
     assert_eq!(fs::read_to_string(file).unwrap(), FILE, "the file stays");
     let adds = home.audit().matches(r#""kind":"add""#).count();
     assert_eq!(adds, 5, "{}", home.audit());
@@ -103,10 +92,7 @@ fn names_come_first_and_only_yes_is_yes() {
     dotenv(&home, FILE);
     for (answer, status, count) in [("no\r", 2, 0), ("yes\r", 0, 5)] {
         let mut terminal = Terminal::start(&import(&home, ""));
-        terminal
-            .sees("GROQ_API_KEY")
-            .sees("Import these 5 keys?")
-            .types(answer);
+        terminal.sees("GROQ_API_KEY").sees("Import these 5 keys?").types(answer);
         let (ended, screen) = terminal.ends();
         assert_eq!(ended, Some(status), "{screen}");
         assert!(!screen.contains("hidden"), "{screen}");
@@ -119,16 +105,10 @@ fn without_a_terminal_and_without_yes_nothing_is_changed() {
     let home = Home::new();
     dotenv(&home, FILE);
     let refused = import(&home, "").fails(2, "refused");
-    assert!(
-        refused.err.contains("OPENAI_API_KEY") && refused.err.contains("--yes"),
-        "{refused}"
-    );
+    assert!(refused.err.contains("OPENAI_API_KEY") && refused.err.contains("--yes"), "{refused}");
     let refused = import(&home, "--json").go();
     let error = json::from_str::<json::Object>(&refused.err);
-    assert!(
-        error.is_ok_and(|error| error.contains_key("error")),
-        "{refused}"
-    );
+    assert!(error.is_ok_and(|error| error.contains_key("error")), "{refused}");
     assert!(!home.keys().exists());
 }
 
@@ -140,10 +120,7 @@ fn the_same_again_adds_nothing_twice() {
     let before = stored(&home);
     let again = import(&home, "--yes").ok();
     assert_eq!(again.out, "");
-    assert!(
-        again.err.contains("left alone: OPENAI_API_KEY: "),
-        "{again}"
-    );
+    assert!(again.err.contains("left alone: OPENAI_API_KEY: "), "{again}");
     // With a command that can be typed as it stands.
     let (_, way_out) = again.err.split_once("lf keys update ").unwrap();
     let (arguments, _) = way_out.split_once(" gives it").unwrap();
@@ -162,13 +139,8 @@ fn a_bad_line_is_named_by_its_number_alone_and_the_others_are_imported() {
     );
     let imported = import(&home, "--yes").fails(1, "incomplete");
     assert_eq!(stored(&home), ["openai OPENAI_API_KEY"]);
-    for said in [
-        "line 1: ",
-        "line 3, XAI_API_KEY: ",
-        "line 4",
-        "line 5, GROQ_API_KEY: ",
-        "3 of 4",
-    ] {
+    for said in ["line 1: ", "line 3, XAI_API_KEY: ", "line 4", "line 5, GROQ_API_KEY: ", "3 of 4"]
+    {
         assert!(imported.err.contains(said), "no {said} in {imported}");
     }
     assert!(!imported.err.contains("hunter"), "{imported}");
@@ -179,10 +151,7 @@ fn a_line_that_a_lone_carriage_return_ends_brings_no_other_value_along() {
     let home = Home::new();
     dotenv(&home, "OPENAI_API_KEY=sk-one\rGROQ_API_KEY=gsk_hidden\n");
     let imported = import(&home, "--yes").fails(1, "incomplete");
-    assert!(
-        imported.err.contains("line 1, OPENAI_API_KEY"),
-        "{imported}"
-    );
+    assert!(imported.err.contains("line 1, OPENAI_API_KEY"), "{imported}");
     assert!(!imported.err.contains("hidden"), "{imported}");
     assert!(!home.keys().exists());
 }
@@ -202,10 +171,7 @@ fn the_name_of_a_file_cannot_drive_a_terminal() {
     for outcome in [missing, imported] {
         let err = &outcome.err;
         assert!(!err.contains(['\u{1b}', '\u{202e}']), "{outcome}");
-        assert!(
-            !err.lines().any(|line| line.starts_with("lf: ok")),
-            "{outcome}"
-        );
+        assert!(!err.lines().any(|line| line.starts_with("lf: ok")), "{outcome}");
         assert!(err.contains("\\u{1b}[2J\\u{a}lf: ok"), "{outcome}");
     }
 }
@@ -230,10 +196,7 @@ fn what_is_no_dotenv_file_is_refused_and_nothing_is_made() {
     assert!(!home.keys().exists());
     dotenv(&home, "PORT=80\n# OPENAI_API_KEY=x\n");
     let none = import(&home, "").ok();
-    assert!(
-        none.err.contains("no keys to import") && none.out.is_empty(),
-        "{none}"
-    );
+    assert!(none.err.contains("no keys to import") && none.out.is_empty(), "{none}");
     assert!(!home.keys().exists());
 }
 
@@ -242,10 +205,7 @@ fn only_the_named_variables_of_a_file_are_taken() {
     let home = Home::new();
     dotenv(&home, &format!("{FILE}not a line\n"));
     import(&home, "OPENAI_API_KEY --yes FOR_TESTS").ok();
-    assert_eq!(
-        stored(&home),
-        ["huggingface FOR_TESTS", "openai OPENAI_API_KEY"]
-    );
+    assert_eq!(stored(&home), ["huggingface FOR_TESTS", "openai OPENAI_API_KEY"]);
     import(&home, "MISTRAL_API_KEY --yes").fails(1, "incomplete");
 }
 
@@ -257,9 +217,7 @@ fn a_file_that_others_can_read_is_said_and_a_link_is_followed() {
     chmod(&real, 0o644);
     let link = home.path().join("link");
     symlink(&real, &link).unwrap();
-    let imported = home
-        .lf(&format!("keys import --yes --dotenv {}", link.display()))
-        .ok();
+    let imported = home.lf(&format!("keys import --yes --dotenv {}", link.display())).ok();
     assert!(imported.err.contains("chmod 600"), "{imported}");
 }
 
@@ -271,21 +229,14 @@ fn variables_are_taken_by_name_and_json_has_their_metadata() {
             .env("HF_TOKEN", "hf_secret-one")
     };
     run().go();
-    assert!(
-        !home.keys().exists(),
-        "one of them is not set, so none is taken"
-    );
+    assert!(!home.keys().exists(), "one of them is not set, so none is taken");
     let imported = run().env("MY_OWN_API_KEY", "sk-ant-secret-two").ok();
     let keys: Vec<json::Object> = json::from_str(&imported.out).unwrap();
     assert_eq!(keys.len(), 2);
-    assert_eq!(
-        stored(&home),
-        ["anthropic MY_OWN_API_KEY", "huggingface HF_TOKEN"]
-    );
+    assert_eq!(stored(&home), ["anthropic MY_OWN_API_KEY", "huggingface HF_TOKEN"]);
     assert_eq!(home.value("HF_TOKEN"), "hf_secret-one");
     assert_eq!(home.value("MY_OWN_API_KEY"), "sk-ant-secret-two");
-    home.lf("keys import --yes --env LENSERFIGHT_KEYS_PASSPHRASE")
-        .fails(2, "refused");
+    home.lf("keys import --yes --env LENSERFIGHT_KEYS_PASSPHRASE").fails(2, "refused");
     let other = home.lf("keys import --yes --env OPENAI_API_KEY");
     let other = other.env("OPENAI_API_KEY", "sk-ant-secret-three").ok();
     assert!(
@@ -310,26 +261,14 @@ fn a_variable_that_is_not_text_is_named_and_the_others_are_imported() {
 fn a_key_that_cannot_be_stored_does_not_keep_the_others_out() {
     let home = Home::new();
     dotenv(&home, "OPENAI_API_KEY=a\nGROQ_API_KEY=b\nXAI_API_KEY=c\n");
-    let imported = import(&home, "--yes")
-        .inject("renameat2:error=EIO:when=2")
-        .go();
+    let imported = import(&home, "--yes").inject("renameat2:error=EIO:when=2").go();
     assert_eq!(imported.status, Some(1), "{imported}");
-    assert_eq!(
-        (stored(&home).len(), imported.out.lines().count()),
-        (2, 2),
-        "{imported}"
-    );
+    assert_eq!((stored(&home).len(), imported.out.lines().count()), (2, 2), "{imported}");
     import(&home, "--yes").ok();
     assert_eq!(stored(&home).len(), 3, "the same again does the rest");
     let log = home.audit();
     let add = |ok: &str| {
-        log.lines()
-            .filter(|line| line.contains(r#""kind":"add""#) && line.contains(ok))
-            .count()
+        log.lines().filter(|line| line.contains(r#""kind":"add""#) && line.contains(ok)).count()
     };
-    assert_eq!(
-        (add(r#""ok":true"#), add(r#""reason":"io_error""#)),
-        (3, 1),
-        "{log}"
-    );
+    assert_eq!((add(r#""ok":true"#), add(r#""reason":"io_error""#)), (3, 1), "{log}");
 }

@@ -22,13 +22,8 @@ fn keytar_and_lf_share_one_passphrase() {
     let (home, bus) = Home::with_keychain();
     let get = "process.stdout.write(await k.getPassword('lenserfight-keys', 'master') ?? 'null')";
     assert_eq!(keytar(&bus, get), bus.lookup("lenserfight-keys", "master"));
-    keytar(
-        &bus,
-        "await k.setPassword('lenserfight-keys', 'master', 'written by the real keytar')",
-    );
-    bus.on(home.bare("keys add --provider openai --label Prod"))
-        .input(VALUE)
-        .ok();
+    keytar(&bus, "await k.setPassword('lenserfight-keys', 'master', 'written by the real keytar')");
+    bus.on(home.bare("keys add --provider openai --label Prod")).input(VALUE).ok();
     let opened = home
         .bare("keys export Prod --i-understand")
         .env("LENSERFIGHT_KEYS_PASSPHRASE", "written by the real keytar")
@@ -36,14 +31,7 @@ fn keytar_and_lf_share_one_passphrase() {
     assert_eq!(opened.out, format!("{VALUE}\n"));
     let all = bus.run(
         "secret-tool",
-        &[
-            "search",
-            "--all",
-            "service",
-            "lenserfight-keys",
-            "account",
-            "master",
-        ],
+        &["search", "--all", "service", "lenserfight-keys", "account", "master"],
     );
     assert_eq!(
         all.out.matches("secret = ").count(),
@@ -52,8 +40,5 @@ fn keytar_and_lf_share_one_passphrase() {
     );
     bus.on(home.bare("keys init --force --yes")).ok();
     let new = keytar(&bus, get);
-    assert_eq!(
-        (new.len(), new.as_str()),
-        (43, bus.lookup("lenserfight-keys", "master").as_str())
-    );
+    assert_eq!((new.len(), new.as_str()), (43, bus.lookup("lenserfight-keys", "master").as_str()));
 }

@@ -36,11 +36,7 @@ const IN_TIME: Duration = Duration::from_secs(5);
 fn in_time(run: Run, status: i32, code: &str) -> Outcome {
     let start = Instant::now();
     let outcome = run.fails(status, code);
-    assert!(
-        start.elapsed() < IN_TIME,
-        "{:?}: {outcome}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < IN_TIME, "{:?}: {outcome}", start.elapsed());
     outcome
 }
 
@@ -56,22 +52,15 @@ fn the_whole_life_of_a_key_needs_nothing_but_the_keychain() {
     lf("keys init").ok();
     let passphrase = bus.lookup(SERVICE, "master");
     assert_eq!(passphrase.len(), 43, "32 bytes in base64url");
-    lf("keys add --provider openai --label Prod")
-        .input(VALUE)
-        .ok();
+    lf("keys add --provider openai --label Prod").input(VALUE).ok();
     lf("keys rotate Prod").ok();
-    assert_eq!(
-        lf("keys export Prod --i-understand").ok().out,
-        format!("{VALUE}\n")
-    );
+    assert_eq!(lf("keys export Prod --i-understand").ok().out, format!("{VALUE}\n"));
     lf("keys doctor").ok();
     lf("keys init").fails(2, "already_configured");
     assert_eq!(bus.lookup(SERVICE, "master"), passphrase);
     // The bus is found by XDG_RUNTIME_DIR as well.
     let runtime = bus.socket().parent().unwrap().to_owned();
-    home.bare("keys export Prod --i-understand")
-        .env("XDG_RUNTIME_DIR", runtime)
-        .ok();
+    home.bare("keys export Prod --i-understand").env("XDG_RUNTIME_DIR", runtime).ok();
     lf("keys remove Prod --yes").ok();
 }
 
@@ -80,15 +69,11 @@ fn the_environment_and_the_keychain_follow_the_table() {
     let home = Home::new();
     let bus = Bus::with_keyring(&home);
     // no keychain entry, no environment
-    let missing = bus
-        .on(home.bare("keys add --provider openai"))
-        .input(VALUE)
-        .fails(1, "passphrase_missing");
+    let missing =
+        bus.on(home.bare("keys add --provider openai")).input(VALUE).fails(1, "passphrase_missing");
     assert!(missing.err.contains("lf: hint: lf keys init"), "{missing}");
     // no entry, environment
-    bus.on(home.lf("keys add --provider openai --label Env"))
-        .input("env")
-        .ok();
+    bus.on(home.lf("keys add --provider openai --label Env")).input("env").ok();
     // entry, no environment
     bus.on(home.bare("keys init --passphrase-stdin"))
         .input("another long passphrase")
@@ -103,29 +88,18 @@ fn the_environment_and_the_keychain_follow_the_table() {
         .input("chain")
         .ok();
     // both
-    let conflict = bus
-        .on(home.lf("keys export Env --i-understand"))
-        .fails(2, "passphrase_conflict");
-    assert!(
-        conflict.err.contains("FORCE_ENV=1") && conflict.err.contains("unset"),
-        "{conflict}"
-    );
+    let conflict =
+        bus.on(home.lf("keys export Env --i-understand")).fails(2, "passphrase_conflict");
+    assert!(conflict.err.contains("FORCE_ENV=1") && conflict.err.contains("unset"), "{conflict}");
     bus.on(home.lf("keys doctor")).fails(3, "checks_failed");
     // both, forced: the keychain is not even asked, so a dead one costs nothing
     let forced = |run: Run| run.env("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", "1");
-    assert_eq!(
-        forced(bus.on(home.lf("keys export Env --i-understand")))
-            .ok()
-            .out,
-        "env\n"
-    );
+    assert_eq!(forced(bus.on(home.lf("keys export Env --i-understand"))).ok().out, "env\n");
     forced(bus.on(home.lf("keys export Chain --i-understand")))
         .env("LENSERFIGHT_KEYS_DIR", &elsewhere)
         .fails(1, "decryption_failed");
     let log = home.path().join("strace.log");
-    forced(bus.on(home.lf("keys export Env --i-understand")))
-        .trace(&log, "socket,connect")
-        .ok();
+    forced(bus.on(home.lf("keys export Env --i-understand"))).trace(&log, "socket,connect").ok();
     assert_eq!(fs::read_to_string(&log).unwrap(), "");
     // a file counts as the environment
     let file = home.path().join("passphrase");
@@ -146,22 +120,12 @@ fn entries_are_shared_with_keytar_and_libsecret() {
     let ours = keychain(&bus.socket());
     // Theirs: with keytar's schema, and as plain secret-tool writes them.
     bus.store(&KEYTAR, "from keytar");
-    assert_eq!(
-        ours.find(SERVICE, "master").unwrap().unwrap().expose(),
-        "from keytar"
-    );
-    bus.store(
-        &["service", SERVICE, "account", "plain"],
-        "from secret-tool",
-    );
-    assert_eq!(
-        ours.find(SERVICE, "plain").unwrap().unwrap().expose(),
-        "from secret-tool"
-    );
+    assert_eq!(ours.find(SERVICE, "master").unwrap().unwrap().expose(), "from keytar");
+    bus.store(&["service", SERVICE, "account", "plain"], "from secret-tool");
+    assert_eq!(ours.find(SERVICE, "plain").unwrap().unwrap().expose(), "from secret-tool");
     assert!(ours.find(SERVICE, "nothing").unwrap().is_none());
     // Ours, in their eyes.
-    ours.store(SERVICE, "ours", &Secret::new("from lf".to_owned()))
-        .unwrap();
+    ours.store(SERVICE, "ours", &Secret::new("from lf".to_owned())).unwrap();
     assert_eq!(bus.lookup(SERVICE, "ours"), "from lf");
     let keytar = bus.run(
         "secret-tool",
@@ -191,16 +155,9 @@ fn of_several_entries_keytars_counts_and_storing_leaves_one() {
     // file again, which it does if the seconds of the file's time have moved on.
     let other = [&ENTRY[..], &["xdg:schema", "org.example.Other"]].concat();
     bus.store(&other, "another");
-    assert_eq!(
-        ours.find(SERVICE, "master").unwrap().unwrap().expose(),
-        "with schema"
-    );
-    ours.store(SERVICE, "master", &Secret::new("new".to_owned()))
-        .unwrap();
-    let all = bus.run(
-        "secret-tool",
-        &["search", "--all", "service", SERVICE, "account", "master"],
-    );
+    assert_eq!(ours.find(SERVICE, "master").unwrap().unwrap().expose(), "with schema");
+    ours.store(SERVICE, "master", &Secret::new("new".to_owned())).unwrap();
+    let all = bus.run("secret-tool", &["search", "--all", "service", SERVICE, "account", "master"]);
     assert_eq!(all.out.matches("secret = ").count(), 1, "{all}");
     assert!(all.out.contains("secret = new"), "{all}");
 }
@@ -210,14 +167,8 @@ fn every_byte_of_a_secret_survives() {
     let home = Home::new();
     let bus = Bus::with_keyring(&home);
     let ours = keychain(&bus.socket());
-    for text in [
-        "",
-        "x",
-        "pässwörd-şifre-密码-🗝️\n",
-        &"long".repeat(16 * 1024),
-    ] {
-        ours.store(SERVICE, "bytes", &Secret::new(text.to_owned()))
-            .unwrap();
+    for text in ["", "x", "pässwörd-şifre-密码-🗝️\n", &"long".repeat(16 * 1024)] {
+        ours.store(SERVICE, "bytes", &Secret::new(text.to_owned())).unwrap();
         assert_eq!(ours.find(SERVICE, "bytes").unwrap().unwrap().expose(), text);
     }
 }
@@ -233,40 +184,24 @@ fn init_force_replaces_only_when_told_what_is_lost() {
     lf("keys init --force").ok();
     let second = bus.lookup(SERVICE, "master");
     assert_ne!(first, second);
-    lf("keys add --provider openai --label Prod")
-        .input(VALUE)
-        .ok();
+    lf("keys add --provider openai --label Prod").input(VALUE).ok();
     let refused = lf("keys init --force").input("yes\n").fails(2, "refused");
     assert!(
-        refused
-            .err
-            .contains("lf keys rekey changes the master passphrase")
+        refused.err.contains("lf keys rekey changes the master passphrase")
             && refused.err.contains("1 key in")
             && !refused.err.contains("--yes"),
         "{refused}"
     );
     assert_eq!(bus.lookup(SERVICE, "master"), second, "nothing changed");
-    lf("keys init --force --passphrase-stdin")
-        .input("another long passphrase")
-        .fails(2, "refused");
+    lf("keys init --force --passphrase-stdin").input("another long passphrase").fails(2, "refused");
     // The same passphrase loses nothing.
-    lf("keys init --force --passphrase-stdin")
-        .input(second.as_str())
-        .ok();
-    assert_eq!(
-        lf("keys export Prod --i-understand").ok().out,
-        format!("{VALUE}\n")
-    );
+    lf("keys init --force --passphrase-stdin").input(second.as_str()).ok();
+    assert_eq!(lf("keys export Prod --i-understand").ok().out, format!("{VALUE}\n"));
     lf("keys init --force --yes").ok();
     assert_ne!(bus.lookup(SERVICE, "master"), second);
     // What it was is on record, and opens the key; so does what is added now.
-    assert_eq!(
-        lf("keys export Prod --i-understand").ok().out,
-        format!("{VALUE}\n")
-    );
-    lf("keys add --provider openai --label Next")
-        .input("next")
-        .ok();
+    assert_eq!(lf("keys export Prod --i-understand").ok().out, format!("{VALUE}\n"));
+    lf("keys add --provider openai --label Next").input("next").ok();
     lf("keys rotate --all").ok();
     lf("keys doctor").ok();
 }
@@ -275,9 +210,7 @@ fn init_force_replaces_only_when_told_what_is_lost() {
 fn init_force_reseats_the_environments_passphrase_if_it_opens_the_keys() {
     let home = Home::new();
     let bus = Bus::with_keyring(&home);
-    bus.on(home.lf("keys add --provider openai --label Prod"))
-        .input(VALUE)
-        .ok();
+    bus.on(home.lf("keys add --provider openai --label Prod")).input(VALUE).ok();
     bus.on(home.lf("keys init --force"))
         .env("LENSERFIGHT_KEYS_PASSPHRASE", "another long passphrase")
         .fails(2, "refused");
@@ -287,12 +220,7 @@ fn init_force_reseats_the_environments_passphrase_if_it_opens_the_keys() {
         .fails(2, "usage");
     bus.on(home.lf("keys init --force")).ok();
     assert_eq!(bus.lookup(SERVICE, "master"), PASSPHRASE);
-    assert_eq!(
-        bus.on(home.bare("keys export Prod --i-understand"))
-            .ok()
-            .out,
-        format!("{VALUE}\n")
-    );
+    assert_eq!(bus.on(home.bare("keys export Prod --i-understand")).ok().out, format!("{VALUE}\n"));
 }
 
 #[test]
@@ -320,70 +248,41 @@ fn init_never_shuts_out_keys_that_are_there() {
         .input("too short")
         .fails(2, "passphrase_invalid");
     assert_eq!(bus.lookup(SERVICE, "master"), "");
-    bus.on(home.bare("keys init --passphrase-stdin"))
-        .input(format!("{PASSPHRASE}\n"))
-        .ok();
-    assert_eq!(
-        bus.on(home.bare("keys export Prod --i-understand"))
-            .ok()
-            .out,
-        format!("{VALUE}\n")
-    );
+    bus.on(home.bare("keys init --passphrase-stdin")).input(format!("{PASSPHRASE}\n")).ok();
+    assert_eq!(bus.on(home.bare("keys export Prod --i-understand")).ok().out, format!("{VALUE}\n"));
 }
 
 #[test]
 fn a_locked_keychain_answers_at_once_and_is_never_taken_for_an_empty_one() {
     let (home, mut bus) = Home::with_keychain();
-    bus.on(home.bare("keys add --provider openai --label Prod"))
-        .input(VALUE)
-        .ok();
+    bus.on(home.bare("keys add --provider openai --label Prod")).input(VALUE).ok();
     let passphrase = bus.lookup(SERVICE, "master");
     bus.lock();
-    for arguments in [
-        "keys export Prod --i-understand",
-        "keys init",
-        "keys init --force --yes",
-    ] {
+    for arguments in ["keys export Prod --i-understand", "keys init", "keys init --force --yes"] {
         let locked = in_time(bus.on(home.bare(arguments)), 1, "keychain_unavailable");
         assert!(locked.err.contains("locked"), "{locked}");
     }
-    in_time(
-        bus.on(home.lf("keys init --force")),
-        1,
-        "keychain_unavailable",
-    );
+    in_time(bus.on(home.lf("keys init --force")), 1, "keychain_unavailable");
     // The environment may stand in, as the table says; but not beside keys that it does not open.
-    bus.on(home.lf("keys add --provider openai"))
-        .input(VALUE)
-        .fails(2, "wrong_passphrase");
+    bus.on(home.lf("keys add --provider openai")).input(VALUE).fails(2, "wrong_passphrase");
     bus.on(home.lf("keys add --provider openai"))
         .env("LENSERFIGHT_KEYS_DIR", home.path().join("elsewhere"))
         .input(VALUE)
         .ok();
     bus.stop_keyring();
     bus.start_keyring(true);
-    assert_eq!(
-        bus.lookup(SERVICE, "master"),
-        passphrase,
-        "nothing was overwritten"
-    );
+    assert_eq!(bus.lookup(SERVICE, "master"), passphrase, "nothing was overwritten");
 }
 
 #[test]
 fn a_dialog_that_cannot_be_shown_is_asked_for_once() {
     let (home, bus) = Home::with_keychain();
-    bus.on(home.bare("keys add --provider openai --label Prod"))
-        .input(VALUE)
-        .ok();
+    bus.on(home.bare("keys add --provider openai --label Prod")).input(VALUE).ok();
     bus.lock();
     let (status, screen) =
         Terminal::start(&bus.on(home.bare("keys export Prod --i-understand"))).ends();
     assert_eq!(status, Some(1), "{screen}");
-    assert_eq!(
-        screen.matches("waiting for up to 60 seconds").count(),
-        1,
-        "{screen}"
-    );
+    assert_eq!(screen.matches("waiting for up to 60 seconds").count(), 1, "{screen}");
 }
 
 #[test]
@@ -392,9 +291,7 @@ fn a_short_passphrase_in_the_keychain_is_a_finding() {
     let bus = Bus::with_keyring(&home);
     for short in ["short", ""] {
         bus.store(&KEYTAR, short);
-        bus.on(home.bare("keys add --provider openai"))
-            .input(VALUE)
-            .fails(2, "passphrase_invalid");
+        bus.on(home.bare("keys add --provider openai")).input(VALUE).fails(2, "passphrase_invalid");
         fs::create_dir_all(home.keys()).unwrap();
         let report = bus.on(home.bare("keys doctor")).fails(3, "checks_failed");
         assert!(report.out.contains("encrypting needs 16"), "{report}");
@@ -406,22 +303,12 @@ fn a_keychain_that_was_never_unlocked_has_no_collection_and_says_so() {
     let home = Home::new();
     let mut bus = Bus::start(&home);
     bus.start_keyring(false);
-    for arguments in [
-        "keys init",
-        "keys add --provider openai",
-        "keys init --force --yes",
-    ] {
-        let none = in_time(
-            bus.on(home.bare(arguments)).input(VALUE),
-            1,
-            "keychain_unavailable",
-        );
+    for arguments in ["keys init", "keys add --provider openai", "keys init --force --yes"] {
+        let none = in_time(bus.on(home.bare(arguments)).input(VALUE), 1, "keychain_unavailable");
         assert!(none.err.contains("no default collection"), "{none}");
     }
     assert!(!home.keys().exists());
-    bus.on(home.lf("keys add --provider openai"))
-        .input(VALUE)
-        .ok();
+    bus.on(home.lf("keys add --provider openai")).input(VALUE).ok();
 }
 
 #[test]
@@ -429,11 +316,7 @@ fn no_service_and_no_bus_say_so_at_once() {
     let home = Home::new();
     let bus = Bus::start(&home);
     let none = in_time(bus.on(home.bare("keys init")), 1, "keychain_unavailable");
-    assert!(
-        none.err
-            .contains("no program on this bus provides org.freedesktop.secrets"),
-        "{none}"
-    );
+    assert!(none.err.contains("no program on this bus provides org.freedesktop.secrets"), "{none}");
     for (address, part) in [
         ("unix:path=/nowhere/bus", "cannot connect"),
         ("unix:abstract=lf-no-such-bus", "cannot connect"),
@@ -442,20 +325,13 @@ fn no_service_and_no_bus_say_so_at_once() {
         ("unix:path=/nowhere%", "no session bus"),
     ] {
         let none = in_time(
-            home.bare("keys init")
-                .env("DBUS_SESSION_BUS_ADDRESS", address),
+            home.bare("keys init").env("DBUS_SESSION_BUS_ADDRESS", address),
             1,
             "keychain_unavailable",
         );
-        assert!(
-            none.err.contains(part) && none.err.contains(address),
-            "{none}"
-        );
+        assert!(none.err.contains(part) && none.err.contains(address), "{none}");
     }
-    assert!(
-        !home.keys().exists(),
-        "nothing is made before the passphrase is safe"
-    );
+    assert!(!home.keys().exists(), "nothing is made before the passphrase is safe");
     // The first address that answers is taken.
     let list = format!("unix:path=/nowhere/bus;{}", address(&bus.socket()));
     let none = home
@@ -471,22 +347,18 @@ fn a_socket_that_never_answers_is_given_up_in_time() {
     let silent = home.path().join("silent");
     let listener = UnixListener::bind(&silent).unwrap();
     in_time(
-        home.bare("keys init")
-            .env("DBUS_SESSION_BUS_ADDRESS", address(&silent)),
+        home.bare("keys init").env("DBUS_SESSION_BUS_ADDRESS", address(&silent)),
         1,
         "keychain_unavailable",
     );
     // Its queue filled to the brim: connecting alone would block. A short one, because whoever runs
     // this may not have as many descriptors as the usual one takes.
     rustix::net::listen(&listener, 4).unwrap();
-    let full: Vec<Option<UnixStream>> = (0..100)
-        .map(|_| try_connect(&silent))
-        .take_while(Option::is_some)
-        .collect();
+    let full: Vec<Option<UnixStream>> =
+        (0..100).map(|_| try_connect(&silent)).take_while(Option::is_some).collect();
     assert!(!full.is_empty() && full.len() < 100);
     in_time(
-        home.bare("keys init")
-            .env("DBUS_SESSION_BUS_ADDRESS", address(&silent)),
+        home.bare("keys init").env("DBUS_SESSION_BUS_ADDRESS", address(&silent)),
         1,
         "keychain_unavailable",
     );
@@ -526,8 +398,7 @@ fn a_peer_that_trickles_cannot_stretch_the_time() {
         }
     });
     in_time(
-        home.bare("keys init")
-            .env("DBUS_SESSION_BUS_ADDRESS", address(&place)),
+        home.bare("keys init").env("DBUS_SESSION_BUS_ADDRESS", address(&place)),
         1,
         "keychain_unavailable",
     );
@@ -577,8 +448,7 @@ fn garbage_in_place_of_answers_is_an_error_and_nothing_worse() {
     });
     for _ in 0..total {
         let outcome = in_time(
-            home.bare("keys init")
-                .env("DBUS_SESSION_BUS_ADDRESS", address(&place)),
+            home.bare("keys init").env("DBUS_SESSION_BUS_ADDRESS", address(&place)),
             1,
             "keychain_unavailable",
         );
@@ -646,34 +516,20 @@ fn a_read_is_tried_again_once_and_a_write_never() {
     bus.store(&KEYTAR, PASSPHRASE);
     let once = home.path().join("once");
     let said = cutting_proxy(&once, &bus, b"SearchItems", 1);
-    assert_eq!(
-        keychain(&once)
-            .find(SERVICE, "master")
-            .unwrap()
-            .unwrap()
-            .expose(),
-        PASSPHRASE
-    );
+    assert_eq!(keychain(&once).find(SERVICE, "master").unwrap().unwrap().expose(), PASSPHRASE);
     assert_eq!(said.load(Ordering::SeqCst), 2);
     let always = home.path().join("always");
     let said = cutting_proxy(&always, &bus, b"SearchItems", usize::MAX);
     assert_eq!(
-        keychain(&always)
-            .find(SERVICE, "master")
-            .unwrap_err()
-            .code(),
+        keychain(&always).find(SERVICE, "master").unwrap_err().code(),
         "keychain_unavailable"
     );
     assert_eq!(said.load(Ordering::SeqCst), 2);
     let write = home.path().join("write");
     let said = cutting_proxy(&write, &bus, b"CreateItem", 1);
-    let refused = keychain(&write)
-        .store(SERVICE, "master", &Secret::new("new".to_owned()))
-        .unwrap_err();
-    assert_eq!(
-        (refused.code(), said.load(Ordering::SeqCst)),
-        ("keychain_unavailable", 1)
-    );
+    let refused =
+        keychain(&write).store(SERVICE, "master", &Secret::new("new".to_owned())).unwrap_err();
+    assert_eq!((refused.code(), said.load(Ordering::SeqCst)), ("keychain_unavailable", 1));
     assert_eq!(bus.lookup(SERVICE, "master"), PASSPHRASE);
 }
 
@@ -697,9 +553,7 @@ fn a_bus_that_forgets_the_lock_fails_the_write() {
             may
         });
     });
-    let forced = home
-        .bare("keys init --force")
-        .env("DBUS_SESSION_BUS_ADDRESS", address(&place));
+    let forced = home.bare("keys init --force").env("DBUS_SESSION_BUS_ADDRESS", address(&place));
     in_time(forced, 1, "keychain_unavailable");
     assert_eq!(cuts.load(Ordering::SeqCst), 1);
     assert_eq!(bus.lookup(SERVICE, "master"), before);
@@ -713,21 +567,14 @@ fn a_daemon_or_bus_that_was_restarted_is_found_again() {
     let home = Home::new();
     let mut bus = Bus::with_keyring(&home);
     let ours = keychain(&bus.socket());
-    ours.store(SERVICE, "master", &Secret::new(PASSPHRASE.to_owned()))
-        .unwrap();
+    ours.store(SERVICE, "master", &Secret::new(PASSPHRASE.to_owned())).unwrap();
     bus.stop_keyring();
     let gone = ours.find(SERVICE, "master").unwrap_err();
     assert_eq!(gone.code(), "keychain_unavailable");
     bus.start_keyring(true);
-    assert_eq!(
-        ours.find(SERVICE, "master").unwrap().unwrap().expose(),
-        PASSPHRASE
-    );
+    assert_eq!(ours.find(SERVICE, "master").unwrap().unwrap().expose(), PASSPHRASE);
     bus.restart();
-    assert_eq!(
-        ours.find(SERVICE, "master").unwrap().unwrap().expose(),
-        PASSPHRASE
-    );
+    assert_eq!(ours.find(SERVICE, "master").unwrap().unwrap().expose(), PASSPHRASE);
 }
 
 #[test]
@@ -739,10 +586,7 @@ fn many_readers_at_once_are_all_answered() {
     thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| {
-                assert_eq!(
-                    ours.find(SERVICE, "master").unwrap().unwrap().expose(),
-                    PASSPHRASE
-                );
+                assert_eq!(ours.find(SERVICE, "master").unwrap().unwrap().expose(), PASSPHRASE);
             });
         }
     });

@@ -33,14 +33,10 @@ fn a_key_goes_through_its_whole_life() {
         .to_owned();
     assert!(home.lf("keys list").ok().out.contains(&id));
     home.lf("keys rotate Prod").ok();
-    assert_eq!(
-        home.lf("keys export Prod --i-understand").ok().out,
-        format!("{VALUE}\n")
-    );
+    assert_eq!(home.lf("keys export Prod --i-understand").ok().out, format!("{VALUE}\n"));
     home.lf("keys doctor").ok();
     home.lf("keys remove Prod --yes").ok();
-    home.lf("keys export Prod --i-understand")
-        .fails(1, "key_not_found");
+    home.lf("keys export Prod --i-understand").fails(1, "key_not_found");
     assert!(home.names().is_empty());
 }
 
@@ -53,17 +49,9 @@ fn add_prints_the_id_alone_and_makes_what_is_missing() {
     assert!(KeyId::parse(id).is_ok());
     assert_eq!(home.value(id), "sk-x");
     let keys = objects(&home.lf("keys list --json").ok().out);
+    assert_eq!(member(&keys[0], "label"), "openai", "the label defaults to the provider");
     assert_eq!(
-        member(&keys[0], "label"),
-        "openai",
-        "the label defaults to the provider"
-    );
-    assert_eq!(
-        (
-            mode(&home.file(id)),
-            mode(&home.keys()),
-            mode(home.keys().parent().unwrap())
-        ),
+        (mode(&home.file(id)), mode(&home.keys()), mode(home.keys().parent().unwrap())),
         (0o600, 0o700, 0o700)
     );
 }
@@ -82,11 +70,7 @@ fn modes_hold_under_any_umask() {
             .trim_end()
             .to_owned();
         home.lf(&format!("keys rotate -- {id}")).under(&shell).ok();
-        assert_eq!(
-            (mode(&home.file(&id)), mode(&home.keys())),
-            (0o600, 0o700),
-            "umask {umask}"
-        );
+        assert_eq!((mode(&home.file(&id)), mode(&home.keys())), (0o600, 0o700), "umask {umask}");
         assert_eq!(mode(&home.keys().join("audit.log")), 0o600, "umask {umask}");
     }
 }
@@ -94,29 +78,16 @@ fn modes_hold_under_any_umask() {
 #[test]
 fn add_json_prints_the_metadata() {
     let home = Home::new();
-    let added = home.words(&[
-        "keys",
-        "add",
-        "--provider",
-        "mistral",
-        "--label",
-        "Üretim \"🔐\"",
-        "--json",
-    ]);
-    let added = added
-        .env("LENSERFIGHT_KEYS_PASSPHRASE", support::PASSPHRASE)
-        .input("v")
-        .ok();
+    let added =
+        home.words(&["keys", "add", "--provider", "mistral", "--label", "Üretim \"🔐\"", "--json"]);
+    let added = added.env("LENSERFIGHT_KEYS_PASSPHRASE", support::PASSPHRASE).input("v").ok();
     let key: json::Object = json::from_str(&added.out).unwrap();
     assert_eq!(
         key.keys().map(|name| name.as_str()).collect::<Vec<_>>(),
         ["createdAt", "id", "label", "provider"]
     );
     assert_eq!(
-        (
-            member(&key, "provider").as_str(),
-            member(&key, "label").as_str()
-        ),
+        (member(&key, "provider").as_str(), member(&key, "label").as_str()),
         ("mistral", "Üretim \"🔐\"")
     );
 }
@@ -133,13 +104,7 @@ fn values_keep_every_byte_but_one_trailing_newline() {
         ("\0\u{7f}🔐", "\0\u{7f}🔐"),
         ("\nv", "\nv"),
     ] {
-        let id = home
-            .lf("keys add --provider openai")
-            .input(given)
-            .ok()
-            .out
-            .trim_end()
-            .to_owned();
+        let id = home.lf("keys add --provider openai").input(given).ok().out.trim_end().to_owned();
         assert_eq!(home.value(&id), kept, "{given:?}");
     }
     let large = "ü".repeat(32 * 1024);
@@ -175,73 +140,41 @@ fn a_key_that_begins_like_another_providers_is_stored_as_asked_and_noticed() {
         "{added}"
     );
     assert_eq!(home.value("openai"), key);
-    let json = home
-        .lf("keys add --provider mistral --json")
-        .input(key)
-        .ok();
+    let json = home.lf("keys add --provider mistral --json").input(key).ok();
     let first = json.err.lines().next().unwrap();
     let warning: json::Object = json::from_str(first).unwrap();
-    assert!(
-        warning.contains_key("warning") && first.contains("anthropic"),
-        "{json}"
-    );
+    assert!(warning.contains_key("warning") && first.contains("anthropic"), "{json}");
     for provider in ["anthropic", "claude", "claude-work"] {
         let added = home.lf(&format!("keys add --provider {provider}"));
         assert!(!added.input(key).ok().err.contains("warning"), "{provider}");
     }
-    let replaced = home
-        .lf("keys update claude-work --rotate")
-        .input("gsk_hidden")
-        .ok();
-    assert!(
-        replaced.err.contains("groq") && !replaced.err.contains("hidden"),
-        "{replaced}"
-    );
+    let replaced = home.lf("keys update claude-work --rotate").input("gsk_hidden").ok();
+    assert!(replaced.err.contains("groq") && !replaced.err.contains("hidden"), "{replaced}");
 }
 
 #[test]
 fn values_out_of_bounds_are_refused_and_nothing_is_stored() {
     let home = Home::new();
     home.lf("keys add --provider openai").fails(2, "empty_key");
-    home.lf("keys add --provider openai")
-        .input("\n")
-        .fails(2, "empty_key");
-    home.lf("keys add --provider openai")
-        .input(vec![b'a', 0xff])
-        .fails(2, "invalid_key");
-    home.lf("keys add --provider openai")
-        .input(vec![b'v'; 65_537])
-        .fails(2, "key_too_large");
-    home.lf("keys add --provider openai")
-        .input("ü".repeat(65_536))
-        .fails(2, "key_too_large");
-    home.lf("keys add --provider openai")
-        .input(vec![b'v'; 1_000_000])
-        .fails(2, "key_too_large");
-    assert!(
-        !home.keys().exists(),
-        "nothing is made before the value is known to be good"
-    );
+    home.lf("keys add --provider openai").input("\n").fails(2, "empty_key");
+    home.lf("keys add --provider openai").input(vec![b'a', 0xff]).fails(2, "invalid_key");
+    home.lf("keys add --provider openai").input(vec![b'v'; 65_537]).fails(2, "key_too_large");
+    home.lf("keys add --provider openai").input("ü".repeat(65_536)).fails(2, "key_too_large");
+    home.lf("keys add --provider openai").input(vec![b'v'; 1_000_000]).fails(2, "key_too_large");
+    assert!(!home.keys().exists(), "nothing is made before the value is known to be good");
 }
 
 #[test]
 fn bad_providers_and_labels_are_refused_before_the_value_is_read() {
     let home = Home::new();
     for provider in ["OpenAI", "x", "1a", "a b", "a\u{1b}[2J", &"a".repeat(33)] {
-        let refused = home
-            .words(&["keys", "add", "--provider", provider])
-            .fails(2, "invalid_provider");
+        let refused =
+            home.words(&["keys", "add", "--provider", provider]).fails(2, "invalid_provider");
         assert!(!refused.err.contains('\u{1b}'), "{refused}");
     }
     for label in ["", "a\nb", "\u{1b}]0;x\u{7}", &"x".repeat(65)] {
         let refused = home
-            .words(&[
-                "keys",
-                "add",
-                "--provider",
-                "openai",
-                &format!("--label={label}"),
-            ])
+            .words(&["keys", "add", "--provider", "openai", &format!("--label={label}")])
             .fails(2, "invalid_label");
         assert!(!refused.err.contains('\u{1b}'), "{refused}");
     }
@@ -253,22 +186,11 @@ fn list_is_oldest_first_and_needs_no_passphrase() {
     assert_eq!(home.bare("keys list --json").ok().out, "[]\n");
     assert_eq!(home.bare("keys list").ok().out, "");
     assert!(!home.keys().exists(), "listing makes nothing");
-    let ids: Vec<String> = ["one", "two", "three"]
-        .map(|label| home.add("openai", label, "v"))
-        .to_vec();
+    let ids: Vec<String> =
+        ["one", "two", "three"].map(|label| home.add("openai", label, "v")).to_vec();
     let listed = objects(&home.bare("keys list --json").ok().out);
-    assert_eq!(
-        listed
-            .iter()
-            .map(|key| member(key, "id"))
-            .collect::<Vec<_>>(),
-        ids
-    );
-    assert_eq!(
-        listed[0].len(),
-        4,
-        "id, provider, label, createdAt and nothing else"
-    );
+    assert_eq!(listed.iter().map(|key| member(key, "id")).collect::<Vec<_>>(), ids);
+    assert_eq!(listed[0].len(), 4, "id, provider, label, createdAt and nothing else");
     let table = home.bare("keys list").ok().out;
     assert_eq!(table.lines().count(), 4);
     assert!(table.lines().next().unwrap().starts_with("ID "));
@@ -282,10 +204,7 @@ fn unreadable_files_are_named_and_skipped() {
     fs::write(home.keys().join("README"), "not ours").unwrap();
     fs::write(home.keys().join(".hidden.json"), "not ours").unwrap();
     let listed = home.bare("keys list").ok();
-    assert!(
-        listed.out.contains(&id) && listed.out.lines().count() == 2,
-        "{listed}"
-    );
+    assert!(listed.out.contains(&id) && listed.out.lines().count() == 2, "{listed}");
     assert!(
         listed.err.contains("aaaaaaaaaaaaaaaaaaaaaaaa.json") && listed.err.contains("notes.json"),
         "{listed}"
@@ -294,27 +213,20 @@ fn unreadable_files_are_named_and_skipped() {
     let listed = home.bare("keys list --json").ok();
     assert_eq!(objects(&listed.out).len(), 1);
     assert!(
-        listed
-            .err
-            .lines()
-            .all(|line| json::from_str::<json::Object>(line)
-                .is_ok_and(|object| object.contains_key("warning"))),
+        listed.err.lines().all(|line| json::from_str::<json::Object>(line)
+            .is_ok_and(|object| object.contains_key("warning"))),
         "{listed}"
     );
     home.bare("keys remove openai --yes").ok();
     let listed = home.bare("keys list").ok();
-    assert!(
-        listed.out.is_empty() && !listed.err.contains("no keys yet"),
-        "{listed}"
-    );
+    assert!(listed.out.is_empty() && !listed.err.contains("no keys yet"), "{listed}");
 }
 
 #[test]
 fn update_changes_the_label_without_a_passphrase_and_the_value_with_one() {
     let (home, id) = Home::with_key();
     let before = fs::read_to_string(home.file(&id)).unwrap();
-    home.words(&["keys", "update", "Prod", "--label", "Old"])
-        .ok();
+    home.words(&["keys", "update", "Prod", "--label", "Old"]).ok();
     assert_eq!(
         fs::read_to_string(home.file(&id)).unwrap(),
         before.replace("Prod", "Old"),
@@ -323,16 +235,12 @@ fn update_changes_the_label_without_a_passphrase_and_the_value_with_one() {
     assert_eq!(home.value(&id), VALUE);
     home.lf("keys update Old --rotate").input("sk-new\n").ok();
     assert_eq!(home.value(&id), "sk-new");
-    home.lf("keys update Old --rotate --label Newer")
-        .input("sk-newer")
-        .ok();
+    home.lf("keys update Old --rotate --label Newer").input("sk-newer").ok();
     assert_eq!(home.value("Newer"), "sk-newer");
     let after = fs::read_to_string(home.file(&id)).unwrap();
     let meta = |text: &str| text[text.find("createdAt").unwrap()..].to_owned();
     assert_eq!(meta(&after), meta(&before), "the time of creation stays");
-    home.lf("keys update Newer --rotate")
-        .input("")
-        .fails(2, "empty_key");
+    home.lf("keys update Newer --rotate").input("").fails(2, "empty_key");
     assert_eq!(home.value(&id), "sk-newer");
 }
 
@@ -365,14 +273,9 @@ fn rotate_keeps_the_value_and_changes_salt_iv_and_ciphertext() {
 #[test]
 fn rotate_takes_several_keys_or_all() {
     let home = Home::new();
-    let ids: Vec<String> = (0..3)
-        .map(|n| home.add("openai", &format!("k{n}"), &format!("value-{n}")))
-        .collect();
-    let contents = || {
-        ids.iter()
-            .map(|id| fs::read(home.file(id)).unwrap())
-            .collect::<Vec<_>>()
-    };
+    let ids: Vec<String> =
+        (0..3).map(|n| home.add("openai", &format!("k{n}"), &format!("value-{n}"))).collect();
+    let contents = || ids.iter().map(|id| fs::read(home.file(id)).unwrap()).collect::<Vec<_>>();
     let start = contents();
     home.lf("keys rotate k0 k1 k0").ok();
     let some = contents();
@@ -389,56 +292,35 @@ fn rotate_takes_several_keys_or_all() {
 #[test]
 fn rotate_all_goes_on_past_a_key_that_does_not_open() {
     let home = Home::new();
-    let (good, bad) = (
-        home.add("openai", "good", VALUE),
-        home.add("openai", "bad", VALUE),
-    );
+    let (good, bad) = (home.add("openai", "good", VALUE), home.add("openai", "bad", VALUE));
     let text = fs::read_to_string(home.file(&bad)).unwrap();
     let at = text.find("\"tag\":\"").unwrap() + 7;
     let flipped = if &text[at..=at] == "A" { "B" } else { "A" };
-    fs::write(
-        home.file(&bad),
-        format!("{}{flipped}{}", &text[..at], &text[at + 1..]),
-    )
-    .unwrap();
-    let (before, broken) = (
-        fs::read(home.file(&good)).unwrap(),
-        fs::read(home.file(&bad)).unwrap(),
-    );
+    fs::write(home.file(&bad), format!("{}{flipped}{}", &text[..at], &text[at + 1..])).unwrap();
+    let (before, broken) =
+        (fs::read(home.file(&good)).unwrap(), fs::read(home.file(&bad)).unwrap());
     let outcome = home.lf("keys rotate --all").fails(1, "incomplete");
-    assert!(
-        outcome.err.contains("decryption_failed") && outcome.err.contains(&bad),
-        "{outcome}"
-    );
+    assert!(outcome.err.contains("decryption_failed") && outcome.err.contains(&bad), "{outcome}");
     assert_ne!(fs::read(home.file(&good)).unwrap(), before);
-    assert_eq!(
-        fs::read(home.file(&bad)).unwrap(),
-        broken,
-        "what does not open is left as it is"
-    );
+    assert_eq!(fs::read(home.file(&bad)).unwrap(), broken, "what does not open is left as it is");
 }
 
 #[test]
 fn remove_needs_a_yes() {
     let (home, id) = Home::with_key();
-    let refused = home
-        .lf("keys remove Prod")
-        .input("yes\n")
-        .fails(2, "refused");
+    let refused = home.lf("keys remove Prod").input("yes\n").fails(2, "refused");
     assert!(refused.err.contains("--yes"), "{refused}");
     assert!(home.file(&id).exists());
     assert!(home.bare("keys remove Prod --yes").ok().out.contains(&id));
     assert!(!home.file(&id).exists());
-    home.bare(&format!("keys remove --yes -- {id}"))
-        .fails(1, "key_not_found");
+    home.bare(&format!("keys remove --yes -- {id}")).fails(1, "key_not_found");
 }
 
 #[test]
 fn a_damaged_key_can_be_removed_by_its_id_only() {
     let (home, id) = Home::with_key();
     fs::write(home.file(&id), "garbage").unwrap();
-    home.bare("keys remove Prod --yes")
-        .fails(1, "key_not_found");
+    home.bare("keys remove Prod --yes").fails(1, "key_not_found");
     home.bare(&format!("keys remove --yes -- {id}")).ok();
     assert!(home.names().is_empty());
 }
@@ -456,10 +338,7 @@ fn export_needs_the_flag_and_warns() {
 #[test]
 fn a_key_is_named_by_id_prefix_label_or_provider() {
     let home = Home::new();
-    let (one, two) = (
-        home.add("openai", "Prod", "one"),
-        home.add("mistral", "Test key", "two"),
-    );
+    let (one, two) = (home.add("openai", "Prod", "one"), home.add("mistral", "Test key", "two"));
     for (name, value) in [
         (one.as_str(), "one"),
         (&one[..4], "one"),
@@ -470,43 +349,22 @@ fn a_key_is_named_by_id_prefix_label_or_provider() {
     ] {
         assert_eq!(home.value(name), value, "{name}");
     }
-    for nothing in [
-        &one[..3],
-        "prod",
-        "Pro",
-        "",
-        "nothing",
-        "../../etc/passwd",
-        &format!("{one}x"),
-    ] {
-        home.words(&["keys", "export", "--i-understand", "--", nothing])
-            .fails(1, "key_not_found");
+    for nothing in [&one[..3], "prod", "Pro", "", "nothing", "../../etc/passwd", &format!("{one}x")]
+    {
+        home.words(&["keys", "export", "--i-understand", "--", nothing]).fails(1, "key_not_found");
     }
 }
 
 #[test]
 fn an_ambiguous_name_is_refused_with_the_candidates() {
     let home = Home::new();
-    let (one, two) = (
-        home.add("openai", "Prod", "one"),
-        home.add("openai", "Test", "two"),
-    );
-    let refused = home
-        .lf("keys remove openai --yes")
-        .fails(2, "ambiguous_key");
-    assert!(
-        refused.err.contains(&one) && refused.err.contains(&two),
-        "{refused}"
-    );
+    let (one, two) = (home.add("openai", "Prod", "one"), home.add("openai", "Test", "two"));
+    let refused = home.lf("keys remove openai --yes").fails(2, "ambiguous_key");
+    assert!(refused.err.contains(&one) && refused.err.contains(&two), "{refused}");
     assert_eq!(home.names().len(), 2);
     // A label of one key that is the provider of another is not a safe name either.
     let third = home.add("mistral", "openai", "three");
-    assert!(
-        home.lf("keys remove openai --yes")
-            .fails(2, "ambiguous_key")
-            .err
-            .contains(&third)
-    );
+    assert!(home.lf("keys remove openai --yes").fails(2, "ambiguous_key").err.contains(&third));
 }
 
 #[test]
@@ -515,13 +373,8 @@ fn a_prefix_that_a_damaged_key_shares_is_ambiguous() {
     let other = if id.as_bytes()[4] == b'0' { "1" } else { "0" };
     let damaged = format!("{}{}", &id[..4], other.repeat(22));
     fs::copy(home.file(&id), home.file(&damaged)).unwrap();
-    let refused = home
-        .lf(&format!("keys remove --yes -- {}", &id[..4]))
-        .fails(2, "ambiguous_key");
-    assert!(
-        refused.err.contains(&format!("{damaged} (unreadable)")),
-        "{refused}"
-    );
+    let refused = home.lf(&format!("keys remove --yes -- {}", &id[..4])).fails(2, "ambiguous_key");
+    assert!(refused.err.contains(&format!("{damaged} (unreadable)")), "{refused}");
     assert_eq!(home.value(&id[..5]), VALUE);
 }
 
@@ -529,9 +382,7 @@ fn a_prefix_that_a_damaged_key_shares_is_ambiguous() {
 fn an_id_may_begin_with_a_dash() {
     let (home, id) = Home::with_key();
     let dashed = format!("-{}", &id[1..]);
-    let text = fs::read_to_string(home.file(&id))
-        .unwrap()
-        .replace(&id, &dashed);
+    let text = fs::read_to_string(home.file(&id)).unwrap().replace(&id, &dashed);
     fs::rename(home.file(&id), home.file(&dashed)).unwrap();
     fs::write(home.file(&dashed), text).unwrap();
     home.lf(&format!("keys rotate {dashed}")).fails(2, "usage");
@@ -581,9 +432,7 @@ fn init_makes_the_directory_for_an_environment_passphrase() {
     home.lf("keys init")
         .env("LENSERFIGHT_KEYS_PASSPHRASE", "too short")
         .fails(2, "passphrase_invalid");
-    home.lf("keys init --passphrase-stdin")
-        .input("another long passphrase")
-        .fails(2, "usage");
+    home.lf("keys init --passphrase-stdin").input("another long passphrase").fails(2, "usage");
 }
 
 #[test]
@@ -592,10 +441,7 @@ fn init_takes_loose_permissions_away() {
     fs::create_dir_all(home.keys()).unwrap();
     support::chmod(&home.keys(), 0o755);
     let made = home.lf("keys init").ok();
-    assert!(
-        made.err.contains("could be reached by other users"),
-        "{made}"
-    );
+    assert!(made.err.contains("could be reached by other users"), "{made}");
     assert_eq!(mode(&home.keys()), 0o700);
 }
 
@@ -604,11 +450,7 @@ fn errors_are_one_json_object_when_json_is_asked_for() {
     let home = Home::new();
     for (arguments, status, code) in [
         // Without a session bus there is no keychain that could be without an entry.
-        (
-            "keys add --json --provider openai",
-            1,
-            "keychain_unavailable",
-        ),
+        ("keys add --json --provider openai", 1, "keychain_unavailable"),
         ("keys add --json", 2, "usage"),
         ("keys list --json --nonsense", 2, "usage"),
         ("keys doctor --json", 3, "checks_failed"),
@@ -617,9 +459,7 @@ fn errors_are_one_json_object_when_json_is_asked_for() {
         assert_eq!(arguments.status, Some(status), "{arguments}");
         let report: json::Object =
             json::from_str(&arguments.err).unwrap_or_else(|_| panic!("{arguments}"));
-        let Some(Value::Object(error)) = report.get("error") else {
-            panic!("{arguments}")
-        };
+        let Some(Value::Object(error)) = report.get("error") else { panic!("{arguments}") };
         assert_eq!(
             error.keys().map(|name| name.as_str()).collect::<Vec<_>>(),
             ["code", "hint", "message"]
@@ -643,9 +483,7 @@ fn a_result_that_cannot_be_written_is_an_error() {
             .under(&["sh", "-c", "exec \"$0\" \"$@\" > /dev/full"])
             .fails(1, "io_error");
         assert!(full.err.contains("standard output"), "{full}");
-        home.lf(arguments)
-            .under(&["sh", "-c", "exec \"$0\" \"$@\" >&-"])
-            .go();
+        home.lf(arguments).under(&["sh", "-c", "exec \"$0\" \"$@\" >&-"]).go();
     }
     assert_eq!(home.value(&id), VALUE);
     let added = home
@@ -653,10 +491,7 @@ fn a_result_that_cannot_be_written_is_an_error() {
         .input("v")
         .under(&["sh", "-c", "exec \"$0\" \"$@\" > /dev/full"])
         .fails(1, "io_error");
-    assert!(
-        added.err.contains("added"),
-        "the key is there, and that is said: {added}"
-    );
+    assert!(added.err.contains("added"), "the key is there, and that is said: {added}");
 }
 
 #[test]
@@ -684,29 +519,17 @@ fn a_pipe_that_nobody_reads_is_an_error_unless_it_was_only_to_be_looked_at() {
         "completions bash",
     ] {
         let outcome = unread(looked_at);
-        assert_eq!(
-            (outcome.status, outcome.err.as_str()),
-            (Some(0), ""),
-            "{looked_at}"
-        );
+        assert_eq!((outcome.status, outcome.err.as_str()), (Some(0), ""), "{looked_at}");
     }
 }
 
 #[test]
 fn help_and_version_are_results() {
     let home = Home::new();
-    assert_eq!(
-        home.bare("--version").ok().out,
-        format!("lf {}\n", env!("CARGO_PKG_VERSION"))
-    );
-    for arguments in [
-        "--help",
-        "keys --help",
-        "help",
-        "help keys add",
-        "keys add -h",
-        "keys rotate Prod --help",
-    ] {
+    assert_eq!(home.bare("--version").ok().out, format!("lf {}\n", env!("CARGO_PKG_VERSION")));
+    for arguments in
+        ["--help", "keys --help", "help", "help keys add", "keys add -h", "keys rotate Prod --help"]
+    {
         let help = home.bare(arguments).ok();
         assert!(help.out.starts_with("  "), "examples come first: {help}");
         assert_eq!(help.err, "");

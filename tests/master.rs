@@ -73,32 +73,18 @@ impl Desk {
     }
 
     fn add(&self, place: Place, label: &str) -> String {
-        let add = self.lf(
-            place,
-            &format!("keys add --provider openai --label {label}"),
-        );
-        add.input(format!("value of {label}"))
-            .ok()
-            .out
-            .trim_end()
-            .to_owned()
+        let add = self.lf(place, &format!("keys add --provider openai --label {label}"));
+        add.input(format!("value of {label}")).ok().out.trim_end().to_owned()
     }
 
     /// A key under a passphrase that the keychain does not have.
     fn add_under(&self, place: Place, label: &str, passphrase: &str) {
-        let add = self.lf(
-            place,
-            &format!("keys add --provider openai --label {label}"),
-        );
-        forced(add, passphrase)
-            .input(format!("value of {label}"))
-            .ok();
+        let add = self.lf(place, &format!("keys add --provider openai --label {label}"));
+        forced(add, passphrase).input(format!("value of {label}")).ok();
     }
 
     fn opens(&self, place: Place, label: &str) {
-        let export = self
-            .lf(place, &format!("keys export --i-understand {label}"))
-            .ok();
+        let export = self.lf(place, &format!("keys export --i-understand {label}")).ok();
         assert_eq!(export.out, format!("value of {label}\n"), "{export}");
     }
 
@@ -136,13 +122,8 @@ impl Desk {
             assert!(!self.dir(place).join(".rekey").exists());
         }
         self.both_open();
-        let rest = self
-            .bus
-            .run("secret-tool", &["search", "--all", "service", SERVICE]);
-        assert!(
-            !format!("{}{}", rest.out, rest.err).contains("rekey."),
-            "{rest}"
-        );
+        let rest = self.bus.run("secret-tool", &["search", "--all", "service", SERVICE]);
+        assert!(!format!("{}{}", rest.out, rest.err).contains("rekey."), "{rest}");
     }
 }
 
@@ -170,10 +151,7 @@ fn stopped_before_its_lock(home: &Home, run: impl Fn() -> Run) -> Stopped {
 }
 
 fn hint(outcome: &Outcome) -> &str {
-    let line = outcome
-        .err
-        .lines()
-        .rfind(|line| line.starts_with("lf: hint: "));
+    let line = outcome.err.lines().rfind(|line| line.starts_with("lf: hint: "));
     line.unwrap_or_else(|| panic!("no hint: {outcome}"))
 }
 
@@ -181,9 +159,7 @@ fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let files = support::list(dir)
         .into_iter()
         .filter(|path| path.extension().is_some_and(|end| end == "json"));
-    files
-        .map(|path| (path.clone(), fs::read(path).unwrap()))
-        .collect()
+    files.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
 /// Behind which of its renames the rekey of one key is: the key is staged.
@@ -238,10 +214,7 @@ fn an_import_under_a_passphrase_with_a_typo_is_refused_once_and_stores_nothing()
     let import = format!("keys import --yes --dotenv {}", dotenv.display());
     let run = home.bare(&import).env("LENSERFIGHT_KEYS_PASSPHRASE", TYPO);
     let refused = run.fails(2, "wrong_passphrase");
-    assert!(
-        refused.err.contains("from LENSERFIGHT_KEYS_PASSPHRASE "),
-        "{refused}"
-    );
+    assert!(refused.err.contains("from LENSERFIGHT_KEYS_PASSPHRASE "), "{refused}");
     assert_eq!(refused.err.matches("does not open").count(), 1, "{refused}");
     assert_eq!(files(&home.keys()), before);
     home.lf(&import).ok();
@@ -251,10 +224,7 @@ fn an_import_under_a_passphrase_with_a_typo_is_refused_once_and_stores_nothing()
 fn a_gateway_with_a_typo_in_its_passphrase_seals_nothing() {
     let (home, id) = Home::with_key();
     let bearer = bearer(&pair(&home, ""));
-    let headers = [
-        ("Authorization", bearer.as_str()),
-        ("Content-Type", "application/json"),
-    ];
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
     let before = files(&home.keys());
     let serve = home.bare("gateway serve --keys-only --port 0");
     let gateway = Gateway::run(serve.env("LENSERFIGHT_KEYS_PASSPHRASE", TYPO));
@@ -332,10 +302,8 @@ fn init_force_while_the_default_store_is_away_keeps_it_readable() {
 fn adopt_under_another_root_keeps_the_default_store_readable() {
     let desk = Desk::new();
     let root = desk.home.path().join("root");
-    let at_root = |arguments: &str| {
-        desk.lf(Default, arguments)
-            .env("LENSERFIGHT_RUNTIME_DIR", &root)
-    };
+    let at_root =
+        |arguments: &str| desk.lf(Default, arguments).env("LENSERFIGHT_RUNTIME_DIR", &root);
     let add = at_root("keys add --provider openai --label Rooted").input("value of Rooted");
     forced(add, PASSPHRASE).ok();
     let left = root.join("gateway/keys");
@@ -403,18 +371,13 @@ fn a_rekey_whose_passphrase_is_the_master_passphrase_already_is_not_undone() {
     let desk = Desk::new();
     let old = desk.master();
     // In place of the first move of a key.
-    let killed = desk
-        .lf(Default, "keys rekey")
-        .inject("renameat:signal=SIGKILL:when=4");
+    let killed = desk.lf(Default, "keys rekey").inject("renameat:signal=SIGKILL:when=4");
     let killed = killed.on_core(&cores()[0]).go();
     assert_eq!(killed.status, None, "{killed}");
     let new = desk.master();
     assert_ne!(new, old);
     let refused = desk.lf(Default, "keys rekey --undo").fails(2, "refused");
-    assert!(
-        hint(&refused).contains("lf keys rekey --finish"),
-        "{refused}"
-    );
+    assert!(hint(&refused).contains("lf keys rekey --finish"), "{refused}");
     desk.both_open();
     desk.lf(Default, "keys rekey --finish").ok();
     assert_eq!(desk.master(), new);
@@ -425,10 +388,7 @@ fn a_rekey_whose_passphrase_is_the_master_passphrase_already_is_not_undone() {
 fn a_gateway_with_the_old_variable_after_an_environment_rekey_stores_nothing() {
     let (home, id) = Home::with_key();
     let bearer = bearer(&pair(&home, ""));
-    let headers = [
-        ("Authorization", bearer.as_str()),
-        ("Content-Type", "application/json"),
-    ];
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
     let gateway = Gateway::start(&home);
     let add = |label: &str| {
         let body = format!(r#"{{"provider":"openai","label":"{label}","rawKey":"v"}}"#);
@@ -509,16 +469,11 @@ fn two_rekeys_of_one_directory_leave_another_readable() {
     // Of a directory with nothing in it, too.
     for _ in 0..2 {
         let empty = desk.home.path().join("empty");
-        desk.lf(Default, "keys rekey")
-            .env("LENSERFIGHT_KEYS_DIR", empty)
-            .ok();
+        desk.lf(Default, "keys rekey").env("LENSERFIGHT_KEYS_DIR", empty).ok();
     }
     desk.both_open();
     let report = desk.lf(Second, "keys doctor").fails(3, "checks_failed");
-    assert!(
-        report.out.contains("Two") && report.out.contains("lf keys rotate --all"),
-        "{report}"
-    );
+    assert!(report.out.contains("Two") && report.out.contains("lf keys rotate --all"), "{report}");
     desk.is_well();
 }
 
@@ -528,10 +483,7 @@ fn init_force_names_rekey_and_the_sheet_first_and_keeps_what_it_gives_up() {
     desk.add_under(Default, "Lost", PASSPHRASE);
     desk.bus.store(&KEYCHAIN, STRANGER);
     let before = files(&desk.home.keys());
-    let refused = desk
-        .lf(Default, "keys init --force")
-        .input("yes\n")
-        .fails(2, "refused");
+    let refused = desk.lf(Default, "keys init --force").input("yes\n").fails(2, "refused");
     for named in ["lf keys rekey", "recovery import", "1 key in", "unreadable"] {
         assert!(refused.err.contains(named), "{named}: {refused}");
     }
@@ -540,10 +492,7 @@ fn init_force_names_rekey_and_the_sheet_first_and_keeps_what_it_gives_up() {
     assert_eq!(desk.master(), STRANGER);
 
     let mut terminal = Terminal::start(&desk.lf(Default, "keys init --force"));
-    terminal
-        .sees("recovery import")
-        .sees("Type yes to go on")
-        .types("yes\r");
+    terminal.sees("recovery import").sees("Type yes to go on").types("yes\r");
     let (status, screen) = terminal.ends();
     assert_eq!(status, Some(0), "{screen}");
     assert!(desk.earlier().contains(STRANGER));
@@ -627,20 +576,14 @@ fn every_change_of_the_master_passphrase_is_in_the_audit_log() {
     };
     assert_eq!(told(Default, "keys init"), 1);
     desk.lf(Default, "keys init --force --yes").ok();
-    assert_eq!(
-        (told(Default, "keys init"), told(Second, "keys init")),
-        (2, 0)
-    );
+    assert_eq!((told(Default, "keys init"), told(Second, "keys init")), (2, 0));
     desk.lf(Second, "keys rekey").ok();
     assert!(told(Second, "keys rekey") > 0 && told(Default, "keys rekey") == 0);
     fs::remove_dir_all(desk.second()).unwrap();
     desk.add_under(Second, "Two", PASSPHRASE);
     desk.lf(Second, "keys recovery import").input(SHEET).ok();
     assert_eq!(
-        (
-            told(Second, "keys recovery import"),
-            told(Default, "keys recovery import")
-        ),
+        (told(Second, "keys recovery import"), told(Default, "keys recovery import")),
         (1, 0)
     );
     // One that fails is told of, too.
@@ -663,16 +606,11 @@ fn a_passphrase_that_opens_none_of_many_keys_is_one_sentence_in_the_doctor() {
     for label in ["B", "C", "D"] {
         home.add("openai", label, "v");
     }
-    let doctor = home
-        .bare("keys doctor")
-        .env("LENSERFIGHT_KEYS_PASSPHRASE", TYPO);
+    let doctor = home.bare("keys doctor").env("LENSERFIGHT_KEYS_PASSPHRASE", TYPO);
     let report = doctor.fails(3, "checks_failed");
     assert_eq!(report.out.matches("FAIL").count(), 1, "{report}");
     assert!(report.out.contains("opens none of the 4 keys"), "{report}");
-    assert!(
-        report.out.contains("LENSERFIGHT_KEYS_PASSPHRASE"),
-        "{report}"
-    );
+    assert!(report.out.contains("LENSERFIGHT_KEYS_PASSPHRASE"), "{report}");
 }
 
 #[test]
@@ -685,24 +623,16 @@ fn a_missing_passphrase_with_keys_hints_at_the_sheet() {
         "keys rotate One",
         "keys rekey",
     ] {
-        let missing = desk
-            .lf(Default, command)
-            .input("v")
-            .fails(1, "passphrase_missing");
+        let missing = desk.lf(Default, command).input("v").fails(1, "passphrase_missing");
         let hint = hint(&missing);
-        assert!(
-            hint.contains("recovery import") && !hint.contains("init"),
-            "{missing}"
-        );
+        assert!(hint.contains("recovery import") && !hint.contains("init"), "{missing}");
     }
     let report = desk.lf(Default, "keys doctor").fails(3, "checks_failed");
     assert!(report.out.contains("recovery import"), "{report}");
     assert!(!report.out.contains("keys init"), "{report}");
     // Without keys it is still init.
-    let missing = desk
-        .lf(Second, "keys add --provider openai")
-        .input("v")
-        .fails(1, "passphrase_missing");
+    let missing =
+        desk.lf(Second, "keys add --provider openai").input("v").fails(1, "passphrase_missing");
     assert!(hint(&missing).contains("lf keys init"), "{missing}");
 }
 
@@ -716,15 +646,10 @@ fn a_short_passphrase_that_opens_hints_at_rekey() {
     support::chmod(&desk.home.keys(), 0o700);
     fs::write(desk.home.file("short-passphrase-0001"), SHORT).unwrap();
     desk.bus.store(&KEYCHAIN, "short");
-    for command in [
-        "keys add --provider openai",
-        "keys rotate Before",
-        "keys update --rotate Before",
-    ] {
-        let short = desk
-            .lf(Default, command)
-            .input("v")
-            .fails(2, "passphrase_invalid");
+    for command in
+        ["keys add --provider openai", "keys rotate Before", "keys update --rotate Before"]
+    {
+        let short = desk.lf(Default, command).input("v").fails(2, "passphrase_invalid");
         assert!(hint(&short).contains("lf keys rekey"), "{short}");
     }
     let report = desk.lf(Default, "keys doctor").fails(3, "checks_failed");
@@ -745,14 +670,8 @@ fn a_record_that_is_damaged_or_not_ours_is_named_and_nothing_is_changed() {
             let refused = desk.lf(Second, command).fails(2, "refused");
             assert!(refused.err.contains("master.earlier"), "{refused}");
             assert!(hint(&refused).contains("recovery forget"), "{refused}");
-            assert_eq!(
-                (desk.master(), desk.earlier()),
-                (before.clone(), damage.to_owned())
-            );
-            assert!(
-                !desk.second().join(".rekey").exists(),
-                "nothing was begun: {refused}"
-            );
+            assert_eq!((desk.master(), desk.earlier()), (before.clone(), damage.to_owned()));
+            assert!(!desk.second().join(".rekey").exists(), "nothing was begun: {refused}");
         }
         // Nobody is kept from the keys.
         desk.both_open();
@@ -777,10 +696,7 @@ fn a_record_that_is_full_makes_no_room_by_itself() {
     for command in ["keys init --force --yes", "keys rekey"] {
         let refused = desk.lf(Second, command).fails(2, "refused");
         assert!(hint(&refused).contains("recovery forget"), "{refused}");
-        assert_eq!(
-            (desk.master(), desk.earlier()),
-            (before.clone(), full.clone())
-        );
+        assert_eq!((desk.master(), desk.earlier()), (before.clone(), full.clone()));
         desk.both_open();
     }
     desk.lf(Second, "keys recovery forget --yes").ok();
@@ -794,11 +710,7 @@ fn a_record_of_a_later_version_is_left_alone() {
     let desk = Desk::new();
     let (before, later) = (desk.master(), r#"{"v":2,"earlier":[]}"#);
     desk.bus.store(&RECORD, later);
-    for command in [
-        "keys rekey",
-        "keys init --force --yes",
-        "keys recovery forget --yes",
-    ] {
+    for command in ["keys rekey", "keys init --force --yes", "keys recovery forget --yes"] {
         let refused = desk.lf(Second, command).fails(2, "refused");
         assert!(refused.err.contains("a later version"), "{refused}");
         assert!(!hint(&refused).contains("forget"), "{refused}");
@@ -812,15 +724,9 @@ fn forgetting_names_what_becomes_unreadable_and_asks() {
     let desk = Desk::new();
     let old = desk.master();
     desk.lf(Second, "keys rekey").ok();
-    let refused = desk
-        .lf(Second, "keys recovery forget")
-        .input("yes\n")
-        .fails(2, "refused");
+    let refused = desk.lf(Second, "keys recovery forget").input("yes\n").fails(2, "refused");
     let place = desk.home.keys().display().to_string();
-    assert!(
-        refused.err.contains(&format!("1 key in {place}")),
-        "{refused}"
-    );
+    assert!(refused.err.contains(&format!("1 key in {place}")), "{refused}");
     assert!(refused.err.contains("lf keys rotate --all"), "{refused}");
     assert!(!refused.err.contains("--yes"), "{refused}");
     assert!(desk.earlier().contains(&old));
@@ -861,15 +767,8 @@ fn a_copy_made_in_the_middle_opens_with_both_passphrases_and_tells_neither() {
     let id = fs::read_to_string(copy.join(".rekey/id")).unwrap();
     let new = desk.bus.lookup(SERVICE, &format!("rekey.{id}"));
     assert_eq!(new.len(), 43);
-    let grep = desk
-        .home
-        .program(&["grep", "-raF", &new, copy.to_str().unwrap()])
-        .go();
-    assert_eq!(
-        grep.status,
-        Some(1),
-        "the new passphrase is in the copy: {grep}"
-    );
+    let grep = desk.home.program(&["grep", "-raF", &new, copy.to_str().unwrap()]).go();
+    assert_eq!(grep.status, Some(1), "the new passphrase is in the copy: {grep}");
     let at_copy = |passphrase: &str| {
         let export = desk.home.bare("keys export --i-understand One");
         let export = export
@@ -884,14 +783,9 @@ fn a_copy_made_in_the_middle_opens_with_both_passphrases_and_tells_neither() {
     at_copy(&old);
     at_copy(&new);
     // With the keychain that knows both, the copy is a store like any other.
-    let finished = desk
-        .lf(Default, "keys rekey --finish")
-        .env("LENSERFIGHT_KEYS_DIR", &copy)
-        .ok();
-    let opened = desk
-        .lf(Default, "keys export --i-understand One")
-        .env("LENSERFIGHT_KEYS_DIR", &copy)
-        .ok();
+    let finished = desk.lf(Default, "keys rekey --finish").env("LENSERFIGHT_KEYS_DIR", &copy).ok();
+    let opened =
+        desk.lf(Default, "keys export --i-understand One").env("LENSERFIGHT_KEYS_DIR", &copy).ok();
     assert_eq!(opened.out, "value of One\n", "after {finished}");
     desk.is_well();
 }
@@ -935,10 +829,7 @@ fn no_hint_leads_into_a_circle_when_a_rekeys_passphrase_is_gone() {
     desk.killed(Default, READY);
     let id = fs::read_to_string(desk.home.keys().join(".rekey/id")).unwrap();
     let account = format!("rekey.{id}");
-    desk.bus.run(
-        "secret-tool",
-        &["clear", "service", SERVICE, "account", &account],
-    );
+    desk.bus.run("secret-tool", &["clear", "service", SERVICE, "account", &account]);
     desk.both_open();
     let report = desk.lf(Default, "keys doctor").fails(3, "checks_failed");
     assert!(report.out.contains("lf keys rekey --undo"), "{report}");
@@ -948,23 +839,14 @@ fn no_hint_leads_into_a_circle_when_a_rekeys_passphrase_is_gone() {
 
 #[test]
 fn a_rekey_of_the_first_version_that_was_cut_short_is_finished_or_undone() {
-    for end in [
-        "keys rekey --finish",
-        "keys rekey --undo",
-        "keys rotate One",
-        "keys rekey",
-    ] {
+    for end in ["keys rekey --finish", "keys rekey --undo", "keys rotate One", "keys rekey"] {
         let desk = Desk::new();
         desk.killed(Default, READY);
         let id = desk.home.keys().join(".rekey/id");
         let account = format!("rekey.{}", fs::read_to_string(&id).unwrap());
         let next = desk.bus.lookup(SERVICE, &account);
-        desk.bus
-            .store(&["service", SERVICE, "account", "master.next"], &next);
-        desk.bus.run(
-            "secret-tool",
-            &["clear", "service", SERVICE, "account", &account],
-        );
+        desk.bus.store(&["service", SERVICE, "account", "master.next"], &next);
+        desk.bus.run("secret-tool", &["clear", "service", SERVICE, "account", &account]);
         fs::remove_file(id).unwrap();
         let old = desk.master();
         desk.lf(Default, end).ok();

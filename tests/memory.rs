@@ -36,18 +36,12 @@ fn too_little_memory_is_an_error_and_a_little_more_is_enough() {
             _ => assert!(!exported.err.contains("lf: ") && served == 0, "{exported}"),
         }
     }
-    assert!(
-        refused > 0 && served > 0,
-        "{refused} refused, {served} served"
-    );
+    assert!(refused > 0 && served > 0, "{refused} refused, {served} served");
     // With so much, threads that had a heap of their own would leave nothing to derive in.
     for mebibytes in 146..=156 {
         limited(mebibytes, "keys rotate --all").ok();
     }
-    assert_eq!(
-        (home.value(&id), home.value(&other)),
-        (VALUE.into(), "other".into())
-    );
+    assert_eq!((home.value(&id), home.value(&other)), (VALUE.into(), "other".into()));
 }
 
 #[test]
@@ -67,12 +61,7 @@ fn a_gateway_without_memory_for_one_request_serves_the_next() {
     };
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line_of = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap();
-    let used: u64 = line_of("VmSize:")
-        .split_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap();
+    let used: u64 = line_of("VmSize:").split_whitespace().nth(1).unwrap().parse().unwrap();
     limit(&format!("{}:unlimited", (used + 16 * 1024) * 1024));
     let refused = resolve();
     assert_eq!(

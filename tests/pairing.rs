@@ -15,9 +15,7 @@ use support::{Home, PASSPHRASE, mode};
 const SERVICE: &str = "lenserfight-gateway-bearer";
 
 fn status(gateway: &Gateway, token: &str) -> u16 {
-    gateway
-        .ask("GET /keys", &[("Authorization", &bearer(token))], "")
-        .status
+    gateway.ask("GET /keys", &[("Authorization", &bearer(token))], "").status
 }
 
 /// A gateway on a keychain that has the token of one pairing.
@@ -55,9 +53,7 @@ fn pair_prints_a_token_and_the_three_steps() {
     for step in ["lf gateway serve --keys-only", "Local Keys", "Pair gateway"] {
         assert!(paired.out.contains(step), "{paired}");
     }
-    let json = home
-        .lf("gateway pair --name tablet --expires 90d --json")
-        .ok();
+    let json = home.lf("gateway pair --name tablet --expires 90d --json").ok();
     let object: miniserde::json::Object = miniserde::json::from_str(&json.out).unwrap();
     assert_eq!(
         object.keys().map(String::as_str).collect::<Vec<_>>(),
@@ -73,11 +69,9 @@ fn pair_prints_a_token_and_the_three_steps() {
     // Three times to the minute leave 23 of 80 columns to the name.
     let times = 2 * "2026-11-20T14:03Z  ".len() + "LAST USED  ".len();
     assert_eq!(listed.out.find("NAME"), Some(times), "{listed}");
-    home.lf("gateway pair --expires yesterday")
-        .fails(2, "usage");
+    home.lf("gateway pair --expires yesterday").fails(2, "usage");
     home.lf("gateway pair --expires 1s").fails(2, "usage");
-    home.words(&["gateway", "pair", "--name", "a\nb"])
-        .fails(2, "invalid_label");
+    home.words(&["gateway", "pair", "--name", "a\nb"]).fails(2, "invalid_label");
 }
 
 #[test]
@@ -86,27 +80,16 @@ fn a_running_gateway_honours_every_change_at_the_next_request() {
     let gateway = Gateway::start(&home);
     assert_eq!(status(&gateway, &"x".repeat(43)), 401);
     let first = pair(&home, "");
-    assert_eq!(
-        status(&gateway, &first),
-        200,
-        "a pairing that is newer than the gateway"
-    );
+    assert_eq!(status(&gateway, &first), 200, "a pairing that is newer than the gateway");
     let tablet = pair(&home, "--name tablet");
     let second = pair(&home, "");
     assert_eq!(
-        (
-            status(&gateway, &first),
-            status(&gateway, &second),
-            status(&gateway, &tablet)
-        ),
+        (status(&gateway, &first), status(&gateway, &second), status(&gateway, &tablet)),
         (401, 200, 200),
         "replaced, and the other stays"
     );
     home.lf("gateway unpair tablet").ok();
-    assert_eq!(
-        (status(&gateway, &second), status(&gateway, &tablet)),
-        (200, 401)
-    );
+    assert_eq!((status(&gateway, &second), status(&gateway, &tablet)), (200, 401));
     let third = pair(&home, "--name phone --rotate");
     assert_eq!(
         (status(&gateway, &second), status(&gateway, &third)),
@@ -115,8 +98,7 @@ fn a_running_gateway_honours_every_change_at_the_next_request() {
     );
     home.lf("gateway unpair --all").ok();
     assert_eq!(status(&gateway, &third), 401);
-    home.lf("gateway unpair phone")
-        .fails(1, "pairing_not_found");
+    home.lf("gateway unpair phone").fails(1, "pairing_not_found");
     home.lf("gateway unpair --all").ok();
     for token in [first, second, third, tablet] {
         assert_eq!(status(&gateway, &token), 401, "never again");
@@ -133,11 +115,7 @@ fn a_token_ends_when_it_expires() {
     let book = home.path().join(".lenserfight/gateway/pairings.json");
     let text = fs::read_to_string(&book).unwrap();
     let at = text.find("\"expiresAt\":\"").unwrap() + 13;
-    fs::write(
-        &book,
-        format!("{}2026-01-01{}", &text[..at], &text[at + 10..]),
-    )
-    .unwrap();
+    fs::write(&book, format!("{}2026-01-01{}", &text[..at], &text[at + 10..])).unwrap();
     assert_eq!(status(&gateway, &token), 401);
 }
 
@@ -160,10 +138,7 @@ fn without_a_keychain_the_list_holds_a_digest_and_no_file_holds_the_token() {
     assert_eq!(mode(&files()[0]), 0o600);
     let new = pair(&home, "--name one");
     let gateway = Gateway::start(&home);
-    assert_eq!(
-        (status(&gateway, &new), status(&gateway, &token)),
-        (200, 401)
-    );
+    assert_eq!((status(&gateway, &new), status(&gateway, &token)), (200, 401));
     home.lf("gateway unpair one").ok();
     assert_eq!(status(&gateway, &new), 401);
 }
@@ -182,8 +157,7 @@ fn a_pairing_needs_no_master_passphrase() {
     // A keychain that does not answer is one, and not stood in for.
     let bus = Bus::with_keyring(&home);
     bus.freeze();
-    bus.on(home.bare("gateway pair --name new"))
-        .fails(1, "keychain_unavailable");
+    bus.on(home.bare("gateway pair --name new")).fails(1, "keychain_unavailable");
     bus.thaw();
     assert!(!home.lf("gateway pairings").ok().out.contains("new"));
 }
@@ -211,16 +185,11 @@ fn a_digest_in_the_list_counts_for_nothing_once_a_keychain_answers() {
         serve.env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
     };
     let other = Gateway::run(bus.on(given()));
-    assert_eq!(
-        (status(&other, &forged), status(&other, &token)),
-        (401, 200)
-    );
+    assert_eq!((status(&other, &forged), status(&other, &token)), (401, 200));
     // Nor when the keychain has gone, for a gateway that has heard of it.
     bus.stop_keyring();
     for gateway in [&gateway, &other] {
-        support::until("it asks the keychain again", || {
-            status(gateway, &forged) == 503
-        });
+        support::until("it asks the keychain again", || status(gateway, &forged) == 503);
         assert_eq!(status(gateway, &token), 200);
     }
     // Where no keychain is in use, it is the way in.
@@ -243,10 +212,7 @@ fn a_pairing_that_a_former_version_sealed_has_to_be_made_again() {
     fs::write(&sealed, "{}").unwrap();
     let listed = home.lf("gateway pairings").ok();
     assert!(
-        listed.out.contains("old")
-            && listed
-                .err
-                .contains("\"old\" was sealed by a former version"),
+        listed.out.contains("old") && listed.err.contains("\"old\" was sealed by a former version"),
         "{listed}"
     );
     let gateway = Gateway::start(&home);
@@ -256,20 +222,14 @@ fn a_pairing_that_a_former_version_sealed_has_to_be_made_again() {
     let again = home.lf("gateway pairings").ok();
     assert!(again.err.contains("\"old\"") && !sealed.exists(), "{again}");
     let new = pair(&home, "--name old");
-    assert_eq!(
-        (status(&gateway, &new), status(&gateway, &kept)),
-        (200, 200)
-    );
+    assert_eq!((status(&gateway, &new), status(&gateway, &kept)), (200, 200));
     assert_eq!(home.lf("gateway pairings").ok().err, "");
 }
 
 #[test]
 fn with_a_keychain_tokens_are_kept_there() {
     let (home, bus) = Home::with_keychain();
-    let out = bus
-        .on(home.bare("gateway pair --json --name tablet"))
-        .ok()
-        .out;
+    let out = bus.on(home.bare("gateway pair --json --name tablet")).ok().out;
     let token = bus.lookup(SERVICE, "tablet");
     assert!(token.len() == 43 && out.contains(&token), "{out}");
     let gateway = serve(&home, &bus);
@@ -282,18 +242,9 @@ fn with_a_keychain_tokens_are_kept_there() {
 #[test]
 fn the_predecessors_token_is_known_until_it_is_replaced() {
     let (home, bus, gateway, old) = inherited();
-    assert!(
-        bus.on(home.bare("gateway pairings"))
-            .ok()
-            .out
-            .contains("web-pair")
-    );
+    assert!(bus.on(home.bare("gateway pairings")).ok().out.contains("web-pair"));
     bus.on(home.bare("gateway pair --name tablet")).ok();
-    assert_eq!(
-        status(&gateway, old),
-        200,
-        "another pairing leaves it alone"
-    );
+    assert_eq!(status(&gateway, old), 200, "another pairing leaves it alone");
     bus.on(home.bare("gateway pair")).ok();
     assert_eq!(status(&gateway, old), 401);
     bus.on(home.bare("gateway unpair --all")).ok();
@@ -307,11 +258,7 @@ fn a_keychain_that_locks_up_later_revokes_nobody_and_lets_nobody_new_in() {
     let tablet = bus.lookup(SERVICE, "tablet");
     bus.stop_keyring();
     assert_eq!(status(&gateway, &token), 200);
-    assert_eq!(
-        status(&gateway, &tablet),
-        503,
-        "it may be right, and cannot be known"
-    );
+    assert_eq!(status(&gateway, &tablet), 503, "it may be right, and cannot be known");
     bus.start_keyring(true);
     support::until("another try", || status(&gateway, &tablet) == 200);
 }
@@ -324,17 +271,13 @@ fn a_keychain_that_hangs_delays_nobody_who_is_known() {
     let text = fs::read_to_string(&book).unwrap();
     fs::write(
         &book,
-        text.replace(
-            "[{",
-            r#"[{"name":"new","createdAt":null,"expiresAt":null,"sealed":null},{"#,
-        ),
+        text.replace("[{", r#"[{"name":"new","createdAt":null,"expiresAt":null,"sealed":null},{"#),
     )
     .unwrap();
     bus.freeze();
     std::thread::scope(|scope| {
-        let strangers: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| status(&gateway, &"x".repeat(43))))
-            .collect();
+        let strangers: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| status(&gateway, &"x".repeat(43)))).collect();
         std::thread::sleep(std::time::Duration::from_millis(300));
         for _ in 0..20 {
             let start = std::time::Instant::now();
@@ -355,12 +298,7 @@ fn the_time_of_last_use_is_kept() {
     let home = Home::new();
     let token = pair(&home, "");
     let gateway = Gateway::start(&home);
-    assert!(
-        home.lf("gateway pairings --json")
-            .ok()
-            .out
-            .contains("\"lastUsedAt\":null")
-    );
+    assert!(home.lf("gateway pairings --json").ok().out.contains("\"lastUsedAt\":null"));
     assert_eq!(status(&gateway, &token), 200);
     assert_eq!(gateway.ends().status, Some(0));
     let listed = home.lf("gateway pairings --json").ok();
@@ -374,17 +312,13 @@ fn a_book_that_cannot_be_read_lets_nobody_in_and_is_not_overwritten() {
     let gateway = Gateway::start(&home);
     assert_eq!(status(&gateway, &token), 200);
     let book = home.path().join(".lenserfight/gateway/pairings.json");
-    for garbage in [
-        "garbage",
-        r#"{"v":1,"pairings":[{"name":"a\u0000b"}]}"#,
-        r#"{"v":2,"pairings":[]}"#,
-    ] {
+    for garbage in
+        ["garbage", r#"{"v":1,"pairings":[{"name":"a\u0000b"}]}"#, r#"{"v":2,"pairings":[]}"#]
+    {
         fs::write(&book, garbage).unwrap();
         assert_eq!(status(&gateway, &token), 500);
         for command in ["pair", "unpair web-pair"] {
-            let refused = home
-                .lf(&format!("gateway {command}"))
-                .fails(1, "corrupt_pairings");
+            let refused = home.lf(&format!("gateway {command}")).fails(1, "corrupt_pairings");
             assert!(refused.err.contains("lf gateway unpair --all"), "{refused}");
         }
         assert_eq!(fs::read_to_string(&book).unwrap(), garbage);
@@ -392,9 +326,7 @@ fn a_book_that_cannot_be_read_lets_nobody_in_and_is_not_overwritten() {
     // Somebody who wants everybody out need not know who they were.
     for force in ["0", "1"] {
         fs::write(&book, "garbage").unwrap();
-        home.lf("gateway unpair --all")
-            .env("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", force)
-            .ok();
+        home.lf("gateway unpair --all").env("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", force).ok();
         assert_eq!(status(&gateway, &token), 401);
     }
     let token = pair(&home, "");
@@ -404,9 +336,7 @@ fn a_book_that_cannot_be_read_lets_nobody_in_and_is_not_overwritten() {
 #[test]
 fn a_change_of_the_pairings_in_the_middle_of_a_request_refuses_nobody() {
     let home = Home::new();
-    let tokens: Vec<String> = (0..8)
-        .map(|n| pair(&home, &format!("--name p{n}")))
-        .collect();
+    let tokens: Vec<String> = (0..8).map(|n| pair(&home, &format!("--name p{n}"))).collect();
     let gateway = Gateway::start(&home);
     std::thread::scope(|scope| {
         let first = scope.spawn(|| status(&gateway, &tokens[0]));
@@ -423,22 +353,15 @@ fn revoking_works_while_the_keychain_hangs_and_says_so() {
     // The predecessor's, without a book; then one of ours, with one.
     let (home, bus, gateway, legacy) = inherited();
     bus.freeze();
-    bus.on(home.bare("gateway unpair --all"))
-        .fails(1, "keychain_unavailable");
+    bus.on(home.bare("gateway unpair --all")).fails(1, "keychain_unavailable");
     assert_eq!(status(&gateway, legacy), 401);
     bus.thaw();
-    assert_eq!(
-        status(&gateway, legacy),
-        401,
-        "nor when the keychain is back"
-    );
+    assert_eq!(status(&gateway, legacy), 401, "nor when the keychain is back");
     bus.on(home.bare("gateway pair --name tablet")).ok();
     let tablet = bus.lookup(SERVICE, "tablet");
     assert_eq!(status(&gateway, &tablet), 200);
     bus.freeze();
-    let revoked = bus
-        .on(home.bare("gateway unpair tablet"))
-        .fails(1, "keychain_unavailable");
+    let revoked = bus.on(home.bare("gateway unpair tablet")).fails(1, "keychain_unavailable");
     assert!(revoked.out.contains("revoked \"tablet\""), "{revoked}");
     assert_eq!(status(&gateway, &tablet), 401);
     bus.thaw();
@@ -452,14 +375,11 @@ fn a_pairing_that_fails_leaves_the_old_token_alone() {
     let book = home.path().join(".lenserfight/gateway/pairings.json");
     let good = fs::read(&book).unwrap();
     fs::write(&book, "garbage").unwrap();
-    bus.on(home.bare("gateway pair"))
-        .fails(1, "corrupt_pairings");
+    bus.on(home.bare("gateway pair")).fails(1, "corrupt_pairings");
     assert_eq!(bus.lookup(SERVICE, "web-pair"), old);
     fs::write(&book, good).unwrap();
     // The last step, the book itself, fails: the keychain gets its old token back.
-    bus.on(home.bare("gateway pair"))
-        .inject("renameat:error=EIO")
-        .fails(1, "io_error");
+    bus.on(home.bare("gateway pair")).inject("renameat:error=EIO").fails(1, "io_error");
     assert_eq!(bus.lookup(SERVICE, "web-pair"), old);
 }
 
@@ -487,11 +407,6 @@ fn what_a_killed_process_left_behind_is_swept_up() {
     home.lf("keys doctor").fails(3, "checks_failed");
     home.lf("keys doctor --fix").ok();
     let token = pair(&home, "--name other");
-    assert_eq!(
-        names().len(),
-        before.len(),
-        "nothing but the list: {:?}",
-        names()
-    );
+    assert_eq!(names().len(), before.len(), "nothing but the list: {:?}", names());
     assert_eq!(status(&Gateway::start(&home), &token), 200);
 }

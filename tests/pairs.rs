@@ -78,17 +78,11 @@ const UPDATE: Command = Command {
     ..REKEY
 };
 
-const ROTATE: Command = Command {
-    arguments: "keys rotate -- KEY",
-    ..REKEY
-};
+const ROTATE: Command = Command { arguments: "keys rotate -- KEY", ..REKEY };
 
 /// Gives up if another process has replaced the passphrase that it has asked about.
-const INIT_FORCE: Command = Command {
-    arguments: "keys init --force --yes",
-    codes: &["refused"],
-    ..REKEY
-};
+const INIT_FORCE: Command =
+    Command { arguments: "keys init --force --yes", codes: &["refused"], ..REKEY };
 
 /// Killed once the keychain has the new passphrase: at the first rename of a key.
 const FINISH: Command = Command {
@@ -118,10 +112,7 @@ const UNDO: Command = Command {
     ..REKEY
 };
 
-const UNDO_LATE: Command = Command {
-    prepare: FINISH_EARLY.prepare,
-    ..UNDO
-};
+const UNDO_LATE: Command = Command { prepare: FINISH_EARLY.prepare, ..UNDO };
 
 /// A rekey of the first version: the keychain has its passphrase as `master.next`, and it has no id.
 const FINISH_FORMER: Command = Command {
@@ -137,17 +128,10 @@ const FINISH_FORMER: Command = Command {
     ..FINISH
 };
 
-const UNDO_FORMER: Command = Command {
-    prepare: FINISH_FORMER.prepare,
-    ..UNDO
-};
+const UNDO_FORMER: Command = Command { prepare: FINISH_FORMER.prepare, ..UNDO };
 
-const INIT: Command = Command {
-    arguments: "keys init",
-    prepare: |_, _| {},
-    codes: &["already_configured"],
-    ..REKEY
-};
+const INIT: Command =
+    Command { arguments: "keys init", prepare: |_, _| {}, codes: &["already_configured"], ..REKEY };
 
 const RESEAT: Command = Command {
     arguments: "keys init --force",
@@ -188,13 +172,7 @@ const ADOPT: Command = Command {
 
 const fn pair(name: &'static str, a: &'static Command, b: &'static Command) -> Pair {
     let (second, is_fast) = (Side::Directory, false);
-    Pair {
-        name,
-        a,
-        b,
-        second,
-        is_fast,
-    }
+    Pair { name, a, b, second, is_fast }
 }
 
 const fn fast(pair: Pair) -> Pair {
@@ -223,28 +201,16 @@ const PAIRS: &[Pair] = &[
     pair("rekey --finish, add", &FINISH, &ADD),
     pair("rekey --finish from before, rekey", &FINISH_EARLY, &REKEY),
     pair("rekey --finish from before, add", &FINISH_EARLY, &ADD),
-    pair(
-        "rekey --finish of the first version, rekey",
-        &FINISH_FORMER,
-        &REKEY,
-    ),
+    pair("rekey --finish of the first version, rekey", &FINISH_FORMER, &REKEY),
     pair("rekey --undo, rekey", &UNDO, &REKEY),
     pair("rekey --undo, add", &UNDO, &ADD),
     pair("rekey --undo, late, rekey", &UNDO_LATE, &REKEY),
-    pair(
-        "rekey --undo of the first version, rekey",
-        &UNDO_FORMER,
-        &REKEY,
-    ),
+    pair("rekey --undo of the first version, rekey", &UNDO_FORMER, &REKEY),
     pair("init, init", &INIT, &INIT),
     on(Side::Root, pair("init, init of a root", &INIT, &INIT)),
     pair("init --force --yes, add", &INIT_FORCE, &ADD),
     pair("init --force --yes, update --rotate", &INIT_FORCE, &UPDATE),
-    pair(
-        "init --force of the environment's, add",
-        &RESEAT,
-        &RESEAT_ADD,
-    ),
+    pair("init --force of the environment's, add", &RESEAT, &RESEAT_ADD),
     pair("recovery import, add", &RECOVER, &ADD),
     pair("adopt, rekey", &ADOPT, &REKEY),
     pair("adopt, add", &ADOPT, &ADD),
@@ -255,10 +221,7 @@ const PAIRS: &[Pair] = &[
 ];
 
 /// Whether the keychain has it already depends on how far the other one is.
-const RESEAT_ADD: Command = Command {
-    codes: &["passphrase_missing"],
-    ..ADD
-};
+const RESEAT_ADD: Command = Command { codes: &["passphrase_missing"], ..ADD };
 
 impl Command {
     fn start(&self, stage: &Stage, side: Side, template: &Template) -> Run {
@@ -274,10 +237,7 @@ impl Command {
 
     fn may_end_with(&self, outcome: &Outcome) -> bool {
         let begins = |code: &&str| {
-            outcome
-                .err
-                .lines()
-                .any(|line| line.starts_with(&format!("lf: {code}: ")))
+            outcome.err.lines().any(|line| line.starts_with(&format!("lf: {code}: ")))
         };
         outcome.status == Some(0) || self.codes.iter().any(begins)
     }
@@ -360,11 +320,7 @@ fn sweep(pair: &Pair, stage: &mut Stage) -> (usize, Vec<String>) {
     }
     if cfg!(feature = "torture") {
         let tried = steadily(stage, |stage| refused(pair, stage, &template, &points));
-        lost.extend(
-            tried
-                .err()
-                .map(|what| format!("{}: waited: {what}", pair.name)),
-        );
+        lost.extend(tried.err().map(|what| format!("{}: waited: {what}", pair.name)));
     }
     println!(
         "{:45} {:3} points {:4} s, lost: {}",
@@ -456,13 +412,7 @@ fn hit(pair: &Pair, stage: &Stage, template: &Template, memory: &Memory, point: 
     for outcome in [&a, &b] {
         assert!(!outcome.err.contains("panicked"), "{outcome}");
     }
-    let look = Look {
-        pair,
-        stage,
-        template,
-        a: &a,
-        b: &b,
-    };
+    let look = Look { pair, stage, template, a: &a, b: &b };
     look.every_key_opens();
     look.every_master_is_known(&masters);
     let shape = format!("{:?} {:?} {}", a.status, b.status, stage.shape(template));
@@ -486,23 +436,14 @@ fn refused(pair: &Pair, stage: &Stage, template: &Template, points: &[Point]) {
     let b = if b.status == Some(0) {
         b // it wants no lock
     } else {
-        assert!(
-            b.err.contains("lf: refused: another process is changing"),
-            "{b}"
-        );
+        assert!(b.err.contains("lf: refused: another process is changing"), "{b}");
         drop(a.goes_on());
         let b = pair.b.start(stage, pair.second, template).go();
         assert!(pair.b.may_end_with(&b), "{b}");
         return;
     };
     let a = a.goes_on();
-    let look = Look {
-        pair,
-        stage,
-        template,
-        a: &a,
-        b: &b,
-    };
+    let look = Look { pair, stage, template, a: &a, b: &b };
     look.every_key_opens();
 }
 
@@ -543,11 +484,7 @@ impl Look<'_> {
                     }
                 }
                 let value = self.open(side, &key.id, &commands);
-                assert!(
-                    values.contains(&value),
-                    "{key:?} has {value:?}; {}",
-                    self.told()
-                );
+                assert!(values.contains(&value), "{key:?} has {value:?}; {}", self.told());
             }
             for (command, outcome) in &commands {
                 let is_there = |label: &str| keys.iter().any(|key| key.label == label);
@@ -559,10 +496,7 @@ impl Look<'_> {
     }
 
     fn open(&self, side: Side, id: &str, commands: &[(&Command, &Outcome)]) -> String {
-        let export = || {
-            self.stage
-                .run(side, &format!("keys export --i-understand -- {id}"))
-        };
+        let export = || self.stage.run(side, &format!("keys export --i-understand -- {id}"));
         let opened = export().go();
         if opened.status == Some(0) {
             return opened.out.trim_end().to_owned();
@@ -598,11 +532,7 @@ impl Look<'_> {
                 // The way on is the same command again.
                 for (command, _) in &commands {
                     let again = command.start(self.stage, side, self.template).go();
-                    assert!(
-                        command.may_end_with(&again),
-                        "{again}\nafter {}",
-                        self.told()
-                    );
+                    assert!(command.may_end_with(&again), "{again}\nafter {}", self.told());
                 }
             }
             for _ in 0..3 {
@@ -616,12 +546,7 @@ impl Look<'_> {
                     break;
                 }
                 let done = self.stage.run(side, &hint).go();
-                assert_eq!(
-                    done.status,
-                    Some(0),
-                    "{done}\nas {told}\nsays, after {}",
-                    self.told()
-                );
+                assert_eq!(done.status, Some(0), "{done}\nas {told}\nsays, after {}", self.told());
             }
         }
     }
@@ -638,9 +563,7 @@ impl Look<'_> {
                 return; // lf asks which of the two to use
             }
             let next = if self.stage.keys(*side).is_empty() {
-                self.stage
-                    .run(*side, "keys add --provider openai --label Next")
-                    .input("sk-of-Next")
+                self.stage.run(*side, "keys add --provider openai --label Next").input("sk-of-Next")
             } else {
                 self.stage.run(*side, "keys rotate --all")
             };
@@ -667,22 +590,14 @@ fn a_bus_that_is_restarted_under_the_lock_loses_nothing() {
     common(&stage, second);
     let template = stage.template(second);
     let points = points(&pair, &stage, &template);
-    let point = points
-        .iter()
-        .find(|point| point.call.is_of_the_users_lock());
+    let point = points.iter().find(|point| point.call.is_of_the_users_lock());
     let a = stopped(&pair, &stage, &template, point.unwrap());
     stage.bus.restart();
     let a = a.goes_on();
     assert_eq!(a.status, Some(1), "{a}");
     assert!(a.err.contains("lf: keychain_unavailable: "), "{a}");
     let b = REKEY.start(&stage, second, &template).ok();
-    let look = Look {
-        pair: &pair,
-        stage: &stage,
-        template: &template,
-        a: &a,
-        b: &b,
-    };
+    let look = Look { pair: &pair, stage: &stage, template: &template, a: &a, b: &b };
     look.every_key_opens();
     look.hints_lead_to_an_end();
     look.next_commands_work();

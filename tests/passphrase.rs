@@ -11,10 +11,8 @@ use support::{Home, PASSPHRASE, VALUE, chmod};
 #[test]
 fn without_any_the_error_says_what_was_tried() {
     let home = Home::new();
-    let missing = home
-        .bare("keys add --provider openai")
-        .input(VALUE)
-        .fails(1, "keychain_unavailable");
+    let missing =
+        home.bare("keys add --provider openai").input(VALUE).fails(1, "keychain_unavailable");
     assert!(
         missing.err.contains("Secret Service")
             && missing.err.contains("LENSERFIGHT_KEYS_PASSPHRASE_FILE"),
@@ -28,13 +26,10 @@ fn an_unreachable_keychain_leaves_it_to_the_environment() {
     let (home, id) = Home::with_key();
     let nowhere = format!("unix:path={}", home.path().join("no-bus").display());
     for forced in ["", "0", "1"] {
-        let run = home
-            .lf("keys export Prod --i-understand")
-            .env("DBUS_SESSION_BUS_ADDRESS", &nowhere);
+        let run =
+            home.lf("keys export Prod --i-understand").env("DBUS_SESSION_BUS_ADDRESS", &nowhere);
         assert_eq!(
-            run.env("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", forced)
-                .ok()
-                .out,
+            run.env("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", forced).ok().out,
             format!("{VALUE}\n")
         );
     }
@@ -100,16 +95,10 @@ fn a_file_that_others_can_reach_is_refused() {
 fn a_bad_file_is_named() {
     let (home, _) = Home::with_key();
     let export = |path: &std::path::Path| {
-        home.bare("keys export Prod --i-understand")
-            .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", path)
+        home.bare("keys export Prod --i-understand").env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", path)
     };
     let file = home.path().join("passphrase");
-    assert!(
-        export(&file)
-            .fails(2, "passphrase_invalid")
-            .err
-            .contains(file.to_str().unwrap())
-    );
+    assert!(export(&file).fails(2, "passphrase_invalid").err.contains(file.to_str().unwrap()));
     for (content, problem) in [
         (&b""[..], "is empty"),
         (b"\n", "is empty"),
@@ -133,9 +122,7 @@ fn a_pipe_will_do_for_a_file() {
     let script = format!(
         "printf %s '{PASSPHRASE}' | LENSERFIGHT_KEYS_PASSPHRASE_FILE=/dev/stdin exec \"$0\" \"$@\""
     );
-    home.bare("keys export Prod --i-understand")
-        .under(&["sh", "-c", &script])
-        .ok();
+    home.bare("keys export Prod --i-understand").under(&["sh", "-c", &script]).ok();
 }
 
 #[test]
@@ -143,27 +130,19 @@ fn a_systemd_credential_counts_as_the_file() {
     let (home, _) = Home::with_key();
     let credentials = home.path().join("credentials");
     fs::create_dir(&credentials).unwrap();
-    let export = || {
-        home.bare("keys export Prod --i-understand")
-            .env("CREDENTIALS_DIRECTORY", &credentials)
-    };
+    let export =
+        || home.bare("keys export Prod --i-understand").env("CREDENTIALS_DIRECTORY", &credentials);
     export().fails(1, "keychain_unavailable");
     let credential = credentials.join("lenserfight-keys-passphrase");
     fs::write(&credential, format!("{PASSPHRASE}\n")).unwrap();
     chmod(&credential, 0o440);
     export().ok();
-    export()
-        .env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
-        .fails(2, "usage");
+    export().env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE).fails(2, "usage");
     // A unit may point the variable at the credential itself, but not at something else.
-    export()
-        .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &credential)
-        .ok();
+    export().env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &credential).ok();
     let other = home.path().join("other");
     fs::copy(&credential, &other).unwrap();
-    export()
-        .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &other)
-        .fails(2, "usage");
+    export().env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &other).fails(2, "usage");
     chmod(&credential, 0o444);
     export().fails(2, "passphrase_invalid");
     // There, but not for us: an error, not "no credential".
@@ -193,12 +172,8 @@ fn two_at_once_are_a_usage_error_wherever_a_passphrase_is_needed() {
             .fails(2, "usage");
         assert!(refused.err.contains("given twice"), "{refused}");
     }
-    home.lf("keys list")
-        .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file)
-        .ok();
-    home.lf("keys doctor")
-        .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file)
-        .fails(3, "checks_failed");
+    home.lf("keys list").env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file).ok();
+    home.lf("keys doctor").env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file).fails(3, "checks_failed");
     let _ = id;
 }
 
@@ -246,17 +221,11 @@ fn a_wrong_passphrase_changes_nothing() {
     let before = fs::read(home.file(&id)).unwrap();
     for arguments in ["keys rotate Prod", "keys export Prod --i-understand"] {
         home.bare(arguments)
-            .env(
-                "LENSERFIGHT_KEYS_PASSPHRASE",
-                "Correct horse battery staple",
-            )
+            .env("LENSERFIGHT_KEYS_PASSPHRASE", "Correct horse battery staple")
             .fails(1, "decryption_failed");
     }
     home.bare("keys rotate --all")
-        .env(
-            "LENSERFIGHT_KEYS_PASSPHRASE",
-            "Correct horse battery staple",
-        )
+        .env("LENSERFIGHT_KEYS_PASSPHRASE", "Correct horse battery staple")
         .fails(1, "incomplete");
     assert_eq!(fs::read(home.file(&id)).unwrap(), before);
 }

@@ -28,10 +28,7 @@ fn second_machine(first: &Home) -> (Home, Bus) {
     let home = Home::new();
     let bus = Bus::with_keyring(&home);
     fs::create_dir_all(home.path().join(".lenserfight")).unwrap();
-    let copied = Command::new("cp")
-        .arg("-r")
-        .args([first.keys(), home.keys()])
-        .status();
+    let copied = Command::new("cp").arg("-r").args([first.keys(), home.keys()]).status();
     assert!(copied.unwrap().success());
     (home, bus)
 }
@@ -72,10 +69,7 @@ fn a_person_types_the_sheet_line_by_line_and_a_mistyped_line_again() {
     }
     let (status, screen) = terminal.ends();
     assert_eq!(status, Some(0), "{screen}");
-    assert!(
-        !screen.contains(&lines[0].trim()[3..8]),
-        "nothing typed is shown: {screen}"
-    );
+    assert!(!screen.contains(&lines[0].trim()[3..8]), "nothing typed is shown: {screen}");
     assert_eq!(export(&home, &bus, &id), VALUE);
 }
 
@@ -89,9 +83,7 @@ fn a_sheet_that_does_not_fit_changes_nothing() {
     let foreign = "correct horse battery staple\n".to_owned();
     let cut = numbered(&good)[..1].join("\n");
     for input in [typo, foreign, cut, String::new()] {
-        bus.on(home.bare("keys recovery import"))
-            .input(input)
-            .fails(2, "invalid_sheet");
+        bus.on(home.bare("keys recovery import")).input(input).fails(2, "invalid_sheet");
     }
     // The sheet of another store.
     let other = Home::new();
@@ -105,26 +97,14 @@ fn a_sheet_that_does_not_fit_changes_nothing() {
         .env("LENSERFIGHT_KEYS_PASSPHRASE", "some other passphrase")
         .ok()
         .out;
-    let refused = bus
-        .on(home.bare("keys recovery import"))
-        .input(others)
-        .fails(2, "refused");
-    assert!(
-        refused.err.contains("does not open the only key"),
-        "{refused}"
-    );
+    let refused = bus.on(home.bare("keys recovery import")).input(others).fails(2, "refused");
+    assert!(refused.err.contains("does not open the only key"), "{refused}");
     assert_eq!(bus.lookup("lenserfight-keys", "master"), "");
     // Nothing to try it on, and a passphrase that rules anyway.
     let empty = Home::new();
-    bus.on(empty.bare("keys recovery import"))
-        .input(good.as_str())
-        .fails(2, "refused");
-    home.lf("keys recovery import")
-        .input(good.as_str())
-        .fails(2, "usage");
-    home.bare("keys recovery import")
-        .input(good)
-        .fails(1, "keychain_unavailable");
+    bus.on(empty.bare("keys recovery import")).input(good.as_str()).fails(2, "refused");
+    home.lf("keys recovery import").input(good.as_str()).fails(2, "usage");
+    home.bare("keys recovery import").input(good).fails(1, "keychain_unavailable");
 }
 
 #[test]
@@ -135,9 +115,7 @@ fn a_sheet_replaces_a_passphrase_that_opens_nothing_here_and_joins_one_that_does
     // As somebody has it who ran init before copying the keys.
     let stale = ["service", "lenserfight-keys", "account", "master"];
     bus.store(&stale, "a passphrase of no use here");
-    bus.on(home.bare("keys recovery import"))
-        .input(sheet.as_str())
-        .ok();
+    bus.on(home.bare("keys recovery import")).input(sheet.as_str()).ok();
     assert_eq!(bus.lookup("lenserfight-keys", "master"), PASSPHRASE);
     assert_eq!(export(&home, &bus, &id), VALUE);
     // One key more, under another passphrase: that one stays, and the sheet's goes on record.
@@ -177,9 +155,7 @@ fn the_sheet_is_printed_only_for_whoever_understands_and_is_worth_something() {
         .fails(2, "refused");
     // init takes a sheet for the passphrase that it is.
     let (second, bus) = second_machine(&home);
-    bus.on(second.bare("keys init --passphrase-stdin"))
-        .input(printed.out)
-        .ok();
+    bus.on(second.bare("keys init --passphrase-stdin")).input(printed.out).ok();
     assert_eq!(export(&second, &bus, &id), VALUE);
 }
 
@@ -191,10 +167,7 @@ fn a_copy_of_the_directory_brings_back_what_was_removed() {
     let before = [&id, &other].map(|id| fs::read(home.file(id)).unwrap());
     home.lf(&format!("keys remove --yes -- {id}")).ok();
     let restored = home.lf(&restore).ok();
-    assert_eq!(
-        restored.out, "1 of 2 keys are restored; 1 are here as they were\n",
-        "{restored}"
-    );
+    assert_eq!(restored.out, "1 of 2 keys are restored; 1 are here as they were\n", "{restored}");
     let after = [&id, &other].map(|id| fs::read(home.file(id)).unwrap());
     assert_eq!(before, after);
     assert_eq!(mode(&home.file(&id)), 0o600);
@@ -210,9 +183,7 @@ fn restore_never_overwrites() {
     let dir = home.copy();
     let restore = format!("keys restore {}", dir.display());
     let late = home.add("openai", "Late", "late");
-    home.lf(&format!("keys rotate --new-value -- {id}"))
-        .input("newer")
-        .ok();
+    home.lf(&format!("keys rotate --new-value -- {id}")).input("newer").ok();
     let differs = home.lf(&restore).ok();
     let shown = format!(
         "{id} is here too, differs, and was left as it is; to see the copy's value: LENSERFIGHT_KEYS_DIR={} lf keys export --i-understand -- {id}",
@@ -263,10 +234,7 @@ fn what_is_no_copy_of_a_keys_directory_is_said_to_be_none() {
         fs::remove_file(home.file(id)).unwrap();
     }
     let incomplete = restore(&dir).fails(1, "incomplete");
-    assert!(
-        incomplete.err.contains(&id) && incomplete.err.contains(&linked),
-        "{incomplete}"
-    );
+    assert!(incomplete.err.contains(&id) && incomplete.err.contains(&linked), "{incomplete}");
     assert_eq!(home.names(), [format!("{other}.json")]);
 }
 
@@ -277,10 +245,7 @@ fn keys_that_do_not_open_are_not_put_among_others_that_do() {
     let restore = format!("keys restore {}", dir.display());
     let home = Home::new();
     let with = |arguments: &str| {
-        home.bare(arguments).env(
-            "LENSERFIGHT_KEYS_PASSPHRASE",
-            "another passphrase of one's own",
-        )
+        home.bare(arguments).env("LENSERFIGHT_KEYS_PASSPHRASE", "another passphrase of one's own")
     };
     let own = with("keys add --provider openai").input("v").ok().out;
     let refused = with(&restore).fails(2, "refused");
@@ -298,10 +263,7 @@ fn keys_that_do_not_open_are_not_put_among_others_that_do() {
     let fresh = Home::new();
     let restored = fresh.bare(&restore).ok();
     assert!(restored.err.contains("recovery import"), "{restored}");
-    assert_eq!(
-        fresh.lf("keys export Prod --i-understand").ok().out,
-        format!("{VALUE}\n")
-    );
+    assert_eq!(fresh.lf("keys export Prod --i-understand").ok().out, format!("{VALUE}\n"));
 }
 
 /// Where the predecessor leaves a secret if it finds no keychain.
@@ -335,18 +297,10 @@ fn a_predecessors_plaintext_moves_into_the_keychain_and_its_browser_stays_paired
     assert!(adopted.out.contains("token"), "{adopted}");
     assert_eq!(export(&home, &bus, &id), VALUE);
     assert!(!left(&home, MASTER).exists() && !left(&home, TOKEN).exists());
-    assert!(
-        left(&home, "other__file").exists(),
-        "the rest is left alone"
-    );
+    assert!(left(&home, "other__file").exists(), "the rest is left alone");
     let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
     let bearer = bearer(&token);
-    assert_eq!(
-        gateway
-            .ask("GET /keys", &[("Authorization", &bearer)], "")
-            .status,
-        200
-    );
+    assert_eq!(gateway.ask("GET /keys", &[("Authorization", &bearer)], "").status, 200);
     bus.on(home.bare("keys doctor")).ok();
     bus.on(home.bare("keys adopt")).ok();
 }
@@ -357,10 +311,7 @@ fn adopt_removes_nothing_that_is_not_safe_in_the_keychain() {
     let file = left(&home, MASTER);
     fs::write(&file, format!("{PASSPHRASE}\n")).unwrap();
     let refused = home.bare("keys adopt").fails(1, "keychain_unavailable");
-    assert!(
-        refused.err.contains(MASTER) && refused.err.contains("_PASSPHRASE_FILE"),
-        "{refused}"
-    );
+    assert!(refused.err.contains(MASTER) && refused.err.contains("_PASSPHRASE_FILE"), "{refused}");
     home.lf("keys adopt").fails(2, "usage");
     let bus = Bus::with_keyring(&home);
     fs::write(&file, "a passphrase that opens nothing").unwrap();
@@ -373,11 +324,7 @@ fn adopt_removes_nothing_that_is_not_safe_in_the_keychain() {
         "fsync:signal=SIGKILL:when=1",
         "unlinkat:signal=SIGKILL:when=1",
     ] {
-        let _ = bus
-            .on(home.bare("keys adopt"))
-            .inject(fault)
-            .on_core(&cores()[0])
-            .go();
+        let _ = bus.on(home.bare("keys adopt")).inject(fault).on_core(&cores()[0]).go();
         assert!(
             fs::read_to_string(&file).is_ok_and(|text| text == PASSPHRASE)
                 || bus.lookup("lenserfight-keys", "master") == PASSPHRASE,

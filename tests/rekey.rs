@@ -14,8 +14,7 @@ use support::{Home, Run, VALUE, cores};
 const NEW: &str = "a new passphrase of some length";
 
 fn with(home: &Home, passphrase: &str, arguments: &str) -> Run {
-    home.bare(arguments)
-        .env("LENSERFIGHT_KEYS_PASSPHRASE", passphrase)
+    home.bare(arguments).env("LENSERFIGHT_KEYS_PASSPHRASE", passphrase)
 }
 
 fn exported(run: Run) -> String {
@@ -38,11 +37,7 @@ fn export(home: &Home, bus: &Bus, id: &str) -> String {
 
 /// Fails at this call, once everything is staged: as a kill there would, but for the clean-up.
 fn killed_at(home: &Home, bus: &Bus, fault: &str) {
-    let killed = bus
-        .on(home.bare("keys rekey"))
-        .inject(fault)
-        .on_core(&cores()[0])
-        .go();
+    let killed = bus.on(home.bare("keys rekey")).inject(fault).on_core(&cores()[0]).go();
     assert_ne!(killed.status, Some(0), "{killed}");
 }
 
@@ -61,11 +56,7 @@ fn everything_opens_with_the_new_passphrase_and_nothing_with_the_old() {
         with(&home, &old, &format!("keys export --i-understand -- {id}"))
             .fails(1, "decryption_failed");
     }
-    assert!(
-        ids.iter()
-            .zip(before)
-            .all(|(id, old)| fs::read(home.file(id)).unwrap() != old)
-    );
+    assert!(ids.iter().zip(before).all(|(id, old)| fs::read(home.file(id)).unwrap() != old));
     assert_eq!(home.names().len(), 2, "nothing stays behind");
     assert_eq!(bus.lookup("lenserfight-keys", "master.next"), "");
     // The change itself, and each key.
@@ -76,22 +67,13 @@ fn everything_opens_with_the_new_passphrase_and_nothing_with_the_old() {
 #[test]
 fn a_passphrase_of_ones_own_comes_from_standard_input_and_is_long_enough() {
     let (home, bus, ids) = two_keys();
-    for (input, code) in [
-        ("short\n", "passphrase_invalid"),
-        ("", "passphrase_invalid"),
-    ] {
-        bus.on(home.bare("keys rekey --passphrase-stdin"))
-            .input(input)
-            .fails(2, code);
+    for (input, code) in [("short\n", "passphrase_invalid"), ("", "passphrase_invalid")] {
+        bus.on(home.bare("keys rekey --passphrase-stdin")).input(input).fails(2, code);
     }
     let old = bus.lookup("lenserfight-keys", "master");
-    bus.on(home.bare("keys rekey --passphrase-stdin"))
-        .input(old.as_str())
-        .fails(2, "refused");
+    bus.on(home.bare("keys rekey --passphrase-stdin")).input(old.as_str()).fails(2, "refused");
     assert_eq!(home.names().len(), 2, "nothing was begun");
-    bus.on(home.bare("keys rekey --passphrase-stdin"))
-        .input(format!("{NEW}\n"))
-        .ok();
+    bus.on(home.bare("keys rekey --passphrase-stdin")).input(format!("{NEW}\n")).ok();
     assert_eq!(bus.lookup("lenserfight-keys", "master"), NEW);
     assert_eq!(export(&home, &bus, &ids[0]), "One");
 }
@@ -102,12 +84,8 @@ fn an_old_store_with_a_short_passphrase_gets_a_longer_one() {
     let bus = Bus::with_keyring(&home);
     fs::create_dir_all(home.keys()).unwrap();
     fs::write(home.file("short-passphrase-0001"), SHORT).unwrap();
-    bus.store(
-        &["service", "lenserfight-keys", "account", "master"],
-        "short",
-    );
-    bus.on(home.bare("keys rotate Before"))
-        .fails(2, "passphrase_invalid");
+    bus.store(&["service", "lenserfight-keys", "account", "master"], "short");
+    bus.on(home.bare("keys rotate Before")).fails(2, "passphrase_invalid");
     bus.on(home.bare("keys rekey")).ok();
     assert_eq!(export(&home, &bus, "Before"), "sk-from-before");
     bus.on(home.bare("keys rotate Before")).ok();
@@ -147,8 +125,7 @@ fn with_a_passphrase_from_the_environment_both_open_until_the_new_one_comes() {
     assert_eq!(switched.out.trim_end(), VALUE);
     assert!(switched.err.contains("is finished"), "{switched}");
     assert_eq!(home.names(), [format!("{id}.json")]);
-    home.lf("keys export New --i-understand")
-        .fails(1, "decryption_failed");
+    home.lf("keys export New --i-understand").fails(1, "decryption_failed");
     with(&home, NEW, "keys doctor").ok();
 }
 
@@ -176,10 +153,7 @@ fn a_key_that_is_removed_while_a_change_waits_does_not_come_back() {
     assert!(!waiting.exists(), "nothing of it is left on the disk");
     with(&home, NEW, "keys rekey --finish").ok();
     assert_eq!(home.names(), [format!("{kept}.json")]);
-    assert_eq!(
-        exported(with(&home, NEW, "keys export Kept --i-understand")),
-        "kept"
-    );
+    assert_eq!(exported(with(&home, NEW, "keys export Kept --i-understand")), "kept");
 }
 
 #[test]
@@ -194,10 +168,7 @@ fn whoever_has_the_passphrase_of_the_moment_reads_every_key() {
             report.out.contains("FAIL  rekey: ") && report.out.contains("rekey --finish"),
             "{fault} {report}"
         );
-        assert!(
-            report.out.contains("decryption: 2 of 2 open"),
-            "{fault} {report}"
-        );
+        assert!(report.out.contains("decryption: 2 of 2 open"), "{fault} {report}");
         // The gateway reads without waiting for anybody to finish.
         let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
         let bearer = bearer(&token(bus.on(home.bare("gateway pair"))));
@@ -206,8 +177,7 @@ fn whoever_has_the_passphrase_of_the_moment_reads_every_key() {
             let answer = gateway.ask(&line, &[("Authorization", &bearer)], "");
             assert!(answer.body.contains(label), "{fault} {answer:?}");
         }
-        bus.on(home.bare(&format!("keys rotate -- {}", ids[0])))
-            .ok();
+        bus.on(home.bare(&format!("keys rotate -- {}", ids[0]))).ok();
         for (id, label) in ids.iter().zip(["One", "Two"]) {
             assert_eq!(export(&home, &bus, id), label, "{fault}");
         }
@@ -224,14 +194,10 @@ fn the_next_command_says_whether_it_finished_or_undid_the_change() {
     ] {
         let (home, bus, ids) = two_keys();
         killed_at(&home, &bus, fault);
-        let next = bus
-            .on(home.bare(&format!("keys rotate -- {}", ids[0])))
-            .ok();
+        let next = bus.on(home.bare(&format!("keys rotate -- {}", ids[0]))).ok();
         assert!(next.err.contains(said), "{fault} {next}");
         assert_eq!(home.names().len(), 2);
-        let again = bus
-            .on(home.bare(&format!("keys rotate -- {}", ids[0])))
-            .ok();
+        let again = bus.on(home.bare(&format!("keys rotate -- {}", ids[0]))).ok();
         assert!(again.err.is_empty(), "{again}");
     }
 }
@@ -255,10 +221,7 @@ fn a_key_that_does_not_open_stops_the_change_before_it_begins() {
     let other = home.add("openai", "Other", "other");
     let text = fs::read_to_string(home.file(&other)).unwrap();
     fs::write(home.file(&other), "{}").unwrap();
-    let refused = home
-        .lf("keys rekey --passphrase-stdin")
-        .input(NEW)
-        .fails(1, "corrupt_envelope");
+    let refused = home.lf("keys rekey --passphrase-stdin").input(NEW).fails(1, "corrupt_envelope");
     assert!(refused.err.contains(&other), "{refused}");
     assert_eq!(home.names().len(), 2, "nothing stays behind");
     fs::write(home.file(&other), text).unwrap();
@@ -270,10 +233,7 @@ fn a_key_that_does_not_open_stops_the_change_before_it_begins() {
 fn a_gateway_and_other_writers_go_on_during_a_change() {
     let (home, bus, ids) = two_keys();
     let bearer = bearer(&token(bus.on(home.bare("gateway pair"))));
-    let headers = [
-        ("Authorization", bearer.as_str()),
-        ("Content-Type", "application/json"),
-    ];
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
     let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
     for round in 0..4 {
         thread::scope(|scope| {
@@ -314,9 +274,8 @@ fn a_gateway_and_other_writers_go_on_during_a_change() {
 fn of_two_changes_at_once_one_wins_and_nothing_is_lost() {
     let (home, bus, ids) = two_keys();
     let outcomes: Vec<_> = thread::scope(|scope| {
-        let runs: Vec<_> = (0..3)
-            .map(|_| scope.spawn(|| bus.on(home.bare("keys rekey")).go()))
-            .collect();
+        let runs: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| bus.on(home.bare("keys rekey")).go())).collect();
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
     assert!(outcomes.iter().any(|outcome| outcome.status == Some(0)));
@@ -351,10 +310,7 @@ fn a_full_disk_in_the_middle_loses_nothing() {
         // The third is the last word: then the change waits.
         assert_eq!(full.status, Some(1), "{full}");
         home.lf("keys rekey --undo").ok();
-        assert_eq!(
-            (home.value(&id), home.value(&other)),
-            (VALUE.into(), "other".into())
-        );
+        assert_eq!((home.value(&id), home.value(&other)), (VALUE.into(), "other".into()));
         assert_eq!(home.names().len(), 2, "nothing stays behind: {full}");
     }
 }
@@ -363,20 +319,14 @@ fn a_full_disk_in_the_middle_loses_nothing() {
 fn a_store_that_was_elsewhere_still_opens() {
     let (home, bus, _) = two_keys();
     let elsewhere = home.path().join("elsewhere");
-    let there = |arguments: &str| {
-        bus.on(home.bare(arguments))
-            .env("LENSERFIGHT_KEYS_DIR", &elsewhere)
-    };
-    there("keys add --provider openai --label Far")
-        .input("far")
-        .ok();
+    let there =
+        |arguments: &str| bus.on(home.bare(arguments)).env("LENSERFIGHT_KEYS_DIR", &elsewhere);
+    there("keys add --provider openai --label Far").input("far").ok();
     bus.on(home.bare("keys rekey")).ok();
     assert_eq!(exported(there("keys export Far --i-understand")), "far");
     let report = there("keys doctor").fails(3, "checks_failed");
     assert!(
-        report
-            .out
-            .contains("under an earlier master passphrase, replaced 20")
+        report.out.contains("under an earlier master passphrase, replaced 20")
             && report.out.contains(": Far")
             && report.out.contains("lf keys rotate --all"),
         "{report}"
@@ -406,11 +356,7 @@ fn keys_restored_during_a_change_open() {
 fn a_damaged_envelope_that_waits_is_made_once_more_or_named_and_moves_nothing() {
     let (home, bus, ids) = two_keys();
     killed_at(&home, &bus, "renameat:signal=SIGKILL:when=5");
-    fs::write(
-        home.keys().join(".rekey").join(format!("{}.json", ids[0])),
-        "{}",
-    )
-    .unwrap();
+    fs::write(home.keys().join(".rekey").join(format!("{}.json", ids[0])), "{}").unwrap();
     bus.on(home.bare("keys rekey --finish")).ok();
     for (id, label) in ids.iter().zip(["One", "Two"]) {
         assert_eq!(export(&home, &bus, id), label);
@@ -424,21 +370,12 @@ fn a_damaged_envelope_that_waits_is_made_once_more_or_named_and_moves_nothing() 
     let waiting = home.keys().join(".rekey").join(format!("{id}.json"));
     fs::write(&waiting, "{}").unwrap();
     let named = with(&home, NEW, "keys rekey --finish").fails(1, "corrupt_envelope");
-    assert!(
-        named.err.contains(&id) && named.err.contains("--undo"),
-        "{named}"
-    );
+    assert!(named.err.contains(&id) && named.err.contains("--undo"), "{named}");
     let report = with(&home, NEW, "keys doctor").fails(3, "checks_failed");
     assert!(report.out.contains(".rekey"), "{report}");
-    assert_eq!(
-        exported(with(&home, NEW, "keys export Other --i-understand")),
-        "other"
-    );
+    assert_eq!(exported(with(&home, NEW, "keys export Other --i-understand")), "other");
     home.lf("keys rekey --undo").ok();
-    assert_eq!(
-        (home.value(&id), home.value(&other)),
-        (VALUE.into(), "other".into())
-    );
+    assert_eq!((home.value(&id), home.value(&other)), (VALUE.into(), "other".into()));
 }
 
 #[test]
@@ -448,26 +385,17 @@ fn what_keeps_a_change_from_being_settled_keeps_nobody_from_reading() {
     fs::write(&rekey, "not a directory").unwrap();
     assert_eq!(home.value(&id), VALUE);
     let report = home.lf("keys doctor").fails(3, "checks_failed");
-    assert!(
-        report.out.contains("FAIL  rekey: ") && report.out.contains("rm -r '"),
-        "{report}"
-    );
+    assert!(report.out.contains("FAIL  rekey: ") && report.out.contains("rm -r '"), "{report}");
     fs::remove_file(&rekey).unwrap();
     // A change that its owner has stopped in: readers do not wait for it.
     home.lf("keys rekey --passphrase-stdin").input(NEW).ok();
     let lock = support::lock(&rekey);
     assert_eq!(home.value(&id), VALUE);
-    assert_eq!(
-        exported(with(&home, NEW, "keys export Prod --i-understand")),
-        VALUE
-    );
+    assert_eq!(exported(with(&home, NEW, "keys export Prod --i-understand")), VALUE);
     drop(lock);
     fs::create_dir(rekey.join("foreign")).unwrap();
     with(&home, NEW, "keys rekey --finish").ok();
-    assert_eq!(
-        exported(with(&home, NEW, "keys export Prod --i-understand")),
-        VALUE
-    );
+    assert_eq!(exported(with(&home, NEW, "keys export Prod --i-understand")), VALUE);
 }
 
 #[test]

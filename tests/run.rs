@@ -48,9 +48,7 @@ fn sh<'a>(script: &'a str, rest: &[&'a str]) -> Vec<&'a str> {
 fn told(home: &Home) -> Vec<String> {
     let log = home.audit();
     let lines = log.lines().filter(|line| line.contains(r#""kind":"run""#));
-    lines
-        .map(|line| line.split_once(r#""kind":"run","#).unwrap().1.to_owned())
-        .collect()
+    lines.map(|line| line.split_once(r#""kind":"run","#).unwrap().1.to_owned()).collect()
 }
 
 fn script(home: &Home, name: &str, text: &str) -> String {
@@ -76,13 +74,8 @@ fn the_environment_has_the_keys_that_were_named_and_no_way_to_the_passphrase() {
     let print = sh("tr '\\0' '\\n' < /proc/$$/environ | sort", &[]);
     let from_file = home
         .words(
-            &[
-                &["keys", "run"],
-                &flags.split(' ').collect::<Vec<_>>()[..],
-                &["--"],
-                &print,
-            ]
-            .concat(),
+            &[&["keys", "run"], &flags.split(' ').collect::<Vec<_>>()[..], &["--"], &print]
+                .concat(),
         )
         .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", file);
     for run in [run(&home, flags, &print), from_file] {
@@ -113,11 +106,7 @@ fn the_credentials_of_a_unit_stay_the_units() {
 #[test]
 fn the_process_becomes_the_program() {
     let (home, _) = Home::with_key();
-    for (script, status) in [
-        ("exit 0", Some(0)),
-        ("exit 3", Some(3)),
-        ("exit 255", Some(255)),
-    ] {
+    for (script, status) in [("exit 0", Some(0)), ("exit 3", Some(3)), ("exit 255", Some(255))] {
         let outcome = run(&home, "--key Prod", &sh(script, &[])).go();
         assert_eq!(outcome.status, status, "{outcome}");
     }
@@ -177,12 +166,7 @@ fn the_program_finds_the_process_as_a_shell_would_hand_it_over() {
         &["sh"],
     );
     let looks: [&[&str]; 4] = [
-        &[
-            "grep",
-            "-E",
-            "^(Umask|Shd|Sig[^Q]|Cap|NoNew|Seccomp:|Threads)",
-            "/proc/self/status",
-        ],
+        &["grep", "-E", "^(Umask|Shd|Sig[^Q]|Cap|NoNew|Seccomp:|Threads)", "/proc/self/status"],
         &["cat", "/proc/self/limits"],
         &["ls", "/proc/self/fd"],
         // Root's, if it were not dumpable.
@@ -217,11 +201,7 @@ fn standard(text: &str) -> String {
 fn the_program_can_be_looked_at_by_its_own_user() {
     let (home, _) = Home::with_key();
     hand_over(home.path());
-    let command = run(
-        &home,
-        "--key Prod",
-        &sh("stat --format=%u /proc/$$/environ; id -u", &[]),
-    );
+    let command = run(&home, "--key Prod", &sh("stat --format=%u /proc/$$/environ; id -u", &[]));
     let out = command.unprivileged().ok().out;
     let (owner, user) = out.trim_end().split_once('\n').unwrap();
     assert_eq!(owner, user);
@@ -231,45 +211,22 @@ fn the_program_can_be_looked_at_by_its_own_user() {
 fn a_program_that_writes_into_a_closed_pipe_dies_of_it() {
     let (home, _) = Home::with_key();
     // Rust ignores SIGPIPE; a program that inherited that would write for ever.
-    let outcome = run(
-        &home,
-        "--key Prod",
-        &sh("yes | head -n 1; kill -PIPE $$; echo alive", &[]),
-    )
-    .go();
-    assert_eq!(
-        (outcome.status, outcome.out.as_str()),
-        (None, "y\n"),
-        "{outcome}"
-    );
+    let outcome =
+        run(&home, "--key Prod", &sh("yes | head -n 1; kill -PIPE $$; echo alive", &[])).go();
+    assert_eq!((outcome.status, outcome.out.as_str()), (None, "y\n"), "{outcome}");
 }
 
 #[test]
 fn arguments_reach_the_program_as_they_are() {
     let (home, _) = Home::with_key();
-    let odd: [&[u8]; 7] = [
-        b"\xff\xfe",
-        b"",
-        b"--",
-        b"--help",
-        b"--key",
-        b"sk-abcdefghijklmnop",
-        b"a b\n",
-    ];
+    let odd: [&[u8]; 7] =
+        [b"\xff\xfe", b"", b"--", b"--help", b"--key", b"sk-abcdefghijklmnop", b"a b\n"];
     let mut command = run(&home, "--key Prod", &["printf", "<%s>"]).command();
     let output = command.args(odd.map(OsStr::from_bytes)).output().unwrap();
-    let expected: Vec<u8> = odd
-        .iter()
-        .flat_map(|word| [b"<", *word, b">"].concat())
-        .collect();
+    let expected: Vec<u8> = odd.iter().flat_map(|word| [b"<", *word, b">"].concat()).collect();
     assert_eq!(output.stdout, expected);
     assert_eq!(output.status.code(), Some(0));
-    let own_name = run(
-        &home,
-        "--key Prod",
-        &sh("tr '\\0' ' ' < /proc/$$/cmdline", &["x"]),
-    )
-    .ok();
+    let own_name = run(&home, "--key Prod", &sh("tr '\\0' ' ' < /proc/$$/cmdline", &["x"])).ok();
     assert_eq!(own_name.out, "sh -c tr '\\0' ' ' < /proc/$$/cmdline x ");
 }
 
@@ -280,18 +237,13 @@ fn a_value_on_standard_input_is_itself_and_nothing_else() {
     home.add("mistral", "Large", &largest);
     home.add("mistral", "Nul", "a\0b");
     for (label, value) in [("Two", TOKEN), ("Large", &largest), ("Nul", "a\0b")] {
-        let outcome = run(&home, &format!("--stdin {label}"), &["cat"])
-            .input("not this")
-            .ok();
+        let outcome = run(&home, &format!("--stdin {label}"), &["cat"]).input("not this").ok();
         assert_eq!(outcome.out, value, "{label}");
     }
     let both = "--stdin Two --key Prod --env SAME=Two";
     let script = "read -r line || true; echo $line:$OPENAI_API_KEY:$SAME; readlink /proc/self/fd/0";
     let out = run(&home, both, &sh(script, &[])).ok().out;
-    assert!(
-        out.starts_with(&format!("{TOKEN}:{VALUE}:{TOKEN}\npipe:")),
-        "{out}"
-    );
+    assert!(out.starts_with(&format!("{TOKEN}:{VALUE}:{TOKEN}\npipe:")), "{out}");
 }
 
 #[test]
@@ -314,31 +266,20 @@ fn a_variable_that_is_set_stays_unless_told() {
     let (home, _) = two_keys();
     let print = ["printenv", "OPENAI_API_KEY"];
     let with = |flags: &str, value: &str| run(&home, flags, &print).env("OPENAI_API_KEY", value);
-    for flags in [
-        "--key Prod",
-        "--env OPENAI_API_KEY=Two",
-        "--stdin Two --key openai",
-    ] {
+    for flags in ["--key Prod", "--env OPENAI_API_KEY=Two", "--stdin Two --key openai"] {
         let outcome = with(flags, "mine").fails(2, "refused");
         assert!(
             outcome.err.contains("OPENAI_API_KEY") && outcome.err.contains("--override"),
             "{outcome}"
         );
-        assert!(
-            outcome.out.is_empty() && !outcome.err.contains("mine"),
-            "{outcome}"
-        );
+        assert!(outcome.out.is_empty() && !outcome.err.contains("mine"), "{outcome}");
     }
     for (flags, before, after) in [
         ("--key Prod --override", "mine", VALUE),
         ("--key Prod", "", VALUE),
         ("--key Two", "mine", "mine"),
     ] {
-        assert_eq!(
-            with(flags, before).ok().out,
-            format!("{after}\n"),
-            "{flags}"
-        );
+        assert_eq!(with(flags, before).ok().out, format!("{after}\n"), "{flags}");
     }
 }
 
@@ -352,15 +293,8 @@ fn what_cannot_be_done_starts_nothing() {
     let forged = home.add("xai", "Forged", "v");
     let text = fs::read_to_string(home.file(&forged)).unwrap();
     let other = fs::read_to_string(home.file(&one)).unwrap();
-    let tag = |text: &str| {
-        text.split("\"tag\":\"")
-            .nth(1)
-            .unwrap()
-            .split('"')
-            .next()
-            .unwrap()
-            .to_owned()
-    };
+    let tag =
+        |text: &str| text.split("\"tag\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     fs::write(home.file(&forged), text.replace(&tag(&text), &tag(&other))).unwrap();
     let mark = home.path().join("started");
     let command = ["touch", mark.to_str().unwrap()];
@@ -380,11 +314,7 @@ fn what_cannot_be_done_starts_nothing() {
         ("", 2, "usage"),
         ("--override", 2, "usage"),
         ("--key sk-abcdefghijklmnop", 2, "secret_in_argv"),
-        (
-            "--env OPENAI_API_KEY=sk-abcdefghijklmnop",
-            2,
-            "secret_in_argv",
-        ),
+        ("--env OPENAI_API_KEY=sk-abcdefghijklmnop", 2, "secret_in_argv"),
     ] {
         let outcome = run(&home, flags, &command).fails(status, code);
         assert!(!outcome.err.contains("abcdefgh"), "{outcome}");
@@ -393,19 +323,10 @@ fn what_cannot_be_done_starts_nothing() {
     assert!(twice.err.contains("OPENAI_API_KEY"), "{twice}");
     let missing = format!("keys run --key Two -- {}", command.join(" "));
     home.bare(&missing).fails(1, "keychain_unavailable");
-    let wrong = home
-        .bare(&missing)
-        .env("LENSERFIGHT_KEYS_PASSPHRASE", "another passphrase");
+    let wrong = home.bare(&missing).env("LENSERFIGHT_KEYS_PASSPHRASE", "another passphrase");
     wrong.fails(1, "decryption_failed");
-    let without = home
-        .lf("keys run --key Two touch started")
-        .fails(2, "usage");
-    assert!(
-        without
-            .err
-            .contains("hint: lf keys run --key openai -- CMD"),
-        "{without}"
-    );
+    let without = home.lf("keys run --key Two touch started").fails(2, "usage");
+    assert!(without.err.contains("hint: lf keys run --key openai -- CMD"), "{without}");
     assert!(!mark.exists());
     assert!(run(&home, "--key Two", &command).ok().err.is_empty());
     assert!(mark.exists(), "the command itself is right");
@@ -438,10 +359,7 @@ fn a_program_that_cannot_be_run_is_126_or_127_as_in_shells() {
         assert!(outcome.err.contains(program), "{outcome}");
     }
     let orphan = run(&home, "--key Prod", &[&no_interpreter]).fails(127, "command_not_found");
-    assert!(
-        orphan.err.contains("interpreter") && !orphan.err.contains(VALUE),
-        "{orphan}"
-    );
+    assert!(orphan.err.contains("interpreter") && !orphan.err.contains(VALUE), "{orphan}");
     // Only the system finds out about this one.
     let no_permission = script(&home, "locked", &format!("#!{plain}\n"));
     let locked = run(&home, "--key Prod", &[&no_permission]);
@@ -450,9 +368,7 @@ fn a_program_that_cannot_be_run_is_126_or_127_as_in_shells() {
     // A script that names no interpreter is run by the shell, as shells do it.
     for program in [&bare_script, "bare"] {
         let path = format!(":{dir}:/usr/bin:/bin");
-        let outcome = run(&home, "--key Prod", &[program, "x"])
-            .env("PATH", path)
-            .go();
+        let outcome = run(&home, "--key Prod", &[program, "x"]).env("PATH", path).go();
         assert_eq!(outcome.status, Some(7), "{outcome}");
         assert_eq!(outcome.out, format!("x:{VALUE}\n"), "{outcome}");
     }
@@ -465,14 +381,9 @@ fn the_working_directory_is_searched_only_where_path_says_so() {
     fs::create_dir(home.path().join("bin")).unwrap();
     script(&home, "bin/there", "#!/bin/sh\necho there\n");
     let run = |path: &str, program: &str| {
-        let mut command = run(&home, "--key Prod", &[program])
-            .env("PATH", path)
-            .command();
+        let mut command = run(&home, "--key Prod", &[program]).env("PATH", path).command();
         let output = command.current_dir(home.path()).output().unwrap();
-        (
-            output.status.code(),
-            String::from_utf8(output.stdout).unwrap(),
-        )
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
     assert_eq!(run("/bin", "here").0, Some(127));
     for (path, program, said) in [
@@ -482,11 +393,7 @@ fn the_working_directory_is_searched_only_where_path_says_so() {
         ("bin:/bin", "there", "there\n"),
         ("/bin", "bin/there", "there\n"),
     ] {
-        assert_eq!(
-            run(path, program),
-            (Some(0), said.to_owned()),
-            "{path} {program}"
-        );
+        assert_eq!(run(path, program), (Some(0), said.to_owned()), "{path} {program}");
     }
 }
 
@@ -500,10 +407,7 @@ fn the_audit_log_has_a_line_for_each_key_and_nothing_of_the_arguments() {
     let line =
         |id: &str, program: &str| format!(r#""keyId":"{id}","ok":true,{}"#, context(program));
     let failed = |id: &str, reason: &str, program: &str| {
-        format!(
-            r#""keyId":"{id}","ok":false,"reason":"{reason}",{}"#,
-            context(program)
-        )
+        format!(r#""keyId":"{id}","ok":false,"reason":"{reason}",{}"#, context(program))
     };
     // It is there before the program is.
     let log = home.keys().join("audit.log");
@@ -548,10 +452,7 @@ fn an_audit_log_that_cannot_be_written_is_said_and_stops_nothing() {
     fs::create_dir(&log).unwrap();
     let outcome = run(&home, "--key Prod", &["printenv", "OPENAI_API_KEY"]).ok();
     assert_eq!(outcome.out, format!("{VALUE}\n"));
-    assert!(
-        outcome.err.contains("not written to the audit log"),
-        "{outcome}"
-    );
+    assert!(outcome.err.contains("not written to the audit log"), "{outcome}");
 }
 
 #[test]
@@ -559,13 +460,9 @@ fn nothing_is_written_to_the_disk_but_the_log() {
     let (home, _) = two_keys();
     let log = home.path().join("strace.log");
     let traced = run(&home, "--key Prod --stdin Two", &["true"]);
-    traced
-        .trace(&log, "openat,open,creat,rename,memfd_create")
-        .ok();
+    traced.trace(&log, "openat,open,creat,rename,memfd_create").ok();
     let log = fs::read_to_string(&log).unwrap();
-    let written = log
-        .lines()
-        .filter(|line| line.contains("O_CREAT") || line.contains("rename("));
+    let written = log.lines().filter(|line| line.contains("O_CREAT") || line.contains("rename("));
     for line in written {
         assert!(line.contains("audit.log"), "{line}");
     }

@@ -36,43 +36,22 @@ fn no_output_and_no_file_ever_has_a_value_or_a_passphrase() {
         ("keys init", ""),
         ("keys add --provider openai --label Second --json", VALUE),
         ("keys add --provider OPENAI", VALUE),
-        (
-            "keys add --provider openai sk-test-0123456789abcdefghij",
-            VALUE,
-        ),
-        (
-            "keys add --provider openai --key=sk-test-0123456789abcdefghij",
-            VALUE,
-        ),
-        (
-            "keys add --provider openai --label sk-test-0123456789abcdefghij",
-            VALUE,
-        ),
-        (
-            "keys export sk-test-0123456789abcdefghij --i-understand",
-            VALUE,
-        ),
+        ("keys add --provider openai sk-test-0123456789abcdefghij", VALUE),
+        ("keys add --provider openai --key=sk-test-0123456789abcdefghij", VALUE),
+        ("keys add --provider openai --label sk-test-0123456789abcdefghij", VALUE),
+        ("keys export sk-test-0123456789abcdefghij --i-understand", VALUE),
         ("keys remove --yes --sk-test-0123456789abcdefghij", VALUE),
         ("sk-test-0123456789abcdefghij", VALUE),
         ("keys sk-test-0123456789abcdefghij", VALUE),
         ("gateway pair --name sk-test-0123456789abcdefghij", VALUE),
-        (
-            "gateway consent grant tailscale --yes --notes sk-test-0123456789abcdefghij",
-            VALUE,
-        ),
+        ("gateway consent grant tailscale --yes --notes sk-test-0123456789abcdefghij", VALUE),
         ("gateway pairings", VALUE),
         ("keys list", VALUE),
         ("keys audit --key sk-test-0123456789abcdefghij", VALUE),
-        (
-            "keys audit --key=Prod --since sk-test-0123456789abcdefghij",
-            VALUE,
-        ),
+        ("keys audit --key=Prod --since sk-test-0123456789abcdefghij", VALUE),
         ("keys audit", VALUE),
         ("keys import --env sk-test-0123456789abcdefghij", VALUE),
-        (
-            "keys import --env OPENAI_API_KEY=sk-test-0123456789abcdefghij",
-            VALUE,
-        ),
+        ("keys import --env OPENAI_API_KEY=sk-test-0123456789abcdefghij", VALUE),
         ("keys rotate --all", VALUE),
         ("keys rotate Prod --new-value", VALUE),
         ("keys update Prod --rotate --label New", VALUE),
@@ -86,10 +65,7 @@ fn no_output_and_no_file_ever_has_a_value_or_a_passphrase() {
         said.push_str(&format!("{}{}", outcome.out, outcome.err));
     }
     for text in [&said, &everything_on_disk(&home)] {
-        assert!(
-            !text.contains(VALUE) && !text.contains("0123456789abcdefghij"),
-            "{text}"
-        );
+        assert!(!text.contains(VALUE) && !text.contains("0123456789abcdefghij"), "{text}");
         assert!(!text.contains(PASSPHRASE), "{text}");
     }
     assert!(said.contains(&id));
@@ -105,15 +81,9 @@ fn a_wrong_passphrase_is_not_repeated() {
             "keys doctor",
             "keys init",
         ] {
-            let outcome = home
-                .bare(arguments)
-                .env("LENSERFIGHT_KEYS_PASSPHRASE", wrong)
-                .input(VALUE)
-                .go();
-            assert!(
-                !outcome.err.contains(wrong) && !outcome.out.contains(wrong),
-                "{outcome}"
-            );
+            let outcome =
+                home.bare(arguments).env("LENSERFIGHT_KEYS_PASSPHRASE", wrong).input(VALUE).go();
+            assert!(!outcome.err.contains(wrong) && !outcome.out.contains(wrong), "{outcome}");
         }
     }
 }
@@ -122,15 +92,10 @@ fn a_wrong_passphrase_is_not_repeated() {
 fn what_is_typed_is_not_shown() {
     let home = Home::new();
     let mut terminal = Terminal::start(&home.lf("keys add --provider openai --label Mine"));
-    terminal
-        .sees("not shown")
-        .types("sk-wrong\u{15}sk-typos\u{7f}\u{7f}ed\r");
+    terminal.sees("not shown").types("sk-wrong\u{15}sk-typos\u{7f}\u{7f}ed\r");
     let (status, screen) = terminal.ends();
     assert_eq!(status, Some(0), "{screen}");
-    assert!(
-        !screen.contains("sk-") && !screen.contains("typ"),
-        "{screen}"
-    );
+    assert!(!screen.contains("sk-") && !screen.contains("typ"), "{screen}");
     assert_eq!(home.value("Mine"), "sk-typed");
 }
 
@@ -161,10 +126,7 @@ fn an_interrupted_prompt_leaves_the_terminal_as_it_was() {
         let tty = terminal.tty.try_clone().unwrap();
         let (status, screen) = terminal.ends();
         assert_eq!(status, Some(2), "{screen}");
-        assert!(
-            screen.contains("aborted") && !screen.contains("sk-half"),
-            "{screen}"
-        );
+        assert!(screen.contains("aborted") && !screen.contains("sk-half"), "{screen}");
         let modes = rustix::termios::tcgetattr(&tty).unwrap().local_modes;
         assert!(modes.contains(
             rustix::termios::LocalModes::ECHO
@@ -189,15 +151,10 @@ fn the_process_hardens_itself_before_it_does_anything() {
     let proc = std::path::PathBuf::from(format!("/proc/{}", child.id()));
     // It waits for a value now; what it is like while it does is what counts.
     until("umask 077", || {
-        fs::read_to_string(proc.join("status"))
-            .unwrap()
-            .contains("Umask:\t0077")
+        fs::read_to_string(proc.join("status")).unwrap().contains("Umask:\t0077")
     });
     let limits = fs::read_to_string(proc.join("limits")).unwrap();
-    let core = limits
-        .lines()
-        .find(|line| line.starts_with("Max core file size"))
-        .unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(
         core.split_whitespace().nth(4),
         Some("0"),
@@ -206,14 +163,9 @@ fn the_process_hardens_itself_before_it_does_anything() {
     child.kill().unwrap();
     child.wait().unwrap();
     let log = home.path().join("strace.log");
-    home.lf("keys list")
-        .trace(&log, "prctl,open,openat,umask,prlimit64")
-        .ok();
+    home.lf("keys list").trace(&log, "prctl,open,openat,umask,prlimit64").ok();
     let log = fs::read_to_string(&log).unwrap();
-    let at = |what: &str| {
-        log.find(what)
-            .unwrap_or_else(|| panic!("no {what} in {log}"))
-    };
+    let at = |what: &str| log.find(what).unwrap_or_else(|| panic!("no {what} in {log}"));
     let ours = at(".lenserfight");
     assert!(
         at("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE") < ours

@@ -41,9 +41,7 @@ fn passed_on_many(home: &Home, socket: impl Into<OwnedFd>, count: &str, argument
 
 fn first_line(child: &mut Child) -> String {
     let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     line
 }
 
@@ -61,10 +59,7 @@ fn a_socket_that_the_service_manager_opened_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let mut child = passed_on(&home, listener, "gateway serve --keys-only");
-    assert_eq!(
-        first_line(&mut child),
-        format!("listening on http://{address}\n")
-    );
+    assert_eq!(first_line(&mut child), format!("listening on http://{address}\n"));
     assert!(answers(address));
     let ended = end(&home, child);
     assert_eq!(ended.status, Some(0), "{ended}");
@@ -98,23 +93,10 @@ fn what_is_no_listening_socket_is_refused() {
         refused(passed_on(&home, other, "gateway serve --keys-only"));
     }
     let socket = || listener.try_clone().unwrap();
-    refused(passed_on(
-        &home,
-        socket(),
-        "gateway serve --keys-only --port 1",
-    ));
-    refused(passed_on(
-        &home,
-        socket(),
-        "gateway serve --keys-only --bind ::1",
-    ));
+    refused(passed_on(&home, socket(), "gateway serve --keys-only --port 1"));
+    refused(passed_on(&home, socket(), "gateway serve --keys-only --bind ::1"));
     // More than one: the environment says so, whatever there is.
-    refused(passed_on_many(
-        &home,
-        socket(),
-        "2",
-        "gateway serve --keys-only",
-    ));
+    refused(passed_on_many(&home, socket(), "2", "gateway serve --keys-only"));
 }
 
 #[test]
@@ -122,10 +104,8 @@ fn a_socket_for_another_process_is_left_alone() {
     let home = Home::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let theirs = listener.local_addr().unwrap();
-    let run = home
-        .lf("gateway serve --keys-only --port 0")
-        .env("LISTEN_PID", "1")
-        .env("LISTEN_FDS", "1");
+    let run =
+        home.lf("gateway serve --keys-only --port 0").env("LISTEN_PID", "1").env("LISTEN_FDS", "1");
     let gateway = Gateway::run(run);
     assert_ne!(gateway.address, theirs);
     assert!(gateway.is_well());
@@ -138,19 +118,11 @@ fn the_service_manager_hears_of_the_beginning_and_of_the_end() {
     let abstract_name = format!("lf-test-{}", std::process::id());
     let by_name = UnixAddr::from_abstract_name(&abstract_name).unwrap();
     let sockets = [
-        (
-            UnixDatagram::bind(&path).unwrap(),
-            path.to_str().unwrap().to_owned(),
-        ),
-        (
-            UnixDatagram::bind_addr(&by_name).unwrap(),
-            format!("@{abstract_name}"),
-        ),
+        (UnixDatagram::bind(&path).unwrap(), path.to_str().unwrap().to_owned()),
+        (UnixDatagram::bind_addr(&by_name).unwrap(), format!("@{abstract_name}")),
     ];
     for (socket, address) in sockets {
-        socket
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let hears = || {
             let mut news = [0; 256];
             let count = socket.recv(&mut news).unwrap();
@@ -215,11 +187,7 @@ fn a_store_that_is_moved_out_of_the_sandbox_is_out_of_reach() {
     assert_eq!(list().status, 200);
     // What it opens by the same path is another directory now, which nobody named at its start.
     fs::create_dir(&outside).unwrap();
-    let copied = Command::new("cp")
-        .arg("-a")
-        .arg(inside.join("keys"))
-        .arg(&outside)
-        .status();
+    let copied = Command::new("cp").arg("-a").arg(inside.join("keys")).arg(&outside).status();
     assert!(copied.unwrap().success());
     let point = |to: &Path| {
         fs::remove_file(&link).unwrap();
@@ -234,14 +202,8 @@ fn a_store_that_is_moved_out_of_the_sandbox_is_out_of_reach() {
     let (line, is_confined) = sandbox(&ended);
     if is_confined {
         assert_eq!(away.told(), (500, "permission_error"), "{line}");
-        assert!(
-            ended.err.contains("made anew since its start, restart it"),
-            "{ended}"
-        );
-        assert!(
-            line.contains(&home.path().join("link/keys").display().to_string()),
-            "{line}"
-        );
+        assert!(ended.err.contains("made anew since its start, restart it"), "{ended}");
+        assert!(line.contains(&home.path().join("link/keys").display().to_string()), "{line}");
     } else {
         assert!(line.starts_with("none: ") && !is_landlock_on(), "{line}");
         assert_eq!(away.status, 200);
@@ -261,11 +223,7 @@ fn a_store_that_comes_or_is_replaced_while_the_gateway_runs_is_served() {
     let old = home.path().join(".lenserfight/old");
     fs::rename(home.keys(), &old).unwrap();
     assert_eq!(resolve().told(), (404, "key_not_found"));
-    let copied = Command::new("cp")
-        .arg("-a")
-        .arg(&old)
-        .arg(home.keys())
-        .status();
+    let copied = Command::new("cp").arg("-a").arg(&old).arg(home.keys()).status();
     assert!(copied.unwrap().success());
     assert_eq!(resolve().status, 200);
     let json = [headers[0], ("Content-Type", "application/json")];
@@ -297,9 +255,7 @@ fn a_passphrase_file_that_is_replaced_is_read_in_the_sandbox_too() {
     let authorization = bearer(&token);
     let resolve = || {
         let line = format!("POST /keys/{id}/resolve");
-        gateway
-            .ask(&line, &[("Authorization", &authorization)], "")
-            .status
+        gateway.ask(&line, &[("Authorization", &authorization)], "").status
     };
     assert_eq!(resolve(), 200);
     version("..2", "another passphrase that opens nothing");
@@ -336,8 +292,7 @@ fn a_passphrase_file_in_the_next_directory_of_many_is_read_in_the_sandbox_too() 
 
 /// The unit, or both, as `--print` shows them.
 fn printed(home: &Home, arguments: &str) -> Outcome {
-    home.lf(&format!("gateway install --print {arguments}"))
-        .ok()
+    home.lf(&format!("gateway install --print {arguments}")).ok()
 }
 
 #[test]
@@ -345,11 +300,7 @@ fn printing_the_unit_needs_no_systemd_changes_nothing_and_has_no_secret() {
     let home = Home::new();
     let run = home.lf("gateway install --print --keys-only --socket --port 4711");
     let unit = run.env("PATH", "/nowhere").ok();
-    for line in [
-        "ListenStream=127.0.0.1:4711",
-        "Type=notify",
-        "NoNewPrivileges=yes",
-    ] {
+    for line in ["ListenStream=127.0.0.1:4711", "Type=notify", "NoNewPrivileges=yes"] {
         assert!(unit.out.lines().any(|it| it == line), "no {line}: {unit}");
     }
     assert!(!unit.out.contains(PASSPHRASE), "{unit}");
@@ -381,11 +332,7 @@ fn the_unit_names_the_path_that_lf_was_called_by() {
             .output()
             .unwrap();
         let unit = String::from_utf8(output.stdout).unwrap();
-        let expected = if program == "another name" {
-            versions.join("lf")
-        } else {
-            bin.join("lf")
-        };
+        let expected = if program == "another name" { versions.join("lf") } else { bin.join("lf") };
         let start = format!("ExecStart={expected:?} gateway serve\n");
         assert!(unit.contains(&start), "{program}: {unit}");
     }
@@ -402,17 +349,12 @@ fn what_serve_would_refuse_is_not_installed() {
         // It would take the next line of the unit for its rest.
         ("--credential x\\", 2, "usage"),
     ] {
-        home.lf(&format!("gateway install --print {arguments}"))
-            .fails(status, code);
+        home.lf(&format!("gateway install --print {arguments}")).fails(status, code);
     }
     let twice = home.lf("gateway install --print --credential x");
-    twice
-        .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", "y")
-        .fails(2, "usage");
+    twice.env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", "y").fails(2, "usage");
     let pattern = home.lf("gateway install --print");
-    pattern
-        .env("LF_GATEWAY_EXTRA_ORIGINS", "(")
-        .fails(2, "usage");
+    pattern.env("LF_GATEWAY_EXTRA_ORIGINS", "(").fails(2, "usage");
 }
 
 #[test]
@@ -427,16 +369,11 @@ fn systemd_finds_no_fault_with_the_units_whatever_the_paths() {
         fs::copy(env!("CARGO_BIN_EXE_lf"), copy).unwrap();
     }
     // Such a name systemd does not take for a program, however it is written.
-    let output = Command::new(refused)
-        .args(["gateway", "install", "--print"])
-        .output();
+    let output = Command::new(refused).args(["gateway", "install", "--print"]).output();
     assert_eq!(output.unwrap().status.code(), Some(2));
     for (arguments, units) in [
         ("--keys-only", &["lf-gateway.service"][..]),
-        (
-            "--keys-only --socket",
-            &["lf-gateway.socket", "lf-gateway.service"],
-        ),
+        ("--keys-only --socket", &["lf-gateway.socket", "lf-gateway.service"]),
         ("--credential /a%b", &["lf-gateway.service"]),
     ] {
         let mut command = Command::new(&program);
@@ -457,11 +394,7 @@ fn systemd_finds_no_fault_with_the_units_whatever_the_paths() {
             fs::write(nasty.join("units").join(name), text).unwrap();
         }
         let verified = analyze(&home, "verify", &nasty.join("units").join(units[0]));
-        assert_eq!(
-            (verified.status, verified.err.as_str()),
-            (Some(0), ""),
-            "{verified}"
-        );
+        assert_eq!((verified.status, verified.err.as_str()), (Some(0), ""), "{verified}");
         let scored = analyze(&home, "security", &nasty.join("units/lf-gateway.service"));
         let level = scored.out.rsplit("lf-gateway.service: ").next().unwrap();
         let level: f32 = level.split(' ').next().unwrap().parse().unwrap();
@@ -486,10 +419,7 @@ fn analyze(home: &Home, verb: &str, unit: &Path) -> Outcome {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| {
-            panic!(
-                "systemd-analyze: {error}; {}",
-                package_of("systemd-analyze".as_ref())
-            )
+            panic!("systemd-analyze: {error}; {}", package_of("systemd-analyze".as_ref()))
         });
     home.lf("").finish(child)
 }
@@ -517,10 +447,7 @@ fn the_tools_that_are_asked_do_not_get_the_passphrase() {
     let run = home.lf("gateway install --keys-only");
     run.env("PATH", home.path()).fails(1, "no_service_manager");
     let seen = fs::read_to_string(home.path().join("seen")).unwrap();
-    assert!(
-        seen.contains("HOME=") && !seen.contains(PASSPHRASE),
-        "{seen}"
-    );
+    assert!(seen.contains("HOME=") && !seen.contains(PASSPHRASE), "{seen}");
 }
 
 #[test]
@@ -530,20 +457,13 @@ fn a_unit_that_is_not_ours_or_was_changed_is_left_alone() {
     fs::create_dir_all(&dir).unwrap();
     let unit = dir.join("lf-gateway.service");
     let ours = printed(&home, "--keys-only").out;
-    for text in [
-        "[Service]\nExecStart=/bin/true\n".to_owned(),
-        format!("{ours}Nice=1\n"),
-    ] {
+    for text in ["[Service]\nExecStart=/bin/true\n".to_owned(), format!("{ours}Nice=1\n")] {
         fs::write(&unit, &text).unwrap();
         for command in ["gateway install --keys-only", "gateway uninstall"] {
-            let run = home
-                .lf(command)
-                .env("XDG_CONFIG_HOME", home.path().join("config"));
+            let run = home.lf(command).env("XDG_CONFIG_HOME", home.path().join("config"));
             let refused = run.fails(2, "refused");
             assert!(
-                refused
-                    .err
-                    .contains("systemctl --user disable --now lf-gateway.service && rm ")
+                refused.err.contains("systemctl --user disable --now lf-gateway.service && rm ")
             );
             assert_eq!(fs::read_to_string(&unit).unwrap(), text);
         }
@@ -551,8 +471,7 @@ fn a_unit_that_is_not_ours_or_was_changed_is_left_alone() {
     fs::remove_file(&unit).unwrap();
     symlink("/dev/null", &unit).unwrap(); // as systemctl mask leaves it
     let run = home.lf("gateway install --keys-only");
-    run.env("XDG_CONFIG_HOME", home.path().join("config"))
-        .fails(1, "symlink_refused");
+    run.env("XDG_CONFIG_HOME", home.path().join("config")).fails(1, "symlink_refused");
 }
 
 /// A user manager of systemd's own, where this machine lets us have one.
@@ -580,10 +499,7 @@ impl Manager {
             .unwrap();
         let mut manager = Manager { child, home };
         let start = Instant::now();
-        while !manager
-            .ask(&["is-active", "basic.target"])
-            .starts_with("active")
-        {
+        while !manager.ask(&["is-active", "basic.target"]).starts_with("active") {
             let is_over = manager.child.try_wait().unwrap().is_some();
             if is_over || start.elapsed() > Duration::from_secs(20) {
                 return None;
@@ -595,23 +511,14 @@ impl Manager {
 
     fn variables(&self) -> [(&'static str, PathBuf); 2] {
         let room = self.home.path();
-        [
-            ("HOME", room.join("home")),
-            ("XDG_RUNTIME_DIR", room.join("run")),
-        ]
+        [("HOME", room.join("home")), ("XDG_RUNTIME_DIR", room.join("run"))]
     }
 
     /// What `systemctl --user` says.
     fn ask(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("setpriv");
         let output = command
-            .args([
-                "--reuid=65534",
-                "--regid=65534",
-                "--clear-groups",
-                "systemctl",
-                "--user",
-            ])
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "systemctl", "--user"])
             .args(arguments)
             .env_clear()
             .envs(self.variables())
@@ -650,11 +557,7 @@ impl Drop for Manager {
         }
         // Control groups are removed from the inside.
         let name = self.home.path().file_name().unwrap().to_owned();
-        for tree in [
-            "/sys/fs/cgroup",
-            "/sys/fs/cgroup/systemd",
-            "/sys/fs/cgroup/unified",
-        ] {
+        for tree in ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"] {
             let mut find = Command::new("find");
             find.arg(Path::new(tree).join(&name));
             let _ = find
@@ -697,36 +600,17 @@ fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
     fs::write(&passphrase, PASSPHRASE).unwrap();
     support::chmod(&passphrase, 0o600);
     hand_over(&passphrase);
-    let id = manager
-        .lf("keys add --provider openai --label Prod")
-        .input(VALUE)
-        .ok()
-        .out;
+    let id = manager.lf("keys add --provider openai --label Prod").input(VALUE).ok().out;
     let token = token(manager.lf("gateway pair"));
     let mut ports = free_ports();
     let (first, second) = (ports.next().unwrap(), ports.next().unwrap());
     let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
 
-    let installed = manager
-        .lf(&format!("gateway install --keys-only --port {first}"))
-        .ok();
-    assert!(
-        installed
-            .out
-            .contains(&format!("serves on http://{}", at(first))),
-        "{installed}"
-    );
+    let installed = manager.lf(&format!("gateway install --keys-only --port {first}")).ok();
+    assert!(installed.out.contains(&format!("serves on http://{}", at(first))), "{installed}");
     assert!(answers(at(first)));
-    assert!(
-        installed.err.contains("cargo clean removes it"),
-        "{installed}"
-    );
-    let pid = manager.ask(&[
-        "show",
-        "--property=MainPID",
-        "--value",
-        "lf-gateway.service",
-    ]);
+    assert!(installed.err.contains("cargo clean removes it"), "{installed}");
+    let pid = manager.ask(&["show", "--property=MainPID", "--value", "lf-gateway.service"]);
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     for line in ["NoNewPrivs:\t1", "Seccomp:\t2"] {
         assert!(status.contains(line), "{status}");
@@ -737,37 +621,27 @@ fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
     manager.lf("gateway uninstall").ok();
     let run = manager.lf(&format!("gateway install --keys-only --port {second}"));
     run.fails(1, "cannot_listen");
-    assert_eq!(
-        manager.ask(&["is-active", "lf-gateway.service"]),
-        "inactive"
-    );
+    assert_eq!(manager.ask(&["is-active", "lf-gateway.service"]), "inactive");
     drop(taken);
 
-    manager
-        .lf(&format!("gateway install --keys-only --port {first}"))
-        .ok();
+    manager.lf(&format!("gateway install --keys-only --port {first}")).ok();
     let taken = TcpListener::bind(at(second)).unwrap();
     let run = manager.lf(&format!("gateway install --keys-only --port {second}"));
     run.fails(1, "cannot_listen");
     assert!(answers(at(first)), "what was there before goes on");
     drop(taken);
-    manager
-        .lf(&format!("gateway install --keys-only --port {second}"))
-        .ok();
+    manager.lf(&format!("gateway install --keys-only --port {second}")).ok();
     // Again and again, as somebody does who tries it out: that is no service that keeps failing.
     for _ in 0..6 {
-        manager
-            .lf(&format!("gateway install --keys-only --port {second}"))
-            .ok();
+        manager.lf(&format!("gateway install --keys-only --port {second}")).ok();
     }
     assert!(answers(at(second)) && !answers(at(first)));
 
     // Where the manager does not look: it has another unit of that name, and that one is not ours to claim.
     let other = manager.home.path().join("home/other");
-    for command in [
-        format!("gateway install --keys-only --port {first}"),
-        "gateway uninstall".to_owned(),
-    ] {
+    for command in
+        [format!("gateway install --keys-only --port {first}"), "gateway uninstall".to_owned()]
+    {
         let run = manager.lf(&command).env("XDG_CONFIG_HOME", &other);
         let refused = run.fails(2, "refused");
         assert!(refused.err.contains("systemd has lf-gateway.service from "));
@@ -777,10 +651,7 @@ fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
 
     let socket = format!("gateway install --keys-only --socket --port {second}");
     manager.lf(&socket).ok();
-    assert_eq!(
-        manager.ask(&["is-active", "lf-gateway.service"]),
-        "inactive"
-    );
+    assert_eq!(manager.ask(&["is-active", "lf-gateway.service"]), "inactive");
     let line = format!("POST /keys/{}/resolve", id.trim_end());
     let resolved = tell(at(second), &line, &token, "");
     let value = format!("{{\"key\":\"{VALUE}\"}}");
@@ -795,32 +666,16 @@ fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
     assert!(!answers(at(second)));
     let left = fs::read_dir(manager.home.path().join("home/.config/systemd/user")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().path()).collect();
-    assert!(
-        left.iter().all(|path| path.extension().is_none()),
-        "{left:?}"
-    );
+    assert!(left.iter().all(|path| path.extension().is_none()), "{left:?}");
 
     // It cannot start: said, and not tried for ever.
     let refused = manager.lf(&format!("gateway install --port {first}"));
     let refused = refused.fails(1, "service_failed");
-    assert!(
-        refused
-            .err
-            .contains("journalctl --user -u lf-gateway.service"),
-        "{refused}"
-    );
-    until("giving up", || {
-        manager.ask(&["is-active", "lf-gateway.service"]) == "failed"
-    });
-    let status = manager.ask(&[
-        "show",
-        "--property=ExecMainStatus,NRestarts",
-        "lf-gateway.service",
-    ]);
-    assert!(
-        status.contains("ExecMainStatus=3") && status.contains("NRestarts=0"),
-        "{status}"
-    );
+    assert!(refused.err.contains("journalctl --user -u lf-gateway.service"), "{refused}");
+    until("giving up", || manager.ask(&["is-active", "lf-gateway.service"]) == "failed");
+    let status =
+        manager.ask(&["show", "--property=ExecMainStatus,NRestarts", "lf-gateway.service"]);
+    assert!(status.contains("ExecMainStatus=3") && status.contains("NRestarts=0"), "{status}");
     manager.lf("gateway uninstall").ok();
 }
 
@@ -829,15 +684,11 @@ fn the_line_of_the_unit_serves() {
     let port = free_ports().next().unwrap();
     let unit = printed(&home, &format!("--keys-only --port {port}")).out;
     let mut lines = unit.lines();
-    let line = lines
-        .find_map(|line| line.strip_prefix("ExecStart="))
-        .unwrap();
+    let line = lines.find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
     let program = format!("{:?} gateway serve", env!("CARGO_BIN_EXE_lf"));
     assert_eq!(line, program);
     let mut run = home.lf("gateway serve");
-    let settings = unit
-        .lines()
-        .filter_map(|line| line.strip_prefix("Environment="));
+    let settings = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
     for setting in settings.flat_map(|line| line.trim_matches('"').split("\" \"")) {
         let (name, value) = setting.split_once('=').unwrap();
         run = run.env(name, value);

@@ -101,27 +101,15 @@ fn completes_in(name: &str) {
         ("keys remove team:prod@h\t", "keys|remove|team:prod@home=1"),
         ("keys remove twic\t", "keys|remove|twic"),
         ("keys remove hidd\t", "keys|remove|hidd"),
-        (
-            &format!("keys remove {id}\t"),
-            &format!("keys|remove|{hidden}"),
-        ),
+        (&format!("keys remove {id}\t"), &format!("keys|remove|{hidden}")),
         ("keys add --provider gem\t", "keys|add|--provider|gemini"),
         ("keys add --provider=gem\t", "keys|add|--provider=gemini"),
         ("keys add --prov\tgem\t", "keys|add|--provider|gemini"),
         ("keys list --js\t", "keys|list|--json"),
         ("keys run --key My\\ P\t", "keys|run|--key|My Prod"),
-        (
-            "keys run --stdin My\\ P\t -- printen\t",
-            "keys|run|--stdin|My Prod|--|printenv",
-        ),
-        (
-            "keys run --stdin x -- cat /etc/hostn\t",
-            "keys|run|--stdin|x|--|cat|/etc/hostname",
-        ),
-        (
-            "keys run --env OPENAI_API_KEY=tea\t",
-            "keys|run|--env|OPENAI_API_KEY=team:prod@home=1",
-        ),
+        ("keys run --stdin My\\ P\t -- printen\t", "keys|run|--stdin|My Prod|--|printenv"),
+        ("keys run --stdin x -- cat /etc/hostn\t", "keys|run|--stdin|x|--|cat|/etc/hostname"),
+        ("keys run --env OPENAI_API_KEY=tea\t", "keys|run|--env|OPENAI_API_KEY=team:prod@home=1"),
         ("keys restore /etc/hostn\t", "keys|restore|/etc/hostname"),
         ("help passphrase_conf\t", "help|passphrase_conflict"),
     ] {
@@ -156,14 +144,8 @@ fn all_that_is_offered_selects_one_key_and_a_label_that_two_have_is_not_offered(
     home.add("gemini", "Other", VALUE);
     let dash = home.add("xai", "x", VALUE);
     home.words(&["keys", "update", &dash, "--label=-dash"]).ok();
-    let offered = home
-        .words(&["complete", "zsh", "", "keys", "remove", ""])
-        .ok()
-        .out;
-    let names: Vec<&str> = offered
-        .lines()
-        .map(|line| line.split('\t').next().unwrap())
-        .collect();
+    let offered = home.words(&["complete", "zsh", "", "keys", "remove", ""]).ok().out;
+    let names: Vec<&str> = offered.lines().map(|line| line.split('\t').next().unwrap()).collect();
     assert!(
         names.contains(&"Prod") && names.contains(&"Other") && names.contains(&"xai"),
         "{offered}"
@@ -191,27 +173,15 @@ fn completion_needs_no_passphrase_and_is_silent_when_it_cannot_tell() {
     let empty = Home::new();
     is_silent(ask(&empty));
     is_silent(empty.words(&["complete", "bash", "", "gateway", "unpair", ""]));
-    assert_eq!(
-        fs::read_dir(empty.path()).unwrap().count(),
-        0,
-        "nothing was made"
-    );
+    assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0, "nothing was made");
     fs::write(home.keys().join("damaged-0123456789abc.json"), "{").unwrap();
     assert!(ask(&home).ok().out.starts_with("Prod"));
     is_silent(ask(&home).env("LENSERFIGHT_KEYS_DIR", home.keys().join("audit.log")));
-    for words in [
-        "complete",
-        "complete csh",
-        "complete bash",
-        "complete bash x",
-        "complete --help",
-    ] {
+    for words in ["complete", "complete csh", "complete bash", "complete bash x", "complete --help"]
+    {
         is_silent(home.bare(words));
     }
-    assert!(
-        !home.bare("--help").ok().out.contains("lf complete "),
-        "hidden"
-    );
+    assert!(!home.bare("--help").ok().out.contains("lf complete "), "hidden");
 }
 
 #[test]
@@ -226,21 +196,12 @@ fn pairings_complete_by_name() {
 fn the_man_page_is_one_that_man_reads_without_a_complaint() {
     let home = Home::new();
     let man = home.bare("man").ok().out;
-    let lint = home
-        .program(&["mandoc", "-T", "lint", "-W", "warning"])
-        .input(man.clone())
-        .go();
+    let lint = home.program(&["mandoc", "-T", "lint", "-W", "warning"]).input(man.clone()).go();
     // A date would make every build another page.
-    let complaints: Vec<&str> = lint
-        .out
-        .lines()
-        .filter(|line| !line.contains("missing date"))
-        .collect();
+    let complaints: Vec<&str> =
+        lint.out.lines().filter(|line| !line.contains("missing date")).collect();
     assert!(complaints.is_empty(), "{lint}");
-    let read = in_path(home.program(&["mandoc", "-T", "utf8"]))
-        .input(man)
-        .ok()
-        .out;
+    let read = in_path(home.program(&["mandoc", "-T", "utf8"])).input(man).ok().out;
     // Bold is a letter, a step back, and the letter again.
     let mut plain = String::new();
     for c in read.chars() {
@@ -250,12 +211,9 @@ fn the_man_page_is_one_that_man_reads_without_a_complaint() {
             plain.push(c);
         }
     }
-    for text in [
-        "lf keys rotate",
-        "passphrase_conflict",
-        "LF_GATEWAY_EXTRA_HOSTS",
-        "~/.lenserfight/keys",
-    ] {
+    for text in
+        ["lf keys rotate", "passphrase_conflict", "LF_GATEWAY_EXTRA_HOSTS", "~/.lenserfight/keys"]
+    {
         assert!(plain.contains(text), "{text}: {plain}");
     }
 }
@@ -265,32 +223,15 @@ fn every_error_is_explained_and_what_is_close_to_a_topic_is_named() {
     let home = Home::new();
     let table = home.bare("help errors").ok().out;
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    for row in [
-        "key_not_found 1 404 lf keys list",
-        "rate_limited - 429 wait as many seconds",
-    ] {
-        assert!(
-            table.lines().any(|line| words(line).starts_with(row)),
-            "{row}: {table}"
-        );
+    for row in ["key_not_found 1 404 lf keys list", "rate_limited - 429 wait as many seconds"] {
+        assert!(table.lines().any(|line| words(line).starts_with(row)), "{row}: {table}");
     }
-    assert!(
-        table.lines().all(|line| line.chars().count() <= 100),
-        "{table}"
-    );
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
     let one = home.bare("help passphrase_conflict").ok().out;
-    assert!(
-        one.contains("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1"),
-        "{one}"
-    );
+    assert!(one.contains("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1"), "{one}");
     assert!(one.contains("Exit code 2, HTTP status 503."), "{one}");
     let close = home.bare("help pasphrase_conflict").fails(2, "usage");
-    assert!(
-        close
-            .err
-            .contains("did you mean lf help passphrase_conflict?"),
-        "{close}"
-    );
+    assert!(close.err.contains("did you mean lf help passphrase_conflict?"), "{close}");
 }
 
 #[test]
@@ -303,23 +244,16 @@ fn a_slip_is_answered_with_what_was_meant_and_nothing_is_run() {
         ("serve --keys-only", "did you mean lf gateway serve?"),
         ("keys pair", "did you mean lf gateway pair?"),
         ("key list", "did you mean lf keys list?"),
-        (
-            "key recovery export",
-            "did you mean lf keys recovery export?",
-        ),
+        ("key recovery export", "did you mean lf keys recovery export?"),
         ("keys list --jsno", "did you mean --json?"),
         ("keys rekey -undo", "did you mean --undo?"),
     ] {
         let outcome = home.lf(typed).fails(2, "usage");
         assert!(outcome.err.contains(meant), "{outcome}");
     }
-    for typed in [
-        "frobnicate",
-        "keys frobnicate",
-        "keys list --frobnicate",
-        "sk-abcdefghijklmnop",
-        "x",
-    ] {
+    for typed in
+        ["frobnicate", "keys frobnicate", "keys list --frobnicate", "sk-abcdefghijklmnop", "x"]
+    {
         let outcome = home.lf(typed).go();
         assert!(!outcome.err.contains("did you mean"), "{outcome}");
         assert!(!outcome.err.contains("abcdefgh"), "{outcome}");
@@ -341,11 +275,7 @@ fn a_table_aligns_wide_characters_and_is_cut_on_a_narrow_terminal_only() {
         screen
     };
     // Before the label: 32, 8, 17 and 9 columns, and 2 behind each.
-    assert!(
-        narrow("94").contains("  日本語のとても長い…\r\n"),
-        "{}",
-        narrow("94")
-    );
+    assert!(narrow("94").contains("  日本語のとても長い…\r\n"), "{}", narrow("94"));
     assert!(narrow("200").contains(&format!("{label}\r\n")));
     assert!(narrow("94").contains("  Short\r\n"));
     home.lf("keys export Short --i-understand").ok();
@@ -357,9 +287,6 @@ fn a_table_aligns_wide_characters_and_is_cut_on_a_narrow_terminal_only() {
         run.env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE).ok();
     }
     let table = pairings.bare("gateway pairings").ok().out;
-    let ends: Vec<&str> = table
-        .lines()
-        .map(|line| line.rsplit("  ").next().unwrap())
-        .collect();
+    let ends: Vec<&str> = table.lines().map(|line| line.rsplit("  ").next().unwrap()).collect();
     assert_eq!(ends, ["NAME", "日本", "tab"], "{table}");
 }

@@ -57,22 +57,17 @@ fn status_tells_of_a_running_gateway() {
     ] {
         assert!(told.out.lines().any(|told| told == line), "{line}: {told}");
     }
-    let asked = home
-        .lf("gateway status --json")
-        .env("LF_GATEWAY_PORT", port.to_string());
+    let asked = home.lf("gateway status --json").env("LF_GATEWAY_PORT", port.to_string());
     let told: Object = json::from_str(&asked.ok().out).unwrap();
     let names: Vec<&str> = told.keys().map(String::as_str).collect();
     assert_eq!(names, ["address", "daemon_version", "pairings", "time"]);
     assert!(matches!(&told["daemon_version"], Value::String(told) if told == version));
-    let Value::String(time) = &told["time"] else {
-        panic!("{told:?}")
-    };
+    let Value::String(time) = &told["time"] else { panic!("{told:?}") };
     assert!(support::is_timestamp(time));
     // One that listens everywhere is asked on this machine.
     let wide = Gateway::run(home.lf("gateway serve --keys-only --port 0 --bind 0.0.0.0"));
     let port = wide.address.port();
-    home.lf(&format!("gateway status --bind 0.0.0.0 --port {port}"))
-        .ok();
+    home.lf(&format!("gateway status --bind 0.0.0.0 --port {port}")).ok();
     // And whoever wants the same port hears of it.
     let taken = home.lf(&format!("gateway serve --keys-only --port {port}"));
     let taken = taken.fails(1, "cannot_listen");
@@ -92,11 +87,7 @@ fn where_nobody_listens_the_exit_code_is_4() {
     );
     let told = home.lf(&format!("{status} --json")).go();
     assert_eq!((told.status, told.out.as_str()), (Some(4), ""));
-    assert!(
-        told.err
-            .starts_with(r#"{"error":{"code":"gateway_unreachable","#),
-        "{told}"
-    );
+    assert!(told.err.starts_with(r#"{"error":{"code":"gateway_unreachable","#), "{told}");
     home.lf("gateway status --port 0").fails(2, "usage");
     // For the doctor that is nothing wrong.
     let checked = home.lf(&format!("gateway doctor --port {port}")).ok();
@@ -126,10 +117,9 @@ fn what_is_no_gateway_is_called_something_else() {
         format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(40_000)).into_bytes(),
         long,
     ] {
-        for (command, status, code) in [
-            ("status", 4, "gateway_unreachable"),
-            ("doctor", 3, "checks_failed"),
-        ] {
+        for (command, status, code) in
+            [("status", 4, "gateway_unreachable"), ("doctor", 3, "checks_failed")]
+        {
             let (port, thread) = stranger(says.clone());
             let command = format!("gateway {command} --port {port}");
             let told = home.lf(&command).fails(status, code);
@@ -138,10 +128,7 @@ fn what_is_no_gateway_is_called_something_else() {
             assert!(!told.err.contains('\u{1b}') && !told.out.contains('\u{1b}'));
             let asked = thread.join().unwrap();
             assert!(asked.starts_with("GET /healthz HTTP/1.1\r\n"), "{asked}");
-            assert!(
-                !asked.to_ascii_lowercase().contains("authorization"),
-                "{asked}"
-            );
+            assert!(!asked.to_ascii_lowercase().contains("authorization"), "{asked}");
         }
     }
 }
@@ -155,18 +142,13 @@ fn what_answers_too_late_or_bit_by_bit_is_not_waited_for() {
     let is_given_up = || {
         let asked = home.lf(&format!("gateway status --port {port}"));
         let told = asked.fails(4, "gateway_unreachable");
-        assert!(
-            told.err.contains("does not answer within 2 seconds"),
-            "{told}"
-        );
+        assert!(told.err.contains("does not answer within 2 seconds"), "{told}");
     };
     is_given_up();
     let trickle = thread::spawn(move || {
         let _silent = listener.accept().unwrap();
         let (mut stream, _) = listener.accept().unwrap();
-        let mut answer = b"HTTP/1.1 200 OK\r\n"
-            .iter()
-            .chain(std::iter::repeat(&b'x'));
+        let mut answer = b"HTTP/1.1 200 OK\r\n".iter().chain(std::iter::repeat(&b'x'));
         while stream.write_all(&[*answer.next().unwrap()]).is_ok() {
             thread::sleep(Duration::from_millis(100));
         }
@@ -202,20 +184,13 @@ fn the_doctor_names_what_is_there_and_what_is_not() {
     // In the form of lf keys doctor.
     let json = |command: &str| {
         let report: Object = json::from_str(&home.lf(command).go().out).unwrap();
-        let Some(Value::Array(checks)) = report.get("checks") else {
-            panic!()
-        };
+        let Some(Value::Array(checks)) = report.get("checks") else { panic!() };
         let checks: &Array = checks;
-        let Some(Value::Object(check)) = checks.first() else {
-            panic!()
-        };
+        let Some(Value::Object(check)) = checks.first() else { panic!() };
         let names = |object: &Object| object.keys().cloned().collect::<Vec<_>>();
         (names(&report), names(check))
     };
-    assert_eq!(
-        json(&format!("{command} --json")),
-        json("keys doctor --json")
-    );
+    assert_eq!(json(&format!("{command} --json")), json("keys doctor --json"));
     let keys_only = home.lf(&format!("{command} --keys-only")).ok();
     assert!(!keys_only.out.contains("identity_present"), "{keys_only}");
     for (name, value, check) in [
@@ -228,9 +203,7 @@ fn the_doctor_names_what_is_there_and_what_is_not() {
     let ill = home.bare(&command).fails(3, "checks_failed");
     assert!(line(&ill, "keys_passphrase").starts_with("FAIL"), "{ill}");
     // Whoever asks for full mode, or has an identity, needs all of it.
-    let ill = home
-        .lf(&format!("{command} --tailscale"))
-        .fails(3, "checks_failed");
+    let ill = home.lf(&format!("{command} --tailscale")).fails(3, "checks_failed");
     assert!(line(&ill, "tailscale_consent").starts_with("FAIL"), "{ill}");
     fs::write(home.path().join(".lenserfight/gateway/identity.json"), "{}").unwrap();
     let ill = home.lf(&command).fails(3, "checks_failed");
@@ -250,24 +223,15 @@ fn the_doctor_tells_of_tokens_that_end_soon_or_have_ended() {
     assert!(line(&doctor(), "pairings").starts_with("pass"));
     pair(&home, "--name soon --expires 6d");
     let told = doctor();
-    assert!(
-        line(&told, "pairings").starts_with("note  pairings: \"soon\" expires at "),
-        "{told}"
-    );
-    assert!(
-        !told.out.contains("long") && !told.out.contains("ever"),
-        "{told}"
-    );
+    assert!(line(&told, "pairings").starts_with("note  pairings: \"soon\" expires at "), "{told}");
+    assert!(!told.out.contains("long") && !told.out.contains("ever"), "{told}");
     let book = home.path().join(".lenserfight/gateway/pairings.json");
     let text = fs::read_to_string(&book).unwrap();
     let (before, after) = text.rsplit_once("\"expiresAt\":\"20").unwrap();
     let after = after.trim_start_matches(|c: char| c.is_ascii_digit());
     fs::write(&book, format!("{before}\"expiresAt\":\"2001{after}")).unwrap();
     let told = doctor();
-    assert!(
-        line(&told, "pairings").starts_with("note  pairings: \"soon\" expired at "),
-        "{told}"
-    );
+    assert!(line(&told, "pairings").starts_with("note  pairings: \"soon\" expired at "), "{told}");
     fs::write(&book, "{").unwrap();
     let told = doctor();
     assert_eq!(told.status, Some(3));

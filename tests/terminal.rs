@@ -40,17 +40,10 @@ fn an_empty_line_is_no_value() {
 #[test]
 fn labels_cannot_drive_the_terminal() {
     let home = Home::new();
-    home.words(&[
-        "keys",
-        "add",
-        "--provider",
-        "openai",
-        "--label",
-        "a\u{202e}b\u{200b}",
-    ])
-    .env("LENSERFIGHT_KEYS_PASSPHRASE", support::PASSPHRASE)
-    .input("v")
-    .ok();
+    home.words(&["keys", "add", "--provider", "openai", "--label", "a\u{202e}b\u{200b}"])
+        .env("LENSERFIGHT_KEYS_PASSPHRASE", support::PASSPHRASE)
+        .input("v")
+        .ok();
     let listed = home.bare("keys list").ok();
     assert!(listed.out.contains("a\\u{202e}b\\u{200b}"), "{listed}");
 }
@@ -62,28 +55,18 @@ fn progress_leaves_nothing_behind_on_a_terminal_that_knows_no_sequences() {
     let rotated = Terminal::start(&home.lf("keys rotate --all").env("TERM", "dumb"));
     let (status, screen) = rotated.ends();
     assert_eq!(status, Some(0), "{screen}");
-    assert!(
-        screen.contains("1/2") && !screen.contains('\u{1b}'),
-        "{screen}"
-    );
+    assert!(screen.contains("1/2") && !screen.contains('\u{1b}'), "{screen}");
 }
 
 #[test]
 fn an_editing_key_never_becomes_part_of_a_value() {
-    for keys in [
-        "sk-abc\u{1b}[D\u{1b}[Dxy\r",
-        "sk-\u{1a}abc\r",
-        "\u{1}sk-abc\r",
-    ] {
+    for keys in ["sk-abc\u{1b}[D\u{1b}[Dxy\r", "sk-\u{1a}abc\r", "\u{1}sk-abc\r"] {
         let home = Home::new();
         let mut terminal = Terminal::start(&home.lf("keys add --provider openai"));
         terminal.sees("not shown").types(keys);
         let (status, screen) = terminal.ends();
         assert_eq!(status, Some(2), "{keys:?}: {screen}");
-        assert!(
-            screen.contains("editing key") && !screen.contains("abc"),
-            "{screen}"
-        );
+        assert!(screen.contains("editing key") && !screen.contains("abc"), "{screen}");
         assert!(home.names().is_empty());
     }
 }
@@ -92,9 +75,7 @@ fn an_editing_key_never_becomes_part_of_a_value() {
 fn a_bracketed_paste_is_what_was_pasted() {
     let home = Home::new();
     let mut terminal = Terminal::start(&home.lf("keys add --provider openai --label Pasted"));
-    terminal
-        .sees("not shown")
-        .types("sk-wrong\u{17}\u{1b}[200~sk-pasted\u{1b}[201~\r");
+    terminal.sees("not shown").types("sk-wrong\u{17}\u{1b}[200~sk-pasted\u{1b}[201~\r");
     assert_eq!(terminal.ends().0, Some(0));
     assert_eq!(home.value("Pasted"), "sk-pasted");
 }
@@ -104,9 +85,7 @@ fn several_lines_are_no_value_and_none_of_them_reaches_the_shell() {
     for arguments in ["keys add --provider openai", "keys update Prod --rotate"] {
         let (home, id) = Home::with_key();
         let (names, before) = (home.names(), home.value(&id));
-        let run = home
-            .lf(arguments)
-            .under(&["sh", "-c", "\"$0\" \"$@\"; cat"]);
+        let run = home.lf(arguments).under(&["sh", "-c", "\"$0\" \"$@\"; cat"]);
         let mut terminal = Terminal::start(&run);
         terminal
             .sees("not shown")
@@ -120,9 +99,7 @@ fn several_lines_are_no_value_and_none_of_them_reaches_the_shell() {
     }
     let home = Home::new();
     let mut terminal = Terminal::start(&home.lf("keys add --provider openai --label Pasted"));
-    terminal
-        .sees("not shown")
-        .types("\u{1b}[200~sk-one\r\r\u{1b}[201~\r");
+    terminal.sees("not shown").types("\u{1b}[200~sk-one\r\r\u{1b}[201~\r");
     assert_eq!(terminal.ends().0, Some(0));
     assert_eq!(home.value("Pasted"), "sk-one");
 }
@@ -155,8 +132,5 @@ fn what_a_paste_brings_along_is_left_out_and_that_is_said() {
     let mut terminal = Terminal::start(&home.lf("keys add --provider openai"));
     terminal.sees("not shown").types("\" \"\r");
     let (status, screen) = terminal.ends();
-    assert!(
-        status == Some(2) && screen.contains("empty_key"),
-        "{screen}"
-    );
+    assert!(status == Some(2) && screen.contains("empty_key"), "{screen}");
 }

@@ -73,9 +73,7 @@ impl Source {
             Source::Keychain => stage.bus.on(home.bare(arguments)),
             Source::Both => stage.bus.on(home.lf(arguments)),
             Source::Forced => stage.bus.on(home.lf(arguments).env(FORCE, "1")),
-            Source::Next => home
-                .bare(arguments)
-                .env("LENSERFIGHT_KEYS_PASSPHRASE", NEXT),
+            Source::Next => home.bare(arguments).env("LENSERFIGHT_KEYS_PASSPHRASE", NEXT),
         }
     }
 }
@@ -198,11 +196,7 @@ const SCENARIOS: &[Scenario] = &[
         then: "keys rekey --undo",
         ..REKEY
     },
-    Scenario {
-        name: "init, an empty home",
-        prepare: |_| None,
-        ..INIT
-    },
+    Scenario { name: "init, an empty home", prepare: |_| None, ..INIT },
     Scenario {
         name: "init, a directory that others can reach",
         prepare: |stage| {
@@ -262,11 +256,7 @@ const SCENARIOS: &[Scenario] = &[
         },
         ..ROTATE
     },
-    Scenario {
-        name: "update --rotate",
-        arguments: "keys update --rotate -- ONE",
-        ..NEW_VALUE
-    },
+    Scenario { name: "update --rotate", arguments: "keys update --rotate -- ONE", ..NEW_VALUE },
     ROTATE,
     Scenario {
         name: "rotate, keychain",
@@ -286,21 +276,12 @@ const SCENARIOS: &[Scenario] = &[
         arguments: "keys rotate --new-value -- ONE",
         ..NEW_VALUE
     },
-    Scenario {
-        name: "remove",
-        arguments: "keys remove --yes -- ONE",
-        becomes: |_| None,
-        ..ROTATE
-    },
+    Scenario { name: "remove", arguments: "keys remove --yes -- ONE", becomes: |_| None, ..ROTATE },
     Scenario {
         name: "rekey --finish, environment",
         prepare: |stage| {
             let token = pairing(stage, Source::Environment, &["first"]);
-            stage
-                .home
-                .lf("keys rekey --passphrase-stdin")
-                .input(NEXT)
-                .ok();
+            stage.home.lf("keys rekey --passphrase-stdin").input(NEXT).ok();
             token
         },
         arguments: "keys rekey --finish",
@@ -330,11 +311,7 @@ const SCENARIOS: &[Scenario] = &[
         name: "rekey --undo",
         prepare: |stage| {
             two_keys(stage);
-            stage
-                .home
-                .lf("keys rekey --passphrase-stdin")
-                .input(NEXT)
-                .ok();
+            stage.home.lf("keys rekey --passphrase-stdin").input(NEXT).ok();
             None
         },
         arguments: "keys rekey --undo",
@@ -552,11 +529,7 @@ fn nothing_is_lost_at_whatever_call_a_command_ends() {
 
 /// Runs every point of a scenario; how many those are, and what was wrong at which.
 fn sweep(scenario: &Scenario, stage: &mut Stage) -> (usize, Vec<String>) {
-    let extent = if cfg!(feature = "torture") {
-        Extent::Full
-    } else {
-        Extent::Fast
-    };
+    let extent = if cfg!(feature = "torture") { Extent::Full } else { Extent::Fast };
     let (start, memory) = (Instant::now(), Memory::default());
     let traced = steadily(stage, |stage| {
         let template = stage.prepare(scenario);
@@ -582,11 +555,7 @@ fn sweep(scenario: &Scenario, stage: &mut Stage) -> (usize, Vec<String>) {
         let count = points.iter().filter(|point| point.fault == *fault).count();
         line.push_str(&format!(" {fault} {count:3} "));
     }
-    println!(
-        "{line} {:4} s, lost: {}",
-        start.elapsed().as_secs(),
-        lost.len()
-    );
+    println!("{line} {:4} s, lost: {}", start.elapsed().as_secs(), lost.len());
     (points.len(), lost)
 }
 
@@ -637,19 +606,14 @@ fn hit(scenario: &Scenario, stage: &Stage, template: &Template, memory: &Memory,
         (Fault::Kill, None) | (Fault::Error(_), Some(0)) => {}
         (Fault::Error(_), Some(1..=3)) => {
             let is_error = |line: &str| {
-                let code = line
-                    .strip_prefix("lf: ")
-                    .and_then(|line| line.split_once(": "));
+                let code = line.strip_prefix("lf: ").and_then(|line| line.split_once(": "));
                 code.is_some_and(|(code, _)| !["warning", "hint"].contains(&code))
             };
             assert!(outcome.err.lines().any(is_error), "no reason: {outcome}");
         }
         _ => panic!("it ends as it should not: {outcome}"),
     }
-    assert!(
-        point.fault == Fault::Kill || log.contains("(INJECTED)"),
-        "not hit: {outcome}"
-    );
+    assert!(point.fault == Fault::Kill || log.contains("(INJECTED)"), "not hit: {outcome}");
     assert!(!outcome.err.contains("panicked"), "{outcome}");
     stage.survives(scenario, template, memory, &outcome);
 }

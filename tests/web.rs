@@ -44,10 +44,7 @@ fn run(script: &str, home: &Home, more: &[(&str, String)]) {
         .env("CLIENT", client)
         .envs(more.iter().map(|(name, value)| (name, value)));
     let done = command.output().unwrap();
-    let (out, err) = (
-        String::from_utf8_lossy(&done.stdout),
-        String::from_utf8_lossy(&done.stderr),
-    );
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{script}\n{out}{err}");
     assert!(!out.is_empty(), "{script} has run no test");
 }
@@ -71,9 +68,5 @@ fn a_permission_prompt_may_stay_open_for_a_minute() {
 fn a_missing_passphrase_and_a_locked_keychain_have_their_words() {
     let home = Home::new();
     let bus = Bus::with_keyring(&home);
-    run(
-        "keychain.mjs",
-        &home,
-        &[("BUS", bus::address(&bus.socket()))],
-    );
+    run("keychain.mjs", &home, &[("BUS", bus::address(&bus.socket()))]);
 }

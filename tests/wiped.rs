@@ -48,11 +48,7 @@ fn whatever_is_freed_is_wiped() {
     let keychain = Keychain::new(&environment, Patience::SHORT);
     let master = find_passphrase(&environment, &keychain).unwrap();
     let store = Store::at(home.keys());
-    let resolve = || {
-        store
-            .resolve(&store.select("Prod").unwrap(), &master)
-            .unwrap()
-    };
+    let resolve = || store.resolve(&store.select("Prod").unwrap(), &master).unwrap();
     let opened = [resolve(), resolve()];
     for value in &opened {
         assert_eq!(value.expose().len(), 9000);

@@ -15,10 +15,7 @@ pub(crate) struct Bucket {
 impl Bucket {
     /// A full bucket.
     pub(crate) fn full(now: Instant) -> Bucket {
-        Bucket {
-            full_at: now,
-            latest: now,
-        }
+        Bucket { full_at: now, latest: now }
     }
 
     /// Takes a token.

@@ -73,9 +73,7 @@ impl fmt::Debug for Secret {
 /// id of ours.
 pub(crate) fn looks_like_secret(text: &str) -> bool {
     let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let mut pieces = text
-        .split(|c| !is_inside(c))
-        .map(|piece| piece.trim_matches('-'));
+    let mut pieces = text.split(|c| !is_inside(c)).map(|piece| piece.trim_matches('-'));
     let is_key = |piece: &str| {
         let begins = PREFIXES.split(' ').any(|prefix| piece.starts_with(prefix));
         let holds = TELLING.split(' ').any(|prefix| piece.contains(prefix));
@@ -135,10 +133,7 @@ mod tests {
 
     #[test]
     fn debug_shows_nothing() {
-        assert_eq!(
-            format!("{:?}", Secret::new("sk-hidden".into())),
-            "Secret(..)"
-        );
+        assert_eq!(format!("{:?}", Secret::new("sk-hidden".into())), "Secret(..)");
     }
 
     #[test]
@@ -208,18 +203,8 @@ mod tests {
 
     #[test]
     fn what_is_shown_cannot_drive_a_terminal() {
-        assert_eq!(
-            shown("a\u{1b}[2Jb\nc\u{202e}d"),
-            "a\\u{1b}[2Jb\\u{a}c\\u{202e}d"
-        );
-        assert_eq!(
-            printable("a\u{61c}b\u{ad}c\u{e0041}"),
-            "a\\u{61c}b\\u{ad}c\\u{e0041}"
-        );
-        assert_eq!(
-            shown(&"ü".repeat(65)).chars().count(),
-            65,
-            "64 and an ellipsis"
-        );
+        assert_eq!(shown("a\u{1b}[2Jb\nc\u{202e}d"), "a\\u{1b}[2Jb\\u{a}c\\u{202e}d");
+        assert_eq!(printable("a\u{61c}b\u{ad}c\u{e0041}"), "a\\u{61c}b\\u{ad}c\\u{e0041}");
+        assert_eq!(shown(&"ü".repeat(65)).chars().count(), 65, "64 and an ellipsis");
     }
 }

@@ -82,11 +82,9 @@ mod tests {
             "a!b",
             "{a,b}*?[#",
         ] {
-            for (open, begin, end) in [
-                (None, "", ""),
-                (Some('\''), "'", "'"),
-                (Some('"'), "\"", "\""),
-            ] {
+            for (open, begin, end) in
+                [(None, "", ""), (Some('\''), "'", "'"), (Some('"'), "\"", "\"")]
+            {
                 let typed = format!("{begin}{}{end}", quote(text, open));
                 assert_eq!(unquote(&typed), (text.to_owned(), None), "{typed}");
             }

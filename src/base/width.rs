@@ -98,10 +98,6 @@ mod tests {
         assert_eq!(RANGES.len(), TABLE.lines().count());
         assert!(RANGES.iter().all(|(first, last, _)| first <= last));
         assert!(RANGES.windows(2).all(|pair| pair[0].1 < pair[1].0));
-        assert!(
-            RANGES
-                .iter()
-                .all(|(_, _, columns)| [0, 2].contains(columns))
-        );
+        assert!(RANGES.iter().all(|(_, _, columns)| [0, 2].contains(columns)));
     }
 }

@@ -154,9 +154,7 @@ impl Args {
         let Some(operand) = self.operands.first().map(|operand| shown(operand)) else {
             return Ok(());
         };
-        Err(Error::usage(format!(
-            "\"{operand}\" is one argument too many"
-        )))
+        Err(Error::usage(format!("\"{operand}\" is one argument too many")))
     }
 
     pub(super) fn one_operand(&mut self, what: &str) -> Result<String> {

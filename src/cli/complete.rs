@@ -189,7 +189,7 @@ fn offer_topics(question: &mut Question, words: &[String]) {
     offer_members(question, page);
     if words.is_empty() {
         question.known.push((topic::ERRORS, "every error code"));
-        let errors = kinds().map(|facts| (facts.code, facts.hint()));
+        let errors = kinds().map(|info| (info.code, info.hint()));
         question.known.extend(errors);
     }
 }
@@ -210,10 +210,7 @@ mod tests {
     fn asked(shell: &str, line: &str) -> Question {
         let words = line.split(' ').map(OsString::from);
         let tail = line.rsplit([' ', '=']).next().unwrap();
-        let asked: Vec<OsString> = [shell.into(), tail.into()]
-            .into_iter()
-            .chain(words)
-            .collect();
+        let asked: Vec<OsString> = [shell.into(), tail.into()].into_iter().chain(words).collect();
         question(&asked).unwrap()
     }
 
@@ -228,39 +225,21 @@ mod tests {
             let (group, last) = page.name.rsplit_once(' ').unwrap_or(("", page.name));
             let line = format!("{group} ").trim_start().to_owned();
             assert!(offered(&line).contains(&last), "{line:?}");
-            assert!(
-                offered(&format!("help {line}")).contains(&last),
-                "help {line:?}"
-            );
+            assert!(offered(&format!("help {line}")).contains(&last), "help {line:?}");
             let flags = offered(&format!("{} -", page.name));
             for name in page.flags().map(|(name, _)| name).chain(["--help"]) {
                 assert!(flags.contains(&name), "{} {name}", page.name);
             }
         }
         assert!(offered("help ").contains(&"key_not_found"));
-        assert_eq!(
-            offered("keys doctor --json --fix "),
-            ["--help"],
-            "given once"
-        );
+        assert_eq!(offered("keys doctor --json --fix "), ["--help"], "given once");
         assert_eq!(offered("completions "), ["bash", "zsh", "fish"]);
-        for line in [
-            "bogus ",
-            "keys bogus ",
-            "completions bash ",
-            "help bogus ",
-            "keys remove a b",
-        ] {
+        for line in ["bogus ", "keys bogus ", "completions bash ", "help bogus ", "keys remove a b"]
+        {
             let asked = asked("zsh", line);
-            let known: Vec<_> = asked
-                .known
-                .iter()
-                .filter(|(name, _)| !name.starts_with('-'))
-                .collect();
-            assert!(
-                known.is_empty() && asked.place.is_empty(),
-                "{line}: {known:?}"
-            );
+            let known: Vec<_> =
+                asked.known.iter().filter(|(name, _)| !name.starts_with('-')).collect();
+            assert!(known.is_empty() && asked.place.is_empty(), "{line}: {known:?}");
         }
     }
 
@@ -293,10 +272,7 @@ mod tests {
         }
         assert_eq!(asked("zsh", "keys run --key a -- ").command, 6);
         let joined = asked("zsh", "keys add --provider=op");
-        assert_eq!(
-            (joined.before.as_str(), joined.word.as_str()),
-            ("--provider=", "op")
-        );
+        assert_eq!((joined.before.as_str(), joined.word.as_str()), ("--provider=", "op"));
     }
 
     #[test]

@@ -22,10 +22,10 @@ pub(super) fn text() -> String {
     text.push_str(".SH COMMANDS\n");
     commands.iter().for_each(|page| section(&mut text, page));
     text.push_str(".SH ERRORS\nThe code stands behind lf: in a line of standard error.\n");
-    for facts in kinds() {
-        let what = format!("{}. {}", facts.hint(), facts.more());
-        list(&mut text, &[(facts.code, what.as_str())]);
-        let _ = writeln!(text, "{}", facts.statuses());
+    for info in kinds() {
+        let what = format!("{}. {}", info.hint(), info.more());
+        list(&mut text, &[(info.code, what.as_str())]);
+        let _ = writeln!(text, "{}", info.statuses());
     }
     text
 }
@@ -109,24 +109,13 @@ mod tests {
     fn the_man_page_has_every_page_flag_and_error() {
         let man = text();
         for page in pages() {
-            assert!(
-                man.contains(&escaped(page.summary.trim_end_matches('.'))),
-                "{}",
-                page.name
-            );
+            assert!(man.contains(&escaped(page.summary.trim_end_matches('.'))), "{}", page.name);
             for (flag, _) in &page.flags {
-                assert!(
-                    man.contains(&format!("\\fB{}\\fR", escaped(flag))),
-                    "{flag}"
-                );
+                assert!(man.contains(&format!("\\fB{}\\fR", escaped(flag))), "{flag}");
             }
         }
-        for facts in kinds() {
-            assert!(
-                man.contains(&format!("\\fB{}\\fR", facts.code)),
-                "{}",
-                facts.code
-            );
+        for info in kinds() {
+            assert!(man.contains(&format!("\\fB{}\\fR", info.code)), "{}", info.code);
         }
     }
 }

@@ -35,7 +35,7 @@ pub fn main() -> ExitCode {
     match parse(argv).and_then(|command| command.run(&Environment::read())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            host::complain(&report(&error, format));
+            host::eprint(&report(&error, format));
             ExitCode::from(error.exit_code())
         }
     }
@@ -84,9 +84,9 @@ fn group(page: &Page, rest: &[OsString]) -> Result<Command> {
     };
     match &*word.to_string_lossy() {
         "-h" | "--help" => Ok(Command::Print(help::text(page))),
-        "-V" | "--version" if is_program => Ok(Command::Print(
-            concat!("lf ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),
-        )),
+        "-V" | "--version" if is_program => {
+            Ok(Command::Print(concat!("lf ", env!("CARGO_PKG_VERSION"), "\n").to_owned()))
+        }
         word => Err(unknown(page, word, behind)),
     }
 }
@@ -244,15 +244,8 @@ mod tests {
             "help nothing",
         ] {
             let error = refused(line);
-            assert_eq!(
-                (error.code(), error.exit_code()),
-                ("usage", 2),
-                "{line}: {error}"
-            );
-            assert!(
-                error.hint().is_some_and(|hint| hint.contains("--help")),
-                "{line}"
-            );
+            assert_eq!((error.code(), error.exit_code()), ("usage", 2), "{line}: {error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("--help")), "{line}");
         }
     }
 
@@ -320,11 +313,7 @@ mod tests {
             "keys export --key x --i-understand",
         ] {
             let error = refused(line);
-            assert_eq!(
-                (error.code(), error.exit_code()),
-                ("secret_in_argv", 2),
-                "{line}: {error}"
-            );
+            assert_eq!((error.code(), error.exit_code()), ("secret_in_argv", 2), "{line}: {error}");
             assert!(
                 !error.to_string().contains("abcdefgh") && !error.to_string().contains("correct"),
                 "{error}"

@@ -54,9 +54,7 @@ mod tests {
     use super::*;
 
     fn rows(rows: &[[&str; 2]]) -> Vec<Vec<String>> {
-        rows.iter()
-            .map(|row| row.map(String::from).into())
-            .collect()
+        rows.iter().map(|row| row.map(String::from).into()).collect()
     }
 
     #[test]
@@ -72,23 +70,12 @@ mod tests {
     fn only_the_last_column_is_cut_and_only_to_the_width_of_a_terminal() {
         let label = "日本語のながい名前";
         let rows = rows(&[["0123456789", label]]);
-        let second = |columns| {
-            text(&["ID", "LABEL"], &rows, columns)
-                .lines()
-                .nth(1)
-                .map(String::from)
-        };
+        let second =
+            |columns| text(&["ID", "LABEL"], &rows, columns).lines().nth(1).map(String::from);
         assert_eq!(second(None), Some(format!("0123456789  {label}")));
         assert_eq!(second(Some(30)), Some(format!("0123456789  {label}")));
-        assert_eq!(
-            second(Some(29)).as_deref(),
-            Some("0123456789  日本語のながい名…")
-        );
+        assert_eq!(second(Some(29)).as_deref(), Some("0123456789  日本語のながい名…"));
         assert_eq!(second(Some(20)).as_deref(), Some("0123456789  日本語…"));
-        assert_eq!(
-            second(Some(19)),
-            Some(format!("0123456789  {label}")),
-            "it breaks anyway"
-        );
+        assert_eq!(second(Some(19)), Some(format!("0123456789  {label}")), "it breaks anyway");
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::base::secret::shown;
-use crate::error::{Error, Facts, Result, kinds};
+use crate::error::{Error, ErrorInfo, Result, kinds};
 
 use super::help::{self, page_of, pages};
 use super::{suggest, table};
@@ -18,15 +18,15 @@ pub(super) fn text(words: &[String]) -> Result<String> {
         return Ok(help::text(page));
     }
     let name = words.join(" ");
-    match kinds().find(|facts| facts.code == name) {
-        Some(facts) => Ok(one(facts)),
+    match kinds().find(|info| info.code == name) {
+        Some(info) => Ok(one(info)),
         None if name == ERRORS => Ok(every_error()),
         None => Err(no_help(&name)),
     }
 }
 
 fn no_help(name: &str) -> Error {
-    let codes = kinds().map(|facts| facts.code);
+    let codes = kinds().map(|info| info.code);
     let names = pages().iter().map(|page| page.name);
     let meant = suggest::word(name, &mut codes.chain(names).chain([ERRORS]));
     let by_last_word = || suggest::command(&pages()[0], name).map(|page| page.name);
@@ -38,7 +38,7 @@ fn no_help(name: &str) -> Error {
 
 /// Every error in one line.
 fn every_error() -> String {
-    let (answers, errors): (Vec<_>, Vec<_>) = kinds().partition(|facts| facts.exit == 0);
+    let (answers, errors): (Vec<_>, Vec<_>) = kinds().partition(|info| info.exit == 0);
     format!(
         "{}\nThe gateway also answers, without any command that ends so:\n\n{}\nlf help CODE says more. A failed command's line begins with lf: and its code.\n",
         rows(&errors),
@@ -46,22 +46,22 @@ fn every_error() -> String {
     )
 }
 
-fn rows(kinds: &[&Facts]) -> String {
-    let row = |facts: &&Facts| {
-        let exit = match facts.exit {
+fn rows(kinds: &[&ErrorInfo]) -> String {
+    let row = |info: &&ErrorInfo| {
+        let exit = match info.exit {
             0 => "-".to_owned(),
             exit => exit.to_string(),
         };
-        let (code, http) = (facts.code.to_owned(), facts.http.to_string());
-        vec![code, exit, http, facts.hint().to_owned()]
+        let (code, http) = (info.code.to_owned(), info.http.to_string());
+        vec![code, exit, http, info.hint().to_owned()]
     };
     let rows: Vec<_> = kinds.iter().map(row).collect();
     table::text(&["CODE", "EXIT", "HTTP", "WHAT TO DO"], &rows, None)
 }
 
-fn one(facts: &Facts) -> String {
-    let mut text = format!("{}: {}\n", facts.code, facts.hint());
-    help::fold(&mut text, "  ", 2, facts.more());
-    let _ = writeln!(text, "  {}", facts.statuses());
+fn one(info: &ErrorInfo) -> String {
+    let mut text = format!("{}: {}\n", info.code, info.hint());
+    help::fold(&mut text, "  ", 2, info.more());
+    let _ = writeln!(text, "  {}", info.statuses());
     text
 }

@@ -3,13 +3,13 @@
 //! The depths return these values and never print. Sentences name the thing that is wrong and
 //! never carry a secret (tests/secrecy.rs).
 
-mod facts;
+mod info;
 pub(crate) mod refusal;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use facts::{Facts, kinds};
+pub(crate) use info::{ErrorInfo, kinds};
 
 /// What went wrong. [`Error::code`] is stable; sentences may be reworded between releases.
 #[derive(Debug)]
@@ -134,12 +134,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// The code that scripts, audit lines and web clients see.
     pub fn code(&self) -> &'static str {
-        self.facts().code
+        self.info().code
     }
 
-    /// The exit status of a run that ends with this error; [`Facts::exit`] says which mean what.
+    /// The exit status of a run that ends with this error; [`ErrorInfo::exit`] says which mean what.
     pub fn exit_code(&self) -> u8 {
-        self.facts().exit
+        self.info().exit
     }
 
     /// What to type or do next, where that helps.
@@ -160,17 +160,14 @@ impl Error {
             }
             // The sentence says all there is.
             Error::Aborted | Error::Io(..) | Error::Output(_) => return None,
-            _ => self.facts().hint(),
+            _ => self.info().hint(),
         };
         Some(hint.to_owned())
     }
 
     /// A usage error that no help page says more about.
     pub(crate) fn usage(sentence: impl Into<String>) -> Error {
-        Error::Usage {
-            sentence: sentence.into(),
-            hint: None,
-        }
+        Error::Usage { sentence: sentence.into(), hint: None }
     }
 
     /// Sorts what the system said about `path` into the codes above.

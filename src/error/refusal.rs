@@ -1,17 +1,17 @@
 //! What the gateway answers before a request has come to anything that could fail. Nothing else ends
 //! with these, so they have no exit status.
 
-use super::Facts;
+use super::ErrorInfo;
 
 macro_rules! table {
     ($($name:ident = $code:literal, $http:literal;)*) => {
         $(
             #[doc = concat!("`", $code, "`, ", $http)]
-            pub(crate) static $name: Facts = Facts { code: $code, exit: 0, http: $http };
+            pub(crate) static $name: ErrorInfo = ErrorInfo { code: $code, exit: 0, http: $http };
         )*
 
         /// All of them.
-        pub(super) static REFUSALS: &[&Facts] = &[$(&$name,)*];
+        pub(super) static REFUSALS: &[&ErrorInfo] = &[$(&$name,)*];
     };
 }
 

@@ -12,7 +12,7 @@ use super::http::{Reply, Request};
 use super::state;
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
-use crate::error::{Facts, Result, refusal};
+use crate::error::{ErrorInfo, Result, refusal};
 use crate::keychain::Keychain;
 use crate::system::environment::Sources;
 use crate::system::fs::Dir;
@@ -42,7 +42,7 @@ pub(crate) struct Api {
 pub(crate) type Answer = (Reply, Option<(Kind, Option<KeyId>, Option<&'static str>)>);
 
 /// What is known of why a request failed.
-type Fault = &'static Facts;
+type Fault = &'static ErrorInfo;
 type Outcome<T> = std::result::Result<T, Fault>;
 
 impl Api {
@@ -125,9 +125,7 @@ impl Api {
 
     fn update(&self, id: &KeyId, mut members: Object) -> Outcome<KeyMeta> {
         let label = take(&mut members, "label")?;
-        let label = label
-            .map(|label| Label::parse(label.expose()))
-            .transpose()?;
+        let label = label.map(|label| Label::parse(label.expose())).transpose()?;
         Ok(match (label, take(&mut members, "rawKey")?) {
             (None, None) => return Err(&refusal::INVALID_BODY),
             (Some(label), None) => self.store.relabel(id, &label)?,

@@ -190,9 +190,7 @@ impl Table {
             State::Receiving(_) | State::Serving => None,
         };
         let these = self.open.iter().enumerate().filter(|(_, open)| of(open));
-        let least = these
-            .filter_map(|(at, open)| worth(open).map(|worth| (worth, at)))
-            .min();
+        let least = these.filter_map(|(at, open)| worth(open).map(|worth| (worth, at))).min();
         let Some((_, at)) = least else { return false };
         let evicted = self.open.remove(at);
         let _ = evicted.stream.shutdown(Shutdown::Both);

@@ -11,7 +11,7 @@ use super::http::{Reply, Request};
 use super::page::File;
 use crate::base::bucket::Bucket;
 use crate::base::time::Timestamp;
-use crate::error::{Facts, refusal};
+use crate::error::{ErrorInfo, refusal};
 use crate::gateway::origin::{Hosts, Origins};
 use crate::gateway::pairing::{Pairings, Recogniser};
 use crate::vault::audit::Kind;
@@ -76,12 +76,7 @@ pub(crate) enum Route {
 impl Guard {
     /// A guard with full buckets.
     pub(crate) fn new(hosts: Hosts, origins: Origins, pairings: Pairings) -> Guard {
-        Guard {
-            hosts,
-            origins,
-            recogniser: Recogniser::new(pairings),
-            buckets: Mutex::default(),
-        }
+        Guard { hosts, origins, recogniser: Recogniser::new(pairings), buckets: Mutex::default() }
     }
 
     /// Checks a request by its head: its route, or a denial. Its body has not been read. `caller` has what
@@ -140,8 +135,8 @@ impl Guard {
     }
 
     fn recognise(&self, authorization: Option<&str>, now: Timestamp) -> Result<String, Denial> {
-        let unauthorised = |facts| {
-            let (reply, event) = logged(facts);
+        let unauthorised = |info| {
+            let (reply, event) = logged(info);
             (reply.with("WWW-Authenticate", "Bearer"), event)
         };
         let value = authorization.ok_or_else(|| unauthorised(&refusal::MISSING_TOKEN))?;
@@ -163,9 +158,9 @@ impl Guard {
         let taken = bucket.or_insert_with(|| Bucket::full(clock)).take(clock);
         taken.map_err(|wait| {
             let seconds = wait.as_millis().div_ceil(1000).to_string();
-            let facts = &refusal::RATE_LIMITED;
-            let reply = Reply::error(facts).with("Retry-After", seconds);
-            (reply, Some((Kind::RateLimited, facts.code)))
+            let info = &refusal::RATE_LIMITED;
+            let reply = Reply::error(info).with("Retry-After", seconds);
+            (reply, Some((Kind::RateLimited, info.code)))
         })
     }
 
@@ -228,10 +223,10 @@ fn wrong_method(allow: &'static str) -> Denial {
     (reply.with("Allow", allow), None)
 }
 
-fn silent(facts: &'static Facts) -> Denial {
-    (Reply::error(facts), None)
+fn silent(info: &'static ErrorInfo) -> Denial {
+    (Reply::error(info), None)
 }
 
-fn logged(facts: &'static Facts) -> Denial {
-    (Reply::error(facts), Some((Kind::AuthFailure, facts.code)))
+fn logged(info: &'static ErrorInfo) -> Denial {
+    (Reply::error(info), Some((Kind::AuthFailure, info.code)))
 }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 pub(crate) use self::reply::Reply;
 pub(crate) use self::request::Request;
 use crate::base::time::Deadline;
-use crate::error::{Facts, refusal};
+use crate::error::{ErrorInfo, refusal};
 
 /// Why there is no request.
 #[derive(Debug)]
@@ -28,9 +28,9 @@ pub(crate) enum Failure {
     Refused(Reply),
 }
 
-impl From<&'static Facts> for Failure {
-    fn from(facts: &'static Facts) -> Failure {
-        Failure::Refused(Reply::error(facts))
+impl From<&'static ErrorInfo> for Failure {
+    fn from(info: &'static ErrorInfo) -> Failure {
+        Failure::Refused(Reply::error(info))
     }
 }
 
@@ -106,8 +106,7 @@ impl<'a> Connection<'a> {
         }
         let length = usize::try_from(request.content_length).map_err(|_| Failure::Gone)?;
         if request.expects_continue && self.received.is_empty() && length > 0 {
-            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-                .map_err(|_| Failure::Gone)?;
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| Failure::Gone)?;
         }
         let mut body = Zeroizing::new(vec![0; length]);
         let mut filled = length.min(self.received.len());

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use regex_lite::Regex;
 
 use crate::base::secret::shown;
-use crate::error::{Error, Facts, Result, refusal};
+use crate::error::{Error, ErrorInfo, Result, refusal};
 
 /// The origins whose pages may talk to the gateway.
 #[derive(Debug)]
@@ -114,14 +114,12 @@ impl Hosts {
     }
 
     /// Is this `Host` header one of ours? An error if it is not a host and an optional port.
-    pub(crate) fn check(&self, header: &str) -> std::result::Result<bool, &'static Facts> {
-        const MALFORMED: &Facts = &refusal::BAD_REQUEST;
+    pub(crate) fn check(&self, header: &str) -> std::result::Result<bool, &'static ErrorInfo> {
+        const MALFORMED: &ErrorInfo = &refusal::BAD_REQUEST;
         // RFC 3986 allows an empty port.
         let host = header.strip_suffix(':').or_else(|| without_port(header));
         let host = host.ok_or(MALFORMED)?.to_ascii_lowercase();
-        let literal = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
+        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let address = match literal.map(str::parse::<Ipv6Addr>) {
             Some(address) => Some(IpAddr::V6(address.map_err(|_| MALFORMED)?)),
             None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
@@ -256,12 +254,8 @@ mod tests {
             r"^https://app\.mycompany\.local$, https://b\.example|https://c\.example ,,.*x",
         )
         .unwrap();
-        for origin in [
-            "https://app.mycompany.local",
-            "https://b.example",
-            "https://c.example",
-            "x",
-        ] {
+        for origin in ["https://app.mycompany.local", "https://b.example", "https://c.example", "x"]
+        {
             assert!(origins.allow(origin), "{origin}");
         }
         for origin in [
@@ -284,11 +278,7 @@ mod tests {
 
     #[test]
     fn a_loopback_bind_answers_to_loopback_names_only() {
-        let hosts = Hosts::new(
-            IpAddr::V4(Ipv4Addr::LOCALHOST),
-            "box.example",
-            "extra.example",
-        );
+        let hosts = Hosts::new(IpAddr::V4(Ipv4Addr::LOCALHOST), "box.example", "extra.example");
         for host in [
             "localhost",
             "LocalHost:38080",
@@ -333,11 +323,8 @@ mod tests {
 
     #[test]
     fn a_wide_bind_answers_to_literals_and_its_own_names() {
-        let hosts = Hosts::new(
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            "Box.example",
-            " extra.example , Other ",
-        );
+        let hosts =
+            Hosts::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), "Box.example", " extra.example , Other ");
         for host in [
             "localhost",
             "192.168.1.1:80",
@@ -351,13 +338,7 @@ mod tests {
         ] {
             assert!(matches!(hosts.check(host), Ok(true)), "{host}");
         }
-        for host in [
-            "evil.com",
-            "box.evil.com",
-            ".local",
-            "box.example.",
-            "example",
-        ] {
+        for host in ["evil.com", "box.evil.com", ".local", "box.example.", "example"] {
             assert!(matches!(hosts.check(host), Ok(false)), "{host}");
         }
     }

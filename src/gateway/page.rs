@@ -25,13 +25,10 @@ impl File {
 
     /// The file, without CORS headers.
     pub(crate) fn reply(&self) -> Reply {
-        Reply::text(
-            &format!("text/{}; charset=utf-8", self.media_type),
-            self.text,
-        )
-        .with("Content-Security-Policy", POLICY)
-        .with("Referrer-Policy", "no-referrer")
-        .with("Cross-Origin-Opener-Policy", "same-origin")
+        Reply::text(&format!("text/{}; charset=utf-8", self.media_type), self.text)
+            .with("Content-Security-Policy", POLICY)
+            .with("Referrer-Policy", "no-referrer")
+            .with("Cross-Origin-Opener-Policy", "same-origin")
     }
 }
 
@@ -43,11 +40,7 @@ static FILES: [File; 4] = [
 ];
 
 const fn file(path: &'static str, media_type: &'static str, text: &'static str) -> File {
-    File {
-        path,
-        media_type,
-        text,
-    }
+    File { path, media_type, text }
 }
 
 /// What the page may do (CSP level 3): run and show its own files, and ask its own gateway and a local

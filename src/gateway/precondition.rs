@@ -143,7 +143,7 @@ impl Setup<'_> {
     pub(crate) fn examine(&self, now: Timestamp) -> Vec<Check> {
         let is_for_keys = |check: &Check| FOR_KEYS.contains(&check.id);
         let state = Dir::open(&self.state).ok().flatten();
-        let is_set_up = state.is_some_and(|state| !matches!(state.look(IDENTITY), Ok(None)));
+        let is_set_up = state.is_some_and(|state| !matches!(state.stat(IDENTITY), Ok(None)));
         let mut checks = self.of_full_mode();
         checks.retain(|check| !self.keys_only || is_for_keys(check));
         if !self.wants_tailscale && !is_set_up {
@@ -286,10 +286,7 @@ fn read_object(dir: &Path, name: &str) -> Option<Object> {
 /// A check that holds for this reason, or fails for that.
 fn check(id: &'static str, good: Option<&str>, bad: &str) -> Check {
     let status = good.map_or(Status::Fail, |_| Status::Pass);
-    Check {
-        status,
-        ..note(id, good.unwrap_or(bad).to_owned())
-    }
+    Check { status, ..note(id, good.unwrap_or(bad).to_owned()) }
 }
 
 const CONSENT: &str = "tailscale_consent";

@@ -52,9 +52,7 @@ pub(crate) fn ask(address: SocketAddr) -> Result<Health, Absence> {
     })?;
     let reason = |error| if is_late(&error) { LATE } else { NO_HTTP };
     let answer = exchange(stream, deadline).map_err(reason);
-    answer
-        .and_then(|bytes| parse(&bytes))
-        .map_err(Absence::Stranger)
+    answer.and_then(|bytes| parse(&bytes)).map_err(Absence::Stranger)
 }
 
 /// All that is answered, until the other side closes.
@@ -130,10 +128,7 @@ mod tests {
             ("HTTP/1.2 200 OK\r\nContent-Length: 0\r\n\r\n", NO_HTTP),
             ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", NO_HTTP),
             ("HTTP/1.1 200 OK\r\n\r\n", OTHER),
-            (
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                OTHER,
-            ),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", OTHER),
         ] {
             let found = parse(text.as_bytes());
             assert!(matches!(found, Err(told) if told == reason), "{text:?}");

@@ -29,9 +29,7 @@ mod platform {
         let files = [&sources.file, &sources.credential].into_iter().flatten();
         let files = files.flat_map(|file| fs::parents(file));
         let wanted = [root, keys].map(|path| (path.to_owned(), Access::Write));
-        let wanted = wanted
-            .into_iter()
-            .chain(files.map(|path| (path, Access::Read)));
+        let wanted = wanted.into_iter().chain(files.map(|path| (path, Access::Read)));
         let (mut places, mut written, mut read) = (Vec::new(), Vec::new(), Vec::new());
         for (path, access) in wanted {
             if let Ok((handle, path)) = fs::nearest(&path) {
@@ -103,19 +101,11 @@ mod platform {
                     "/run/c",
                     "landlock 2: files below /h/.l, to read also below /run/c; no programs",
                 ),
-                (
-                    2,
-                    &home,
-                    "/h/.l/keys",
-                    "landlock 2: files below /h/.l; no programs",
-                ),
+                (2, &home, "/h/.l/keys", "landlock 2: files below /h/.l; no programs"),
             ];
             for (version, written, read, expected) in table {
-                let read: Vec<PathBuf> = read
-                    .split(' ')
-                    .filter(|path| !path.is_empty())
-                    .map(PathBuf::from)
-                    .collect();
+                let read: Vec<PathBuf> =
+                    read.split(' ').filter(|path| !path.is_empty()).map(PathBuf::from).collect();
                 assert_eq!(sentence(version, written, &read), expected);
             }
         }

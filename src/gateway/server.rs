@@ -45,14 +45,7 @@ pub(crate) fn unusable(source: std::io::Error) -> Error {
 impl Gateway {
     /// A gateway of these parts.
     pub(crate) fn new(guard: Guard, api: Api, permit: Option<Permit>, warn: fn(&str)) -> Gateway {
-        Gateway {
-            guard,
-            api,
-            permit,
-            flood: Mutex::default(),
-            unreachable: Once::new(),
-            warn,
-        }
+        Gateway { guard, api, permit, flood: Mutex::default(), unreachable: Once::new(), warn }
     }
 
     /// Serves until there is something to read at `end`, or until no connection was open for `idle`; calls
@@ -175,8 +168,8 @@ impl Gateway {
         received: impl FnOnce(),
     ) -> (Reply, Rest) {
         if self.check_permit().is_err() {
-            let facts = Error::ConsentMissing(String::new()).facts();
-            return (Reply::error(facts), Rest::Broken);
+            let info = Error::ConsentMissing(String::new()).info();
+            return (Reply::error(info), Rest::Broken);
         }
         let now = Timestamp::now();
         let mut caller = Caller::default();
@@ -232,16 +225,9 @@ impl Gateway {
     }
 
     fn log(&self, kind: Kind, key: Option<&KeyId>, reason: Option<&str>, context: &[(&str, &str)]) {
-        let event = Event {
-            kind,
-            key,
-            reason,
-            context,
-        };
+        let event = Event { kind, key, reason, context };
         if let Err(error) = self.api.store.audit(&event, Timestamp::now()) {
-            (self.warn)(&format!(
-                "an event was not written to the audit log: {error}"
-            ));
+            (self.warn)(&format!("an event was not written to the audit log: {error}"));
         }
     }
 
@@ -284,10 +270,7 @@ fn canonical(peer: IpAddr) -> IpAddr {
 
 /// Waits for a connection, the end or the tick; is it the end?
 fn is_over(listener: &TcpListener, end: &UnixStream, tick: Deadline) -> bool {
-    let mut events = [
-        PollFd::new(listener, PollFlags::IN),
-        PollFd::new(end, PollFlags::IN),
-    ];
+    let mut events = [PollFd::new(listener, PollFlags::IN), PollFd::new(end, PollFlags::IN)];
     let tick = Timespec::try_from(tick.left().unwrap_or_default()).ok();
     poll(&mut events, tick.as_ref()).is_ok() && !events[1].revents().is_empty()
 }

@@ -176,13 +176,8 @@ fn addresses(bus: &Bus) -> Vec<SocketAddrUnix> {
     let Some(list) = &bus.address else {
         return default().into_iter().collect();
     };
-    let sockets = list
-        .split(';')
-        .filter_map(|address| address.strip_prefix("unix:"));
-    sockets
-        .flat_map(|options| options.split(','))
-        .filter_map(address)
-        .collect()
+    let sockets = list.split(';').filter_map(|address| address.strip_prefix("unix:"));
+    sockets.flat_map(|options| options.split(',')).filter_map(address).collect()
 }
 
 /// `%xx` stands for a byte.
@@ -241,10 +236,7 @@ mod tests {
         assert_eq!(list("unix:path=/a%2"), []);
         assert_eq!(list("unix:path=/a%zz;unix:guid=0;;unix:;x"), []);
         assert_eq!(
-            addresses(&Bus {
-                address: None,
-                runtime_dir: Some("/r".into())
-            }),
+            addresses(&Bus { address: None, runtime_dir: Some("/r".into()) }),
             [path("/r/bus")]
         );
         assert_eq!(addresses(&Bus::default()), []);

@@ -65,11 +65,7 @@ impl Keychain {
     /// `bus` in `XDG_RUNTIME_DIR`; macOS and Windows have one without any.
     #[must_use]
     pub fn new(environment: &Environment, patience: Patience) -> Keychain {
-        Keychain {
-            bus: environment.bus.clone(),
-            patience,
-            held: None,
-        }
+        Keychain { bus: environment.bus.clone(), patience, held: None }
     }
 
     /// The same keychain, for use while a lock is held: it never opens a dialog, so that nobody waits

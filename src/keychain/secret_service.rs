@@ -159,10 +159,7 @@ impl Item {
         let item = Body::new("a{sv}(oayays)b")
             .properties(
                 ("org.freedesktop.Secret.Item.Label", &label),
-                (
-                    "org.freedesktop.Secret.Item.Attributes",
-                    &[service, account, SCHEMA],
-                ),
+                ("org.freedesktop.Secret.Item.Attributes", &[service, account, SCHEMA]),
             )
             .secret(&session.path, secret, "text/plain")
             .uint32(1); // replaces an item with the same attributes
@@ -325,8 +322,7 @@ impl Session<'_> {
             return Ok(());
         }
         let rule = format!("type='signal',interface='{PROMPT}',member='Completed',path='{dialog}'");
-        self.connection
-            .call(&BUS, "AddMatch", &Body::new("s").string(&rule))?;
+        self.connection.call(&BUS, "AddMatch", &Body::new("s").string(&rule))?;
         let is_person_there = self.patience.person > self.patience.service;
         if is_person_there {
             self.connection.deadline = Deadline::after(self.patience.person);
@@ -346,11 +342,7 @@ impl Session<'_> {
     }
 
     fn call(&mut self, path: &str, interface: &str, name: &str, body: &Body) -> Result<Message> {
-        let target = Target {
-            path,
-            interface,
-            ..SERVICE
-        };
+        let target = Target { path, interface, ..SERVICE };
         self.connection.call(&target, name, body)
     }
 }

@@ -70,10 +70,7 @@ pub(super) struct Body {
 impl Body {
     /// No arguments yet; `signature` says which will follow.
     pub(super) fn new(signature: &'static str) -> Body {
-        Body {
-            signature,
-            bytes: Zeroizing::new(Vec::with_capacity(ROOM)),
-        }
+        Body { signature, bytes: Zeroizing::new(Vec::with_capacity(ROOM)) }
     }
 
     pub(super) fn uint32(self, value: u32) -> Body {
@@ -82,16 +79,12 @@ impl Body {
 
     /// A string or an object path.
     pub(super) fn string(self, text: &str) -> Body {
-        self.uint32(length(text.len()))
-            .raw(text.as_bytes())
-            .raw(&[0])
+        self.uint32(length(text.len())).raw(text.as_bytes()).raw(&[0])
     }
 
     /// `ao`.
     pub(super) fn paths(self, paths: &[String]) -> Body {
-        self.array(4, |body| {
-            paths.iter().fold(body, |body, path| body.string(path))
-        })
+        self.array(4, |body| paths.iter().fold(body, |body, path| body.string(path)))
     }
 
     /// `a{ss}`.
@@ -276,11 +269,7 @@ impl<'a> Reader<'a> {
             Some(b'B') => true,
             _ => return Err(Failure::Malformed("not a D-Bus message")),
         };
-        Ok(Reader {
-            bytes,
-            at: 0,
-            big_endian,
-        })
+        Ok(Reader { bytes, at: 0, big_endian })
     }
 
     pub(super) fn boolean(&mut self) -> Result<bool> {
@@ -415,9 +404,7 @@ mod tests {
             Body::new(""),
             Body::new("sv").string("plain").signature("s").string(""),
             Body::new("a{ss}").strings(&attributes),
-            Body::new("aoao")
-                .paths(&["/a".into(), "/b/c".into()])
-                .paths(&[]),
+            Body::new("aoao").paths(&["/a".into(), "/b/c".into()]).paths(&[]),
             Body::new("(oayays)").secret("/session", b"secret", "text/plain"),
             Body::new("a{sv}(oayays)b")
                 .properties(("label", "l"), ("attributes", &attributes))
@@ -456,11 +443,7 @@ mod tests {
             assert_eq!(message_length(&bytes[..FIXED_HEADER]).unwrap(), bytes.len());
             let message = Message::parse(Zeroizing::new(bytes)).unwrap();
             assert_eq!(
-                (
-                    message.kind,
-                    message.text(FIELD_PATH),
-                    message.text(FIELD_MEMBER)
-                ),
+                (message.kind, message.text(FIELD_PATH), message.text(FIELD_MEMBER)),
                 (METHOD_CALL, TARGET.path, "Member")
             );
             let mut body = message.body(signature).unwrap();
@@ -469,10 +452,9 @@ mod tests {
                     assert_eq!(body.paths().unwrap(), ["/a", "/b/c"]);
                     assert!(body.paths().unwrap().is_empty());
                 }
-                "a{ss}" => assert_eq!(
-                    body.strings().unwrap(),
-                    [("service", "s"), ("account", "a")]
-                ),
+                "a{ss}" => {
+                    assert_eq!(body.strings().unwrap(), [("service", "s"), ("account", "a")]);
+                }
                 "(oayays)" => {
                     body.align(8).unwrap();
                     assert_eq!(body.string().unwrap(), "/session");
@@ -482,10 +464,7 @@ mod tests {
                 }
                 _ => {}
             }
-            assert!(
-                message.body("x").is_err(),
-                "an answer of another type is refused"
-            );
+            assert!(message.body("x").is_err(), "an answer of another type is refused");
         }
     }
 
@@ -522,14 +501,9 @@ mod tests {
             }
             // Lengths at the edge of every integer, in every place where one can be.
             for at in (0..bytes.len().saturating_sub(4)).step_by(4) {
-                for length in [
-                    u32::MAX,
-                    u32::MAX - 3,
-                    i32::MAX as u32,
-                    1 << 20,
-                    (1 << 20) + 1,
-                    1 << 26,
-                ] {
+                for length in
+                    [u32::MAX, u32::MAX - 3, i32::MAX as u32, 1 << 20, (1 << 20) + 1, 1 << 26]
+                {
                     let mut changed = bytes.clone();
                     changed[at..at + 4].copy_from_slice(&length.to_le_bytes());
                     check(&changed);

@@ -209,8 +209,5 @@ pub(crate) const PASSPHRASE_VARIABLES: [&str; 3] = [
     "LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV",
 ];
 /// One of these is enough for a session with the cloud.
-const SESSION_VARIABLES: [&str; 3] = [
-    "LENSERFIGHT_API_KEY",
-    "SUPABASE_ACCESS_TOKEN",
-    "LF_ACCESS_TOKEN",
-];
+const SESSION_VARIABLES: [&str; 3] =
+    ["LENSERFIGHT_API_KEY", "SUPABASE_ACCESS_TOKEN", "LF_ACCESS_TOKEN"];

@@ -25,16 +25,13 @@ pub(crate) fn harden() {
     use rustix::process::{Resource, Rlimit};
     let core = rustix::process::getrlimit(Resource::Core);
     // The maximum stays, because nobody could raise it again for a program that takes our place.
-    let none = Rlimit {
-        current: Some(0),
-        ..core
-    };
+    let none = Rlimit { current: Some(0), ..core };
     let _ = rustix::process::setrlimit(Resource::Core, none);
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     // A file that may not grow is an error to report, and no reason to die without a word.
     // (tests/disk.rs: `a_limit_on_file_sizes_is_an_error_and_loses_nothing`)
-    let _ = signal::survive_file_limit();
+    let _ = signal::ignore_file_size_signal();
     let umask = rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let _ = BEFORE.set((core, umask));
 }
@@ -43,7 +40,7 @@ pub(crate) fn harden() {
 /// `PR_SET_DUMPABLE` end with the program that set them. (tests/run.rs:
 /// `the_program_finds_the_process_as_a_shell_would_hand_it_over`)
 #[cfg(unix)]
-pub(crate) fn soften() {
+pub(crate) fn undo_hardening() {
     if let Some((core, umask)) = BEFORE.get() {
         let _ = rustix::process::setrlimit(rustix::process::Resource::Core, *core);
         rustix::process::umask(*umask);
@@ -87,9 +84,9 @@ pub(crate) fn program() -> Result<PathBuf> {
     let file = env::current_exe().map_err(failed)?;
     let real = |path: &PathBuf| std::fs::canonicalize(path).ok();
     let called = match Path::new(&name).parent() {
-        Some(dir) if dir.as_os_str().is_empty() => env::split_paths(&search_path())
-            .map(|dir| dir.join(&name))
-            .find(|path| path.is_file()),
+        Some(dir) if dir.as_os_str().is_empty() => {
+            env::split_paths(&search_path()).map(|dir| dir.join(&name)).find(|path| path.is_file())
+        }
         _ => Some(name.into()),
     };
     let called = called.filter(|path| real(path).is_some_and(|path| real(&file) == Some(path)));
@@ -149,9 +146,7 @@ fn unbuffered(stream: &impl std::os::windows::io::AsHandle) -> io::Result<File> 
 
 /// Writes to standard output, all of it or an error, unbuffered.
 pub(crate) fn print(text: &str) -> Result<()> {
-    output()
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(Error::Output)
+    output().and_then(|mut file| file.write_all(text.as_bytes())).map_err(Error::Output)
 }
 
 /// As [`print`], for what is only there to be looked at: whoever closed the pipe, such as `head`, has
@@ -164,6 +159,6 @@ pub(crate) fn show(text: &str) -> Result<()> {
 }
 
 /// Writes to standard error; when that fails there is nobody left to tell.
-pub(crate) fn complain(text: &str) {
+pub(crate) fn eprint(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -46,7 +46,7 @@ impl Program {
         #[cfg(unix)]
         let error = {
             use std::os::unix::process::CommandExt;
-            host::soften();
+            host::undo_hardening();
             let mut error = command.arg0(&self.name).exec();
             // A script that names no interpreter is the shell's. glibc sees to that itself, musl does not.
             if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) {

@@ -22,10 +22,7 @@ pub(crate) fn ask_secret(what: &str, limit: usize, behind: Behind) -> Result<Sec
     let mut typed = read_unseen(&prompt, limit, behind)?;
     drop_marks(&mut typed);
     // An arrow key would become part of a value that nobody sees.
-    if typed
-        .iter()
-        .any(|byte| byte.is_ascii_control() && *byte != b'\t')
-    {
+    if typed.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
         return Err(Error::Refused {
             sentence: "an editing key that means nothing here was typed, and would have become part of it; nothing was stored".to_owned(),
             hint: "type it again with Backspace, Ctrl-W and Ctrl-U alone, or pass it through a pipe".to_owned(),
@@ -50,7 +47,7 @@ pub(crate) fn confirm(question: &str) -> Result<()> {
     // terminal, and nothing was typed. (tests/master.rs: `a_yes_typed_before_the_question_is_no_answer`)
     #[cfg(unix)]
     let _ = rustix::termios::tcflush(&input, rustix::termios::QueueSelector::IFlush);
-    host::complain(&format!("{question} Type yes to go on: "));
+    host::eprint(&format!("{question} Type yes to go on: "));
     let mut byte = [0];
     // Byte by byte: what follows the line is not ours.
     while answer.len() < 64 && input.read(&mut byte).map_err(unreadable)? == 1 && byte != [b'\n'] {
@@ -93,9 +90,9 @@ fn read_unseen(prompt: &str, limit: usize, behind: Behind) -> Result<Zeroizing<V
     unseen.special_codes[SpecialCodeIndex::VTIME] = 0;
     set(&unseen)?;
     // Only now: whoever waits for the prompt before typing must not be seen either.
-    host::complain(prompt);
+    host::eprint(prompt);
     let mut typed = read_keys(&mut input, limit);
-    host::complain("\n");
+    host::eprint("\n");
     if behind == Behind::Nothing && typed.is_ok() {
         // Reads what is there, until nothing has come for a tenth of a second.
         unseen.special_codes[SpecialCodeIndex::VMIN] = 0;
@@ -117,9 +114,7 @@ fn read_unseen(prompt: &str, limit: usize, behind: Behind) -> Result<Zeroizing<V
 
 #[cfg(not(unix))]
 fn read_unseen(_: &str, _: usize, _: Behind) -> Result<Zeroizing<Vec<u8>>> {
-    Err(Error::usage(
-        "this terminal cannot hide what is typed; pass the value through a pipe",
-    ))
+    Err(Error::usage("this terminal cannot hide what is typed; pass the value through a pipe"))
 }
 
 #[cfg_attr(not(unix), allow(dead_code))]
@@ -193,9 +188,6 @@ mod tests {
                 "{keys:?}"
             );
         }
-        assert_eq!(
-            read_keys(&mut "abc\u{3}".as_bytes(), 5).unwrap_err().code(),
-            "aborted"
-        );
+        assert_eq!(read_keys(&mut "abc\u{3}".as_bytes(), 5).unwrap_err().code(), "aborted");
     }
 }

@@ -68,9 +68,7 @@ fn line(event: &Event<'_>, now: Timestamp) -> String {
     let reason = event.reason.map(|it| format!(r#","reason":"{it}""#));
     let text = |text: &&str| json::to_string(text);
     let members = event.context.iter();
-    let members: Vec<String> = members
-        .map(|(name, it)| text(name) + ":" + &text(it))
-        .collect();
+    let members: Vec<String> = members.map(|(name, it)| text(name) + ":" + &text(it)).collect();
     let members = members.join(",");
     let context = (!members.is_empty()).then(|| format!(r#","context":{{{members}}}"#));
     let [key, reason, context] = [key, reason, context].map(Option::unwrap_or_default);
@@ -132,12 +130,7 @@ mod tests {
     fn a_line_has_what_there_is_and_nothing_else() {
         let now = Timestamp::parse("2026-01-02T03:04:05.678Z").unwrap();
         let id = KeyId::parse("mRSmhcH5ez4kSwWRlDoszXPnp95sOZ6-").unwrap();
-        let listed = Event {
-            kind: Kind::List,
-            key: None,
-            reason: None,
-            context: &[],
-        };
+        let listed = Event { kind: Kind::List, key: None, reason: None, context: &[] };
         assert_eq!(
             line(&listed, now),
             r#"{"ts":"2026-01-02T03:04:05.678Z","kind":"list","ok":true}"#
@@ -169,14 +162,8 @@ mod tests {
             "each kind for itself"
         );
         assert!(flood.settle(Some(at(119))).is_empty());
-        assert_eq!(
-            flood.settle(Some(at(120))),
-            [(Kind::AuthFailure, "bad_token", 1)]
-        );
-        assert_eq!(
-            flood.admit(Kind::AuthFailure, "bad_token", at(121)),
-            Some(1)
-        );
+        assert_eq!(flood.settle(Some(at(120))), [(Kind::AuthFailure, "bad_token", 1)]);
+        assert_eq!(flood.admit(Kind::AuthFailure, "bad_token", at(121)), Some(1));
         assert!(flood.settle(None).is_empty(), "nothing is left to tell");
     }
 }

@@ -30,11 +30,7 @@ pub(crate) fn parse(text: &str) -> Vec<Line> {
                 value
             });
             let name = name.ok().map(|(name, _)| name.to_owned());
-            lines.push(Line {
-                number,
-                name,
-                value,
-            });
+            lines.push(Line { number, name, value });
         }
         number += rest[..rest.len() - after.len()].matches('\n').count();
         rest = after;
@@ -204,11 +200,7 @@ mod tests {
             ("A=b\rC=d", "1 A!"),
             ("A=b\0", "1 A!"),
         ] {
-            assert_eq!(
-                read(&format!("{text}\nB=c\n")),
-                [first, "2 B=c"],
-                "{text:?}"
-            );
+            assert_eq!(read(&format!("{text}\nB=c\n")), [first, "2 B=c"], "{text:?}");
         }
     }
 
@@ -237,10 +229,7 @@ mod tests {
             let lines = parse(&text);
             let is_ordered = lines.is_sorted_by(|a, b| a.number < b.number);
             let last = lines.last().map_or(0, |line| line.number);
-            assert!(
-                is_ordered && last <= text.matches('\n').count() + 1,
-                "{text:?}"
-            );
+            assert!(is_ordered && last <= text.matches('\n').count() + 1, "{text:?}");
         }
     }
 }

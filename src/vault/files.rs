@@ -76,10 +76,10 @@ pub(crate) fn names(dir: &Dir) -> Result<Vec<String>> {
 /// mistake, would lock others out.
 pub(crate) fn alone(dir: &Dir) -> Result<()> {
     for name in dir.names()? {
-        let look = dir.look(&name)?;
+        let stat = dir.stat(&name)?;
         if !name.starts_with('.')
             && name != UNREADABLE
-            && look.is_some_and(|look| !look.is_file && !look.is_symlink)
+            && stat.is_some_and(|stat| !stat.is_file && !stat.is_symlink)
         {
             return Err(Error::Refused {
                 sentence: format!(
@@ -141,11 +141,7 @@ pub(crate) fn kept_aside(dir: &Dir) -> Result<Vec<Kept>> {
             && let Some(bytes) = aside.read(&name, envelope::MAX_FILE)?
             && let Ok(envelope) = Envelope::parse(&bytes, &id)
         {
-            kept.push(Kept {
-                name,
-                bytes,
-                envelope,
-            });
+            kept.push(Kept { name, bytes, envelope });
         }
     }
     Ok(kept)

@@ -79,9 +79,7 @@ impl Event {
             other => json::to_string(other),
         };
         let members = members.iter();
-        members
-            .map(|(name, it)| (name.as_str(), text(it)))
-            .collect()
+        members.map(|(name, it)| (name.as_str(), text(it))).collect()
     }
 }
 
@@ -172,12 +170,7 @@ mod tests {
             line(9, "export", A, r#""true""#),
             line(9, "resolve", A, "true,\"context\":{\u{fffd}}"),
             line(5, "resolve", A, "true"),
-            line(
-                7,
-                "export",
-                A,
-                r#"true,"context":{"command":"keys export"}"#,
-            ),
+            line(7, "export", A, r#"true,"context":{"command":"keys export"}"#),
             line(6, "run", A, "true"),
             line(3, "run", B, "true"),
             spaced.to_owned(),
@@ -186,10 +179,8 @@ mod tests {
         ] {
             used.add(&line);
         }
-        let day = |id| {
-            used.of(&KeyId::parse(id).unwrap())
-                .map(|at| at.to_string()[8..10].to_owned())
-        };
+        let day =
+            |id| used.of(&KeyId::parse(id).unwrap()).map(|at| at.to_string()[8..10].to_owned());
         assert_eq!(day(A).as_deref(), Some("07"));
         assert_eq!(day(B).as_deref(), Some("04"));
         assert_eq!(used.0.len(), 2, "{used:?}");
@@ -201,14 +192,8 @@ mod tests {
             r#"{"ts":"2026-01-02T03:04:05.678Z","kind":"new","ok":false,"reason":"x","context":{"n":1,"t":"a\u001b"},"later":[]}"#,
         )
         .unwrap();
-        assert_eq!(
-            (event.kind.as_str(), event.key.as_deref(), event.ok),
-            ("new", None, false)
-        );
-        assert_eq!(
-            event.context(),
-            [("n", "1".into()), ("t", "a\u{1b}".into())]
-        );
+        assert_eq!((event.kind.as_str(), event.key.as_deref(), event.ok), ("new", None, false));
+        assert_eq!(event.context(), [("n", "1".into()), ("t", "a\u{1b}".into())]);
         for line in [
             "",
             "{}",

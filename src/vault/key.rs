@@ -66,9 +66,7 @@ impl Provider {
         let rest = text.as_bytes().get(1..).unwrap_or_default();
         let well_formed = text.starts_with(|c: char| c.is_ascii_lowercase())
             && (1..=31).contains(&rest.len())
-            && rest
-                .iter()
-                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+            && rest.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
         let provider = well_formed.then(|| Provider(text.to_owned()));
         provider.ok_or_else(|| Error::InvalidProvider(shown(text)))
     }
@@ -126,12 +124,7 @@ pub(crate) struct KeyMeta {
 impl KeyMeta {
     /// The metadata of a new key, with a new id.
     pub(crate) fn mint((provider, label): (Provider, Label), now: Timestamp) -> Result<KeyMeta> {
-        Ok(KeyMeta {
-            id: KeyId::mint()?,
-            provider,
-            label,
-            created_at: now,
-        })
+        Ok(KeyMeta { id: KeyId::mint()?, provider, label, created_at: now })
     }
 
     /// Does it have this provider and label?
@@ -152,13 +145,7 @@ fn is_fit(id: &str) -> bool {
 
 impl fmt::Display for KeyMeta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} ({} \"{}\")",
-            self.id,
-            self.provider,
-            printable(self.label.as_str())
-        )
+        write!(f, "{} ({} \"{}\")", self.id, self.provider, printable(self.label.as_str()))
     }
 }
 
@@ -215,11 +202,7 @@ mod tests {
 
     #[test]
     fn ids_are_20_to_40_of_64_characters() {
-        for good in [
-            "a".repeat(20),
-            "_-".repeat(20),
-            "mRSmhcH5ez4kSwWRlDoszXPnp95sOZ6-".into(),
-        ] {
+        for good in ["a".repeat(20), "_-".repeat(20), "mRSmhcH5ez4kSwWRlDoszXPnp95sOZ6-".into()] {
             assert!(KeyId::parse(&good).is_ok(), "{good}");
         }
         let traversals = [
@@ -251,12 +234,7 @@ mod tests {
     #[test]
     fn an_id_that_looks_like_a_flag_or_a_secret_is_drawn_again() {
         let rest = "mhcH5ez4kSwWRlDoszXPnp95sOZ6-";
-        for (begin, fits) in [
-            ("mRS", true),
-            ("-RS", false),
-            ("sk-", false),
-            ("hf_", false),
-        ] {
+        for (begin, fits) in [("mRS", true), ("-RS", false), ("sk-", false), ("hf_", false)] {
             assert_eq!(is_fit(&format!("{begin}{rest}")), fits, "{begin}");
         }
     }
@@ -266,42 +244,20 @@ mod tests {
         for good in ["ab", "openai", "x-ai", "a_1", &"a".repeat(32)] {
             assert!(Provider::parse(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "a",
-            "A1",
-            "1a",
-            "-a",
-            "open ai",
-            "openAI",
-            "öpenai",
-            "a\n",
-            &"a".repeat(33),
-        ] {
+        for bad in
+            ["", "a", "A1", "1a", "-a", "open ai", "openAI", "öpenai", "a\n", &"a".repeat(33)]
+        {
             assert!(Provider::parse(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn labels_are_1_to_64_characters_without_control_characters() {
-        for good in [
-            "P",
-            "Üretim anahtarı 🔐 本番",
-            &"🔐".repeat(64),
-            "<img onerror>",
-            "a b",
-        ] {
+        for good in ["P", "Üretim anahtarı 🔐 本番", &"🔐".repeat(64), "<img onerror>", "a b"]
+        {
             assert!(Label::parse(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            &"🔐".repeat(65),
-            "a\nb",
-            "a\0",
-            "\u{1b}[31m",
-            "a\u{7f}",
-            "a\u{85}",
-        ] {
+        for bad in ["", &"🔐".repeat(65), "a\nb", "a\0", "\u{1b}[31m", "a\u{7f}", "a\u{85}"] {
             assert!(Label::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -21,11 +21,7 @@ pub(crate) static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
     let known = |line: &'static str| {
         let mut columns = line.split('|').map(|column| column.split_whitespace());
         let mut words = || columns.next().into_iter().flatten().collect();
-        Known {
-            names: words(),
-            variables: words(),
-            prefixes: words(),
-        }
+        Known { names: words(), variables: words(), prefixes: words() }
     };
     include_str!("provider.txt").lines().map(known).collect()
 });

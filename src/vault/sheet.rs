@@ -98,9 +98,7 @@ impl Reader {
             (1..=LINE).contains(&line.len()) && check_line(number, line) == **checks
         };
         let Some((line, _)) = symbols.split_last_chunk().filter(is_sound) else {
-            return invalid(&format!(
-                "line {number} has a mistyped, missing or extra character"
-            ));
+            return invalid(&format!("line {number} has a mistyped, missing or extra character"));
         };
         self.symbols.extend_from_slice(line);
         self.lines = number;
@@ -200,15 +198,11 @@ mod tests {
 
     fn read_back(text: &str) -> std::result::Result<String, String> {
         let read = read(&Secret::new(text.to_owned()));
-        read.map(|secret| secret.expose().to_owned())
-            .map_err(|error| error.to_string())
+        read.map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
     }
 
     fn numbered(sheet: &str) -> Vec<&str> {
-        sheet
-            .lines()
-            .filter(|line| number_of(line).is_some())
-            .collect()
+        sheet.lines().filter(|line| number_of(line).is_some()).collect()
     }
 
     #[test]
@@ -225,11 +219,7 @@ mod tests {
             assert!(is_sheet(&Secret::new(text.clone())));
             assert_eq!(read_back(&text).as_deref(), Ok(passphrase));
             let lines = numbered(&text).join("\n");
-            assert_eq!(
-                read_back(&lines).as_deref(),
-                Ok(passphrase),
-                "the lines alone"
-            );
+            assert_eq!(read_back(&lines).as_deref(), Ok(passphrase), "the lines alone");
             let typed = lines.to_lowercase().replace('0', "o").replace('1', "l");
             let mut reader = Reader::default();
             let mut typed = typed.lines();
@@ -253,11 +243,7 @@ mod tests {
             if !chars[at].is_ascii_alphanumeric() {
                 continue;
             }
-            for other in ALPHABET
-                .iter()
-                .map(|symbol| char::from(*symbol))
-                .chain(['U', '!', '8'])
-            {
+            for other in ALPHABET.iter().map(|symbol| char::from(*symbol)).chain(['U', '!', '8']) {
                 let mut changed = chars.clone();
                 changed[at] = other;
                 if symbol(other) != symbol(chars[at]) {
@@ -287,22 +273,10 @@ mod tests {
         let lines = numbered(&text);
         let (good, last) = (lines[..2].join("\n"), lines.len());
         let bad = lines[2].replacen(&lines[2].trim()[3..4], "U", 1);
-        assert!(
-            read_back(&format!("{good}\n{bad}"))
-                .unwrap_err()
-                .contains("line 3")
-        );
-        assert!(
-            read_back(&good)
-                .unwrap_err()
-                .contains("line 3 or one after it is missing")
-        );
+        assert!(read_back(&format!("{good}\n{bad}")).unwrap_err().contains("line 3"));
+        assert!(read_back(&good).unwrap_err().contains("line 3 or one after it is missing"));
         let swapped = format!("{}\n{}\n", lines[1], lines[0]);
-        assert!(
-            read_back(&swapped)
-                .unwrap_err()
-                .contains("line 2 stands where line 1 belongs")
-        );
+        assert!(read_back(&swapped).unwrap_err().contains("line 2 stands where line 1 belongs"));
         assert!(read_back("").unwrap_err().contains("line 1"));
         assert_eq!(last, 4);
     }

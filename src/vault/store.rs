@@ -66,7 +66,7 @@ impl Store {
     /// [`Error::KeyNotFound`]; [`Error::AmbiguousKey`] with the candidates.
     pub fn select(&self, selector: &str) -> Result<KeyId> {
         if let (Ok(id), Some(dir)) = (KeyId::parse(selector), self.dir()?)
-            && dir.look(&id.file_name())?.is_some()
+            && dir.stat(&id.file_name())?.is_some()
         {
             return Ok(id);
         }
@@ -79,11 +79,7 @@ impl Store {
         let damaged = damaged.filter_map(|file| KeyId::from_file_name(&file.name));
         let mut matches: Vec<(String, KeyId)> = readable
             .map(|key| (key.to_string(), key.id))
-            .chain(
-                damaged
-                    .filter(begins)
-                    .map(|id| (format!("{id} (unreadable)"), id)),
-            )
+            .chain(damaged.filter(begins).map(|id| (format!("{id} (unreadable)"), id)))
             .collect();
         match matches.len() {
             1 => Ok(matches.swap_remove(0).1),
@@ -235,9 +231,7 @@ impl Store {
     /// Every key with its file as it is, and the files that cannot be read as one. Takes no lock, because
     /// a copy of a store may be read-only.
     pub(crate) fn read_all(&self) -> Result<(Vec<KeyFile>, Vec<Unreadable>)> {
-        self.dir()?
-            .as_ref()
-            .map_or(Ok(Default::default()), files::read_all)
+        self.dir()?.as_ref().map_or(Ok(Default::default()), files::read_all)
     }
 
     /// Publishes these files, none of which may be there, unless the passphrase that was tried on them

@@ -35,10 +35,8 @@ impl Graph {
     /// The first circle, if there is one: from an entry over those it uses back to itself.
     pub fn circle(&self) -> Option<String> {
         let mut done = BTreeSet::new();
-        let circle = self
-            .0
-            .keys()
-            .find_map(|module| self.walk(module, &mut Vec::new(), &mut done))?;
+        let circle =
+            self.0.keys().find_map(|module| self.walk(module, &mut Vec::new(), &mut done))?;
         let names: Vec<String> = circle.iter().map(|module| module.join("::")).collect();
         Some(names.join(" -> "))
     }
@@ -146,10 +144,7 @@ fn block(line: &str) -> Option<&str> {
 fn declared(line: &str) -> Option<&str> {
     let line = line.trim();
     let line = match line.strip_prefix("pub") {
-        Some(rest) => rest
-            .trim_start_matches("(crate)")
-            .trim_start_matches("(super)")
-            .trim_start(),
+        Some(rest) => rest.trim_start_matches("(crate)").trim_start_matches("(super)").trim_start(),
         None => line,
     };
     line.strip_prefix("mod ")
@@ -181,9 +176,7 @@ fn tree(rest: &mut &str) -> Vec<Module> {
         Some(after) => {
             *rest = after;
             let below = tree(rest).into_iter();
-            below
-                .map(|path| [vec![name.to_owned()], path].concat())
-                .collect()
+            below.map(|path| [vec![name.to_owned()], path].concat()).collect()
         }
         None => {
             if let Some(alias) = after.strip_prefix(" as ") {
@@ -210,50 +203,26 @@ fn from_root(here: &Module, path: Module) -> Module {
 #[test]
 fn a_circle_is_named() {
     let circle = |files: &[(&str, &str)]| {
-        let files: Vec<_> = files
-            .iter()
-            .map(|(path, text)| (Path::new(*path), (*text).to_owned()))
-            .collect();
+        let files: Vec<_> =
+            files.iter().map(|(path, text)| (Path::new(*path), (*text).to_owned())).collect();
         Graph::new(&files).circle()
     };
     let line = [
         ("a.rs", "use crate::b::{self, c::{D, E as F}};\n"),
-        (
-            "b/mod.rs",
-            "mod c;\nmod e;\nuse c::D;\nfn f() {\n    crate::h()\n}\n",
-        ),
-        (
-            "b/c.rs",
-            "use super::e;\nmod inner {\n    use super::super::G;\n}\n",
-        ),
+        ("b/mod.rs", "mod c;\nmod e;\nuse c::D;\nfn f() {\n    crate::h()\n}\n"),
+        ("b/c.rs", "use super::e;\nmod inner {\n    use super::super::G;\n}\n"),
         ("b/e.rs", "use super::G;\n"),
         ("lib.rs", "pub mod b;\npub use a::H;\nmod a;\n"),
     ];
     assert_eq!(circle(&line), None);
     for (path, text, expected) in [
-        (
-            "b/c.rs",
-            "use super::{\n    G,\n    super::a::H,\n};\n",
-            "a -> b -> a",
-        ),
-        (
-            "b/e.rs",
-            "fn f() {\n    crate::a::h(crate::b::g())\n}\n",
-            "a -> b -> a",
-        ),
+        ("b/c.rs", "use super::{\n    G,\n    super::a::H,\n};\n", "a -> b -> a"),
+        ("b/e.rs", "fn f() {\n    crate::a::h(crate::b::g())\n}\n", "a -> b -> a"),
         ("b/mod.rs", "mod c;\nmod e;\nuse super::a;\n", "a -> b -> a"),
         ("b/e.rs", "use super::c;\n", "b::c -> b::e -> b::c"),
-        (
-            "b/e.rs",
-            "mod inner {\n    use super::super::c;\n}\n",
-            "b::c -> b::e -> b::c",
-        ),
+        ("b/e.rs", "mod inner {\n    use super::super::c;\n}\n", "b::c -> b::e -> b::c"),
     ] {
         let changed = line.map(|(known, old)| (known, if known == path { text } else { old }));
-        assert_eq!(
-            circle(&changed).as_deref(),
-            Some(expected),
-            "{path} {text:?}"
-        );
+        assert_eq!(circle(&changed).as_deref(), Some(expected), "{path} {text:?}");
     }
 }

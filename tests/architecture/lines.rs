@@ -4,18 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// All of src/; to become 12,000.
-pub const MOST: usize = 13_900;
+pub const MOST: usize = 12_000;
 /// What a key passes through in the clear, and what decides who gets it.
 pub const MOST_TRUSTED: usize = 5_000;
 
-const TRUSTED: &[&str] = &[
-    "vault/",
-    "keychain/",
-    "gateway/guard",
-    "gateway/http",
-    "base/secret.rs",
-    "base/rng.rs",
-];
+const TRUSTED: &[&str] =
+    &["vault/", "keychain/", "gateway/guard", "gateway/http", "base/secret.rs", "base/rng.rs"];
 
 /// Lines by first folder, or by file for those directly in src/.
 #[derive(Default)]
@@ -45,10 +39,7 @@ impl Count {
         for (folder, lines) in &self.folders {
             text += &format!("{folder:<12} {lines:>6}\n");
         }
-        let sums = [
-            ("all", self.total(), MOST),
-            ("trust core", self.trusted, MOST_TRUSTED),
-        ];
+        let sums = [("all", self.total(), MOST), ("trust core", self.trusted, MOST_TRUSTED)];
         for (name, lines, most) in sums {
             text += &format!("{name:<12} {lines:>6}  of {most} at most\n");
         }
@@ -103,12 +94,7 @@ fn comments_and_tests_are_no_lines_of_code() {
                 const N: u8 = 1;\n#[cfg(test)]\nmod tests;\n";
     assert_eq!(code(text), 5);
     let mut count = Count::default();
-    for path in [
-        "lib.rs",
-        "base/rng.rs",
-        "base/time.rs",
-        "gateway/http/reply.rs",
-    ] {
+    for path in ["lib.rs", "base/rng.rs", "base/time.rs", "gateway/http/reply.rs"] {
         count.add(Path::new(path), text);
     }
     assert_eq!((count.total(), count.trusted), (20, 10));

@@ -38,12 +38,7 @@ const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// Normal and build dependencies on this system, ours left out; why not, if they are not here.
 pub fn graph(target: &str) -> Result<Vec<Tenant>, String> {
-    let edges = [
-        "tree",
-        "--edges=normal,build",
-        "--prefix=none",
-        "--format={p}",
-    ];
+    let edges = ["tree", "--edges=normal,build", "--prefix=none", "--format={p}"];
     let tree = cargo(&[&edges[..], &[&format!("--target={target}")]].concat())?;
     let platform = format!("--filter-platform={target}");
     let metadata = cargo(&["metadata", "--format-version=1", &platform])?;
@@ -78,11 +73,8 @@ fn read(tree: &str, metadata: &str) -> Vec<Tenant> {
         let tenant = Tenant::new(package);
         tenants.insert((tenant.name.clone(), tenant.version.clone()), tenant);
     }
-    let take = |key| {
-        tenants
-            .remove(&key)
-            .unwrap_or_else(|| panic!("cargo metadata has no {key:?}"))
-    };
+    let take =
+        |key| tenants.remove(&key).unwrap_or_else(|| panic!("cargo metadata has no {key:?}"));
     listed.into_iter().map(take).collect()
 }
 
@@ -182,10 +174,7 @@ pub fn faults(tenants: &[Tenant], most: usize) -> Vec<String> {
             faults.push(format!("{who} is not from crates.io: {:?}", tenant.source));
         }
         if !is_agreed(&tenant.licence) {
-            faults.push(format!(
-                "{who} has a licence that nobody agreed to: {:?}",
-                tenant.licence
-            ));
+            faults.push(format!("{who} has a licence that nobody agreed to: {:?}", tenant.licence));
         }
     }
     faults
@@ -193,10 +182,7 @@ pub fn faults(tenants: &[Tenant], most: usize) -> Vec<String> {
 
 /// An SPDX expression, or the `MIT/Apache-2.0` of older crates: is it kept with licences of ours alone?
 fn is_agreed(expression: &str) -> bool {
-    let spaced = expression
-        .replace('/', " OR ")
-        .replace('(', " ( ")
-        .replace(')', " ) ");
+    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = &words[..];
     either(&mut rest) == Some(true) && rest.is_empty()
@@ -270,9 +256,7 @@ fn a_tenant_that_breaks_a_rule_is_named() {
         let tree = "lf v0.1.0 (/nowhere)\none v1.0.0\none v1.0.0 (*)\ntwo v2.0.0 (proc-macro)\n";
         let unlisted = package("dev", "1.0.0", "null", "null");
         let metadata = format!("{{\"packages\":[{unlisted},{first},{second}]}}");
-        let twice = second
-            .contains("\"one\"")
-            .then(|| tree.replace("two", "one"));
+        let twice = second.contains("\"one\"").then(|| tree.replace("two", "one"));
         faults(&read(twice.as_deref().unwrap_or(tree), &metadata), most)
     };
     let first = package("one", "1.0.0", &good, mit);
@@ -281,23 +265,14 @@ fn a_tenant_that_breaks_a_rule_is_named() {
     let too_many = ["2 crates; the most is 1"];
     assert_eq!(found(&first, &second, 1), too_many);
     let again = package("one", "2.0.0", &good, mit);
-    assert_eq!(
-        found(&first, &again, 2),
-        ["one is there twice: 1.0.0 and 2.0.0"]
-    );
+    assert_eq!(found(&first, &again, 2), ["one is there twice: 1.0.0 and 2.0.0"]);
     for source in [git, "null", "\"registry+https://example.org/index\""] {
         let faults = found(&package("one", "1.0.0", source, mit), &second, 2);
-        assert!(
-            faults[0].starts_with("one 1.0.0 is not from crates.io"),
-            "{faults:?}"
-        );
+        assert!(faults[0].starts_with("one 1.0.0 is not from crates.io"), "{faults:?}");
     }
     for licence in ["null", "\"GPL-3.0-only\"", "\"GPL-2.0-only AND MIT\""] {
         let faults = found(&first, &package("two", "2.0.0", &good, licence), 2);
-        assert!(
-            faults[0].starts_with("two 2.0.0 has a licence"),
-            "{faults:?}"
-        );
+        assert!(faults[0].starts_with("two 2.0.0 has a licence"), "{faults:?}");
     }
 }
 

@@ -70,12 +70,7 @@ impl Stage {
     pub fn new(core: String) -> Stage {
         let home = Home::new();
         let bus = Bus::with_keyring(&home);
-        Stage {
-            home,
-            bus,
-            core,
-            revived: 0,
-        }
+        Stage { home, bus, core, revived: 0 }
     }
 
     pub fn log(&self) -> PathBuf {
@@ -196,11 +191,7 @@ impl Stage {
             Side::First => [self.keys(Side::First), Vec::new()],
             _ => [Side::First, second].map(|side| self.keys(side)),
         };
-        Template {
-            keys,
-            kept: self.entries(),
-            home,
-        }
+        Template { keys, kept: self.entries(), home }
     }
 
     /// Puts everything back as it was prepared.
@@ -259,9 +250,7 @@ impl Stage {
             let before = template.kept.iter().find(|(name, _)| *name == account);
             let before = before.and_then(|(_, secret)| secret.as_ref().map(Secret::expose));
             let is_same = before == now.as_ref().map(Secret::expose);
-            let earlier = now
-                .as_ref()
-                .map(|now| now.expose().matches("until").count());
+            let earlier = now.as_ref().map(|now| now.expose().matches("until").count());
             let account = account.split_once('.').map_or("master", |(first, _)| first);
             let _ = write!(shape, "{account} {earlier:?} {is_same} ");
         }

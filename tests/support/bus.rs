@@ -33,11 +33,7 @@ impl Bus {
         );
         fs::write(dir.join("bus.conf"), config).unwrap();
         let daemon = start_daemon(&dir);
-        Bus {
-            dir,
-            daemon,
-            keyring: None,
-        }
+        Bus { dir, daemon, keyring: None }
     }
 
     /// A new bus daemon and a new keyring daemon at the same place.
@@ -79,22 +75,11 @@ impl Bus {
 
     fn start_keyring_by(&mut self, mut command: Command, unlock: bool) {
         command.args(unlock.then_some("--unlock"));
-        let mut keyring = start(
-            command
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null()),
-        );
-        keyring
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(b"keyring password")
-            .unwrap();
+        let mut keyring =
+            start(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()));
+        keyring.stdin.take().unwrap().write_all(b"keyring password").unwrap();
         self.keyring = Some(keyring);
-        until("the Secret Service", || {
-            self.owner("org.freedesktop.secrets").is_some()
-        });
+        until("the Secret Service", || self.owner("org.freedesktop.secrets").is_some());
     }
 
     /// Which connection has this name on the bus.
@@ -163,23 +148,14 @@ impl Bus {
 
     /// What a foreign client finds.
     pub fn lookup(&self, service: &str, account: &str) -> String {
-        self.run(
-            "secret-tool",
-            &["lookup", "service", service, "account", account],
-        )
-        .out
+        self.run("secret-tool", &["lookup", "service", service, "account", account]).out
     }
 
     /// Writes as a foreign client does; attributes come in pairs.
     pub fn store(&self, attributes: &[&str], secret: &str) {
         let mut command = self.command("secret-tool", &["store", "--label=test"]);
         let mut child = start(command.args(attributes).stdin(Stdio::piped()));
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(secret.as_bytes())
-            .unwrap();
+        child.stdin.take().unwrap().write_all(secret.as_bytes()).unwrap();
         assert!(child.wait().unwrap().success());
     }
 
@@ -202,10 +178,7 @@ impl Bus {
 
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_remove("DISPLAY")
-            .env_remove("WAYLAND_DISPLAY");
+        command.args(arguments).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
         command
             .env("HOME", self.dir.join("home"))
             .env("XDG_DATA_HOME", self.dir.join("data"))
@@ -225,15 +198,10 @@ impl Drop for Bus {
 
 fn start_daemon(dir: &Path) -> Child {
     let mut command = Command::new("dbus-daemon");
-    command
-        .arg("--config-file")
-        .arg(dir.join("bus.conf"))
-        .args(["--nofork", "--print-address"]);
+    command.arg("--config-file").arg(dir.join("bus.conf")).args(["--nofork", "--print-address"]);
     let mut daemon = start(command.stdout(Stdio::piped()).stderr(Stdio::null()));
     let mut address = String::new();
-    BufReader::new(daemon.stdout.take().unwrap())
-        .read_line(&mut address)
-        .unwrap();
+    BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
     assert!(address.starts_with("unix:"), "dbus-daemon says {address:?}");
     daemon
 }
@@ -253,10 +221,6 @@ pub fn environment(socket: &Path) -> Environment {
 fn start(command: &mut Command) -> Child {
     let program = command.get_program().to_owned();
     command.spawn().unwrap_or_else(|error| {
-        panic!(
-            "{} does not start ({error}); {}",
-            program.display(),
-            package_of(&program)
-        )
+        panic!("{} does not start ({error}); {}", program.display(), package_of(&program))
     })
 }

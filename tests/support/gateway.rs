@@ -23,9 +23,7 @@ impl Gateway {
     pub fn run(run: Run) -> Gateway {
         let mut child = run.spawn();
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let Some(address) = line.trim_end().strip_prefix("listening on http://") else {
             panic!("{line:?} {}", run.finish(child));
         };
@@ -33,11 +31,7 @@ impl Gateway {
         if address.ip().is_unspecified() {
             address.set_ip("127.0.0.1".parse().unwrap());
         }
-        Gateway {
-            address,
-            child: Some(child),
-            run,
-        }
+        Gateway { address, child: Some(child), run }
     }
 
     pub fn pid(&self) -> u32 {
@@ -46,9 +40,7 @@ impl Gateway {
 
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(40)))
-            .unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
         stream.set_nodelay(true).unwrap();
         stream
     }
@@ -95,8 +87,7 @@ impl Gateway {
             .iter()
             .flat_map(|table| table.lines().skip(1))
             .map(|row| row.split_whitespace().collect::<Vec<_>>());
-        rows.filter(|row| row[1].ends_with(&local) && matches!(row[3], "01" | "08"))
-            .count()
+        rows.filter(|row| row[1].ends_with(&local) && matches!(row[3], "01" | "08")).count()
     }
 
     /// Waits until there are no more descriptors than this.
@@ -165,17 +156,12 @@ pub struct Client {
 
 impl Client {
     pub fn new(gateway: &Gateway) -> Client {
-        Client {
-            stream: BufReader::new(gateway.connect()),
-        }
+        Client { stream: BufReader::new(gateway.connect()) }
     }
 
     pub fn ask(&mut self, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut text = format!("{line} HTTP/1.1\r\n");
-        if !headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("host"))
-        {
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             text.push_str("Host: localhost\r\n");
         }
         for (name, value) in headers {
@@ -184,10 +170,7 @@ impl Client {
         if !body.is_empty() {
             text.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
-        let _ = self
-            .stream
-            .get_mut()
-            .write_all(format!("{text}\r\n{body}").as_bytes());
+        let _ = self.stream.get_mut().write_all(format!("{text}\r\n{body}").as_bytes());
         self.answer(line.starts_with("HEAD"))
     }
 
@@ -195,10 +178,7 @@ impl Client {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();
         let mut words = line.split_whitespace();
-        let version = words
-            .next()
-            .unwrap_or_else(|| panic!("no answer"))
-            .to_owned();
+        let version = words.next().unwrap_or_else(|| panic!("no answer")).to_owned();
         let status = words.next().unwrap().parse().unwrap();
         let mut headers = Vec::new();
         loop {
@@ -209,15 +189,8 @@ impl Client {
             };
             headers.push((name.to_owned(), value.to_owned()));
         }
-        let mut answer = Answer {
-            status,
-            version,
-            headers,
-            body: String::new(),
-        };
-        let length = answer
-            .header("content-length")
-            .map_or(0, |length| length.parse().unwrap());
+        let mut answer = Answer { status, version, headers, body: String::new() };
+        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; if is_head { 0 } else { length }];
         self.stream.read_exact(&mut body).unwrap();
         answer.body = String::from_utf8(body).unwrap();

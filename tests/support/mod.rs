@@ -51,11 +51,8 @@ impl Home {
     pub fn new() -> Home {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         loop {
-            let name = format!(
-                "lf-test-{}-{}",
-                std::process::id(),
-                COUNT.fetch_add(1, Ordering::Relaxed)
-            );
+            let name =
+                format!("lf-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
             let path = std::env::temp_dir().join(name);
             match fs::create_dir(&path) {
                 // Left behind by a test that failed, in a process that had the same number.
@@ -111,8 +108,7 @@ impl Home {
 
     /// `lf` with these arguments, split at spaces, and the usual passphrase in the environment.
     pub fn lf(&self, arguments: &str) -> Run {
-        self.bare(arguments)
-            .env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
+        self.bare(arguments).env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
     }
 
     /// The same without a passphrase.
@@ -136,16 +132,12 @@ impl Home {
             environment: Vec::new(),
             input: Vec::new(),
         };
-        run.env("HOME", &self.path)
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        run.env("HOME", &self.path).env("PATH", std::env::var_os("PATH").unwrap_or_default())
     }
 
     pub fn add(&self, provider: &str, label: &str, value: &str) -> String {
         let run = self.words(&["keys", "add", "--provider", provider, "--label", label]);
-        let added = run
-            .env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
-            .input(value)
-            .ok();
+        let added = run.env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE).input(value).ok();
         added.out.trim_end().to_owned()
     }
 
@@ -155,17 +147,13 @@ impl Home {
             .env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
             .ok()
             .out;
-        out.strip_suffix('\n')
-            .expect("a newline behind the value")
-            .to_owned()
+        out.strip_suffix('\n').expect("a newline behind the value").to_owned()
     }
 
     /// The names in the keys directory, sorted, without the audit log.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.keys()).map(|entries| {
-            entries
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect()
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
         });
         let mut names: Vec<String> = entries.unwrap_or_default();
         names.retain(|name| name != "audit.log");
@@ -243,10 +231,7 @@ impl Run {
         if is_over {
             return Err(Box::new(run.finish(strace)));
         }
-        Ok(Stopped {
-            run,
-            strace: Some(strace),
-        })
+        Ok(Stopped { run, strace: Some(strace) })
     }
 
     /// Starts it with its input, which is short enough for a pipe.
@@ -267,22 +252,13 @@ impl Run {
         let (log, calls) = (log.to_str().unwrap(), format!("trace={calls}"));
         let traced = self.under(&["strace", "-f", "-qq", "-y", "-o", log, "-e", &calls]);
         // It does not let its own user look inside; a namespace makes that user root for this once.
-        if rustix::process::geteuid().is_root() {
-            traced
-        } else {
-            traced.under(&["unshare", "-r"])
-        }
+        if rustix::process::geteuid().is_root() { traced } else { traced.under(&["unshare", "-r"]) }
     }
 
     /// Runs `lf` as a user whom file modes bind, if this is root.
     pub fn unprivileged(self) -> Run {
         if rustix::process::geteuid().is_root() {
-            self.under(&[
-                "setpriv",
-                "--reuid=65534",
-                "--regid=65534",
-                "--clear-groups",
-            ])
+            self.under(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
         } else {
             self
         }
@@ -290,20 +266,14 @@ impl Run {
 
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program[0]);
-        command
-            .args(&self.program[1..])
-            .args(&self.arguments)
-            .env_clear();
+        command.args(&self.program[1..]).args(&self.arguments).env_clear();
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
     pub fn spawn(&self) -> Child {
         let mut command = self.command();
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().unwrap_or_else(|error| {
             panic!(
                 "{:?} does not start ({error}); {}",
@@ -325,17 +295,8 @@ impl Run {
     }
 
     pub fn finish(&self, child: Child) -> Outcome {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = wait(child);
-        let argv = self
-            .program
-            .iter()
-            .chain(&self.arguments)
-            .cloned()
-            .collect();
+        let Output { status, stdout, stderr } = wait(child);
+        let argv = self.program.iter().chain(&self.arguments).cloned().collect();
         Outcome {
             status: status.code(),
             out: String::from_utf8_lossy(&stdout).into_owned(),
@@ -355,10 +316,7 @@ impl Run {
         let outcome = self.go();
         assert_eq!(outcome.status, Some(status), "{outcome}");
         assert!(
-            outcome
-                .err
-                .lines()
-                .any(|line| line.starts_with(&format!("lf: {code}: "))),
+            outcome.err.lines().any(|line| line.starts_with(&format!("lf: {code}: "))),
             "no {code} in {outcome}"
         );
         outcome
@@ -438,11 +396,7 @@ pub fn wait(mut child: Child) -> Output {
     };
     let out = reader(child.stdout.take().map(|stream| Box::new(stream) as _));
     let err = reader(child.stderr.take().map(|stream| Box::new(stream) as _));
-    Output {
-        status: exit(&mut child),
-        stdout: out.join().unwrap(),
-        stderr: err.join().unwrap(),
-    }
+    Output { status: exit(&mut child), stdout: out.join().unwrap(), stderr: err.join().unwrap() }
 }
 
 /// Waits for a process, and kills one that hangs.
@@ -509,14 +463,7 @@ pub fn chmod(path: &Path, mode: u32) {
 pub fn hand_over(path: &Path) {
     if rustix::process::geteuid().is_root() {
         let to = format!("{0}:{0}", 65534);
-        assert!(
-            Command::new("chown")
-                .args(["-R", &to])
-                .arg(path)
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("chown").args(["-R", &to]).arg(path).status().unwrap().success());
     }
 }
 
@@ -539,10 +486,7 @@ pub fn lock(dir: &Path) -> fs::File {
 
 /// Is this a moment as `lf` writes them: `YYYY-MM-DDTHH:MM:SS.mmmZ`, in UTC, on a day that exists?
 pub fn is_timestamp(text: &str) -> bool {
-    let shape: String = text
-        .chars()
-        .map(|c| if c.is_ascii_digit() { '0' } else { c })
-        .collect();
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     if shape != "0000-00-00T00:00:00.000Z" {
         return false;
     }

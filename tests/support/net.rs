@@ -16,12 +16,7 @@ impl Net {
     /// With a loopback interface that is up, and nothing else.
     pub fn new() -> Net {
         let mut command = Command::new("unshare");
-        command.args([
-            "-rn",
-            "sh",
-            "-c",
-            "ip link set lo up && echo up && exec cat",
-        ]);
+        command.args(["-rn", "sh", "-c", "ip link set lo up && echo up && exec cat"]);
         let mut holder = start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let mut line = String::new();
         let mut out = BufReader::new(holder.stdout.take().unwrap());
@@ -61,14 +56,7 @@ impl Net {
     /// `lf`, in this network.
     pub fn run(&self, run: Run) -> Run {
         let pid = self.holder.id().to_string();
-        run.under(&[
-            "nsenter",
-            "--target",
-            &pid,
-            "--user",
-            "--net",
-            "--preserve-credentials",
-        ])
+        run.under(&["nsenter", "--target", &pid, "--user", "--net", "--preserve-credentials"])
     }
 
     /// The status of a GET, and the body.

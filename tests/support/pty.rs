@@ -28,11 +28,7 @@ impl Terminal {
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
-        let tty = File::options()
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap();
+        let tty = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
         let stream = || Stdio::from(tty.try_clone().unwrap());
         let child = run
             .command()
@@ -52,13 +48,7 @@ impl Terminal {
                 }
             }
         });
-        Terminal {
-            child,
-            keyboard,
-            screen,
-            seen: String::new(),
-            tty,
-        }
+        Terminal { child, keyboard, screen, seen: String::new(), tty }
     }
 
     /// Waits until this is on the screen.

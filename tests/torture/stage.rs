@@ -64,12 +64,7 @@ impl Stage {
     pub fn new(core: String) -> Stage {
         let home = Home::new();
         let bus = Bus::with_keyring(&home);
-        Stage {
-            home,
-            bus,
-            core,
-            revived: 0,
-        }
+        Stage { home, bus, core, revived: 0 }
     }
 
     pub fn log(&self) -> PathBuf {
@@ -139,9 +134,7 @@ impl Stage {
 
     /// Whose token a gateway takes this for, by its line in the audit log.
     pub fn recognise(&self, scenario: &Scenario, token: &str) -> Option<String> {
-        let serve = scenario
-            .after
-            .run(self, "gateway serve --keys-only --port 0");
+        let serve = scenario.after.run(self, "gateway serve --keys-only --port 0");
         let gateway = Gateway::run(serve);
         let answer = gateway.ask("GET /keys", &[("Authorization", &bearer(token))], "");
         let ended = gateway.ends();
@@ -186,18 +179,9 @@ impl Stage {
         if self.root().exists() {
             copy(&self.root(), &home.path().join(".lenserfight"));
         }
-        let key = |Listed { id, label }| Key {
-            value: value_of(&label),
-            id,
-            label,
-        };
+        let key = |Listed { id, label }| Key { value: value_of(&label), id, label };
         let keys = listed(&home.bare("keys list --json").ok());
-        Template {
-            keys: keys.into_iter().map(key).collect(),
-            kept: self.entries(),
-            home,
-            token,
-        }
+        Template { keys: keys.into_iter().map(key).collect(), kept: self.entries(), home, token }
     }
 
     /// Puts everything back as it was prepared.
@@ -233,9 +217,8 @@ impl Stage {
     /// What lf keeps in the keychain in these scenarios: the last is that of a rekey which is not over.
     fn accounts(&self) -> Vec<(&'static str, String)> {
         let fixed = ACCOUNTS.iter();
-        let mut accounts: Vec<_> = fixed
-            .map(|(service, account)| (*service, (*account).to_owned()))
-            .collect();
+        let mut accounts: Vec<_> =
+            fixed.map(|(service, account)| (*service, (*account).to_owned())).collect();
         if let Ok(id) = fs::read_to_string(self.home.keys().join(".rekey/id")) {
             accounts.push((MASTER.0, format!("rekey.{}", id.trim_end())));
         }
@@ -287,12 +270,7 @@ impl Stage {
         let names = self.home.names();
         let count = names.iter().filter(|name| name.ends_with(".json")).count();
         assert!(count >= keys.len().max(1), "{names:?}");
-        assert!(
-            mended
-                .out
-                .contains(&format!("decryption: {count} of {count} open")),
-            "{mended}"
-        );
+        assert!(mended.out.contains(&format!("decryption: {count} of {count} open")), "{mended}");
         memory.survived.borrow_mut().insert(shape);
     }
 
@@ -301,10 +279,8 @@ impl Stage {
         let passphrases = (scenario.passphrases)(self, scenario);
         let open = |id: &str, passphrase: &String| {
             let waiting = self.home.keys().join(format!(".rekey/{id}.json"));
-            let bytes = [
-                fs::read(self.home.file(id)).unwrap(),
-                fs::read(waiting).unwrap_or_default(),
-            ];
+            let bytes =
+                [fs::read(self.home.file(id)).unwrap(), fs::read(waiting).unwrap_or_default()];
             let question = (bytes.concat(), passphrase.clone());
             if let Some(known) = memory.opened.borrow().get(&question) {
                 return known.clone();
@@ -349,10 +325,7 @@ impl Stage {
         let is_old = |key: &Key| template.keys.iter().any(|old| old.id == key.id);
         let added: Vec<_> = keys.iter().filter(|key| !is_old(key)).collect();
         let wanted = usize::from(scenario.adds.is_some());
-        assert!(
-            added.len() <= wanted && (added.len() == wanted || !is_done),
-            "{added:?}"
-        );
+        assert!(added.len() <= wanted && (added.len() == wanted || !is_done), "{added:?}");
         for key in added {
             assert_eq!(Some((&*key.label, &*key.value)), scenario.adds, "{key:?}");
         }
@@ -362,10 +335,7 @@ impl Stage {
     fn has_every_envelope(&self, prepared: &Home) {
         let envelopes = |home: &Home| -> Vec<Vec<u8>> {
             let places = [home.keys(), home.keys().join("unreadable")];
-            let files = places
-                .iter()
-                .filter(|place| place.is_dir())
-                .flat_map(|place| list(place));
+            let files = places.iter().filter(|place| place.is_dir()).flat_map(|place| list(place));
             let files = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
             files.map(|path| fs::read(path).unwrap()).collect()
         };

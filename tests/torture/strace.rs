@@ -49,11 +49,7 @@ pub fn calls(log: &str) -> Vec<Call> {
         name.chars().all(is_name).then_some(())?;
         let nth = counts.entry(name.clone()).or_insert(0);
         *nth += 1;
-        Some(Call {
-            name,
-            nth: *nth,
-            line: text.chars().take(LINE).collect(),
-        })
+        Some(Call { name, nth: *nth, line: text.chars().take(LINE).collect() })
     };
     log.lines().filter_map(&mut call).collect()
 }
@@ -83,10 +79,7 @@ pub fn points(calls: &[Call], extent: Extent) -> Vec<Point> {
     };
     let at = |fault| {
         let swept = calls.iter().filter(move |call| is_swept(call, fault));
-        swept.map(move |call| Point {
-            call: call.clone(),
-            fault,
-        })
+        swept.map(move |call| Point { call: call.clone(), fault })
     };
     faults.iter().copied().flat_map(at).collect()
 }

@@ -14,9 +14,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
     context.refuse_environment()?;
     let left = context.state.as_deref().map(predecessor::find);
     let Some(left) = left.transpose()?.flatten() else {
-        host::complain(
-            "the predecessor has left nothing in the clear; there is nothing to adopt\n",
-        );
+        host::eprint("the predecessor has left nothing in the clear; there is nothing to adopt\n");
         return Ok(());
     };
     let path = left.path(Remain::Passphrase);
@@ -46,7 +44,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
             });
         }
         take(context, "keys adopt", &record, &survey, &secret)?;
-        host::complain(&format!("it opens {opens} of {total} keys\n"));
+        host::eprint(&format!("it opens {opens} of {total} keys\n"));
     }
     let token = match left.read(Remain::Token)? {
         Some(Found::Secret(token)) => pair::pairings(context)?.inherit(&token)?,
@@ -55,11 +53,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
     // Everything is in the keychain, and was read back.
     left.erase(Remain::Passphrase)?;
     left.erase(Remain::Token)?;
-    let token = if token {
-        ", and so is the token of its paired browser"
-    } else {
-        ""
-    };
+    let token = if token { ", and so is the token of its paired browser" } else { "" };
     host::print(&format!(
         "the master passphrase is in the keychain{token}; the plaintext is overwritten and removed\n"
     ))

@@ -30,8 +30,7 @@ pub(super) fn which(args: &mut Args) -> Result<Which> {
 fn since(text: &str) -> Result<Timestamp> {
     let ago = parse_span(text).map(|span| Timestamp::now().before(span));
     let what = "a time such as 7d, 12h, 2026-11-20 or 2026-11-20T14:03:00Z";
-    ago.or_else(|| parse_moment(text))
-        .ok_or_else(|| is_not(text, what))
+    ago.or_else(|| parse_moment(text)).ok_or_else(|| is_not(text, what))
 }
 
 fn count(text: &str) -> Result<usize> {
@@ -71,7 +70,7 @@ pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
             format!("[{}]\n", lines.join(",\n"))
         }
         Format::Text if events.is_empty() => {
-            host::complain("the audit log has no such events\n");
+            host::eprint("the audit log has no such events\n");
             return Ok(());
         }
         Format::Text => {
@@ -110,7 +109,5 @@ fn row(event: &Event) -> Vec<String> {
     let context = context.collect::<Vec<_>>().join(" ");
     let key = event.key.as_deref().unwrap_or("-");
     let at = event.at.to_string();
-    [&at, &event.kind, result, key, &context]
-        .map(str::to_owned)
-        .into()
+    [&at, &event.kind, result, key, &context].map(str::to_owned).into()
 }

@@ -109,11 +109,7 @@ fn keys(environment: &Environment, word: &str) -> Result<Vec<(Provider, String, 
         let is_id_wanted = (!has_label || word.len() >= MIN_PREFIX) && !id.starts_with('-');
         for (is_offered, name, what) in [
             (has_label, label, format!("{provider}, {id}")),
-            (
-                provider != label && selects(provider),
-                provider,
-                format!("{label}, {id}"),
-            ),
+            (provider != label && selects(provider), provider, format!("{label}, {id}")),
             (is_id_wanted, id, format!("{provider}, {label}")),
         ] {
             if is_offered {

@@ -26,7 +26,7 @@ pub(super) fn show(context: &Context<'_>) -> Result<()> {
         }));
     }
     let Some(consent) = consent else {
-        host::complain("there is no consent; lf gateway consent grant tailscale gives one\n");
+        host::eprint("there is no consent; lf gateway consent grant tailscale gives one\n");
         return Ok(());
     };
     let mut text = format!("granted  {}", consent.granted_at);
@@ -44,7 +44,7 @@ pub(super) fn show(context: &Context<'_>) -> Result<()> {
     }
     host::print(&text)?;
     if !holds {
-        host::complain(
+        host::eprint(
             "it covers nothing that is live, and counts as none; lf gateway consent grant tailscale gives a new one\n",
         );
     }
@@ -56,7 +56,7 @@ pub(super) fn grant(context: &Context<'_>, (notes, yes): (Option<String>, bool))
     // What cannot be read must not be overwritten; better to say so before a person is asked.
     consent::read(&state)?;
     let address = consent::tailnet_address().ok_or(Error::NoTailnet)?;
-    host::complain(&format!(
+    host::eprint(&format!(
         "lf: note: a provider's addresses can look like Tailscale's; tailscale ip -4 says whether {address} is Tailscale's\n"
     ));
     let fingerprint = consent::fingerprint(address);
@@ -80,7 +80,7 @@ pub(super) fn revoke(context: &Context<'_>) -> Result<()> {
     if consent::revoke(&state(context)?)? {
         return host::print("revoked; a gateway that listens by this consent ends\n");
     }
-    host::complain("there is no consent\n");
+    host::eprint("there is no consent\n");
     Ok(())
 }
 

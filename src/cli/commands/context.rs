@@ -37,11 +37,7 @@ pub(super) struct Context<'a> {
 
 impl Context<'_> {
     pub(super) fn new(environment: &Environment, format: Format) -> Result<Context<'_>> {
-        let patience = if host::has_person() {
-            PERSON
-        } else {
-            Patience::SHORT
-        };
+        let patience = if host::has_person() { PERSON } else { Patience::SHORT };
         let keychain = Keychain::new(environment, patience);
         Ok(Context {
             environment,
@@ -230,12 +226,7 @@ impl Context<'_> {
         key: Option<&KeyId>,
         failure: Option<&Error>,
     ) {
-        let event = Event {
-            kind,
-            key,
-            reason: failure.map(Error::code),
-            context: details,
-        };
+        let event = Event { kind, key, reason: failure.map(Error::code), context: details };
         match self.store.audit(&event, Timestamp::now()) {
             // If the directory cannot be used, the command itself has failed for the same reason.
             Err(error) if failure.is_none_or(|failure| failure.code() != error.code()) => {
@@ -253,7 +244,7 @@ impl Context<'_> {
     }
 
     pub(super) fn warn(&self, sentence: &str, error: &Error) {
-        host::complain(&match self.format {
+        host::eprint(&match self.format {
             Format::Text => format!("lf: warning: {}\n", printable(sentence)),
             Format::Json => format::message(
                 "warning",
@@ -270,7 +261,7 @@ impl Context<'_> {
                 // Overwritten with blanks: not every terminal knows a sequence that clears a line.
                 line = format!("\r{:1$}\r", "", line.len());
             }
-            host::complain(&line);
+            host::eprint(&line);
         }
     }
 }
@@ -336,7 +327,7 @@ const PERSON: Patience = Patience {
     service: Duration::from_secs(3),
     person: Duration::from_secs(60),
     on_dialog: || {
-        host::complain(
+        host::eprint(
             "lf: the keychain is asking in its own window; waiting for up to 60 seconds\n",
         );
     },

@@ -80,7 +80,7 @@ pub(super) fn run(context: &Context<'_>, Options { file, names, yes }: &Options)
     }
     // With --json the listing is printed only if a person will be asked.
     if context.format == Format::Text || (!*yes && host::has_person()) {
-        host::complain(&found.listing());
+        host::eprint(&found.listing());
     }
     let total = found.keys.len() + found.bad.len();
     let (mut added, mut done) = (Vec::new(), 0);
@@ -100,7 +100,7 @@ pub(super) fn run(context: &Context<'_>, Options { file, names, yes }: &Options)
         host::print(&added.iter().map(line).collect::<String>())?;
         if let Some(file) = file {
             let file = printable(&file.to_string_lossy());
-            host::complain(&format!(
+            host::eprint(&format!(
                 "lf: hint: they are still in the clear in {file}; take them out there\n"
             ));
         }
@@ -137,11 +137,7 @@ fn environment_lines(names: &[String]) -> Result<Vec<Line>> {
             Err(_) => Err("it is not UTF-8 text"),
         };
         let (number, name) = (0, Some(name.clone()));
-        Ok(Line {
-            number,
-            name,
-            value,
-        })
+        Ok(Line { number, name, value })
     };
     names.iter().map(line).collect()
 }
@@ -189,11 +185,7 @@ impl Found {
                             let reason = "it is there twice, and the last one counts";
                             self.left.push(format!("{}: {reason}", label.as_str()));
                         }
-                        self.keys.push(Key {
-                            provider,
-                            label,
-                            value,
-                        });
+                        self.keys.push(Key { provider, label, value });
                         return Ok(());
                     }
                     Err(error) => error.to_string(),

@@ -147,18 +147,12 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
     })?;
     if given_up > 0 {
         let keys = count_are(given_up, "key");
-        host::complain(&format!(
+        host::eprint(&format!(
             "{keys} put aside in {place}/unreadable; lf keys recovery import, with the sheet, brings them back\n"
         ));
     }
-    let whose = if options.passphrase_stdin {
-        "the"
-    } else {
-        "a new"
-    };
-    host::print(&format!(
-        "{place} is ready; {whose} master passphrase is in the keychain\n"
-    ))
+    let whose = if options.passphrase_stdin { "the" } else { "a new" };
+    host::print(&format!("{place} is ready; {whose} master passphrase is in the keychain\n"))
 }
 
 /// Where the passphrase of keys that are there already may come from.

@@ -51,7 +51,7 @@ pub(super) fn add(
     match context.format {
         Format::Text => {
             // Only the id goes to standard output, so that a script can keep it.
-            host::complain(&format!("added {key}\n"));
+            host::eprint(&format!("added {key}\n"));
             host::print(&format!("{}\n", key.id))
         }
         Format::Json => host::print(&format::json(&key)),
@@ -79,7 +79,7 @@ pub(super) fn list(context: &Context<'_>, last_used: bool) -> Result<()> {
         Format::Json => format::json(&listing.keys),
         Format::Text if listing.keys.is_empty() => {
             if listing.unreadable.is_empty() {
-                host::complain("no keys yet; lf keys add --help shows how to add one\n");
+                host::eprint("no keys yet; lf keys add --help shows how to add one\n");
             }
             return Ok(());
         }
@@ -109,9 +109,7 @@ pub(super) fn list(context: &Context<'_>, last_used: bool) -> Result<()> {
 pub(super) fn change(args: &mut Args) -> Result<(String, Option<Label>, bool)> {
     let (label, has_value) = (label(args)?, args.flag("--rotate"));
     if label.is_none() && !has_value {
-        return Err(Error::usage(
-            "lf keys update needs --label, --rotate, or both",
-        ));
+        return Err(Error::usage("lf keys update needs --label, --rotate, or both"));
     }
     Ok((args.one_operand("ID")?, label, has_value))
 }
@@ -136,9 +134,9 @@ pub(super) fn update(
 /// The keys, none for all of them, and whether the only one gets a new value.
 pub(super) fn which(args: &mut Args) -> Result<(Vec<String>, bool)> {
     match (args.flag("--all"), args.flag("--new-value")) {
-        (true, true) => Err(Error::usage(
-            "--new-value gives one key a new value; it cannot go with --all",
-        )),
+        (true, true) => {
+            Err(Error::usage("--new-value gives one key a new value; it cannot go with --all"))
+        }
         (true, false) => args.no_operands().map(|()| (Vec::new(), false)),
         (false, true) => Ok((vec![args.one_operand("ID")?], true)),
         (false, false) => Ok((args.operands("ID")?, false)),
@@ -170,7 +168,7 @@ pub(super) fn rotate(
     let several = several(context, &selectors);
     let (ids, failed, master) = several.inspect_err(|error| audit(None, Some(error)))?;
     let Some(master) = master else {
-        host::complain("no keys to rotate\n");
+        host::eprint("no keys to rotate\n");
         return all_of(failed, 0);
     };
     let rotated = context.on_each("rotating", &ids, KeyId::as_str, |id| {
@@ -235,7 +233,7 @@ pub(super) fn export(context: &Context<'_>, selector: &str) -> Result<()> {
     let (id, value) = context.on_key(Kind::Export, "keys export", selector, |id| {
         Ok((id.clone(), context.store.resolve(id, &context.master()?)?))
     })?;
-    host::complain(&format!(
+    host::eprint(&format!(
         "lf: warning: the value of {id} goes to standard output in the clear; keep it out of files and logs\n"
     ));
     let mut line = Zeroizing::new(String::with_capacity(value.expose().len() + 1));
@@ -354,14 +352,8 @@ mod tests {
             read(&format!("keys remove --yes -- {key}"), id_and_yes).unwrap(),
             (key.clone(), true)
         );
-        assert_eq!(
-            read("keys remove -- --yes", id_and_yes).unwrap(),
-            ("--yes".into(), false)
-        );
-        assert_eq!(
-            read("keys rotate -- --all", which).unwrap(),
-            (vec!["--all".into()], false)
-        );
+        assert_eq!(read("keys remove -- --yes", id_and_yes).unwrap(), ("--yes".into(), false));
+        assert_eq!(read("keys rotate -- --all", which).unwrap(), (vec!["--all".into()], false));
         let error = read(&format!("keys remove --yes {key}"), id_and_yes).unwrap_err();
         assert_eq!(error.code(), "usage");
     }
@@ -394,14 +386,8 @@ mod tests {
             let label = read(line, provider_and_label).unwrap().1;
             label.map(|label| label.as_str().to_owned())
         };
-        assert_eq!(
-            label("keys add --provider openai --label=-x").as_deref(),
-            Some("-x")
-        );
-        assert_eq!(
-            label("keys add --label=a=b --provider=openai").as_deref(),
-            Some("a=b")
-        );
+        assert_eq!(label("keys add --provider openai --label=-x").as_deref(), Some("-x"));
+        assert_eq!(label("keys add --label=a=b --provider=openai").as_deref(), Some("a=b"));
         let error = read("keys add --provider openai --label -x", provider_and_label).unwrap_err();
         assert_eq!(error.code(), "usage");
     }

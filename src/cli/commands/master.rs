@@ -26,14 +26,13 @@ pub(super) fn install(
     new: &Secret,
 ) -> Result<()> {
     make_directory(context)?;
-    let replaced = record::replace(&context.keychain, new, Timestamp::now(), |now| {
-        match (seen, now) {
+    let replaced =
+        record::replace(&context.keychain, new, Timestamp::now(), |now| match (seen, now) {
             (None, None) => Ok(()),
             (Some(seen), Some(now)) if seen.same(now) => Ok(()),
             (None, Some(_)) => Err(configured(context)),
             (Some(_), _) => Err(record::changed("nothing was changed here")),
-        }
-    });
+        });
     context.audit(Kind::Update, command, None, replaced.as_ref().err());
     replaced
 }
@@ -114,12 +113,7 @@ pub(super) fn bring_back(context: &Context<'_>, aside: &[Kept]) -> Result<usize>
         return Ok(0);
     };
     let mut back = 0;
-    for Kept {
-        name,
-        bytes,
-        envelope,
-    } in aside
-    {
+    for Kept { name, bytes, envelope } in aside {
         let file = envelope.meta.id.file_name();
         match dir.read(&file, envelope::MAX_FILE)? {
             None => {
@@ -153,18 +147,18 @@ pub(super) fn make_directory(context: &Context<'_>) -> Result<bool> {
     };
     let root = context.root().map(|root| Dir::open(&root));
     if let Some(Ok(Some(root))) = root {
-        tighten(&root, |_| Ok(()))?;
+        make_private(&root, |_| Ok(()))?;
     }
-    tighten(&dir, files::alone)
+    make_private(&dir, files::alone)
 }
 
 /// `false` if nobody but the owner could reach it before; an error if it `may` not be closed.
-fn tighten(dir: &Dir, may: fn(&Dir) -> Result<()>) -> Result<bool> {
-    let is_loose = dir.look(".")?.is_some_and(|look| look.mode & 0o077 != 0);
+fn make_private(dir: &Dir, may: fn(&Dir) -> Result<()>) -> Result<bool> {
+    let is_loose = dir.stat(".")?.is_some_and(|stat| stat.mode & 0o077 != 0);
     if is_loose {
         may(dir)?;
-        dir.tighten(".")?;
-        host::complain(&format!(
+        dir.make_private(".")?;
+        host::eprint(&format!(
             "{} could be reached by other users; now only its owner can\n",
             dir.path().display()
         ));

@@ -95,14 +95,10 @@ pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
         #[cfg(unix)]
         "gateway consent revoke" => on(args, gateway::consent_revoke, |c, ()| consent::revoke(c)),
         #[cfg(unix)]
-        "gateway install" => on(args, gateway::install, |c, o| {
-            service::install(c.environment, &o)
-        }),
+        "gateway install" => on(args, gateway::install, |c, o| service::install(c.environment, &o)),
         #[cfg(unix)]
         "gateway uninstall" => on(args, nothing, |c, ()| service::uninstall(c.environment)),
-        _ => Err(Error::usage(format!(
-            "lf {name} is not there on this system"
-        ))),
+        _ => Err(Error::usage(format!("lf {name} is not there on this system"))),
     }
 }
 
@@ -122,9 +118,7 @@ fn on<T: 'static>(
 ) -> Result<Command> {
     let options = read(args)?;
     let format = args.format();
-    Ok(Command::Run(Box::new(move |environment| {
-        run(&Context::new(environment, format)?, options)
-    })))
+    Ok(Command::Run(Box::new(move |environment| run(&Context::new(environment, format)?, options))))
 }
 
 fn directory(args: &mut Args) -> Result<PathBuf> {

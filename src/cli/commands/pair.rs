@@ -47,7 +47,7 @@ pub(super) fn list(context: &Context<'_>) -> Result<()> {
     let list = pairings(context)?.list()?;
     for (pairing, _) in list.iter().filter(|(pairing, _)| pairing.is_outdated()) {
         let name = printable(pairing.name.as_str());
-        host::complain(&format!(
+        host::eprint(&format!(
             "lf: note: the token of \"{name}\" was sealed by a former version of lf and is no longer good; lf gateway pair --name NAME makes a new one\n"
         ));
     }
@@ -74,7 +74,7 @@ pub(super) fn list(context: &Context<'_>) -> Result<()> {
     host::show(&match context.format {
         Format::Json => format::json(&list.iter().map(view).collect::<Vec<_>>()),
         Format::Text if list.is_empty() => {
-            host::complain("nothing is paired; lf gateway pair makes a token\n");
+            host::eprint("nothing is paired; lf gateway pair makes a token\n");
             return Ok(());
         }
         Format::Text => {
@@ -96,7 +96,7 @@ pub(super) fn unpair(context: &Context<'_>, name: Option<&Label>) -> Result<()> 
     match name {
         _ if !gone.is_empty() => {}
         Some(name) => return Err(Error::PairingNotFound(printable(name.as_str()))),
-        None => host::complain("nothing is paired\n"),
+        None => host::eprint("nothing is paired\n"),
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ pub(super) fn export(context: &Context<'_>) -> Result<()> {
     // Written down before the first byte goes out, as for a key.
     context.audit(Kind::Export, EXPORT, None, sheet.as_ref().err());
     let sheet = sheet?;
-    host::complain(
+    host::eprint(
         "lf: warning: the master passphrase goes to standard output in the clear; print it, and keep it out of files and logs\n",
     );
     host::print(sheet.expose())
@@ -99,14 +99,14 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
         )
     })?;
     if is_master && record.present.is_some() {
-        host::complain(
+        host::eprint(
             "the passphrase that the keychain had before stays on record, so the keys of other directories go on opening\n",
         );
     }
     if back > 0 {
         let keys = count(back, "key");
         let are = if back == 1 { "is" } else { "are" };
-        host::complain(&format!("{keys} that had been given up {are} back\n"));
+        host::eprint(&format!("{keys} that had been given up {are} back\n"));
     }
     Ok(())
 }
@@ -118,16 +118,12 @@ pub(super) fn forget(context: &Context<'_>, yes: bool) -> Result<()> {
         "lf keys rotate --all in each directory, and then the same command again at a terminal";
     let record = match Record::read(&context.keychain) {
         Ok(record) if record.earlier.is_empty() => {
-            host::complain("no earlier master passphrase is on record\n");
+            host::eprint("no earlier master passphrase is on record\n");
             return Ok(());
         }
         Err(Error::Refused { sentence, hint }) if hint == record::FORGET => {
             context.warn(&sentence, &Error::PassphraseMissing);
-            confirm(
-                "What the damaged record holds cannot be told. Drop it?",
-                yes,
-                HINT,
-            )?;
+            confirm("What the damaged record holds cannot be told. Drop it?", yes, HINT)?;
             None
         }
         record => Some(record?),
@@ -190,7 +186,7 @@ fn ask() -> Result<Secret> {
             Err(error) if mistakes == MOST_MISTAKES => return Err(error),
             Err(error) => {
                 mistakes += 1;
-                host::complain(&format!("lf: {}: {error}; type it again\n", error.code()));
+                host::eprint(&format!("lf: {}: {error}; type it again\n", error.code()));
             }
         }
         if let Some(passphrase) = reader.passphrase() {

@@ -66,7 +66,7 @@ pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
     host::print(&format!(
         "every key ({total}) is re-encrypted under the new master passphrase, which is in the keychain now\n"
     ))?;
-    host::complain(
+    host::eprint(
         "recovery sheets printed before are for the old passphrase; print a new one. The keychain keeps the old one on record,\nfor copies and for other directories that are under it, until lf keys recovery forget\n",
     );
     Ok(())
@@ -74,11 +74,11 @@ pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
 
 fn finish(context: &Context<'_>) -> Result<()> {
     let Some(dir) = context.store.dir()? else {
-        host::complain(NOTHING);
+        host::eprint(NOTHING);
         return Ok(());
     };
     if staging::of(&dir)?.is_none() {
-        host::complain(NOTHING);
+        host::eprint(NOTHING);
     }
     // What comes of it is said there.
     context.settled_master().map(drop)
@@ -91,7 +91,7 @@ fn undo(context: &Context<'_>) -> Result<()> {
             "the change of the master passphrase is undone; the old passphrase is still in use\n",
         )
     } else {
-        host::complain(NOTHING);
+        host::eprint(NOTHING);
         Ok(())
     }
 }

@@ -53,10 +53,10 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
         keychain: setup.keychain,
     };
     if !matches!(api.store.dir(), Ok(Some(_))) {
-        host::complain("lf: note: there are no keys yet, and no audit log until there are\n");
+        host::eprint("lf: note: there are no keys yet, and no audit log until there are\n");
     }
     let gateway = Gateway::new(guard, api, permit.transpose()?, |sentence| {
-        host::complain(&format!("lf: warning: {sentence}\n"));
+        host::eprint(&format!("lf: warning: {sentence}\n"));
     });
     host::raise_file_limit();
     let end = signal::on_end()
@@ -66,7 +66,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     let address = listener.local_addr().map_err(unusable)?;
     let manager = Manager::at(variables.notify.as_deref());
     let sandbox = sandbox::enter(&setup.root, &environment.keys()?, &environment.passphrase);
-    host::complain(&format!("lf: sandbox: {sandbox}\n"));
+    host::eprint(&format!("lf: sandbox: {sandbox}\n"));
     host::print(&format!("listening on http://{address}\n"))?;
     manager.tell(&format!("READY=1\nSTATUS=listening on http://{address}"));
     gateway.serve(listener, &end, idle, || manager.tell("STOPPING=1"))
@@ -126,9 +126,7 @@ pub(super) fn address(environment: &Environment, options: &ServeOptions) -> Resu
     let bind = match options.bind.as_deref().or(variables.bind.as_deref()) {
         None | Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
         Some(text) => {
-            let literal = text
-                .strip_prefix('[')
-                .and_then(|text| text.strip_suffix(']'));
+            let literal = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
             let what = "an address to listen on; it takes a literal such as 127.0.0.1";
             let address = literal.unwrap_or(text).parse();
             address.map_err(|_| is_not(text, what))?
@@ -136,9 +134,7 @@ pub(super) fn address(environment: &Environment, options: &ServeOptions) -> Resu
     };
     let port = match options.port.as_deref().or(variables.port.as_deref()) {
         None => PORT,
-        Some(text) => text
-            .parse()
-            .map_err(|_| is_not(text, "a port from 0 to 65535"))?,
+        Some(text) => text.parse().map_err(|_| is_not(text, "a port from 0 to 65535"))?,
     };
     Ok(SocketAddr::new(bind, port))
 }
@@ -160,16 +156,16 @@ fn check(setup: &Setup<'_>) -> Result<()> {
     for check in &checks {
         if !setup.keys_only || check.status != Status::Pass {
             let (word, id) = (doctor::word(check.status), check.id);
-            host::complain(&format!("[precondition] {word} {id}: {}\n", check.message));
+            host::eprint(&format!("[precondition] {word} {id}: {}\n", check.message));
         }
     }
     if setup.keys_only && !bind.is_loopback() {
-        host::complain(&format!(
+        host::eprint(&format!(
             "lf: warning: {bind} is not a loopback address, and lf does not encrypt what goes there. Tailscale does; on a LAN, whoever listens reads your keys\n"
         ));
     }
     if !setup.keys_only && setup.wants_tailscale && bind.is_loopback() {
-        host::complain(&format!(
+        host::eprint(&format!(
             "lf: note: nobody on the tailnet reaches {bind}; name an address of Tailscale's with --bind\n"
         ));
     }

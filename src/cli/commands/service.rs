@@ -56,8 +56,7 @@ pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Re
     stop_and_remove(&old, &dir)?;
     for (name, text) in &files {
         let text = signed(text);
-        dir.lock()?
-            .publish(name, text.as_bytes(), Publish::Replacement)?;
+        dir.lock()?.publish(name, text.as_bytes(), Publish::Replacement)?;
     }
     let first = files[0].0;
     start(first, &dir)?;
@@ -66,11 +65,8 @@ pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Re
     if !IS_MAC && ask("loginctl", &lingers).as_deref() != Ok("yes") {
         note("it runs while you are logged in; from boot on with: loginctl enable-linger");
     }
-    let what = if options.socket {
-        "starts the gateway at the first connection to"
-    } else {
-        "serves on"
-    };
+    let what =
+        if options.socket { "starts the gateway at the first connection to" } else { "serves on" };
     host::print(&format!(
         "{first}: enabled, and {what} http://{}\nwritten to {}\n",
         service.address,
@@ -107,9 +103,7 @@ fn service(environment: &Environment, options: &InstallOptions) -> Result<(Servi
     let address = serve::address(environment, &options.serve)?;
     let (ip, port) = (address.ip(), address.port());
     if port == 0 {
-        return Err(Error::usage(
-            "a service needs a port that its clients know; 0 is any",
-        ));
+        return Err(Error::usage("a service needs a port that its clients know; 0 is any"));
     }
     if IS_MAC && (options.socket || options.credential.is_some()) {
         return Err(Error::usage("--socket and --credential are systemd's"));
@@ -341,7 +335,7 @@ fn absolute(path: PathBuf) -> PathBuf {
 }
 
 fn note(sentence: &str) {
-    host::complain(&format!("lf: note: {sentence}\n"));
+    host::eprint(&format!("lf: note: {sentence}\n"));
 }
 
 /// Else it is systemd.

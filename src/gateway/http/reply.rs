@@ -7,7 +7,7 @@ use miniserde::{Serialize, json};
 use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 use zeroize::Zeroizing;
 
-use crate::error::Facts;
+use crate::error::ErrorInfo;
 
 /// An answer, before it is bytes.
 #[derive(Clone, Debug)]
@@ -30,24 +30,17 @@ impl Reply {
 
     /// A file of ours.
     pub(crate) fn text(content_type: &str, body: &str) -> Reply {
-        Reply {
-            body: body.to_owned(),
-            ..Reply::empty(200).with("Content-Type", content_type)
-        }
+        Reply { body: body.to_owned(), ..Reply::empty(200).with("Content-Type", content_type) }
     }
 
     /// An answer without a body.
     pub(crate) fn empty(status: u16) -> Reply {
-        Reply {
-            status,
-            body: String::new(),
-            headers: Vec::new(),
-        }
+        Reply { status, body: String::new(), headers: Vec::new() }
     }
 
     /// `{"error":"<code>"}`: the code alone, without the sentence.
-    pub(crate) fn error(facts: &Facts) -> Reply {
-        Reply::of(facts.http, &BTreeMap::from([("error", facts.code)]))
+    pub(crate) fn error(info: &ErrorInfo) -> Reply {
+        Reply::of(info.http, &BTreeMap::from([("error", info.code)]))
     }
 
     /// The same with one more header. Values must be ours, or checked to be visible ASCII: bytes of
@@ -80,9 +73,7 @@ impl Reply {
             // tiny_http takes line ends in a value, and would let it write headers of its own.
             let is_safe = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
             let header = is_safe.then(|| Header::from_bytes(name, value));
-            header
-                .and_then(Result::ok)
-                .ok_or(io::ErrorKind::InvalidData)
+            header.and_then(Result::ok).ok_or(io::ErrorKind::InvalidData)
         };
         let headers = FIXED.into_iter().chain(given).map(header);
         let response = Response::new(
@@ -123,11 +114,7 @@ mod tests {
         let text = |reply: Reply, version, is_head| {
             String::from_utf8(reply.print(version, is_head).unwrap().to_vec()).unwrap()
         };
-        let answer = text(
-            Reply::text("application/json", "{}"),
-            HTTPVersion(1, 1),
-            false,
-        );
+        let answer = text(Reply::text("application/json", "{}"), HTTPVersion(1, 1), false);
         assert!(
             answer.starts_with("HTTP/1.1 200 OK\r\n")
                 && answer.ends_with("\r\nContent-Length: 2\r\n\r\n{}"),
@@ -140,18 +127,9 @@ mod tests {
         assert!(text(Reply::empty(204), HTTPVersion(1, 0), false).starts_with("HTTP/1.0 204 "));
         assert!(!text(Reply::empty(204), HTTPVersion(1, 1), false).contains("Content-Length"));
         assert!(
-            text(
-                Reply::text("application/json", "{}"),
-                HTTPVersion(1, 1),
-                true
-            )
-            .ends_with("Content-Length: 2\r\n\r\n")
+            text(Reply::text("application/json", "{}"), HTTPVersion(1, 1), true)
+                .ends_with("Content-Length: 2\r\n\r\n")
         );
-        assert!(
-            Reply::empty(204)
-                .with("X", "a\r\nB: c")
-                .print(HTTPVersion(1, 1), false)
-                .is_err()
-        );
+        assert!(Reply::empty(204).with("X", "a\r\nB: c").print(HTTPVersion(1, 1), false).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use tiny_http::Method;
 
 use super::MAX_BODY;
-use crate::error::{Facts, refusal};
+use crate::error::{ErrorInfo, refusal};
 
 /// A request's head; its body is still on the wire.
 #[derive(Debug)]
@@ -137,9 +137,9 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_fit)
 }
 
-type Result<T> = std::result::Result<T, &'static Facts>;
+type Result<T> = std::result::Result<T, &'static ErrorInfo>;
 
-const BAD: &Facts = &refusal::BAD_REQUEST;
+const BAD: &ErrorInfo = &refusal::BAD_REQUEST;
 const MAX_HEADERS: usize = 64;
 
 #[cfg(test)]
@@ -148,11 +148,9 @@ mod tests {
 
     fn status(head: &str) -> u16 {
         match scan(head.as_bytes(), 0) {
-            Err(facts) => facts.http,
+            Err(info) => info.http,
             Ok(None) => 0,
-            Ok(Some(end)) => {
-                parse(&head.as_bytes()[..end]).map_or_else(|facts| facts.http, |_| 200)
-            }
+            Ok(Some(end)) => parse(&head.as_bytes()[..end]).map_or_else(|info| info.http, |_| 200),
         }
     }
 
@@ -187,20 +185,14 @@ mod tests {
             ("GET /\t HTTP/1.1\r\n\r\n", 400),
             ("\u{16}\u{3}\u{1}", 400),
             ("POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n", 200),
-            (
-                "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
-                400,
-            ),
+            ("POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nContent-Length: 0x5\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nContent-Length:\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 501),
-            (
-                "POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\nContent-Length: 5\r\n\r\n",
-                501,
-            ),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: identity\r\nContent-Length: 5\r\n\r\n", 501),
             ("POST / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n", 200),
             ("POST / HTTP/1.1\r\nExpect: 200-ok\r\n\r\n", 417),
         ] {
@@ -215,20 +207,13 @@ mod tests {
         let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
         for cut in 1..head.len() {
             assert_eq!(scan(&head[..cut], 0).unwrap(), None, "{cut}");
-            assert_eq!(
-                scan(head, cut.saturating_sub(3)).unwrap(),
-                Some(head.len()),
-                "{cut}"
-            );
+            assert_eq!(scan(head, cut.saturating_sub(3)).unwrap(), Some(head.len()), "{cut}");
         }
     }
 
     #[test]
     fn a_length_that_fits_no_number_is_a_length_too_large() {
-        let head = format!(
-            "POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n",
-            "9".repeat(40)
-        );
+        let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", "9".repeat(40));
         assert_eq!(parse(head.as_bytes()).unwrap().content_length, u64::MAX);
     }
 }

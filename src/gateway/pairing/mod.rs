@@ -73,13 +73,7 @@ pub(crate) enum Others {
 impl Pairing {
     /// One whose token the keychain has.
     fn new(name: Label) -> Pairing {
-        Pairing {
-            name,
-            created_at: None,
-            expires_at: None,
-            sha256: None,
-            sealed: None,
-        }
+        Pairing { name, created_at: None, expires_at: None, sha256: None, sealed: None }
     }
 
     /// A former version sealed its token: it has to be paired again.
@@ -100,11 +94,7 @@ impl Pairing {
 impl Pairings {
     /// The pairings in `<root>/gateway`, whether it is there yet or not.
     pub(crate) fn at(dir: PathBuf, sources: Sources, keychain: Keychain) -> Pairings {
-        Pairings {
-            dir,
-            sources,
-            keychain,
-        }
+        Pairings { dir, sources, keychain }
     }
 
     /// Makes a pairing, or gives the one of this name a new token. The old token is dead with it, or

@@ -12,7 +12,7 @@ use zeroize::optimization_barrier;
 use super::{DEFAULT_NAME, LAST_USED, LIST, Pairing, Pairings, SERVICE, Use};
 use super::{digest, read, read_used};
 use crate::base::time::{Deadline, Timestamp};
-use crate::error::Facts;
+use crate::error::ErrorInfo;
 use crate::system::fs::{Dir, Publish, Stamp};
 
 /// Knows tokens by their digests.
@@ -39,23 +39,19 @@ struct Known {
     /// the list.
     trusted: Option<Deadline>,
     /// Why some could not be read.
-    failure: Option<&'static Facts>,
+    failure: Option<&'static ErrorInfo>,
     /// Until when no other thread is started to read them in the background.
     refreshing: Option<Deadline>,
     /// Uses that are not written down yet.
     used: HashMap<String, Timestamp>,
 }
 
-type Result<T> = std::result::Result<T, &'static Facts>;
+type Result<T> = std::result::Result<T, &'static ErrorInfo>;
 
 impl Recogniser {
     /// Knows no token yet; the first request has them read.
     pub(crate) fn new(pairings: Pairings) -> Arc<Recogniser> {
-        Arc::new(Recogniser {
-            pairings,
-            known: Mutex::default(),
-            loading: Mutex::default(),
-        })
+        Arc::new(Recogniser { pairings, known: Mutex::default(), loading: Mutex::default() })
     }
 
     /// The pairing that this token belongs to; `None` if it belongs to none, or to one that has expired.
@@ -111,8 +107,8 @@ impl Recogniser {
     fn follow_list(&self) -> Result<MutexGuard<'_, Known>> {
         let mut known = self.known();
         let dir = Dir::open(&self.pairings.dir)?;
-        let look = dir.as_ref().map(|dir| dir.look(LIST)).transpose()?;
-        let stamp = look.flatten().map(|look| look.stamp);
+        let stat = dir.as_ref().map(|dir| dir.stat(LIST)).transpose()?;
+        let stamp = stat.flatten().map(|stat| stat.stamp);
         if known.stamp == Some(stamp) {
             return Ok(known);
         }
@@ -151,7 +147,7 @@ impl Recogniser {
                 // A keychain that fails for a while revokes no pairing that is still in the list.
                 Err(_) if digest.is_some() => {}
                 // Without a list this is only where a predecessor's token might be.
-                Err(facts) => *failure = stamp.flatten().map(|_| facts),
+                Err(info) => *failure = stamp.flatten().map(|_| info),
             }
         }
         let span = if failure.is_some() { RETRY } else { TRUST };
@@ -171,7 +167,7 @@ impl Recogniser {
                 return Err(failure);
             }
             let found = self.pairings.keychain.find(SERVICE, name);
-            let found = found.map_err(|error| error.facts());
+            let found = found.map_err(|error| error.info());
             has_keychain.set(has_keychain.get() || found.is_ok());
             failure = found.as_ref().err().copied();
             found.map(|token| token.map(|token| digest(token.expose())))

@@ -19,27 +19,17 @@ fn a_panic_is_a_500_for_its_own_request() {
 #[test]
 fn a_gateway_that_a_socket_started_ends_when_nobody_is_connected_any_more() {
     let environment = Environment::of(|_| None);
-    let (sources, keychain) = (
-        environment.passphrase.clone(),
-        Keychain::new(&environment, Patience::SHORT),
-    );
+    let (sources, keychain) =
+        (environment.passphrase.clone(), Keychain::new(&environment, Patience::SHORT));
     // A root that is not there: nobody is paired, and there is no key.
     let root = std::env::temp_dir().join(format!("lf-test-server-{}", std::process::id()));
     let state = root.join("gateway");
     let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let pairings = Pairings::at(state.clone(), sources.clone(), keychain.clone());
-    let guard = Guard::new(
-        Hosts::new(address.ip(), "box", ""),
-        Origins::with_extra("").unwrap(),
-        pairings,
-    );
-    let api = Api {
-        store: Store::at(root.join("keys")),
-        state,
-        sources,
-        keychain,
-    };
+    let guard =
+        Guard::new(Hosts::new(address.ip(), "box", ""), Origins::with_extra("").unwrap(), pairings);
+    let api = Api { store: Store::at(root.join("keys")), state, sources, keychain };
     let (stop, notify) = UnixStream::pair().unwrap();
     // Connected from before it begins: its time only runs once this is closed.
     let client = TcpStream::connect(address).unwrap();

@@ -54,9 +54,9 @@ pub(crate) enum Publish {
     Replacement,
 }
 
-/// What [`Dir::look`] tells of an entry, itself and not what it may link to.
+/// What [`Dir::stat`] tells of an entry, itself and not what it may link to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Look {
+pub(crate) struct Stat {
     /// Is it a regular file?
     pub(crate) is_file: bool,
     /// Is it a symbolic link?
@@ -184,7 +184,7 @@ impl Dir {
         let failed = |error| self.failed("append to", name, error);
         let (mut file, mut size) = self.open_log(name)?;
         if size >= limit {
-            self.turn_over(name, limit)?;
+            self.rotate_log(name, limit)?;
             (file, size) = self.open_log(name)?;
         }
 
@@ -209,9 +209,9 @@ impl Dir {
 
     /// Moves a full log to its older generation, once, however many processes find it full. While
     /// another process has the lock the log stays a little longer: readers never wait for a writer.
-    fn turn_over(&self, name: &str, limit: u64) -> Result<()> {
+    fn rotate_log(&self, name: &str, limit: u64) -> Result<()> {
         if let Some(dir) = self.try_lock()?
-            && dir.look(name)?.is_some_and(|look| look.size >= limit)
+            && dir.stat(name)?.is_some_and(|stat| stat.size >= limit)
         {
             dir.move_here(&dir, name, &format!("{name}.1"))?;
         }
@@ -242,9 +242,9 @@ impl Dir {
     }
 
     /// What is under a name; `None` if nothing is. `"."` is the directory itself.
-    pub(crate) fn look(&self, name: &str) -> Result<Option<Look>> {
-        match self.handle.look(name) {
-            Ok(look) => Ok(Some(look)),
+    pub(crate) fn stat(&self, name: &str) -> Result<Option<Stat>> {
+        match self.handle.stat(name) {
+            Ok(stat) => Ok(Some(stat)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.failed("look at", name, error)),
         }
@@ -252,7 +252,7 @@ impl Dir {
 
     /// Takes the permissions of a regular file (to 0600) or of the directory itself (`"."`, to
     /// 0700) away from everybody but the owner.
-    pub(crate) fn tighten(&self, name: &str) -> Result<()> {
+    pub(crate) fn make_private(&self, name: &str) -> Result<()> {
         let file = match name {
             "." => None,
             _ => match self.open_file(name, Purpose::Read)? {
@@ -260,7 +260,7 @@ impl Dir {
                 None => return Ok(()),
             },
         };
-        let done = self.handle.tighten(file.as_ref());
+        let done = self.handle.make_private(file.as_ref());
         done.map_err(|error| self.failed("change the mode of", name, error))
     }
 
@@ -308,9 +308,9 @@ impl Dir {
     /// A rename would replace a link and an unlink would remove it, both without following it; but
     /// it was put there for some purpose, so this stops and says so.
     fn refuse_special(&self, name: &str) -> Result<()> {
-        match self.look(name)? {
-            Some(look) if look.is_symlink => Err(Error::SymlinkRefused(self.path.join(name))),
-            Some(look) if !look.is_file => Err(self.not_a_file(name)),
+        match self.stat(name)? {
+            Some(stat) if stat.is_symlink => Err(Error::SymlinkRefused(self.path.join(name))),
+            Some(stat) if !stat.is_file => Err(self.not_a_file(name)),
             Some(_) | None => Ok(()),
         }
     }

@@ -97,8 +97,6 @@ pub(crate) fn parents(path: &Path) -> Vec<PathBuf> {
 
 /// The directory that a path names its last part in.
 pub(super) fn parent(path: &Path) -> &Path {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or(Path::new("."))
 }

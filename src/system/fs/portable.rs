@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Look, Purpose};
+use super::{Purpose, Stat};
 
 /// A directory's path.
 #[derive(Debug)]
@@ -53,9 +53,9 @@ impl Handle {
         Ok(names)
     }
 
-    pub(super) fn look(&self, name: &str) -> io::Result<Look> {
+    pub(super) fn stat(&self, name: &str) -> io::Result<Stat> {
         let stat = fs::symlink_metadata(self.0.join(name))?;
-        Ok(Look {
+        Ok(Stat {
             is_file: stat.is_file(),
             is_symlink: stat.is_symlink(),
             mode: if stat.is_dir() { 0o700 } else { 0o600 },
@@ -66,7 +66,7 @@ impl Handle {
     }
 
     pub(super) fn open_file(&self, name: &str, purpose: Purpose) -> io::Result<File> {
-        if self.look(name).is_ok_and(|look| !look.is_file) {
+        if self.stat(name).is_ok_and(|stat| !stat.is_file) {
             return Err(io::Error::other("not a regular file"));
         }
         let is_log = matches!(purpose, Purpose::Append);
@@ -79,10 +79,7 @@ impl Handle {
     }
 
     pub(super) fn create_file(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(self.0.join(name))
+        OpenOptions::new().write(true).create_new(true).open(self.0.join(name))
     }
 
     pub(super) fn rename_from(&self, from: &Handle, old: &str, new: &str) -> io::Result<()> {
@@ -106,7 +103,7 @@ impl Handle {
         Ok((Handle(self.0.clone()), lock))
     }
 
-    pub(super) fn tighten(&self, _: Option<&File>) -> io::Result<()> {
+    pub(super) fn make_private(&self, _: Option<&File>) -> io::Result<()> {
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use rustix::fs::RenameFlags;
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Look, Purpose};
+use super::{Purpose, Stat};
 
 /// An open directory: nobody can swap a parent under our feet.
 #[derive(Debug)]
@@ -49,10 +49,10 @@ impl Handle {
     }
 
     #[allow(clippy::unnecessary_cast)] // the types differ between systems
-    pub(super) fn look(&self, name: &str) -> io::Result<Look> {
+    pub(super) fn stat(&self, name: &str) -> io::Result<Stat> {
         let stat = rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
-        Ok(Look {
+        Ok(Stat {
             is_file: kind == FileType::RegularFile,
             is_symlink: kind == FileType::Symlink,
             mode: stat.st_mode as u32 & 0o777,
@@ -117,7 +117,7 @@ impl Handle {
     }
 
     /// A file in it, or itself.
-    pub(super) fn tighten(&self, file: Option<&File>) -> io::Result<()> {
+    pub(super) fn make_private(&self, file: Option<&File>) -> io::Result<()> {
         let done = match file {
             Some(file) => rustix::fs::fchmod(file, OWNER_ONLY),
             None => rustix::fs::fchmod(&self.0, Mode::RWXU),
@@ -159,8 +159,6 @@ pub(crate) fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);

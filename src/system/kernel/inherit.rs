@@ -27,10 +27,7 @@ pub(crate) fn listener() -> io::Result<TcpListener> {
     // SAFETY: it is open, and was inherited, so that nothing else in this process owns it; nobody gets
     // here twice.
     let socket = unsafe { OwnedFd::from_raw_fd(FIRST) };
-    let is_inet = matches!(
-        socket_domain(&socket),
-        Ok(AddressFamily::INET | AddressFamily::INET6)
-    );
+    let is_inet = matches!(socket_domain(&socket), Ok(AddressFamily::INET | AddressFamily::INET6));
     if !is_inet || !matches!(socket_acceptconn(&socket), Ok(true)) {
         return Err(not_ours());
     }

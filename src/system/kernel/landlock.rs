@@ -57,10 +57,8 @@ pub(crate) fn confine(places: &[(OwnedFd, Access)]) -> io::Result<u32> {
     let rules = unsafe { OwnedFd::from_raw_fd(rules) };
     let fd = rules.as_raw_fd();
     for (directory, access) in places {
-        let rule = PathBeneath {
-            allowed: allowed(*access, version),
-            directory: directory.as_raw_fd(),
-        };
+        let rule =
+            PathBeneath { allowed: allowed(*access, version), directory: directory.as_raw_fd() };
         // SAFETY: two open descriptors and the structure that goes with this kind of rule.
         checked(unsafe { syscall(ADD_RULE, fd, PATH_BENEATH, &raw const rule, 0) })?;
     }
@@ -178,10 +176,7 @@ mod tests {
             }
             let writes = WRITE_FILE | MAKE_REG | REMOVE_FILE;
             assert_eq!(allowed(Access::Read, version) & writes, 0);
-            assert_eq!(
-                allowed(Access::Write, version) & writes,
-                writes & known(version)
-            );
+            assert_eq!(allowed(Access::Write, version) & writes, writes & known(version));
         }
     }
 }

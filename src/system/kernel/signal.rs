@@ -23,7 +23,7 @@ pub(crate) fn on_end() -> io::Result<UnixStream> {
 
 /// Makes a write beyond the limit on file sizes an error, where SIGXFSZ would end the process. A
 /// handler that does nothing and not SIG_IGN, which a program that takes our place would inherit.
-pub(crate) fn survive_file_limit() -> io::Result<()> {
+pub(crate) fn ignore_file_size_signal() -> io::Result<()> {
     set_handler(SIGXFSZ, nothing)
 }
 

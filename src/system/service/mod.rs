@@ -56,11 +56,7 @@ impl Service {
     /// The text of [`SOCKET`].
     pub(crate) fn socket(&self) -> String {
         let (address, digest) = (self.address, DIGEST);
-        format!(
-            include_str!("lf-gateway.socket"),
-            address = address,
-            digest = digest
-        )
+        format!(include_str!("lf-gateway.socket"), address = address, digest = digest)
     }
 
     /// The text of the agent [`AGENT`]; what the gateway says goes to this log.
@@ -99,9 +95,7 @@ pub(crate) fn signed(text: &str) -> String {
 
 /// Did `lf` write this file for a service at this address?
 pub(crate) fn is_for(text: &str, address: SocketAddr) -> bool {
-    text.contains(&format!(
-        "made by lf gateway install for http://{address}, "
-    ))
+    text.contains(&format!("made by lf gateway install for http://{address}, "))
 }
 
 /// Did `lf` write this file, and has nobody changed it since?
@@ -210,16 +204,10 @@ mod tests {
 
     #[test]
     fn a_socket_takes_the_network_away() {
-        let service = Service {
-            is_private: true,
-            address: "[::1]:8080".parse().unwrap(),
-            ..service()
-        };
+        let service =
+            Service { is_private: true, address: "[::1]:8080".parse().unwrap(), ..service() };
         has(&service.unit(), &["PrivateNetwork=yes"]);
-        has(
-            &service.socket(),
-            &["ListenStream=[::1]:8080", "WantedBy=sockets.target"],
-        );
+        has(&service.socket(), &["ListenStream=[::1]:8080", "WantedBy=sockets.target"]);
     }
 
     #[test]
@@ -236,10 +224,7 @@ mod tests {
 
     #[test]
     fn without_namespaces_nothing_stays_that_would_stop_the_start() {
-        let service = Service {
-            credential: Some("/h/100%.cred".into()),
-            ..service()
-        };
+        let service = Service { credential: Some("/h/100%.cred".into()), ..service() };
         let unit = service.unit();
         assert!(unit.contains("ProtectSystem=strict"), "{unit}");
         let text = without_namespaces(&unit);
@@ -257,10 +242,7 @@ mod tests {
 
     #[test]
     fn text_in_the_property_list_is_never_markup() {
-        let service = Service {
-            program: "/Users/a&b/<lf>".into(),
-            ..service()
-        };
+        let service = Service { program: "/Users/a&b/<lf>".into(), ..service() };
         let text = service.agent("/Users/a&b/Library/Logs/lf-gateway.log");
         for expected in [
             "<string>/Users/a&amp;b/&lt;lf&gt;</string>\n<string>gateway</string>\n<string>serve</string>\n",
@@ -272,11 +254,7 @@ mod tests {
         }
         for tag in ["dict", "array", "string", "key", "integer", "plist"] {
             let (open, end) = (format!("<{tag}"), format!("</{tag}>"));
-            assert_eq!(
-                text.matches(&open).count(),
-                text.matches(&end).count(),
-                "{tag}"
-            );
+            assert_eq!(text.matches(&open).count(), text.matches(&end).count(), "{tag}");
         }
     }
 }

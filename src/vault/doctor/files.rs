@@ -23,14 +23,10 @@ pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -
     let mut others = Vec::new();
     for name in dir.names()?.into_iter().chain([".".to_owned()]) {
         let place = place(dir, &name);
-        let look = dir.look(&name)?;
-        if look.is_some_and(|look| look.owner != fs::own_user()) {
+        let stat = dir.stat(&name)?;
+        if stat.is_some_and(|stat| stat.owner != fs::own_user()) {
             let message = format!("{place} belongs to another user");
-            checks.push(fail(
-                "owners",
-                message,
-                "chown it to yourself, or remove it",
-            ));
+            checks.push(fail("owners", message, "chown it to yourself, or remove it"));
         }
         let is_known = [".", staging::NAME, files::UNREADABLE].contains(&name.as_str())
             || fs::is_temporary(&name);
@@ -40,10 +36,7 @@ pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -
         }
     }
     pass_unless_found(checks, "owners", "everything belongs to this user");
-    for dir in [Some(dir), state_of(root.as_ref()).as_ref()]
-        .into_iter()
-        .flatten()
-    {
+    for dir in [Some(dir), state_of(root.as_ref()).as_ref()].into_iter().flatten() {
         for name in stale(dir)? {
             let place = place(dir, &name);
             let message = format!("{place} was left behind by a process that was killed");
@@ -81,9 +74,9 @@ fn examine_space(dir: &Dir) -> Check {
 fn examine_audit_log(dir: &Dir) -> Check {
     for name in LOGS {
         let path = place(dir, name);
-        let (problem, repair) = match dir.look(name) {
+        let (problem, repair) = match dir.stat(name) {
             Err(error) => return failed("audit_log", &error),
-            Ok(Some(look)) if !look.is_file => {
+            Ok(Some(stat)) if !stat.is_file => {
                 ("is not a regular file", "look at it, and then: rm")
             }
             Ok(_) if name == audit::FILE && !dir.can_append(name) => {
@@ -103,7 +96,7 @@ pub(super) fn fix(keys: &Dir, root: Option<&Path>, done: &mut Vec<Result<String>
     for loose in loose(keys, root.as_ref())? {
         let (place, mode) = (place(loose.dir, &loose.name), loose.mode);
         let barred = loose.barred.map_or(Ok(()), Err);
-        let tightened = barred.and_then(|()| loose.dir.tighten(&loose.name));
+        let tightened = barred.and_then(|()| loose.dir.make_private(&loose.name));
         let sentence = format!("{place} had mode {mode:04o}; now only its owner can reach it");
         done.push(tightened.map(|()| sentence));
     }
@@ -158,19 +151,13 @@ fn loose<'a>(keys: &'a Dir, root: Option<&'a Dir>) -> Result<Vec<Loose<'a>>> {
     let mut loose = Vec::new();
     for (dir, name, wanted) in files.chain(directories) {
         let is_dir = name == ".";
-        let look = dir.look(&name)?.filter(|look| look.is_file || is_dir);
-        if let Some(mode) = look.map(|look| look.mode)
+        let stat = dir.stat(&name)?.filter(|stat| stat.is_file || is_dir);
+        if let Some(mode) = stat.map(|stat| stat.mode)
             && (mode & 0o077 != 0 || mode & wanted != wanted)
         {
             let is_keys = is_dir && dir.path() == keys.path();
             let barred = is_keys.then(|| files::alone(keys).err()).flatten();
-            loose.push(Loose {
-                dir,
-                name,
-                mode,
-                wanted,
-                barred,
-            });
+            loose.push(Loose { dir, name, mode, wanted, barred });
         }
     }
     Ok(loose)

@@ -29,10 +29,9 @@ pub(super) fn examine_passphrase(
     let error = match source::from_environment(sources) {
         Ok(given) => {
             checks.push(match given {
-                Some(_) if sources.force => note(
-                    "keychain",
-                    "not asked: LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1",
-                ),
+                Some(_) if sources.force => {
+                    note("keychain", "not asked: LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1")
+                }
                 given => match record::present(keychain) {
                     Ok(Some(_)) => pass("keychain", "it answers, and has a master passphrase"),
                     Ok(None) => pass("keychain", "it answers, and has no master passphrase"),
@@ -94,10 +93,7 @@ pub(super) fn examine_rekey(
     let waiting = match staging::of(dir) {
         Ok(Some(waiting)) => waiting,
         Ok(None) => {
-            checks.push(pass(
-                "rekey",
-                "no change of the master passphrase is unfinished",
-            ));
+            checks.push(pass("rekey", "no change of the master passphrase is unfinished"));
             return Ok(());
         }
         Err(error) => {
@@ -184,9 +180,7 @@ pub(super) fn examine_envelopes(
         let until = earlier
             .find(|earlier| earlier.passphrase.same(known))
             .and_then(|earlier| earlier.until)
-            .map_or_else(String::new, |until| {
-                format!(", replaced {}", until.minute())
-            });
+            .map_or_else(String::new, |until| format!(", replaced {}", until.minute()));
         let message = format!(
             "{} under an earlier master passphrase{until}, which the keychain has on record: {}",
             count_are(labels.len(), "key"),

@@ -119,15 +119,10 @@ pub(crate) fn fail(id: &'static str, message: impl Into<String>, hint: &str) -> 
 
 pub(crate) fn failed(id: &'static str, error: &Error) -> Check {
     let hint = error.hint();
-    let hint = hint.unwrap_or_else(|| error.facts().hint().to_owned());
+    let hint = hint.unwrap_or_else(|| error.info().hint().to_owned());
     check(id, Status::Fail, error.to_string(), Some(hint))
 }
 
 fn check(id: &'static str, status: Status, message: String, hint: Option<String>) -> Check {
-    Check {
-        id,
-        status,
-        message,
-        hint,
-    }
+    Check { id, status, message, hint }
 }

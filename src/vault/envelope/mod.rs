@@ -48,13 +48,7 @@ pub(crate) fn seal(passphrase: &Secret, value: &Secret, meta: KeyMeta) -> Result
     let (salt, iv) = (rng::bytes()?, rng::bytes()?);
     let mut buffer = Zeroizing::new(value.expose().as_bytes().to_vec());
     let tag = encrypt(&derive(passphrase, &salt)?, &iv, &mut buffer);
-    Ok(Envelope {
-        meta,
-        salt,
-        iv,
-        ciphertext: buffer.to_vec(),
-        tag,
-    })
+    Ok(Envelope { meta, salt, iv, ciphertext: buffer.to_vec(), tag })
 }
 
 /// Values are 1 byte to 64 KiB.
@@ -82,12 +76,7 @@ impl Envelope {
     /// Decrypts the value.
     pub(crate) fn open(&self, passphrase: &Secret) -> Result<Secret> {
         let mut buffer = Zeroizing::new(self.ciphertext.clone());
-        if !decrypt(
-            &derive(passphrase, &self.salt)?,
-            &self.iv,
-            &mut buffer,
-            &self.tag,
-        ) {
+        if !decrypt(&derive(passphrase, &self.salt)?, &self.iv, &mut buffer, &self.tag) {
             return Err(Error::DecryptionFailed(self.meta.id.to_string()));
         }
         Secret::from_bytes(std::mem::take(&mut *buffer))
@@ -106,21 +95,14 @@ impl Envelope {
 }
 
 fn corrupt(id: &KeyId, reason: &str) -> Error {
-    Error::CorruptEnvelope {
-        file: id.file_name(),
-        reason: reason.to_owned(),
-    }
+    Error::CorruptEnvelope { file: id.file_name(), reason: reason.to_owned() }
 }
 
 /// On the heap, where it is wiped; a moved array would leave copies on the stack.
 type Key = Zeroizing<Vec<u8>>;
 
 fn derive(passphrase: &Secret, salt: &[u8; SALT]) -> Result<Key> {
-    let cost = Cost {
-        log_n: 15,
-        r: 8,
-        p: 1,
-    };
+    let cost = Cost { log_n: 15, r: 8, p: 1 };
     let _turn = pool::turn();
     // If there is not enough memory for several derivations at once, they take turns.
     let with_others = MEMORY.read().unwrap_or_else(PoisonError::into_inner);
@@ -171,9 +153,7 @@ fn encrypt(key: &Key, iv: &[u8; IV], buffer: &mut [u8]) -> [u8; TAG] {
 /// Decrypts in place; `false`, with the buffer as it was, if the tag does not fit.
 fn decrypt(key: &Key, iv: &[u8; IV], buffer: &mut [u8], tag: &[u8; TAG]) -> bool {
     let (iv, tag) = (Nonce::from(*iv), Tag::from(*tag));
-    cipher(key)
-        .decrypt_inout_detached(&iv, b"", buffer.into(), &tag)
-        .is_ok()
+    cipher(key).decrypt_inout_detached(&iv, b"", buffer.into(), &tag).is_ok()
 }
 
 #[allow(clippy::expect_used)] // a Key has 32 bytes

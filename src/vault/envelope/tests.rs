@@ -25,12 +25,8 @@ fn vectors() -> Vec<Vector> {
 }
 
 fn id_of(envelope: &json::Object) -> KeyId {
-    let Some(json::Value::Object(meta)) = envelope.get("meta") else {
-        panic!("no meta")
-    };
-    let Some(json::Value::String(id)) = meta.get("id") else {
-        panic!("no id")
-    };
+    let Some(json::Value::Object(meta)) = envelope.get("meta") else { panic!("no meta") };
+    let Some(json::Value::String(id)) = meta.get("id") else { panic!("no id") };
     KeyId::parse(id).unwrap()
 }
 
@@ -79,12 +75,7 @@ fn scrypt_gives_the_vectors_of_rfc_7914_section_12() {
         ),
     ] {
         let mut derived = [0; 64];
-        stretch(
-            passphrase.as_bytes(),
-            salt.as_bytes(),
-            Cost { log_n, r, p },
-            &mut derived,
-        );
+        stretch(passphrase.as_bytes(), salt.as_bytes(), Cost { log_n, r, p }, &mut derived);
         assert_eq!(derived.as_slice(), hex(key), "{passphrase:?}");
     }
 }
@@ -118,12 +109,7 @@ fn every_changed_bit_of_iv_ciphertext_and_tag_is_refused() {
     let envelope = seal(&secret(PASSPHRASE), &secret("sk-value"), meta()).unwrap();
     let key = derive(&secret(PASSPHRASE), &envelope.salt).unwrap();
     let opens = |changed: &Envelope| {
-        decrypt(
-            &key,
-            &changed.iv,
-            &mut changed.ciphertext.clone(),
-            &changed.tag,
-        )
+        decrypt(&key, &changed.iv, &mut changed.ciphertext.clone(), &changed.tag)
     };
     assert!(opens(&envelope), "unchanged, it opens");
     for bit in 0..8 * IV {
@@ -160,9 +146,7 @@ fn two_encryptions_share_neither_salt_nor_iv() {
 #[test]
 fn sealing_wants_16_characters_of_passphrase_and_1_byte_to_64_kib_of_value() {
     let sealed = |passphrase: &str, value: &str| {
-        seal(&secret(passphrase), &secret(value), meta())
-            .map(|_| ())
-            .map_err(|e| e.code())
+        seal(&secret(passphrase), &secret(value), meta()).map(|_| ()).map_err(|e| e.code())
     };
     assert_eq!(sealed("fifteen chars 1", "v"), Err("passphrase_invalid"));
     assert_eq!(sealed("sixteen chars 12", "v"), Ok(()));
@@ -173,10 +157,7 @@ fn sealing_wants_16_characters_of_passphrase_and_1_byte_to_64_kib_of_value() {
     );
     assert_eq!(sealed("sixteen chars 12", ""), Err("empty_key"));
     assert_eq!(sealed("sixteen chars 12", &"v".repeat(MAX_VALUE)), Ok(()));
-    assert_eq!(
-        sealed("sixteen chars 12", &"v".repeat(MAX_VALUE + 1)),
-        Err("key_too_large")
-    );
+    assert_eq!(sealed("sixteen chars 12", &"v".repeat(MAX_VALUE + 1)), Err("key_too_large"));
 }
 
 #[test]
@@ -189,12 +170,7 @@ fn every_vector_opens_or_fails_as_it_says() {
         match opened {
             Ok(value) => {
                 assert_eq!("ok", vector.expect, "{}", vector.name);
-                assert_eq!(
-                    Some(value.expose()),
-                    vector.plaintext.as_deref(),
-                    "{}",
-                    vector.name
-                );
+                assert_eq!(Some(value.expose()), vector.plaintext.as_deref(), "{}", vector.name);
             }
             Err(error) => assert_eq!(error.code(), vector.expect, "{}", vector.name),
         }
@@ -215,24 +191,14 @@ fn every_changed_bit_of_the_salt_is_refused() {
             let mut changed = salt.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
             let text = text.replace(&text[at..at + 24], &unbase64(&changed));
-            Envelope::parse(text.as_bytes(), &id)
-                .unwrap()
-                .open(&secret(PASSPHRASE))
-                .map(drop)
+            Envelope::parse(text.as_bytes(), &id).unwrap().open(&secret(PASSPHRASE)).map(drop)
         },
         |_| {},
     );
     for (bit, opened) in bits.iter().zip(opened) {
-        assert_eq!(
-            opened.map_err(|error| error.code()),
-            Err("decryption_failed"),
-            "bit {bit}"
-        );
+        assert_eq!(opened.map_err(|error| error.code()), Err("decryption_failed"), "bit {bit}");
     }
-    assert!(
-        envelope.open(&secret(PASSPHRASE)).is_ok(),
-        "unchanged, it opens"
-    );
+    assert!(envelope.open(&secret(PASSPHRASE)).is_ok(), "unchanged, it opens");
 }
 
 fn base64(text: &str) -> Vec<u8> {
@@ -279,19 +245,17 @@ fn what_is_wrong_with_a_file_is_named() {
         (
             with(
                 "tag",
-                &value_of("tag")
-                    .replace('/', "_")
-                    .replace('+', "-")
-                    .replacen(|c: char| c.is_ascii_alphanumeric(), "-", 1),
+                &value_of("tag").replace('/', "_").replace('+', "-").replacen(
+                    |c: char| c.is_ascii_alphanumeric(),
+                    "-",
+                    1,
+                ),
             ),
             "tag",
         ),
         (with("ciphertext", ""), "ciphertext"),
         (with("ciphertext", "!!!!"), "ciphertext"),
-        (
-            with("ciphertext", &unbase64(&vec![0; 65_537])),
-            "ciphertext",
-        ),
+        (with("ciphertext", &unbase64(&vec![0; 65_537])), "ciphertext"),
         (with("id", "aaaaaaaaaaaaaaaaaaaaaaaa"), "meta.id"),
         (with("id", "../../../../../etc/passwd"), "meta.id"),
         (with("provider", "OpenAI"), "provider"),
@@ -321,10 +285,7 @@ fn members_that_nobody_knows_are_ignored() {
         .print()
         .replacen('{', r#"{"future":{"deep":[1,null,{"v":7}]},"#, 1)
         .replace(r#""meta":{"#, r#""meta":{"tags":["x"],"#);
-    let opened = Envelope::parse(text.as_bytes(), &id)
-        .unwrap()
-        .open(&secret(PASSPHRASE))
-        .unwrap();
+    let opened = Envelope::parse(text.as_bytes(), &id).unwrap().open(&secret(PASSPHRASE)).unwrap();
     assert_eq!(opened.expose(), VALUE);
 }
 
@@ -333,10 +294,7 @@ fn whitespace_and_the_order_of_members_do_not_matter() {
     let (envelope, id) = sealed();
     let members: json::Object = json::from_str(&envelope.print()).unwrap();
     let sorted = json::to_string(&members).replace(',', " ,\r\n\t");
-    assert_eq!(
-        Envelope::parse(sorted.as_bytes(), &id).unwrap().print(),
-        envelope.print()
-    );
+    assert_eq!(Envelope::parse(sorted.as_bytes(), &id).unwrap().print(), envelope.print());
 }
 
 #[test]

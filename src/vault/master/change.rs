@@ -70,7 +70,7 @@ impl Change {
             match staging.try_lock()? {
                 Some(staging) => {
                     let stamp =
-                        |dir: &Dir, name| dir.look(name).map(|look| look.map(|look| look.stamp));
+                        |dir: &Dir, name| dir.stat(name).map(|stat| stat.map(|stat| stat.stamp));
                     // A process that has settled a change may have removed it between the two.
                     if stamp(&dir, staging::NAME)? == stamp(&staging, ".")? {
                         return Ok(Change { dir, staging });
@@ -106,8 +106,7 @@ impl Change {
     ) -> Result<(Locked, Vec<KeyId>)> {
         if *old.origin() == Origin::Keychain {
             let id = rng::token::<12>()?;
-            self.staging
-                .publish(staging::ID, id.as_bytes(), Publish::Replacement)?;
+            self.staging.publish(staging::ID, id.as_bytes(), Publish::Replacement)?;
             record::keep_next(old.keychain(), &id, new)?;
         }
         let before = staging::keys(&self.dir)?;
@@ -145,8 +144,7 @@ impl Change {
         let value = old.open(|passphrase| present.envelope.open(passphrase))?;
         let next = envelope::seal(new, &value, present.envelope.meta)?.print();
         let file = id.file_name();
-        self.staging
-            .publish(&file, next.as_bytes(), Publish::Replacement)?;
+        self.staging.publish(&file, next.as_bytes(), Publish::Replacement)?;
         let arrived = self.staging.read(&file, envelope::MAX_FILE)?;
         let arrived = Envelope::parse(&arrived.unwrap_or_default(), id)?.open(new)?;
         if arrived.same(&value) {
@@ -194,9 +192,7 @@ impl Change {
         }
         let record = Record::read(keychain)?;
         let known = record.all().find(|known| fits(known));
-        known
-            .map(|known| Ok(next(known, is_present(known)?, false)))
-            .transpose()
+        known.map(|known| Ok(next(known, is_present(known)?, false))).transpose()
     }
 
     /// Goes forward from step 5.
@@ -218,10 +214,7 @@ impl Change {
         let sound = pool::each(&staged, is_sound, |done| progress(done, staged.len()));
         let sound = sound.into_iter().collect::<Result<Vec<bool>>>()?;
         if *master.origin() != Origin::Keychain {
-            let damaged = staged
-                .iter()
-                .zip(&sound)
-                .filter(|(_, is_sound)| !**is_sound);
+            let damaged = staged.iter().zip(&sound).filter(|(_, is_sound)| !**is_sound);
             let mut damaged: Vec<KeyId> = damaged.map(|(id, _)| id.clone()).collect();
             damaged.extend(self.lost(&staged, &next.passphrase)?);
             if !damaged.is_empty() {
@@ -254,7 +247,7 @@ impl Change {
         let mut lost = Vec::new();
         for file in staging::declared(&self.staging)? {
             if let Some(id) = KeyId::from_file_name(&file).filter(|id| !staged.contains(id))
-                && self.dir.look(&file)?.is_some()
+                && self.dir.stat(&file)?.is_some()
                 && files::read_sound(&self.dir, &id)?.is_none_or(|one| one.open(next).is_err())
             {
                 lost.push(id);
@@ -271,10 +264,9 @@ impl Change {
             Error::KeychainUnavailable(reason) => {
                 Error::KeychainUnavailable(format!("{reason}; {BOTH}"))
             }
-            Error::Refused { sentence, hint } => Error::Refused {
-                sentence: format!("{sentence}; {BOTH}"),
-                hint,
-            },
+            Error::Refused { sentence, hint } => {
+                Error::Refused { sentence: format!("{sentence}; {BOTH}"), hint }
+            }
             error => error,
         })
     }
@@ -283,7 +275,7 @@ impl Change {
     pub(super) fn switch(&self, keys: &Locked, ids: &[KeyId]) -> Result<()> {
         for file in ids.iter().map(KeyId::file_name) {
             // What was removed since does not come back.
-            if keys.look(&file)?.is_some() {
+            if keys.stat(&file)?.is_some() {
                 keys.take(&self.staging, &file)?;
             } else {
                 self.staging.remove(&file)?;
@@ -303,7 +295,7 @@ impl Change {
         };
         staging::retract(&self.staging)?;
         let is_file = |name: &str| -> Result<bool> {
-            Ok(self.staging.look(name)?.is_some_and(|look| look.is_file))
+            Ok(self.staging.stat(name)?.is_some_and(|stat| stat.is_file))
         };
         for name in self.staging.names()? {
             let is_ours = staging::is_own(&name) || KeyId::from_file_name(&name).is_some();

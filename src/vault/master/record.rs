@@ -44,10 +44,7 @@ pub(crate) struct Earlier {
 impl Record {
     /// What the keychain has.
     pub(crate) fn read(keychain: &Keychain) -> Result<Record> {
-        Ok(Record {
-            present: present(keychain)?,
-            earlier: earlier(keychain)?,
-        })
+        Ok(Record { present: present(keychain)?, earlier: earlier(keychain)? })
     }
 
     /// All of them, the present one first.
@@ -204,10 +201,7 @@ fn print(list: &[Earlier]) -> Secret {
         passphrase: earlier.passphrase.expose().to_owned(),
         until: earlier.until.map(|until| until.to_string()),
     };
-    Secret::new(json::to_string(&List {
-        v: VERSION,
-        earlier: list.iter().map(entry).collect(),
-    }))
+    Secret::new(json::to_string(&List { v: VERSION, earlier: list.iter().map(entry).collect() }))
 }
 
 fn parse(text: &Secret) -> Result<Vec<Earlier>> {

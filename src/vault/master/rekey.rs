@@ -256,11 +256,7 @@ fn settle(
             // Killed in its first or last step, it has changed nothing, or everything.
             let had_any = !staging::keys(&change.staging)?.is_empty();
             change.clear(master)?;
-            Ok(Some(if had_any {
-                Settled::Undone
-            } else {
-                Settled::Nothing
-            }))
+            Ok(Some(if had_any { Settled::Undone } else { Settled::Nothing }))
         }
         (Step::Wait | Step::Finish, _) => Ok(Some(Settled::Waiting)),
     }

@@ -99,12 +99,7 @@ impl Master {
 /// The master passphrase, by the table above.
 pub(crate) fn find(sources: &Sources, keychain: &Keychain) -> Result<Master> {
     let (secret, origin) = find_among(sources, &mut || record::present(keychain))?;
-    Ok(Master {
-        secret,
-        origin,
-        keychain: keychain.without_dialogs(),
-        evidence: Mutex::default(),
-    })
+    Ok(Master { secret, origin, keychain: keychain.without_dialogs(), evidence: Mutex::default() })
 }
 
 /// As [`find`], for whoever may have asked the keychain already.

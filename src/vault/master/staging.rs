@@ -36,9 +36,7 @@ pub(crate) fn ready_covered(dir: &Locked) -> Result<Option<Locked>> {
 /// Is everything staged? What cannot be looked at is taken to be, because only what is not staged may be
 /// thrown away.
 pub(crate) fn is_ready(staging: &Dir) -> bool {
-    staging
-        .look(READY)
-        .map_or(true, |look| look.is_some_and(|look| look.is_file))
+    staging.stat(READY).map_or(true, |stat| stat.is_some_and(|stat| stat.is_file))
 }
 
 /// Says that the envelopes of these keys, and no others, take the place of the present ones.
@@ -68,9 +66,7 @@ pub(crate) fn id(staging: &Dir) -> Result<Option<String>> {
     let bytes = staging.read(ID, MAX_ID).unwrap_or_default();
     let is_fit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let is_id = |bytes: &Vec<u8>| (1..=MAX_ID).contains(&bytes.len()) && bytes.iter().all(is_fit);
-    Ok(bytes
-        .filter(is_id)
-        .and_then(|bytes| String::from_utf8(bytes).ok()))
+    Ok(bytes.filter(is_id).and_then(|bytes| String::from_utf8(bytes).ok()))
 }
 
 /// The keys that have a file here: in the directory of keys or staged.

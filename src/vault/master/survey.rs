@@ -70,8 +70,7 @@ impl Survey {
 
     /// How many open only with another passphrase on record.
     pub(crate) fn recorded(&self) -> usize {
-        self.that(|opens| matches!(opens, Opens::Recorded(_)))
-            .count()
+        self.that(|opens| matches!(opens, Opens::Recorded(_))).count()
     }
 
     /// Those that open with nothing.

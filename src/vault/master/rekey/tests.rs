@@ -144,16 +144,11 @@ impl World {
     /// The promise; or the store and the key that break it.
     fn broken(&self) -> Option<(usize, usize)> {
         let opens = |store: &Store, key: usize| {
-            let staged = store
-                .staging
-                .as_ref()
-                .and_then(|staging| staging.staged[key]);
+            let staged = store.staging.as_ref().and_then(|staging| staging.staged[key]);
             self.is_known(store.present[key]) || staged.is_some_and(|staged| self.is_known(staged))
         };
         let places = (0..2).flat_map(|at| (0..2).map(move |key| (at, key)));
-        places
-            .into_iter()
-            .find(|(at, key)| !opens(&self.stores[*at], *key))
+        places.into_iter().find(|(at, key)| !opens(&self.stores[*at], *key))
     }
 
     /// What can happen next: a process does a step, is killed, or a user starts a command.
@@ -185,13 +180,8 @@ impl World {
         let mut next = self.clone();
         let store = &mut next.stores[at];
         store.commands_left -= 1;
-        store.process = Some(Process {
-            command,
-            at: At::Look,
-            new: 0,
-            seen: (0, 0),
-            is_settling: true,
-        });
+        store.process =
+            Some(Process { command, at: At::Look, new: 0, seen: (0, 0), is_settling: true });
         next
     }
 
@@ -410,28 +400,15 @@ fn every_state_is_left_by_finish_and_by_undo_with_nothing_behind() {
             let settled = undone.through(at, Command::Finish);
             assert_eq!(settled.stores[at].staging, None, "{world:?}");
             let is_refused = undone.stores[at].staging.is_some();
-            let is_in_effect = world.stores[at]
-                .staging
-                .as_ref()
-                .and_then(|staging| staging.id);
-            assert!(
-                !is_refused || is_in_effect == Some(world.master),
-                "{world:?}"
-            );
+            let is_in_effect = world.stores[at].staging.as_ref().and_then(|staging| staging.id);
+            assert!(!is_refused || is_in_effect == Some(world.master), "{world:?}");
             assert_eq!(undone.broken(), None, "{world:?}");
             // The other store's entry is not taken away.
             let id = |world: &World| {
-                world.stores[1 - at]
-                    .staging
-                    .as_ref()
-                    .and_then(|staging| staging.id)
+                world.stores[1 - at].staging.as_ref().and_then(|staging| staging.id)
             };
             if let Some(id) = id(world) {
-                assert_eq!(
-                    world.waiting & bit(id),
-                    undone.waiting & bit(id),
-                    "{world:?}"
-                );
+                assert_eq!(world.waiting & bit(id), undone.waiting & bit(id), "{world:?}");
             }
         }
     }

@@ -1,5 +1,5 @@
 //! One row for each kind of error: code, exit and HTTP status, and the sentence. What helps is in
-//! `facts.txt`, a line for each code (`CODE :: HINT :: WHAT ELSE HELPS`). `lf help` prints both.
+//! `info.txt`, a line for each code (`CODE :: HINT :: WHAT ELSE HELPS`). `lf help` prints both.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::refusal::REFUSALS;
 
 /// What is known of an error without knowing where it happened.
 #[derive(Debug)]
-pub(crate) struct Facts {
+pub(crate) struct ErrorInfo {
     /// The code that scripts, audit lines and web clients see.
     pub(crate) code: &'static str,
     /// The exit status of a run that ends with it: 1 failed, 2 usage, refused or aborted, 3 a check or
@@ -21,7 +21,7 @@ pub(crate) struct Facts {
 }
 
 // A row is code, exit and HTTP status: the errors that have them, each with its sentence. It makes
-// arms in `facts` and in `fmt`, and an entry of `KINDS`: an error that has no row does not compile.
+// arms in `info` and in `fmt`, and an entry of `KINDS`: an error that has no row does not compile.
 macro_rules! table {
     ($($code:literal, $exit:literal, $http:literal:
         $($error:pat => ($($sentence:tt)*)),+;)*) => {
@@ -29,9 +29,9 @@ macro_rules! table {
             /// What is the same for all errors of this kind.
             #[inline(never)] // or each caller has a table of its own
             #[allow(unused_variables)] // the names in a row are for its sentence
-            pub(crate) fn facts(&self) -> &'static Facts {
+            pub(crate) fn info(&self) -> &'static ErrorInfo {
                 match self {
-                    $($($error => &Facts { code: $code, exit: $exit, http: $http },)+)*
+                    $($($error => &ErrorInfo { code: $code, exit: $exit, http: $http },)+)*
                 }
             }
         }
@@ -44,8 +44,8 @@ macro_rules! table {
             }
         }
 
-        static KINDS: &[&Facts] = &[
-            $(&Facts { code: $code, exit: $exit, http: $http },)*
+        static KINDS: &[&ErrorInfo] = &[
+            $(&ErrorInfo { code: $code, exit: $exit, http: $http },)*
         ];
     };
 }
@@ -137,7 +137,7 @@ fn named(candidates: &[String]) -> String {
     }
 }
 
-impl Facts {
+impl ErrorInfo {
     /// What to do about it, in one line: a command to type, where there is one.
     pub(crate) fn hint(&self) -> &'static str {
         self.help().0
@@ -156,7 +156,7 @@ impl Facts {
 
     /// Both statuses, as a sentence.
     pub(crate) fn statuses(&self) -> String {
-        let Facts { exit, http, .. } = self;
+        let ErrorInfo { exit, http, .. } = self;
         match exit {
             0 => format!("HTTP status {http}; no command ends with it."),
             _ => format!("Exit code {exit}, HTTP status {http}."),
@@ -164,14 +164,14 @@ impl Facts {
     }
 }
 
-impl From<Error> for &'static Facts {
-    fn from(error: Error) -> &'static Facts {
-        error.facts()
+impl From<Error> for &'static ErrorInfo {
+    fn from(error: Error) -> &'static ErrorInfo {
+        error.info()
     }
 }
 
 /// Every kind of error, and then what only the gateway answers.
-pub(crate) fn kinds() -> impl Iterator<Item = &'static Facts> {
+pub(crate) fn kinds() -> impl Iterator<Item = &'static ErrorInfo> {
     KINDS.iter().chain(REFUSALS).copied()
 }
 
@@ -179,7 +179,7 @@ const NO_PASSPHRASE: &str = "no master passphrase: the keychain has none, and ne
 /// Keys that one sentence names.
 const MOST_NAMED: usize = 20;
 /// One line for each code.
-static HELP: &str = include_str!("facts.txt");
+static HELP: &str = include_str!("info.txt");
 
 #[cfg(test)]
 mod tests {
@@ -187,16 +187,12 @@ mod tests {
 
     #[test]
     fn a_code_is_one_word_that_is_there_once_and_its_hint_fits_a_line() {
-        for (at, facts) in kinds().enumerate() {
+        for (at, info) in kinds().enumerate() {
             let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
-            assert!(facts.code.chars().all(is_word), "{}", facts.code);
-            assert!(
-                kinds().take(at).all(|other| other.code != facts.code),
-                "{}",
-                facts.code
-            );
-            assert!((1..=60).contains(&facts.hint().len()), "{}", facts.code);
-            assert!(facts.more().ends_with('.'), "{}", facts.code);
+            assert!(info.code.chars().all(is_word), "{}", info.code);
+            assert!(kinds().take(at).all(|other| other.code != info.code), "{}", info.code);
+            assert!((1..=60).contains(&info.hint().len()), "{}", info.code);
+            assert!(info.more().ends_with('.'), "{}", info.code);
         }
         assert_eq!(HELP.lines().count(), kinds().count());
     }
@@ -208,11 +204,8 @@ mod tests {
             (Error::KeyNotFound(String::new()), "key_not_found", 1, 404),
             (Error::UnsafeBind(String::new()), "unsafe_bind", 5, 500),
         ] {
-            assert_eq!(
-                (error.code(), error.exit_code(), error.facts().http),
-                (code, exit, http)
-            );
-            let listed = kinds().find(|facts| facts.code == code).unwrap();
+            assert_eq!((error.code(), error.exit_code(), error.info().http), (code, exit, http));
+            let listed = kinds().find(|info| info.code == code).unwrap();
             assert_eq!((listed.exit, listed.http), (exit, http), "{code}");
         }
     }
