@@ -158,6 +158,8 @@ fn the_keychain_is_reached_with_nothing_but_the_program_and_its_socket() {
     let sheet = lf("keys recovery export --i-understand").ok().out;
     lf("keys recovery import").input(sheet).ok();
     is_there();
+    lf("keys recovery forget --yes").ok();
+    is_there();
 }
 
 #[test]
