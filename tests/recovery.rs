@@ -167,7 +167,7 @@ fn a_copy_of_the_directory_brings_back_what_was_removed() {
     let before = [&id, &other].map(|id| fs::read(home.file(id)).unwrap());
     home.lf(&format!("keys remove --yes -- {id}")).ok();
     let restored = home.lf(&restore).ok();
-    assert_eq!(restored.out, "1 of 2 keys are restored; 1 are here as they were\n", "{restored}");
+    assert_eq!(restored.out, "restored 1 of 2 keys; already here: 1\n", "{restored}");
     let after = [&id, &other].map(|id| fs::read(home.file(id)).unwrap());
     assert_eq!(before, after);
     assert_eq!(mode(&home.file(&id)), 0o600);

@@ -77,13 +77,13 @@ pub(super) fn run(context: &Context<'_>, path: &Path) -> Result<()> {
     }
     let but = |count: usize, what: &str| match count {
         0 => String::new(),
-        count => format!("; {count} {what}"),
+        count => format!("; {what}: {count}"),
     };
     host::print(&format!(
-        "{} of {total} keys are restored{}{}\n",
+        "restored {} of {total} keys{}{}\n",
         restored.len(),
-        but(same, "are here as they were"),
-        but(other, "are here, differ, and were left as they are"),
+        but(same, "already here"),
+        but(other, "here with another value, and left as it is"),
     ))?;
     all_of(total, total - unreadable.len() - shut)
 }
