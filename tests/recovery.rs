@@ -174,7 +174,7 @@ fn a_copy_of_the_directory_brings_back_what_was_removed() {
     assert_eq!(home.value(&id), VALUE);
     assert!(home.audit().contains(r#""kind":"add","keyId""#));
     let again = home.lf(&restore).ok();
-    assert!(again.out.starts_with("0 of 2 keys"), "{again}");
+    assert!(again.out.starts_with("restored 0 of 2 keys"), "{again}");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn restore_never_overwrites() {
         dir.display()
     );
     assert!(differs.err.contains(&shown), "{differs}");
-    assert!(differs.out.starts_with("0 of 1 keys"), "{differs}");
+    assert!(differs.out.starts_with("restored 0 of 1 keys"), "{differs}");
     assert_eq!(home.value(&id), "newer");
     assert_eq!(home.value(&late), "late");
     // Nor what is damaged, or no file at all; but what is gone comes back.
@@ -256,7 +256,7 @@ fn keys_that_do_not_open_are_not_put_among_others_that_do() {
     fs::rename(home.keys().join(&file), dir.join(&file)).unwrap();
     with("keys add --provider openai").input("v").ok();
     let mixed = with(&restore).fails(1, "incomplete");
-    assert!(mixed.out.starts_with("1 of 2 keys"), "{mixed}");
+    assert!(mixed.out.starts_with("restored 1 of 2 keys"), "{mixed}");
     assert!(home.names().contains(&file) && home.names().len() == 2);
     fs::remove_file(dir.join(&file)).unwrap();
     // On a machine with nothing but the copy they are welcome, and their passphrase is asked for.
