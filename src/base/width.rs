@@ -26,8 +26,9 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
 }
 
 fn of_char(c: char) -> usize {
-    let at = RANGES.partition_point(|(_, last, _)| *last < u32::from(c));
-    match RANGES.get(at) {
+    let found = || RANGES.get(RANGES.partition_point(|(_, last, _)| *last < u32::from(c)));
+    // Most text is ASCII, of which the table has nothing.
+    match (!c.is_ascii()).then(found).flatten() {
         Some((first, _, columns)) if *first <= u32::from(c) => *columns,
         _ => 1,
     }
