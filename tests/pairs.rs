@@ -13,17 +13,17 @@ mod stage;
 #[path = "torture/strace.rs"]
 mod strace;
 mod support;
+#[path = "torture/sweep.rs"]
+mod sweep;
 
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stage::{Memory, Side, Stage, Template, common, given, hinted, value_of};
+use stage::{Memory, Side, Template, common, given, hinted};
 use strace::{Extent, Fault, Point};
 use support::{Outcome, PASSPHRASE, Run, SHEET, Stopped};
+use sweep::{Stage, steadily, sweep_all, value_of};
 
 /// A command of a pair.
 struct Command {
@@ -268,33 +268,7 @@ fn nothing_is_lost_whatever_another_command_does_in_the_middle() {
         pair.name.contains(&wanted)
             && (pair.is_fast || !wanted.is_empty() || cfg!(feature = "torture"))
     };
-    let pairs = Mutex::new(PAIRS.iter().filter(is_wanted));
-    let mut stages: Vec<Stage> = support::cores().into_iter().map(Stage::new).collect();
-    let (total, lost, start) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Instant::now());
-    let work = |stage: &mut Stage| {
-        loop {
-            let Some(pair) = pairs.lock().unwrap().next() else {
-                break;
-            };
-            let (count, failed) = sweep(pair, stage);
-            total.fetch_add(count, Ordering::Relaxed);
-            lost.lock().unwrap().extend(failed);
-        }
-    };
-    thread::scope(|scope| {
-        for stage in &mut stages {
-            scope.spawn(|| work(stage));
-        }
-    });
-    let (total, lost) = (total.into_inner(), lost.into_inner().unwrap());
-    let seconds = start.elapsed().as_secs();
-    let revived: usize = stages.iter().map(|stage| stage.revived).sum();
-    println!(
-        "{total} points of pairs in {seconds} s, something lost at {}; the keyring was started again {revived} times",
-        lost.len()
-    );
-    assert!(total > 0, "no pair has {wanted:?} in its name");
-    assert!(lost.is_empty(), "{}", lost.join("\n\n"));
+    sweep_all("pair", &wanted, PAIRS.iter().filter(is_wanted), sweep);
 }
 
 /// Runs every point of a pair; how many those are, and what was wrong at which.
@@ -330,23 +304,6 @@ fn sweep(pair: &Pair, stage: &mut Stage) -> (usize, Vec<String>) {
         lost.len()
     );
     (points.len(), lost)
-}
-
-/// Does this, and once more if the keyring ended meanwhile, which is not lf's affair; the words of
-/// the assertion that failed, if one did.
-fn steadily<T>(stage: &mut Stage, act: impl Fn(&Stage) -> T) -> Result<T, String> {
-    let attempt = |stage: &Stage| {
-        let tried = catch_unwind(AssertUnwindSafe(|| act(stage)));
-        tried.map_err(|panic| match panic.downcast::<String>() {
-            Ok(what) => *what,
-            Err(_) => "an assertion".to_owned(),
-        })
-    };
-    let tried = attempt(stage);
-    if tried.is_err() && stage.revive() {
-        return attempt(stage);
-    }
-    tried
 }
 
 /// Where the first command is stopped or killed: from a run that nothing happens to.

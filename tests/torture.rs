@@ -10,17 +10,16 @@ mod stage;
 #[path = "torture/strace.rs"]
 mod strace;
 mod support;
+#[path = "torture/sweep.rs"]
+mod sweep;
 
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::Instant;
 
-use stage::{Key, Memory, Stage, Template, value_of};
+use stage::{Key, Memory, Template};
 use strace::{Extent, Fault, Point};
 use support::{Outcome, PASSPHRASE, Run, SHEET};
+use sweep::{MASTER, Stage, steadily, sweep_all, value_of};
 
 /// A command that changes something, what it finds, and what it may leave.
 struct Scenario {
@@ -140,7 +139,7 @@ const INIT: Scenario = Scenario {
     with: Source::Keychain,
     after: Source::Keychain,
     touches: &[],
-    done: |stage, _, _| assert!(stage.kept().is_some(), "the keychain has none"),
+    done: |stage, _, _| assert!(stage.kept(MASTER).is_some(), "the keychain has none"),
     again: Some("already_configured"),
     ..ROTATE
 };
@@ -148,8 +147,8 @@ const INIT: Scenario = Scenario {
 /// The passphrase that the keys are under comes into a keychain that has none.
 const BRING: Scenario = Scenario {
     after: Source::Forced,
-    passphrases: |stage, _| vec![stage.kept().unwrap_or(PASSPHRASE.to_owned())],
-    done: |stage, _, _| assert_eq!(stage.kept().as_deref(), Some(PASSPHRASE)),
+    passphrases: |stage, _| vec![stage.kept(MASTER).unwrap_or(PASSPHRASE.to_owned())],
+    done: |stage, _, _| assert_eq!(stage.kept(MASTER).as_deref(), Some(PASSPHRASE)),
     ..INIT
 };
 
@@ -354,7 +353,7 @@ const SCENARIOS: &[Scenario] = &[
         passphrases: |stage, _| {
             let file = ".lenserfight/gateway/keys/bGVuc2VyZmlnaHQta2V5cw__bWFzdGVy";
             let left = || fs::read_to_string(stage.home.path().join(file)).unwrap();
-            vec![stage.kept().unwrap_or_else(left)]
+            vec![stage.kept(MASTER).unwrap_or_else(left)]
         },
         again: Some("nothing"),
         ..BRING
@@ -364,8 +363,8 @@ const SCENARIOS: &[Scenario] = &[
         prepare: |stage| {
             two_keys_and_keychain(stage);
             let earlier = r#"{"v":1,"earlier":[{"passphrase":"an earlier one","until":null}]}"#;
-            stage.keep_as("master.earlier", earlier);
-            stage.keep_as("master.previous", "one that is older still");
+            stage.keep("master.earlier", earlier);
+            stage.keep("master.previous", "one that is older still");
             None
         },
         arguments: "keys recovery forget --yes",
@@ -374,7 +373,7 @@ const SCENARIOS: &[Scenario] = &[
         touches: &[],
         done: |stage, _, _| {
             for account in ["master.earlier", "master.previous"] {
-                assert_eq!(stage.kept_as(account), None, "{account}");
+                assert_eq!(stage.kept(account), None, "{account}");
             }
         },
         ..ROTATE
@@ -388,14 +387,14 @@ const SCENARIOS: &[Scenario] = &[
         touches: &["One", "Two"],
         becomes: |_| None,
         sets_aside: true,
-        done: |stage, _, _| assert_ne!(stage.kept().as_deref(), Some(NEXT)),
+        done: |stage, _, _| assert_ne!(stage.kept(MASTER).as_deref(), Some(NEXT)),
         again: None,
         ..INIT
     },
     Scenario {
         name: "recovery import, keys that were given up",
         prepare: |stage| {
-            stage.keep(NEXT);
+            stage.keep(MASTER, NEXT);
             stage.home.add("openai", "One", &value_of("One"));
             let give_up = stage.bus.on(stage.home.bare("keys init --force --yes"));
             give_up.ok();
@@ -450,13 +449,13 @@ fn two_keys(stage: &Stage) -> Option<String> {
 }
 
 fn two_keys_and_keychain(stage: &Stage) -> Option<String> {
-    stage.keep(PASSPHRASE);
+    stage.keep(MASTER, PASSPHRASE);
     two_keys(stage)
 }
 
 /// Keys under another passphrase than the keychain's.
 fn strange_keys(stage: &Stage) -> Option<String> {
-    stage.keep(NEXT);
+    stage.keep(MASTER, NEXT);
     two_keys(stage)
 }
 
@@ -471,7 +470,7 @@ fn rekey_of_the_first_version(stage: &Stage) -> Option<String> {
     assert_eq!(killed.status, None, "{killed}");
     let id = stage.home.keys().join(".rekey/id");
     let account = format!("rekey.{}", fs::read_to_string(&id).unwrap());
-    stage.keep_as("master.next", &stage.kept_as(&account).unwrap());
+    stage.keep("master.next", &stage.kept(&account).unwrap());
     stage.drop_kept(&account);
     fs::remove_file(id).unwrap();
     None
@@ -480,7 +479,7 @@ fn rekey_of_the_first_version(stage: &Stage) -> Option<String> {
 /// One key, and these pairings; gives the token of the last.
 fn pairing(stage: &Stage, source: Source, names: &[&str]) -> Option<String> {
     if let Source::Keychain = source {
-        stage.keep(PASSPHRASE);
+        stage.keep(MASTER, PASSPHRASE);
     }
     stage.home.add("openai", "One", &value_of("One"));
     let pair = |name: &&str| {
@@ -495,36 +494,7 @@ fn pairing(stage: &Stage, source: Source, names: &[&str]) -> Option<String> {
 fn nothing_is_lost_at_whatever_call_a_command_ends() {
     let wanted = std::env::var("TORTURE").unwrap_or_default();
     let is_wanted = |scenario: &&Scenario| scenario.name.contains(&wanted);
-    let scenarios = Mutex::new(SCENARIOS.iter().filter(is_wanted));
-    let mut stages: Vec<Stage> = support::cores().into_iter().map(Stage::new).collect();
-    for tool in ["strace", "taskset"] {
-        stages[0].bus.run(tool, &["--version"]);
-    }
-    let (total, lost, start) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Instant::now());
-    let work = |stage: &mut Stage| {
-        loop {
-            let Some(scenario) = scenarios.lock().unwrap().next() else {
-                break;
-            };
-            let (count, failed) = sweep(scenario, stage);
-            total.fetch_add(count, Ordering::Relaxed);
-            lost.lock().unwrap().extend(failed);
-        }
-    };
-    thread::scope(|scope| {
-        for stage in &mut stages {
-            scope.spawn(|| work(stage));
-        }
-    });
-    let (total, lost) = (total.into_inner(), lost.into_inner().unwrap());
-    let seconds = start.elapsed().as_secs();
-    let revived: usize = stages.iter().map(|stage| stage.revived).sum();
-    println!(
-        "{total} points in {seconds} s, something lost at {}; the keyring was started again {revived} times",
-        lost.len()
-    );
-    assert!(total > 0, "no scenario has {wanted:?} in its name");
-    assert!(lost.is_empty(), "{}", lost.join("\n\n"));
+    sweep_all("scenario", &wanted, SCENARIOS.iter().filter(is_wanted), sweep);
 }
 
 /// Runs every point of a scenario; how many those are, and what was wrong at which.
@@ -557,23 +527,6 @@ fn sweep(scenario: &Scenario, stage: &mut Stage) -> (usize, Vec<String>) {
     }
     println!("{line} {:4} s, lost: {}", start.elapsed().as_secs(), lost.len());
     (points.len(), lost)
-}
-
-/// Does this, and once more if the keyring ended meanwhile, which is not lf's affair; the words of
-/// the assertion that failed, if one did.
-fn steadily<T>(stage: &mut Stage, act: impl Fn(&Stage) -> T) -> Result<T, String> {
-    let attempt = |stage: &Stage| {
-        let tried = catch_unwind(AssertUnwindSafe(|| act(stage)));
-        tried.map_err(|panic| match panic.downcast::<String>() {
-            Ok(what) => *what,
-            Err(_) => "an assertion".to_owned(),
-        })
-    };
-    let tried = attempt(stage);
-    if tried.is_err() && stage.revive() {
-        return attempt(stage);
-    }
-    tried
 }
 
 /// The calls of a run that nothing happens to, and of another that would be killed if it made more.

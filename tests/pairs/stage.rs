@@ -7,11 +7,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use local_keys::{Keychain, Patience, Secret};
+use local_keys::Secret;
 use miniserde::{Deserialize, json};
 
-use super::support::bus::{Bus, environment};
-use super::support::{Home, Outcome, PASSPHRASE, Run, Stopped, copy, list};
+use super::support::{Home, Outcome, PASSPHRASE, Run, copy, list};
+use super::sweep::{MASTER, SERVICE, Stage, value_of};
 
 /// The directory that a command works on. HOME is the same, because the keychain is the user's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +21,6 @@ pub enum Side {
     Directory,
     /// A second root, with keys and everything else below it.
     Root,
-}
-
-/// A home and a bus of one thread, used for one point after the other.
-pub struct Stage {
-    pub home: Home,
-    pub bus: Bus,
-    /// The one core that the stopped command gets, so that its calls come in one order.
-    core: String,
-    pub revived: usize,
 }
 
 /// A key as its owner knows it.
@@ -67,25 +58,6 @@ impl Memory {
 }
 
 impl Stage {
-    pub fn new(core: String) -> Stage {
-        let home = Home::new();
-        let bus = Bus::with_keyring(&home);
-        Stage { home, bus, core, revived: 0 }
-    }
-
-    pub fn log(&self) -> PathBuf {
-        self.home.path().join("strace.log")
-    }
-
-    pub fn on_one_core(&self, run: Run) -> Run {
-        run.on_core(&self.core)
-    }
-
-    /// Runs it until a fault stops it; `Err` with its end if none does.
-    pub fn stop(&self, run: Run, fault: &str) -> Result<Stopped, Box<Outcome>> {
-        run.stop(&self.core, &self.log(), fault)
-    }
-
     /// A command on one of the sides, which finds its passphrase in the keychain.
     pub fn run(&self, side: Side, arguments: &str) -> Run {
         let run = self.bus.on(self.home.bare(arguments));
@@ -114,35 +86,6 @@ impl Stage {
 
     pub fn keys(&self, side: Side) -> Vec<Key> {
         json::from_str(&self.run(side, "keys list --json").ok().out).unwrap()
-    }
-
-    pub fn keychain(&self) -> Keychain {
-        Keychain::new(&environment(&self.bus.socket()), Patience::SHORT)
-    }
-
-    pub fn keep(&self, account: &str, secret: &str) {
-        let secret = Secret::new(secret.to_owned());
-        self.keychain().store(SERVICE, account, &secret).unwrap();
-    }
-
-    pub fn drop_kept(&self, account: &str) {
-        self.keychain().delete(SERVICE, account).unwrap();
-    }
-
-    pub fn kept(&self, account: &str) -> Option<String> {
-        let kept = self.keychain().find(SERVICE, account).unwrap();
-        kept.map(|secret| secret.expose().to_owned())
-    }
-
-    /// Starts a keyring that has ended again; gnome-keyring does not bear for ever that clients go
-    /// away in the middle.
-    pub fn revive(&mut self) -> bool {
-        let is_gone = self.keychain().find(SERVICE, "master").is_err();
-        if is_gone {
-            self.bus.restart();
-            self.revived += 1;
-        }
-        is_gone
     }
 
     /// The accounts of rekeys that the keychain has, whosesoever they are.
@@ -264,11 +207,6 @@ pub fn given(run: Run, passphrase: &str) -> Run {
         .env("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", "1")
 }
 
-/// What the keys hold that are prepared.
-pub fn value_of(label: &str) -> String {
-    format!("sk-of-{label}")
-}
-
 /// Two keys here and one there, all under one passphrase, which the keychain has.
 pub fn common(stage: &Stage, second: Side) {
     stage.keep("master", PASSPHRASE);
@@ -289,5 +227,4 @@ pub fn hinted(told: &Outcome) -> Option<String> {
     Some(command[..end].trim().to_owned())
 }
 
-const SERVICE: &str = "lenserfight-keys";
-const ACCOUNTS: &[&str] = &["master", "master.earlier", "master.next", "master.previous"];
+const ACCOUNTS: &[&str] = &[MASTER, "master.earlier", "master.next", "master.previous"];

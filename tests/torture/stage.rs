@@ -1,4 +1,4 @@
-//! Where a command is swept: a home, a bus with a keyring, and the look at both afterwards.
+//! What a scenario prepares on a stage, and the look at it afterwards.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -10,20 +10,10 @@ use std::path::PathBuf;
 use local_keys::{KeyId, Keychain, Patience, Secret, Store, find_passphrase};
 use miniserde::{Deserialize, json};
 
-use super::support::bus::{Bus, environment};
 use super::support::gateway::{Gateway, bearer};
-use super::support::{Home, Outcome, PASSPHRASE, Run, Stopped, copy, list, with_passphrase};
+use super::support::{Home, Outcome, PASSPHRASE, copy, list, with_passphrase};
+use super::sweep::{MASTER, SERVICE, Stage, value_of};
 use super::{NEXT, Scenario, Source};
-
-/// A home and a bus of one thread, used for one point after the other.
-pub struct Stage {
-    pub home: Home,
-    pub bus: Bus,
-    /// The one core that the swept command gets, so that it does all its work on one thread.
-    core: String,
-    /// How often the keyring was.
-    pub revived: usize,
-}
 
 /// A key as its owner knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,71 +51,13 @@ struct Listed {
 }
 
 impl Stage {
-    pub fn new(core: String) -> Stage {
-        let home = Home::new();
-        let bus = Bus::with_keyring(&home);
-        Stage { home, bus, core, revived: 0 }
-    }
-
-    pub fn log(&self) -> PathBuf {
-        self.home.path().join("strace.log")
-    }
-
-    pub fn on_one_core(&self, run: Run) -> Run {
-        run.on_core(&self.core)
-    }
-
-    /// Runs it until a fault stops it; `Err` with its end if none does.
-    pub fn stop(&self, run: Run, fault: &str) -> Result<Stopped, Box<Outcome>> {
-        run.stop(&self.core, &self.log(), fault)
-    }
-
-    pub fn keychain(&self) -> Keychain {
-        Keychain::new(&environment(&self.bus.socket()), Patience::SHORT)
-    }
-
-    /// Starts a keyring that has ended again, with what it has written down, and says so:
-    /// gnome-keyring does not bear for ever that clients go away in the middle.
-    pub fn revive(&mut self) -> bool {
-        let (service, account) = MASTER;
-        let is_gone = self.keychain().find(service, account).is_err();
-        if is_gone {
-            self.bus.restart();
-            self.revived += 1;
-        }
-        is_gone
-    }
-
-    /// The master passphrase in the keychain.
-    pub fn kept(&self) -> Option<String> {
-        self.kept_as(MASTER.1)
-    }
-
-    pub fn keep(&self, passphrase: &str) {
-        self.keep_as(MASTER.1, passphrase);
-    }
-
-    pub fn kept_as(&self, account: &str) -> Option<String> {
-        let kept = self.keychain().find(MASTER.0, account).unwrap();
-        kept.map(|secret| secret.expose().to_owned())
-    }
-
-    pub fn keep_as(&self, account: &str, secret: &str) {
-        let secret = Secret::new(secret.to_owned());
-        self.keychain().store(MASTER.0, account, &secret).unwrap();
-    }
-
-    pub fn drop_kept(&self, account: &str) {
-        self.keychain().delete(MASTER.0, account).unwrap();
-    }
-
     /// The master passphrase that a command with this source finds.
     pub fn configured(&self, source: Source) -> Option<String> {
         match source {
             Source::Environment | Source::Forced => Some(PASSPHRASE.to_owned()),
             Source::Next => Some(NEXT.to_owned()),
-            Source::Keychain => self.kept(),
-            Source::Both => match self.kept() {
+            Source::Keychain => self.kept(MASTER),
+            Source::Both => match self.kept(MASTER) {
                 Some(_) => None, // lf does not choose between two
                 None => Some(PASSPHRASE.to_owned()),
             },
@@ -220,7 +152,7 @@ impl Stage {
         let mut accounts: Vec<_> =
             fixed.map(|(service, account)| (*service, (*account).to_owned())).collect();
         if let Ok(id) = fs::read_to_string(self.home.keys().join(".rekey/id")) {
-            accounts.push((MASTER.0, format!("rekey.{}", id.trim_end())));
+            accounts.push((SERVICE, format!("rekey.{}", id.trim_end())));
         }
         accounts
     }
@@ -383,18 +315,11 @@ fn listed(outcome: &Outcome) -> Vec<Listed> {
     json::from_str(&outcome.out).unwrap()
 }
 
-/// What the keys that a scenario prepares hold.
-pub fn value_of(label: &str) -> String {
-    format!("sk-of-{label}")
-}
-
 const ACCOUNTS: &[(&str, &str)] = &[
-    MASTER,
-    ("lenserfight-keys", "master.earlier"),
-    ("lenserfight-keys", "master.next"),
-    ("lenserfight-keys", "master.previous"),
+    (SERVICE, MASTER),
+    (SERVICE, "master.earlier"),
+    (SERVICE, "master.next"),
+    (SERVICE, "master.previous"),
     ("lenserfight-gateway-bearer", "first"),
     ("lenserfight-gateway-bearer", "second"),
 ];
-
-const MASTER: (&str, &str) = ("lenserfight-keys", "master");
