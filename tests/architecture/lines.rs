@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// All of src/; to become 12,000.
-pub const MOST: usize = 12_000;
+/// All of src/.
+pub const MOST: usize = 14_000;
 /// What a key passes through in the clear, and what decides who gets it.
-pub const MOST_TRUSTED: usize = 5_000;
+pub const MOST_TRUSTED: usize = 5_500;
 
 const TRUSTED: &[&str] =
     &["vault/", "keychain/", "gateway/guard", "gateway/http", "base/secret.rs", "base/rng.rs"];
