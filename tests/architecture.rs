@@ -62,7 +62,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "system/host.rs",
         ],
     ),
-    ("File::open", &["system/fs/named.rs"]),
+    ("File::open", &["system/fs/named.rs", "system/host.rs"]),
     ("File::create", &[]),
     ("OpenOptions", &["system/fs/portable.rs"]),
     ("fs::write(", &[]),

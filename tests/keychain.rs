@@ -280,7 +280,7 @@ fn a_dialog_that_cannot_be_shown_is_asked_for_once() {
     bus.on(home.bare("keys add --provider openai --label Prod")).input(VALUE).ok();
     bus.lock();
     let (status, screen) =
-        Terminal::start(&bus.on(home.bare("keys export Prod --i-understand"))).ends();
+        Terminal::start(&bus.on(home.bare("keys export Prod --i-understand")).at_terminal()).ends();
     assert_eq!(status, Some(1), "{screen}");
     assert_eq!(screen.matches("waiting for up to 60 seconds").count(), 1, "{screen}");
 }
@@ -510,6 +510,35 @@ fn pass_on(client: UnixStream, real: &std::path::Path, mut may: impl FnMut(&[u8]
 }
 
 #[test]
+fn a_command_uses_one_connection() {
+    let (home, bus) = Home::with_keychain();
+    let (place, real) = (home.path().join("counts"), bus.socket());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&connections);
+    serve(&place, move |client, _| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        pass_on(client, &real, |_| true);
+    });
+    for arguments in [
+        "keys add --provider openai --label Prod",
+        "keys export Prod --i-understand",
+        "keys rotate Prod",
+        "keys update Prod --rotate",
+        "keys rekey",
+        "keys rekey",
+        "keys rotate --all",
+        "keys doctor",
+        "keys init --force --yes",
+        "keys recovery forget --yes",
+    ] {
+        connections.store(0, Ordering::SeqCst);
+        let run = home.bare(arguments).env("DBUS_SESSION_BUS_ADDRESS", address(&place));
+        run.input(VALUE).ok();
+        assert_eq!(connections.load(Ordering::SeqCst), 1, "{arguments}");
+    }
+}
+
+#[test]
 fn a_read_is_tried_again_once_and_a_write_never() {
     let home = Home::new();
     let bus = Bus::with_keyring(&home);
@@ -526,7 +555,7 @@ fn a_read_is_tried_again_once_and_a_write_never() {
     );
     assert_eq!(said.load(Ordering::SeqCst), 2);
     let write = home.path().join("write");
-    let said = cutting_proxy(&write, &bus, b"CreateItem", 1);
+    let said = cutting_proxy(&write, &bus, b"SetSecret", 1);
     let refused =
         keychain(&write).store(SERVICE, "master", &Secret::new("new".to_owned())).unwrap_err();
     assert_eq!((refused.code(), said.load(Ordering::SeqCst)), ("keychain_unavailable", 1));
@@ -548,7 +577,7 @@ fn a_bus_that_forgets_the_lock_fails_the_write() {
         let mut is_locked = false;
         pass_on(client, &real, |bytes| {
             is_locked |= has(bytes, b"RequestName");
-            let may = !is_locked || !has(bytes, b"lenserfight-keys/master\0");
+            let may = !is_locked || !has(bytes, b"SetSecret");
             counter.fetch_add(usize::from(!may), Ordering::SeqCst);
             may
         });
@@ -575,6 +604,10 @@ fn a_daemon_or_bus_that_was_restarted_is_found_again() {
     assert_eq!(ours.find(SERVICE, "master").unwrap().unwrap().expose(), PASSPHRASE);
     bus.restart();
     assert_eq!(ours.find(SERVICE, "master").unwrap().unwrap().expose(), PASSPHRASE);
+    // Nothing has been asked over the connection that is gone, so this is no second try.
+    bus.restart();
+    ours.store(SERVICE, "master", &Secret::new("new".to_owned())).unwrap();
+    assert_eq!(bus.lookup(SERVICE, "master"), "new");
 }
 
 #[test]

@@ -12,8 +12,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use zeroize::Zeroizing;
 
 use super::wire::{
-    self, Body, ERROR, FIELD_ERROR_NAME, FIELD_MEMBER, FIELD_PATH, FIXED_HEADER, Failure,
-    METHOD_RETURN, Message, Result, SIGNAL, Target,
+    self, Body, ERROR, FIELD_ERROR_NAME, FIELD_PATH, FIXED_HEADER, Failure, METHOD_RETURN, Message,
+    Result, SIGNAL, Target,
 };
 use crate::base::time::Deadline;
 use crate::system::environment::Bus;
@@ -25,8 +25,8 @@ pub(super) struct Connection {
     serial: u32,
     /// By when everything must be done; whoever owns the connection may move it.
     pub(super) deadline: Deadline,
-    /// Signals that arrived while something else was awaited: path and member.
-    signals: Vec<(String, String)>,
+    /// The paths of the last signals, newest first: one may arrive while something else is awaited.
+    signals: Vec<String>,
 }
 
 impl Connection {
@@ -90,10 +90,9 @@ impl Connection {
         }
     }
 
-    /// Waits for a signal of this member from this object.
-    pub(super) fn wait_for(&mut self, path: &str, member: &str) -> Result<()> {
-        let awaited = (path.to_owned(), member.to_owned());
-        while !self.signals.contains(&awaited) {
+    /// Waits for a signal from this object, of which one kind is asked for.
+    pub(super) fn wait_for(&mut self, path: &str) -> Result<()> {
+        while !self.signals.iter().any(|signal| signal == path) {
             self.receive()?;
         }
         Ok(())
@@ -108,9 +107,9 @@ impl Connection {
         whole[..FIXED_HEADER].copy_from_slice(&header);
         self.read_exact(&mut whole[FIXED_HEADER..])?;
         let message = Message::parse(whole)?;
-        if message.kind == SIGNAL && self.signals.len() < MAX_SIGNALS {
-            let text = |code| message.text(code).to_owned();
-            self.signals.push((text(FIELD_PATH), text(FIELD_MEMBER)));
+        if message.kind == SIGNAL {
+            self.signals.insert(0, message.text(FIELD_PATH).to_owned());
+            self.signals.truncate(MAX_SIGNALS);
         }
         Ok(message)
     }
@@ -185,7 +184,9 @@ fn unescape(value: &str) -> Option<Vec<u8>> {
     let mut parts = value.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
     for part in parts {
-        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        // `from_str_radix` alone would take a sign for a digit.
+        let digits = part.get(..2).filter(|pair| pair.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
         bytes.extend_from_slice(part.get(2..)?.as_bytes());
     }
     Some(bytes)
@@ -233,7 +234,9 @@ mod tests {
             [path("/a b"), name]
         );
         assert_eq!(list("unix:runtime=yes"), [path("/run/user/0/bus")]);
-        assert_eq!(list("unix:path=/a%2"), []);
+        for escape in ["%2", "%+1", "%-1", "% 1", "%é", "%"] {
+            assert_eq!(list(&format!("unix:path=/a{escape}")), [], "{escape}");
+        }
         assert_eq!(list("unix:path=/a%zz;unix:guid=0;;unix:;x"), []);
         assert_eq!(
             addresses(&Bus { address: None, runtime_dir: Some("/r".into()) }),

@@ -55,6 +55,8 @@ pub struct Keychain {
     #[cfg_attr(any(target_os = "macos", windows), allow(dead_code))]
     bus: Bus,
     patience: Patience,
+    /// What it shares with its copies.
+    line: Arc<platform::Line>,
     /// The user's lock, if this is [`Keychain::lock`]'s.
     #[cfg_attr(any(target_os = "macos", windows), allow(dead_code))]
     held: Option<Arc<platform::Held>>,
@@ -65,7 +67,7 @@ impl Keychain {
     /// `bus` in `XDG_RUNTIME_DIR`; macOS and Windows have one without any.
     #[must_use]
     pub fn new(environment: &Environment, patience: Patience) -> Keychain {
-        Keychain { bus: environment.bus.clone(), patience, held: None }
+        Keychain { bus: environment.bus.clone(), patience, line: Arc::default(), held: None }
     }
 
     /// The same keychain, for use while a lock is held: it never opens a dialog, so that nobody waits
@@ -82,9 +84,9 @@ impl Keychain {
     ///
     /// On Linux the lock is a name on the session bus, so that it belongs to the keychain and not to a
     /// directory: every `lf` that reaches this keychain competes for the same name, whatever its HOME
-    /// and its other variables say. Everything goes over the connection that has the name, so that a
-    /// bus which was restarted, and has forgotten the name, fails the write. Elsewhere it is a file
-    /// lock in the user's own temporary directory.
+    /// and its other variables say. Everything goes over the connection that has the name, and nothing
+    /// takes its place, so that a bus which was restarted, and has forgotten the name, fails the write.
+    /// Elsewhere it is a file lock in the user's own temporary directory.
     /// (tests/keychain.rs: `a_bus_that_forgets_the_lock_fails_the_write`)
     pub(crate) fn lock(&self) -> Result<Keychain> {
         let mut keychain = self.without_dialogs();
@@ -166,4 +168,4 @@ impl fmt::Display for Keychain {
 }
 
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
+const LOCK_PAUSE: Duration = Duration::from_millis(2);

@@ -1,10 +1,13 @@
 //! The keyring project's own stores: macOS Keychain and Windows Credential Manager.
 //!
 //! They may wait for a dialog as long as they like, so each operation runs on a thread of its own
-//! and is given up when the time is over.
+//! and is given up when the time is over. The thread and the dialog stay until a person answers;
+//! so nothing more is asked before that.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use keyring_core::api::CredentialStore;
 use keyring_core::{Entry, Error as Refusal, Result as Answer};
@@ -22,16 +25,31 @@ pub(super) fn ask<T: Send + 'static>(
     act: impl FnOnce(&Entry) -> Answer<T> + Send + 'static,
 ) -> Answer<T> {
     let (service, account) = (service.to_owned(), account.to_owned());
+    let (patience, is_asking) = (keychain.patience, Arc::clone(&keychain.line));
+    let too_late = |reason: &str| Err(Refusal::NoStorageAccess(reason.to_owned().into()));
+    let take_turn = || Answer::Ok((!is_asking.swap(true, Ordering::AcqRel)).then_some(()));
+    if Deadline::after(patience.service).poll(LOCK_PAUSE, take_turn)?.is_none() {
+        return too_late("its question before this one is not answered yet");
+    }
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let done = entry(&service, &account).and_then(|entry| act(&entry));
+        is_asking.store(false, Ordering::Release);
         // Nobody listens any more when the time is over.
         let _ = sender.send(done);
     });
-    let patience = keychain.patience.service.max(keychain.patience.person);
-    let too_late = |_| Err(Refusal::NoStorageAccess("no answer in time".into()));
-    receiver.recv_timeout(patience).unwrap_or_else(too_late)
+    // That there is a dialog shows in nothing but the time that the answer takes.
+    let answer = receiver.recv_timeout(AT_ONCE).or_else(|_| {
+        (patience.on_dialog)();
+        receiver.recv_timeout(patience.service.max(patience.person))
+    });
+    answer.unwrap_or_else(|_| too_late("no answer in time"))
 }
+
+/// Is a question on its way?
+pub(super) type Line = AtomicBool;
+/// A keychain that asks nobody answers in this time.
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 #[cfg(target_os = "macos")]
 fn entry(service: &str, account: &str) -> Answer<Entry> {

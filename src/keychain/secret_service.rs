@@ -5,8 +5,8 @@
 //! the machine's kernel, and whoever could read it could read this process too.
 
 use std::any::Any;
-use std::slice;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use keyring_core::api::{Credential, CredentialApi};
 use keyring_core::{Entry, Error as Refusal, Result as Answer};
@@ -42,12 +42,13 @@ pub(super) fn ask<T>(
 
 /// Is there no bus, or nobody on it who provides a Secret Service? The bus itself answers that.
 pub(super) fn is_absent(keychain: &Keychain) -> bool {
-    let ask = || {
-        let mut bus = Connection::open(&keychain.bus, in_time(keychain))?;
-        let reply = bus.call(&BUS, "NameHasOwner", &Body::new("s").string(NAME))?;
-        reply.body("b")?.boolean()
-    };
-    matches!(ask(), Ok(false) | Err(Failure::Unreachable(_)))
+    let bus = Connection::open(&keychain.bus, in_time(keychain));
+    let is_there = bus.and_then(|mut bus| has_owner(&mut bus, NAME));
+    matches!(is_there, Ok(false) | Err(Failure::Unreachable(_)))
+}
+
+fn has_owner(bus: &mut Connection, name: &str) -> Result<bool> {
+    bus.call(&BUS, "NameHasOwner", &Body::new("s").string(name))?.body("b")?.boolean()
 }
 
 pub(super) fn name(keychain: &Keychain) -> String {
@@ -89,12 +90,12 @@ impl CredentialApi for Item {
     fn delete_credential(&self) -> Answer<()> {
         let delete = |session: &mut Session| {
             let found = session.find(&self.key())?;
-            if found.is_some() {
-                for path in session.search(&self.key())?.0 {
-                    session.delete(&path)?;
-                }
+            let items = session.search(&self.key())?.0;
+            items.iter().try_for_each(|item| session.delete(item))?;
+            match session.search(&self.key())?.0[..] {
+                [] => Ok(found),
+                _ => Err(Failure::Refused("the entry was not deleted".to_owned())),
             }
-            Ok(found)
         };
         let found = self.within(in_time(&self.keychain), delete)?;
         found.map(drop).ok_or(Refusal::NoEntry)
@@ -118,103 +119,154 @@ impl Item {
         [("service", &self.service), ("account", &self.account)]
     }
 
-    /// What the act comes to in a session over the connection that has the user's lock, or else over one
-    /// of its own.
+    /// What the act comes to in a session over the one connection, which is opened where there is none.
     fn within<T>(
         &self,
         deadline: Deadline,
         act: impl FnOnce(&mut Session<'_>) -> Result<T>,
     ) -> Result<T> {
-        let (mut held, mut own);
-        let connection = match &self.keychain.held {
-            Some(lock) => {
-                held = lock.0.lock().unwrap_or_else(PoisonError::into_inner);
-                &mut *held
-            }
-            None => {
-                own = Connection::open(&self.keychain.bus, deadline)?;
-                &mut own
-            }
+        let Keychain { bus, patience, line, held } = &self.keychain;
+        let mut line = turn(held.as_ref().map_or(line, |held| &held.connection), deadline)?;
+        let open = |mut connection: Connection| {
+            connection.deadline = deadline;
+            let arguments = Body::new("sv").string("plain").signature("s").string("");
+            let reply = connection.call(&SERVICE, "OpenSession", &arguments)?;
+            let mut body = reply.body("vo")?;
+            body.empty_variant()?;
+            Result::Ok((body.string()?.to_owned(), connection))
         };
-        connection.deadline = deadline;
-        let arguments = Body::new("sv").string("plain").signature("s").string("");
-        let reply = connection.call(&SERVICE, "OpenSession", &arguments)?;
-        let mut body = reply.body("vo")?;
-        body.variant("s")?;
-        body.string()?;
-        act(&mut Session {
-            connection,
-            path: body.string()?.to_owned(),
-            patience: &self.keychain.patience,
-        })
+        let (path, mut connection) = match line.take().map(open) {
+            Some(Ok(opened)) => opened,
+            // A bus that was restarted since has forgotten the lock.
+            _ if held.is_some() => return Err(Failure::Broken("the connection broke".to_owned())),
+            _ => open(Connection::open(bus, deadline)?)?,
+        };
+        let done = act(&mut Session { connection: &mut connection, path: &path, patience });
+        // A connection is closed on which an answer is still due, or a dialog not answered. Sessions would
+        // pile up in the daemon, because a gateway keeps its connection.
+        let session = Target { path: &path, interface: SESSION, ..SERVICE };
+        if matches!(done, Ok(_) | Err(Failure::Refused(_)))
+            && connection.call(&session, "Close", &Body::new("")).is_ok()
+        {
+            *line = Some(connection);
+        }
+        done
     }
 
     fn put(&self, session: &mut Session<'_>, secret: &[u8]) -> Result<()> {
-        let (collection, is_locked) = session.default_collection()?;
-        if is_locked {
-            session.unlock(slice::from_ref(&collection))?;
-        }
+        session.find(&self.key())?;
         let [service, account] = self.key();
-        let label = format!("{}/{}", self.service, self.account);
-        let item = Body::new("a{sv}(oayays)b")
-            .properties(
-                ("org.freedesktop.Secret.Item.Label", &label),
-                ("org.freedesktop.Secret.Item.Attributes", &[service, account, SCHEMA]),
-            )
-            .secret(&session.path, secret, "text/plain")
-            .uint32(1); // replaces an item with the same attributes
-        let reply = session.call(&collection, COLLECTION, "CreateItem", &item)?;
-        let mut body = reply.body("oo")?;
-        let (created, dialog) = (body.string()?, body.string()?);
-        if created == NOTHING {
-            session.await_person(dialog)?;
-            return Ok(());
+        let attributes = [service, account, SCHEMA];
+        let mut stored = session.search(&attributes)?.0;
+        if let Some(item) = stored.first() {
+            // CreateItem could replace it, but KeePassXC would ask about that even a client that may read it.
+            let secret = Body::new("(oayays)").secret(session.path, secret, "text/plain");
+            session.call(item, ITEM, "SetSecret", &secret)?;
+        } else {
+            let label = format!("{}/{}", self.service, self.account);
+            let item = Body::new("a{sv}(oayays)b")
+                .properties(
+                    ("org.freedesktop.Secret.Item.Label", &label),
+                    ("org.freedesktop.Secret.Item.Attributes", &attributes),
+                )
+                .secret(session.path, secret, "text/plain")
+                .uint32(1); // replaces an item with the same attributes
+            let (collection, _) = session.default_collection()?;
+            let reply = session.call(&collection, COLLECTION, "CreateItem", &item)?;
+            let mut body = reply.body("oo")?;
+            let (created, dialog) = (body.string()?, body.string()?);
+            if created == NOTHING {
+                return session.perform(dialog, || {});
+            }
+            stored.push(created.to_owned());
         }
         // Entries of the same name without the schema, or in another collection, would still be
         // found by other tools, with the old secret.
-        for path in session.search(&self.key())?.0 {
-            if path != created {
-                session.delete(&path)?;
-            }
-        }
-        Ok(())
+        let mut others = session.search(&self.key())?.0;
+        others.retain(|item| *item != stored[0]);
+        others.iter().try_for_each(|item| session.delete(item))
     }
+}
+
+/// The one connection of a keychain and its copies, if it is open: KeePassXC asks a person about each
+/// connection. (tests/providers.rs: `a_command_asks_keepassxc_once`)
+pub(super) type Line = Mutex<Option<Connection>>;
+
+/// Waits for the connection. There is one dialog at a time, because some daemons mix them up.
+fn turn(line: &Line, deadline: Deadline) -> Result<MutexGuard<'_, Option<Connection>>> {
+    let take = || {
+        line.clear_poison(); // the connection that was in use has been taken out
+        Result::Ok(line.try_lock().ok())
+    };
+    deadline.poll(LOCK_PAUSE, take)?.ok_or(Failure::TimedOut)
 }
 
 /// The user's lock: the connection that owns a name on the bus, which one at a time can.
 #[derive(Debug)]
-pub(super) struct Held(Mutex<Connection>);
+pub(super) struct Held {
+    connection: Line,
+    line: Arc<Line>,
+}
 
 impl Held {
     /// `None` if another process has it until the deadline.
     pub(super) fn take(keychain: &Keychain, deadline: Deadline) -> error::Result<Option<Held>> {
         let take = || {
-            let mut connection = Connection::open(&keychain.bus, in_time(keychain))?;
+            let kept = turn(&keychain.line, in_time(keychain))?.take();
+            let open = || Connection::open(&keychain.bus, in_time(keychain));
+            let mut connection = kept.map_or_else(open, Ok)?;
             let taken = deadline.poll(LOCK_PAUSE, || {
                 connection.deadline = in_time(keychain);
                 let arguments = Body::new("su").string(LOCK).uint32(DO_NOT_QUEUE);
                 let reply = connection.call(&BUS, "RequestName", &arguments)?;
                 Result::Ok((reply.body("u")?.uint32()? == PRIMARY_OWNER).then_some(()))
             })?;
-            Ok(taken.map(|()| Held(Mutex::new(connection))))
+            let held =
+                |()| Held { connection: Some(connection).into(), line: keychain.line.clone() };
+            Ok(taken.map(held))
         };
         take().map_err(|failure: Failure| keychain.unavailable(failure))
+    }
+}
+
+impl Drop for Held {
+    /// The connection goes back. One that cannot give the name back is closed, which does the same.
+    fn drop(&mut self) {
+        let kept = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut connection) = kept.take() else { return };
+        connection.deadline = Deadline::after(AFTERWARDS);
+        let released = connection.call(&BUS, "ReleaseName", &Body::new("s").string(LOCK));
+        if let (Ok(_), Ok(mut line)) = (released, self.line.lock()) {
+            *line = Some(connection);
+        }
     }
 }
 
 /// An open `plain` session with the service.
 struct Session<'a> {
     connection: &'a mut Connection,
-    path: String,
+    path: &'a str,
     patience: &'a Patience,
 }
 
 impl Session<'_> {
     /// The path of the entry, unlocked. Of several the one that keytar wrote, or else the first.
     fn find(&mut self, key: &[(&str, &str)]) -> Result<Option<String>> {
+        // While all its databases are locked, KeePassXC answers a search only after a dialog. That dialog is
+        // ours to ask for, and not under a lock.
+        if self.is_shut()? {
+            let (collection, _) = self.default_collection()?;
+            self.unlock(&[collection])?;
+            if self.is_shut()? {
+                return Err(locked());
+            }
+        }
         let (mut unlocked, mut closed) = self.search(key)?;
         if unlocked.is_empty() {
-            if closed.is_empty() {
+            // All entries of the service at once, because a command may need the others too.
+            if !closed.is_empty() {
+                closed = self.search(&key[..1])?.1;
+            } else {
                 // A locked collection may hide what it has, and a missing one has nothing to say:
                 // neither must be mistaken for "there is no entry", or init would replace it.
                 let (collection, is_locked) = self.default_collection()?;
@@ -231,11 +283,8 @@ impl Session<'_> {
         }
         // Where there is no choice, the service is not asked.
         if unlocked.len() > 1 {
-            for path in &unlocked {
-                if self.has_schema(path)? {
-                    return Ok(Some(path.clone()));
-                }
-            }
+            let exact = self.search(&[key, &[SCHEMA]].concat())?.0;
+            unlocked.splice(..0, exact);
         }
         Ok(unlocked.into_iter().next())
     }
@@ -249,7 +298,7 @@ impl Session<'_> {
     }
 
     fn secret(&mut self, item: &str) -> Result<Vec<u8>> {
-        let arguments = Body::new("o").string(&self.path);
+        let arguments = Body::new("o").string(self.path);
         let reply = self.call(item, ITEM, "GetSecret", &arguments)?;
         let mut body = reply.body("(oayays)")?;
         body.align(8)?;
@@ -264,21 +313,26 @@ impl Session<'_> {
         let reply = self.connection.call(&SERVICE, "ReadAlias", &arguments)?;
         let path = reply.body("o")?.string()?;
         if path == NOTHING {
-            return Err(Failure::Unreachable(
-                "it has no default collection; make one in its own program first".to_owned(),
-            ));
+            let none = "it has no default collection; make one in its own program first";
+            return Err(Failure::Unreachable(none.to_owned()));
         }
-        let reply = self.property(path, COLLECTION, "Locked")?;
-        let mut body = reply.body("v")?;
-        body.variant("b")?;
-        Ok((path.to_owned(), body.boolean()?))
+        Ok((path.to_owned(), self.is_locked(path)?))
     }
 
-    fn has_schema(&mut self, item: &str) -> Result<bool> {
-        let reply = self.property(item, ITEM, "Attributes")?;
+    /// Is every collection locked?
+    fn is_shut(&mut self) -> Result<bool> {
+        let reply = self.property(SERVICE.path, SERVICE.interface, "Collections")?;
         let mut body = reply.body("v")?;
-        body.variant("a{ss}")?;
-        Ok(body.strings()?.contains(&SCHEMA))
+        body.variant("ao")?;
+        let mut paths = body.paths()?.into_iter();
+        paths.try_fold(true, |all, path| Ok(all && self.is_locked(&path)?))
+    }
+
+    fn is_locked(&mut self, collection: &str) -> Result<bool> {
+        let reply = self.property(collection, COLLECTION, "Locked")?;
+        let mut body = reply.body("v")?;
+        body.variant("b")?;
+        body.boolean()
     }
 
     fn property(&mut self, path: &str, interface: &str, name: &str) -> Result<Message> {
@@ -286,59 +340,54 @@ impl Session<'_> {
         self.call(path, "org.freedesktop.DBus.Properties", "Get", &arguments)
     }
 
-    /// Unlocks, which may take a person; one at a time, because some daemons mix up their dialogs.
+    /// Unlocks, which may take a person.
     fn unlock(&mut self, objects: &[String]) -> Result<()> {
         if self.patience.person.is_zero() {
             return Err(locked());
         }
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let take_turn = || match ONE_AT_A_TIME.try_lock() {
-            Err(TryLockError::WouldBlock) => Result::Ok(None),
-            Err(TryLockError::Poisoned(turn)) => Ok(Some(turn.into_inner())),
-            Ok(turn) => Ok(Some(turn)),
-        };
-        let turn = self.connection.deadline.poll(LOCK_PAUSE, take_turn)?;
-        let _turn = turn.ok_or(Failure::TimedOut)?;
         let arguments = Body::new("ao").paths(objects);
         let reply = self.connection.call(&SERVICE, "Unlock", &arguments)?;
         let mut body = reply.body("aoo")?;
         let unlocked = body.paths()?;
         match body.string()? {
             NOTHING if unlocked.is_empty() => Err(locked()),
-            dialog => self.await_person(dialog),
+            prompt => self.perform(prompt, self.patience.on_dialog),
         }
     }
 
     fn delete(&mut self, item: &str) -> Result<()> {
         let reply = self.call(item, ITEM, "Delete", &Body::new(""))?;
-        self.await_person(reply.body("o")?.string()?)
+        self.perform(reply.body("o")?.string()?, self.patience.on_dialog)
     }
 
-    /// Asks for the dialog, if there is one, and waits until it is done; what came of it is for the
-    /// caller to look at. When the time is up the connection is dropped, which takes the dialog away:
-    /// `Prompt.Dismiss` makes gnome-keyring 42.1 abort.
-    fn await_person(&mut self, dialog: &str) -> Result<()> {
-        if dialog == NOTHING {
+    /// Waits until a prompt is done, if there is one; what came of it is for the caller to look at. When the
+    /// time is up it is dismissed, and the connection closed. gnome-keyring 42.1 would abort at `Dismiss`.
+    /// (tests/providers.rs: `a_dialog_that_nobody_needs_is_dismissed_where_that_is_safe`)
+    fn perform(&mut self, prompt: &str, on_dialog: fn()) -> Result<()> {
+        if prompt == NOTHING {
             return Ok(());
         }
-        let rule = format!("type='signal',interface='{PROMPT}',member='Completed',path='{dialog}'");
+        let rule = format!("type='signal',interface='{PROMPT}',member='Completed',path='{prompt}'");
         self.connection.call(&BUS, "AddMatch", &Body::new("s").string(&rule))?;
-        let is_person_there = self.patience.person > self.patience.service;
-        if is_person_there {
-            self.connection.deadline = Deadline::after(self.patience.person);
+        let Patience { service, person, .. } = *self.patience;
+        if person > service {
+            self.connection.deadline = Deadline::after(person);
         }
-        self.call(dialog, PROMPT, "Prompt", &Body::new("s").string(""))?;
-        (self.patience.on_dialog)();
-        let answered = self.connection.wait_for(dialog, "Completed");
-        if is_person_there {
-            self.connection.deadline = Deadline::after(self.patience.service);
-        }
-        answered.map_err(|failure| match failure {
-            Failure::TimedOut => {
-                Failure::Unreachable("it is locked, and nobody answered its dialog".to_owned())
+        self.call(prompt, PROMPT, "Prompt", &Body::new("s").string(""))?;
+        on_dialog();
+        let answered = self.connection.wait_for(prompt);
+        if let Err(Failure::TimedOut) = answered {
+            self.connection.deadline = Deadline::after(AFTERWARDS);
+            if !has_owner(self.connection, GNOME_KEYRING)? {
+                self.call(prompt, PROMPT, "Dismiss", &Body::new(""))?;
             }
-            failure => failure,
-        })
+            let reason = "it is locked, and nobody answered its dialog";
+            return Err(Failure::Unreachable(reason.to_owned()));
+        }
+        if person > service {
+            self.connection.deadline = Deadline::after(service);
+        }
+        answered
     }
 
     fn call(&mut self, path: &str, interface: &str, name: &str, body: &Body) -> Result<Message> {
@@ -362,6 +411,10 @@ const NAME: &str = "org.freedesktop.secrets";
 const LOCK: &str = "com.lenserfight.lf.Master";
 const DO_NOT_QUEUE: u32 = 4;
 const PRIMARY_OWNER: u32 = 1;
+/// For what is done when the result is known.
+const AFTERWARDS: Duration = Duration::from_millis(200);
+/// Another name of the gnome-keyring daemon.
+const GNOME_KEYRING: &str = "org.gnome.keyring";
 const SERVICE: Target<'_> = Target {
     destination: NAME,
     path: "/org/freedesktop/secrets",
@@ -369,6 +422,7 @@ const SERVICE: Target<'_> = Target {
 };
 const COLLECTION: &str = "org.freedesktop.Secret.Collection";
 const ITEM: &str = "org.freedesktop.Secret.Item";
+const SESSION: &str = "org.freedesktop.Secret.Session";
 const PROMPT: &str = "org.freedesktop.Secret.Prompt";
 /// The path that stands for no object.
 const NOTHING: &str = "/";

@@ -273,7 +273,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn boolean(&mut self) -> Result<bool> {
-        Ok(self.uint32()? != 0)
+        let value = self.uint32()?;
+        (value < 2).then_some(value == 1).ok_or(Failure::Malformed("a boolean that is neither"))
     }
 
     /// A string or an object path.
@@ -295,6 +296,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A variant with nothing in it. For "no parameters" gnome-keyring and KeePassXC send an empty string,
+    /// KWallet an empty array of bytes.
+    pub(super) fn empty_variant(&mut self) -> Result<()> {
+        match self.signature()? {
+            "s" if self.string()?.is_empty() => Ok(()),
+            "ay" if self.byte_array()?.is_empty() => Ok(()),
+            _ => Err(Failure::Malformed("a session that is not plain")),
+        }
+    }
+
     /// `ay`.
     pub(super) fn byte_array(&mut self) -> Result<&'a [u8]> {
         let end = self.array_end(1)?;
@@ -304,14 +315,6 @@ impl<'a> Reader<'a> {
     /// `ao`.
     pub(super) fn paths(&mut self) -> Result<Vec<String>> {
         self.array(4, |reader| reader.string().map(str::to_owned))
-    }
-
-    /// `a{ss}`.
-    pub(super) fn strings(&mut self) -> Result<Vec<(&'a str, &'a str)>> {
-        self.array(8, |reader| {
-            reader.align(8)?;
-            Ok((reader.string()?, reader.string()?))
-        })
     }
 
     fn array<T>(
@@ -324,7 +327,8 @@ impl<'a> Reader<'a> {
         while self.at < end {
             elements.push(read(self)?);
         }
-        Ok(elements)
+        // The last element may not take what lies behind the array.
+        if self.at == end { Ok(elements) } else { Err(CUT) }
     }
 
     pub(super) fn uint32(&mut self) -> Result<u32> {
@@ -342,8 +346,8 @@ impl<'a> Reader<'a> {
 
     fn text(&mut self, length: usize) -> Result<&'a str> {
         let bytes = self.take(length)?;
-        if self.byte()? != 0 {
-            return Err(Failure::Malformed("a string without its end"));
+        if self.byte()? != 0 || bytes.contains(&0) {
+            return Err(Failure::Malformed("a string whose end is elsewhere"));
         }
         std::str::from_utf8(bytes).map_err(|_| Failure::Malformed("a string that is not UTF-8"))
     }
@@ -368,7 +372,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-const CUT: Failure = Failure::Malformed("a value that runs past its message");
+const CUT: Failure = Failure::Malformed("a value that runs past its array or message");
 const MAX_MESSAGE: usize = 1024 * 1024;
 /// Enough that no secret outgrows it and leaves a copy: 64 KiB and the names around it.
 const ROOM: usize = 80 * 1024;
@@ -381,7 +385,7 @@ pub(super) const ERROR: u8 = 3;
 pub(super) const SIGNAL: u8 = 4;
 pub(super) const FIELD_PATH: u8 = 1;
 const FIELD_INTERFACE: u8 = 2;
-pub(super) const FIELD_MEMBER: u8 = 3;
+const FIELD_MEMBER: u8 = 3;
 pub(super) const FIELD_ERROR_NAME: u8 = 4;
 const FIELD_REPLY_SERIAL: u8 = 5;
 const FIELD_DESTINATION: u8 = 6;
@@ -424,11 +428,10 @@ mod tests {
         let message = Message::parse(Zeroizing::new(bytes.to_vec()))?;
         let body = || message.body(message.text(FIELD_SIGNATURE));
         let _ = body()?.paths();
-        let _ = body()?.strings();
         let _ = body()?.byte_array();
         let _ = body()?.boolean();
         let mut variant = body()?;
-        let _ = variant.signature().and_then(|_| variant.string());
+        let _ = variant.empty_variant();
         let mut secret = body()?;
         secret.align(8)?;
         secret.string()?;
@@ -451,9 +454,6 @@ mod tests {
                 "aoao" => {
                     assert_eq!(body.paths().unwrap(), ["/a", "/b/c"]);
                     assert!(body.paths().unwrap().is_empty());
-                }
-                "a{ss}" => {
-                    assert_eq!(body.strings().unwrap(), [("service", "s"), ("account", "a")]);
                 }
                 "(oayays)" => {
                     body.align(8).unwrap();
@@ -482,6 +482,44 @@ mod tests {
         let message = Message::parse(Zeroizing::new(bytes)).unwrap();
         assert_eq!((message.kind, message.reply_serial), (METHOD_RETURN, 7));
         assert!(message.body("b").unwrap().boolean().unwrap());
+    }
+
+    #[test]
+    fn only_an_empty_variant_is_a_plain_session() {
+        let message = |signature: &'static str, value: &[u8]| {
+            let mut bytes = vec![u8::try_from(signature.len()).unwrap()];
+            bytes.extend_from_slice(signature.as_bytes());
+            bytes.resize((bytes.len() + 1).next_multiple_of(4), 0);
+            bytes.extend_from_slice(value);
+            Reader { bytes: &bytes.clone(), at: 0, big_endian: false }.empty_variant().is_ok()
+        };
+        assert!(message("s", &[0; 5]), "gnome-keyring, KeePassXC");
+        assert!(message("ay", &[0; 4]), "KWallet");
+        assert!(!message("s", b"\x01\0\0\0x\0"));
+        assert!(!message("ay", b"\x01\0\0\0x"));
+        assert!(!message("u", &[0; 4]));
+        assert!(!message("s", &[0; 4]), "cut off");
+    }
+
+    #[test]
+    fn what_runs_past_its_array_is_refused() {
+        for (signature, bytes) in calls() {
+            let fields = u32::from_le_bytes(bytes[12..16].try_into().unwrap());
+            // The same bytes, but the header's array ends within its last field.
+            let mut short = bytes.clone();
+            short[12..16].copy_from_slice(&(fields - 1).to_le_bytes());
+            assert!(Message::parse(Zeroizing::new(short)).is_err(), "{signature}");
+        }
+        let read = |bytes: &[u8]| Reader { bytes, at: 0, big_endian: false }.paths();
+        assert_eq!(read(b"\x07\0\0\0\x02\0\0\0/a\0").unwrap(), ["/a"]);
+        assert!(read(b"\x06\0\0\0\x02\0\0\0/a\0").is_err());
+        let boolean = |byte| Reader { bytes: &[byte, 0, 0, 0], at: 0, big_endian: false }.boolean();
+        assert_eq!([boolean(0).unwrap(), boolean(1).unwrap()], [false, true]);
+        assert!(boolean(2).is_err());
+        let text =
+            |bytes: &[u8]| Reader { bytes, at: 0, big_endian: false }.string().map(str::to_owned);
+        assert_eq!(text(b"\x01\0\0\0a\0").unwrap(), "a");
+        assert!(text(b"\x02\0\0\0a\0\0").is_err());
     }
 
     #[test]

@@ -98,6 +98,11 @@ pub(crate) fn has_person() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// Was this started at a terminal, whatever its streams are? Then there is a person to answer a dialog.
+pub(crate) fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
+}
+
 /// Is standard input a terminal?
 pub(crate) fn input_is_terminal() -> bool {
     io::stdin().is_terminal()

@@ -176,7 +176,8 @@ impl Bus {
         }
     }
 
-    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+    /// A program of this session: its own home, and no screen.
+    pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
         command
@@ -218,7 +219,7 @@ pub fn environment(socket: &Path) -> Environment {
     })
 }
 
-fn start(command: &mut Command) -> Child {
+pub fn start(command: &mut Command) -> Child {
     let program = command.get_program().to_owned();
     command.spawn().unwrap_or_else(|error| {
         panic!("{} does not start ({error}); {}", program.display(), package_of(&program))

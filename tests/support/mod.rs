@@ -6,6 +6,7 @@
 pub mod bus;
 pub mod gateway;
 pub mod net;
+pub mod provider;
 pub mod pty;
 
 use std::ffi::OsString;
@@ -245,6 +246,16 @@ impl Run {
     /// Runs `lf` on one core, where it needs one thread only: its system calls come in one order.
     pub fn on_core(self, core: &str) -> Run {
         self.under(&["taskset", "-c", core])
+    }
+
+    /// Runs `lf` where no terminal is: what a person's terminal would be to the tests is none to it.
+    pub fn off_terminal(self) -> Run {
+        self.under(&["setsid", "--wait"])
+    }
+
+    /// Runs `lf` as what a terminal was opened for; see [`pty::Terminal`].
+    pub fn at_terminal(self) -> Run {
+        self.under(&["setsid", "--ctty", "--wait"])
     }
 
     /// Runs `lf` and writes down these system calls of it.
@@ -539,7 +550,11 @@ pub fn package_of(program: &std::ffi::OsStr) -> String {
         Some("systemd-analyze" | "systemctl") => "systemd",
         Some("gnome-keyring-daemon") => "gnome-keyring",
         Some("secret-tool") => "libsecret-tools",
-        Some("setpriv" | "unshare" | "nsenter" | "prlimit" | "taskset") => "util-linux",
+        Some("setpriv" | "unshare" | "nsenter" | "prlimit" | "taskset" | "setsid") => "util-linux",
+        Some("kwalletd5") => "libkf5wallet-bin",
+        Some("keepassxc-cli") => "keepassxc",
+        Some("/usr/libexec/gcr-prompter") => "gcr",
+        Some("Xvfb") => "xvfb",
         Some("ip") => "iproute2",
         Some(other) => other,
         None => "it",

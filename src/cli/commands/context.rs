@@ -37,7 +37,11 @@ pub(super) struct Context<'a> {
 
 impl Context<'_> {
     pub(super) fn new(environment: &Environment, format: Format) -> Result<Context<'_>> {
-        let patience = if host::has_person() { PERSON } else { Patience::SHORT };
+        // Nobody is waited for where the environment's passphrase does as well.
+        let given = &environment.passphrase;
+        let has_credential = given.credential.as_ref().is_some_and(|path| path.exists());
+        let is_given = (given.variable)().is_some() || given.file.is_some() || has_credential;
+        let patience = if host::has_terminal() && !is_given { PERSON } else { Patience::SHORT };
         let keychain = Keychain::new(environment, patience);
         Ok(Context {
             environment,

@@ -237,7 +237,7 @@ impl Change {
                 None => {} // its key was removed
             }
         }
-        self.switch(&keys, &ids)?;
+        self.switch(keys, &ids)?;
         self.clear(master)?;
         Ok(Settled::Finished(damaged))
     }
@@ -271,8 +271,10 @@ impl Change {
         })
     }
 
-    /// Step 6, for these keys.
-    pub(super) fn switch(&self, keys: &Locked, ids: &[KeyId]) -> Result<()> {
+    /// Step 6, for these keys. The lock on the keys ends here, before the keychain may ask whether to
+    /// delete what step 7 drops; so does `ready`, for which others would have to wait. (tests/providers.rs:
+    /// `the_store_is_free_while_keepassxc_asks_whether_to_delete`)
+    pub(super) fn switch(&self, keys: Locked, ids: &[KeyId]) -> Result<()> {
         for file in ids.iter().map(KeyId::file_name) {
             // What was removed since does not come back.
             if keys.stat(&file)?.is_some() {
@@ -282,7 +284,8 @@ impl Change {
             }
         }
         keys.sync()?;
-        self.staging.sync()
+        self.staging.sync()?;
+        staging::retract(&self.staging).map(|()| drop(keys))
     }
 
     /// Step 7, and the way back from before step 5. `ready` goes before anything that it vouches for,

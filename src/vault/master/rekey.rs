@@ -151,7 +151,7 @@ pub(crate) fn run(
     })?;
     if *old.origin() == Origin::Keychain {
         change.commit(old, new)?;
-        change.switch(&keys, &ids)?;
+        change.switch(keys, &ids)?;
         change.clear(old)?;
     } else if ids.is_empty() {
         change.clear(old)?;
