@@ -8,9 +8,11 @@ DEBIAN_RUSTC := /usr/bin/rustc
 LF := target/release/lf
 SHARE = $(DESTDIR)$(PREFIX)/share
 TOOLS := dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring secret-tool:libsecret-tools \
-	strace:strace perl:perl taskset:util-linux prlimit:util-linux unshare:util-linux setpriv:util-linux \
+	strace:strace perl:perl taskset:util-linux prlimit:util-linux unshare:util-linux setpriv:util-linux setsid:util-linux \
 	zsh:zsh fish:fish mandoc:mandoc nsenter:util-linux ip:iproute2 curl:curl \
 	systemd-analyze:systemd systemctl:systemd
+KEYCHAIN_TOOLS := kwalletd5:libkf5wallet-bin keepassxc:keepassxc keepassxc-cli:keepassxc \
+	/usr/libexec/gcr-prompter:gcr Xvfb:xvfb xdotool:xdotool
 WEB_TOOLS := chromium:chromium Xvfb:xvfb node:nodejs npm:npm openssl:openssl
 
 .PHONY: build demo test tools check cross-check static static-check audit bench interop torture page install
@@ -32,7 +34,7 @@ check: tools
 
 # What the tests drive beside lf itself; installs it as root, names it otherwise.
 tools:
-	sh tests/tools.sh $(TOOLS) $(WEB_TOOLS)
+	sh tests/tools.sh $(TOOLS) $(KEYCHAIN_TOOLS) $(WEB_TOOLS)
 
 # Does it compile for the systems that no test runs on? With rustup's targets, or else with Debian's
 # rustc, which brings the source of the standard library.
