@@ -189,7 +189,7 @@ impl Item {
 }
 
 /// The one connection of a keychain and its copies, if it is open: KeePassXC asks a person about each
-/// connection. (tests/providers.rs: `a_command_asks_keepassxc_once`)
+/// connection. (tests/keychains.rs: `a_command_asks_keepassxc_once`)
 pub(super) type Line = Mutex<Option<Connection>>;
 
 /// Waits for the connection. There is one dialog at a time, because some daemons mix them up.
@@ -362,7 +362,7 @@ impl Session<'_> {
 
     /// Waits until a prompt is done, if there is one; what came of it is for the caller to look at. When the
     /// time is up it is dismissed, and the connection closed. gnome-keyring 42.1 would abort at `Dismiss`.
-    /// (tests/providers.rs: `a_dialog_that_nobody_needs_is_dismissed_where_that_is_safe`)
+    /// (tests/keychains.rs: `a_dialog_that_nobody_needs_is_dismissed_where_that_is_safe`)
     fn perform(&mut self, prompt: &str, on_dialog: fn()) -> Result<()> {
         if prompt == NOTHING {
             return Ok(());

@@ -272,7 +272,7 @@ impl Change {
     }
 
     /// Step 6, for these keys. The lock on the keys ends here, before the keychain may ask whether to
-    /// delete what step 7 drops; so does `ready`, for which others would have to wait. (tests/providers.rs:
+    /// delete what step 7 drops; so does `ready`, for which others would have to wait. (tests/keychains.rs:
     /// `the_store_is_free_while_keepassxc_asks_whether_to_delete`)
     pub(super) fn switch(&self, keys: Locked, ids: &[KeyId]) -> Result<()> {
         for file in ids.iter().map(KeyId::file_name) {
