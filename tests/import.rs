@@ -113,6 +113,29 @@ fn without_a_terminal_and_without_yes_nothing_is_changed() {
 }
 
 #[test]
+fn what_is_odd_in_an_imported_value_is_named_once_and_kept() {
+    let home = Home::new();
+    dotenv(&home, "OPENAI_API_KEY=\"Bearer sk-a\"\nGROQ_API_KEY=gsk_\u{441}b\nXAI_API_KEY=xai-c\n");
+    let imported = import(&home, "--yes").ok();
+    let warnings: Vec<&str> =
+        imported.err.lines().filter(|line| line.contains("as it is")).collect();
+    let stored = "is stored as it is, with";
+    assert_eq!(
+        warnings,
+        [
+            format!(
+                "lf: warning: OPENAI_API_KEY {stored} Bearer around it, a blank at character 7"
+            ),
+            format!("lf: warning: GROQ_API_KEY {stored} a Cyrillic letter at character 5"),
+        ],
+        "{imported}"
+    );
+    assert!(!imported.err.contains("sk-a") && !imported.err.contains("gsk_"), "{imported}");
+    assert_eq!(home.value("OPENAI_API_KEY"), "Bearer sk-a");
+    assert_eq!(home.value("GROQ_API_KEY"), "gsk_\u{441}b");
+}
+
+#[test]
 fn the_same_again_adds_nothing_twice() {
     let home = Home::new();
     dotenv(&home, FILE);

@@ -546,3 +546,32 @@ fn without_randomness_nothing_is_encrypted() {
     assert!(!refused.err.contains("panicked"), "{refused}");
     assert!(home.names().is_empty());
 }
+
+#[test]
+fn what_is_odd_in_a_value_from_a_pipe_is_named_once_and_kept() {
+    let home = Home::new();
+    for (value, odd) in [
+        ("sk-plain", None),
+        ("{\"type\": \"service_account\"}", None),
+        ("export OPENAI_API_KEY=sk-a", Some("a name around it, a blank at character 7")),
+        ("\"sk-b\"", Some("quotes around it")),
+        ("Bearer sk-c", Some("Bearer around it, a blank at character 7")),
+        ("sk-d\u{200b}", Some("blanks around it, an invisible character at character 5")),
+        ("sk-e\u{a0}f", Some("a no-break space at character 5")),
+        ("sk-\u{430}g", Some("a Cyrillic letter at character 4")),
+        ("sk-h\n\n", Some("blanks around it, a line break at character 5")),
+    ] {
+        let added = home.lf("keys add --provider openai").input(format!("{value}\n")).ok();
+        let warnings: Vec<&str> =
+            added.err.lines().filter(|line| line.contains("warning")).collect();
+        match odd {
+            None => assert!(warnings.is_empty(), "{added}"),
+            Some(odd) => {
+                let warning = "lf: warning: the value is stored as it is, with ";
+                assert_eq!(warnings, [format!("{warning}{odd}")], "{added}");
+            }
+        }
+        assert!(!added.err.contains("sk-"), "{added}");
+        assert_eq!(home.value(added.out.trim_end()), value);
+    }
+}

@@ -117,27 +117,6 @@ fn a_long_paste_arrives_whole() {
 }
 
 #[test]
-fn an_interrupted_prompt_leaves_the_terminal_as_it_was() {
-    let home = Home::new();
-    for keys in ["sk-half\u{3}", "sk-half\u{1c}"] {
-        let run = home.lf("keys add --provider openai");
-        let mut terminal = Terminal::start(&run);
-        terminal.sees("not shown").types(keys);
-        let tty = terminal.tty.try_clone().unwrap();
-        let (status, screen) = terminal.ends();
-        assert_eq!(status, Some(2), "{screen}");
-        assert!(screen.contains("aborted") && !screen.contains("sk-half"), "{screen}");
-        let modes = rustix::termios::tcgetattr(&tty).unwrap().local_modes;
-        assert!(modes.contains(
-            rustix::termios::LocalModes::ECHO
-                | rustix::termios::LocalModes::ICANON
-                | rustix::termios::LocalModes::ISIG
-        ));
-        assert!(home.names().is_empty());
-    }
-}
-
-#[test]
 fn the_process_hardens_itself_before_it_does_anything() {
     let home = Home::new();
     let run = home.lf("keys add --provider openai");

@@ -39,9 +39,9 @@ impl Timestamp {
         format!("{:.MINUTE$}Z", self.to_string())
     }
 
-    /// To the day, `YYYY-MM-DD`, where there is no room for more.
-    pub(crate) fn day(self) -> String {
-        format!("{:.DAY$}", self.to_string())
+    /// Whole seconds since 1970.
+    pub(crate) fn seconds(self) -> u64 {
+        self.0 / 1000
     }
 
     /// Reads exactly the form that `Display` writes; `None` for every other spelling.
@@ -132,8 +132,6 @@ impl Deadline {
     }
 }
 
-/// Characters of `YYYY-MM-DD`.
-const DAY: usize = 10;
 /// Characters of `YYYY-MM-DDTHH:MM`.
 const MINUTE: usize = 16;
 /// 9999-12-31T23:59:59.999Z, the last moment that four digits of a year can name.
@@ -178,7 +176,7 @@ mod tests {
         }
         let at = Timestamp::parse("2026-11-20T14:03:09.123Z").unwrap();
         assert_eq!(at.minute(), "2026-11-20T14:03Z");
-        assert_eq!(at.day(), "2026-11-20");
+        assert_eq!(at.seconds(), 1_795_183_389);
         assert_eq!(at.before(Duration::from_secs(9)).after(Duration::from_secs(9)), at);
         assert_eq!(at.before(Duration::MAX).to_string(), "1970-01-01T00:00:00.000Z");
     }

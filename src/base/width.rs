@@ -9,20 +9,18 @@ pub(crate) fn of(text: &str) -> usize {
     text.chars().map(of_char).sum()
 }
 
-/// The text, or what of it fits with an `…` behind; at most this many columns either way.
-pub(crate) fn cut(text: &str, columns: usize) -> String {
-    let (mut used, mut end) = (0, 0);
+/// The text in lines of at most this many columns, unless a single character has more.
+pub(crate) fn wrap(text: &str, columns: usize) -> Vec<&str> {
+    let (mut lines, mut start, mut used) = (Vec::new(), 0, 0);
     for (at, c) in text.char_indices() {
         used += of_char(c);
-        if used < columns {
-            end = at + c.len_utf8();
+        if used > columns && at > start {
+            lines.push(&text[start..at]);
+            (start, used) = (at, of_char(c));
         }
     }
-    match (used <= columns, columns) {
-        (true, _) => text.to_owned(),
-        (false, 0) => String::new(),
-        (false, _) => format!("{}…", &text[..end]),
-    }
+    lines.push(&text[start..]);
+    lines
 }
 
 fn of_char(c: char) -> usize {
@@ -77,20 +75,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_is_as_wide_as_it_may_be_and_no_wider() {
-        for (text, columns, left) in [
-            ("Prod", 4, "Prod"),
-            ("Prod", 3, "Pr…"),
-            ("日本語", 6, "日本語"),
-            ("日本語", 5, "日本…"),
-            ("日本語", 4, "日…"),
-            ("e\u{301}e\u{301}e\u{301}", 2, "e\u{301}…"),
-            ("Prod", 1, "…"),
-            ("Prod", 0, ""),
-            ("", 0, ""),
+    fn what_is_wrapped_is_as_wide_as_it_may_be_and_nothing_is_lost() {
+        for (text, columns, lines) in [
+            ("Prod", 4, &["Prod"][..]),
+            ("Prod", 3, &["Pro", "d"]),
+            ("one two", 3, &["one", " tw", "o"]),
+            ("日本語", 6, &["日本語"]),
+            ("日本語", 5, &["日本", "語"]),
+            ("e\u{301}e\u{301}e\u{301}", 2, &["e\u{301}e\u{301}", "e\u{301}"]),
+            ("日本", 1, &["日", "本"]),
+            ("", 0, &[""]),
         ] {
-            assert_eq!(cut(text, columns), left, "{text} in {columns}");
-            assert!(of(left) <= columns);
+            assert_eq!(wrap(text, columns), lines, "{text} in {columns}");
         }
     }
 

@@ -4,7 +4,7 @@ use crate::base::secret::printable;
 use crate::base::width;
 
 /// The table as text. Control characters in cells are escaped. If the terminal has too few columns, the
-/// last cell of a row is cut; through a pipe nothing is.
+/// last cell of a row goes on below itself.
 pub(super) fn text(titles: &[&str], rows: &[Vec<String>], columns: Option<usize>) -> String {
     let titles: Vec<String> = titles.iter().map(|title| (*title).to_owned()).collect();
     let mut widths = vec![0; titles.len()];
@@ -32,12 +32,10 @@ fn line(text: &mut String, cells: &[String], widths: &[usize], columns: Option<u
         used += width + GAP;
     }
     let last = printable(last);
-    // If hardly any room is left, the line breaks anyway, so nothing is cut.
+    // If hardly any room is left, the terminal breaks the line.
     let left = columns.map(|columns| columns.saturating_sub(used));
-    match left.filter(|left| *left >= LEAST) {
-        Some(left) => text.push_str(&width::cut(&last, left)),
-        None => text.push_str(&last),
-    }
+    let left = left.filter(|left| *left >= LEAST).unwrap_or(usize::MAX);
+    text.push_str(&width::wrap(&last, left).join(&format!("\n{:used$}", "")));
     // If the last cell is empty, the line does not end in blanks.
     if last.is_empty() {
         text.truncate(text.trim_end_matches(' ').len());
@@ -46,7 +44,7 @@ fn line(text: &mut String, cells: &[String], widths: &[usize], columns: Option<u
 }
 
 const GAP: usize = 2;
-/// A cell is not cut to fewer columns.
+/// No cell is made of lines of fewer columns.
 const LEAST: usize = 8;
 
 #[cfg(test)]
@@ -67,15 +65,17 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_column_is_cut_and_only_to_the_width_of_a_terminal() {
+    fn only_the_last_column_is_wrapped_and_only_to_the_width_of_a_terminal() {
         let label = "日本語のながい名前";
         let rows = rows(&[["0123456789", label]]);
-        let second =
-            |columns| text(&["ID", "LABEL"], &rows, columns).lines().nth(1).map(String::from);
-        assert_eq!(second(None), Some(format!("0123456789  {label}")));
-        assert_eq!(second(Some(30)), Some(format!("0123456789  {label}")));
-        assert_eq!(second(Some(29)).as_deref(), Some("0123456789  日本語のながい名…"));
-        assert_eq!(second(Some(20)).as_deref(), Some("0123456789  日本語…"));
-        assert_eq!(second(Some(19)), Some(format!("0123456789  {label}")), "it breaks anyway");
+        let row = |columns| {
+            let table = text(&["ID", "LABEL"], &rows, columns);
+            table.split_once('\n').unwrap().1.to_owned()
+        };
+        let whole = format!("0123456789  {label}\n");
+        assert_eq!((row(None), row(Some(30))), (whole.clone(), whole.clone()));
+        assert_eq!(row(Some(29)), format!("0123456789  日本語のながい名\n{:12}前\n", ""));
+        assert_eq!(row(Some(20)), format!("0123456789  日本語の\n{0:12}ながい名\n{0:12}前\n", ""));
+        assert_eq!(row(Some(19)), whole, "the terminal breaks it");
     }
 }

@@ -2,10 +2,13 @@
 
 use std::io::{self, Read};
 
+use zeroize::Zeroizing;
+
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
 use crate::system::host;
-use zeroize::Zeroizing;
+#[cfg(unix)]
+use crate::system::kernel::terminal;
 
 /// What may come right behind the line that is asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,8 +21,7 @@ pub(crate) enum Behind {
 
 /// Asks for a secret of at most `limit` bytes; what is typed or pasted is not shown.
 pub(crate) fn ask_secret(what: &str, limit: usize, behind: Behind) -> Result<Secret> {
-    let prompt = format!("{what} (not shown, end with Enter): ");
-    let mut typed = read_unseen(&prompt, limit, behind)?;
+    let mut typed = ask(&format!("{what} (not shown, end with Enter): "), Some(behind), limit)?;
     drop_marks(&mut typed);
     // An arrow key would become part of a value that nobody sees.
     if typed.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
@@ -41,29 +43,22 @@ fn drop_marks(typed: &mut Vec<u8>) {
 
 /// Asks a question; only a `yes` that is typed after it is one.
 pub(crate) fn confirm(question: &str) -> Result<()> {
-    let mut answer = Vec::new();
-    let mut input = host::input().map_err(unreadable)?;
-    // What was typed before a question was read is no answer to it. Where this fails there is no
-    // terminal, and nothing was typed. (tests/master.rs: `a_yes_typed_before_the_question_is_no_answer`)
-    #[cfg(unix)]
-    let _ = rustix::termios::tcflush(&input, rustix::termios::QueueSelector::IFlush);
-    host::eprint(&format!("{question} Type yes to go on: "));
-    let mut byte = [0];
-    // Byte by byte: what follows the line is not ours.
-    while answer.len() < 64 && input.read(&mut byte).map_err(unreadable)? == 1 && byte != [b'\n'] {
-        answer.extend(byte);
-    }
-    match answer.trim_ascii() {
-        b"yes" => Ok(()),
-        _ => Err(Error::Aborted),
+    let mut prompt = format!("{question} Type yes to go on: ");
+    loop {
+        match ask(&prompt, None, MAX_ANSWER)?.trim_ascii() {
+            b"yes" => return Ok(()),
+            b"y" | b"Y" => "Type yes, the whole word, to go on: ".clone_into(&mut prompt),
+            _ => return Err(Error::Aborted),
+        }
     }
 }
 
-/// How many columns standard output has, if it is a terminal that says so.
+/// How many columns standard output has, if it is a terminal.
 #[cfg(unix)]
 pub(crate) fn columns() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(host::output().ok()?).ok()?;
-    (size.ws_col > 0).then(|| size.ws_col.into())
+    let columns = rustix::termios::tcgetwinsize(host::output().ok()?).ok()?.ws_col;
+    // A serial line does not know.
+    Some(if columns == 0 { 80 } else { columns.into() })
 }
 
 #[cfg(not(unix))]
@@ -71,54 +66,48 @@ pub(crate) fn columns() -> Option<usize> {
     None
 }
 
-/// Reads a line key by key. The terminal's own line editing would stop at 4,095 bytes, and a Ctrl-C
-/// that kills us would leave it without echo.
+/// Reads a line that is typed behind a prompt: a secret, or else an answer that is shown.
 #[cfg(unix)]
-fn read_unseen(prompt: &str, limit: usize, behind: Behind) -> Result<Zeroizing<Vec<u8>>> {
-    use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
-    use rustix::termios::{tcgetattr, tcsetattr};
-
-    let mut input = host::input().map_err(unreadable)?;
-    let terminal = input.try_clone().map_err(unreadable)?;
-    let set =
-        |modes: &Termios| tcsetattr(&terminal, OptionalActions::Now, modes).map_err(unreadable);
-    let before = tcgetattr(&terminal).map_err(unreadable)?;
-    let mut unseen = before.clone();
-    unseen.local_modes -=
-        LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
-    unseen.special_codes[SpecialCodeIndex::VMIN] = 1;
-    unseen.special_codes[SpecialCodeIndex::VTIME] = 0;
-    set(&unseen)?;
-    // Only now: whoever waits for the prompt before typing must not be seen either.
-    host::eprint(prompt);
-    let mut typed = read_keys(&mut input, limit);
-    host::eprint("\n");
-    if behind == Behind::Nothing && typed.is_ok() {
-        // Reads what is there, until nothing has come for a tenth of a second.
-        unseen.special_codes[SpecialCodeIndex::VMIN] = 0;
-        unseen.special_codes[SpecialCodeIndex::VTIME] = 1;
+fn ask(prompt: &str, secret: Option<Behind>, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+    let enter = |mode, prompt| terminal::enter(mode, host::input()?, prompt);
+    let mode = if secret.is_some() { terminal::UNSEEN } else { terminal::SHOWN };
+    let mut input = enter(mode, prompt).map_err(unreadable)?;
+    let mut typed = read_keys(&mut input, limit, terminal::is_anew);
+    if secret == Some(Behind::Nothing) && typed.is_ok() {
         let mut rest = Zeroizing::new(Vec::new());
-        let is_set = set(&unseen).is_ok();
-        let read = input.take(MAX_PASTE).read_to_end(&mut rest);
+        let read =
+            enter(terminal::REST, "").and_then(|it| it.take(MAX_PASTE).read_to_end(&mut rest));
         drop_marks(&mut rest);
-        if is_set && read.is_ok() && !rest.trim_ascii().is_empty() {
+        if read.is_ok() && !rest.trim_ascii().is_empty() {
             typed = Err(Error::Refused {
                 sentence: "several lines were pasted, and only the first would have been the value; nothing was stored".to_owned(),
                 hint: "the first line alone, or all of them through a pipe".to_owned(),
             });
         }
     }
-    set(&before)?;
+    terminal::leave();
+    if secret.is_some() {
+        host::eprint("\n");
+    }
     typed
 }
 
 #[cfg(not(unix))]
-fn read_unseen(_: &str, _: usize, _: Behind) -> Result<Zeroizing<Vec<u8>>> {
-    Err(Error::usage("this terminal cannot hide what is typed; pass the value through a pipe"))
+fn ask(prompt: &str, secret: Option<Behind>, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+    if secret.is_some() {
+        let sentence = "this terminal cannot hide what is typed; pass the value through a pipe";
+        return Err(Error::usage(sentence));
+    }
+    host::eprint(prompt);
+    read_keys(&mut host::input().map_err(unreadable)?, limit, || false)
 }
 
-#[cfg_attr(not(unix), allow(dead_code))]
-fn read_keys(input: &mut impl Read, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+/// Reads a line key by key, from its start again with the first key that `is_anew`.
+fn read_keys(
+    input: &mut impl Read,
+    limit: usize,
+    is_anew: impl Fn() -> bool,
+) -> Result<Zeroizing<Vec<u8>>> {
     let mut line = Zeroizing::new(Vec::with_capacity(limit + 1));
     let mut key = Zeroizing::new([0]);
     loop {
@@ -128,9 +117,11 @@ fn read_keys(input: &mut impl Read, limit: usize) -> Result<Zeroizing<Vec<u8>>> 
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(unreadable(error)),
         }
+        if is_anew() {
+            line.clear();
+        }
         match key[0] {
             b'\r' | b'\n' | END_OF_INPUT => return Ok(line),
-            INTERRUPT | QUIT => return Err(Error::Aborted),
             KILL_LINE => line.clear(),
             KILL_WORD => {
                 while line.pop_if(|byte| *byte == b' ').is_some() {}
@@ -151,17 +142,17 @@ fn unreadable(error: impl Into<io::Error>) -> Error {
     Error::from_io("read", "the terminal".as_ref(), error.into())
 }
 
+/// Bytes of an answer to a question.
+const MAX_ANSWER: usize = 64;
 /// What a terminal puts around a paste, if it was asked to.
 const PASTE_MARKS: [&[u8]; 2] = [b"\x1b[200~", b"\x1b[201~"];
 /// Bytes behind a line that are taken out of the way of the shell.
 #[cfg(unix)]
 const MAX_PASTE: u64 = 1024 * 1024;
-const INTERRUPT: u8 = 0x03;
 const END_OF_INPUT: u8 = 0x04;
 const BACKSPACE: u8 = 0x08;
 const KILL_LINE: u8 = 0x15;
 const KILL_WORD: u8 = 0x17;
-const QUIT: u8 = 0x1C;
 const DELETE: u8 = 0x7F;
 
 #[cfg(test)]
@@ -183,11 +174,10 @@ mod tests {
             ("123456789\n", "123456"),
         ] {
             assert_eq!(
-                read_keys(&mut keys.as_bytes(), 5).unwrap().as_slice(),
+                read_keys(&mut keys.as_bytes(), 5, || false).unwrap().as_slice(),
                 line.as_bytes()[..line.len()].as_ref(),
                 "{keys:?}"
             );
         }
-        assert_eq!(read_keys(&mut "abc\u{3}".as_bytes(), 5).unwrap_err().code(), "aborted");
     }
 }

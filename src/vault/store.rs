@@ -3,6 +3,7 @@
 //! Several processes may work on it at once: what reads and then writes holds the directory's lock
 //! from the last look at the file to its publication (tests/concurrency.rs).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::base::pool;
@@ -31,6 +32,22 @@ pub(crate) struct Listing {
     pub(crate) keys: Vec<KeyMeta>,
     /// The other files that look like keys.
     pub(crate) unreadable: Vec<Unreadable>,
+}
+
+impl Listing {
+    /// How many of its first characters select a key, whichever it is: no other id begins with them, and
+    /// no label and no provider is the same.
+    pub(crate) fn prefix(&self) -> usize {
+        let is_fit = |length: &usize| {
+            let keys = self.keys.iter();
+            let names = keys.clone().flat_map(|key| [key.label.as_str(), key.provider.as_str()]);
+            let mut taken: BTreeSet<&str> = names.collect();
+            let damaged = self.unreadable.iter().map(|file| file.name.as_str());
+            let mut ids = keys.map(|key| key.id.as_str()).chain(damaged);
+            ids.all(|id| taken.insert(id.get(..*length).unwrap_or(id)))
+        };
+        (MIN_PREFIX..WHOLE).find(is_fit).unwrap_or(WHOLE)
+    }
 }
 
 impl Store {
@@ -313,3 +330,5 @@ fn missing(id: &KeyId) -> Error {
 
 /// Fewer characters of an id are too easily those of another.
 pub(crate) const MIN_PREFIX: usize = 4;
+/// Characters of the longest id there may be.
+pub(crate) const WHOLE: usize = 40;

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use super::{HANG, Run, exit};
@@ -17,6 +18,8 @@ pub struct Terminal {
     keyboard: File,
     screen: Receiver<Vec<u8>>,
     seen: String,
+    /// Where what [`Terminal::next`] has not seen yet begins.
+    at: usize,
     /// Kept open, so that its settings can be looked at after the program has ended.
     pub tty: File,
 }
@@ -48,7 +51,7 @@ impl Terminal {
                 }
             }
         });
-        Terminal { child, keyboard, screen, seen: String::new(), tty }
+        Terminal { child, keyboard, screen, seen: String::new(), at: 0, tty }
     }
 
     /// Waits until this is on the screen.
@@ -62,13 +65,41 @@ impl Terminal {
         self
     }
 
+    /// Waits until this is on the screen, below what was waited for in this way before.
+    pub fn next(&mut self, text: &str) -> &mut Terminal {
+        loop {
+            if let Some(at) = self.seen[self.at..].find(text) {
+                self.at += at + text.len();
+                return self;
+            }
+            match self.screen.recv_timeout(HANG) {
+                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(_) => panic!("no more {text:?}; the screen shows {:?}", self.seen),
+            }
+        }
+    }
+
+    /// Sends a signal to the program, or to what the shell that it is has started last.
+    pub fn sends(&mut self, signal: Signal) -> &mut Terminal {
+        let pid = super::children(&self.child).pop();
+        let program = Pid::from_child(&self.child);
+        kill_process(pid.unwrap_or(program), signal).unwrap();
+        self
+    }
+
     pub fn types(&mut self, keys: &str) -> &mut Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
         self
     }
 
     /// Waits for the end: the exit status, and everything that was on the screen.
-    pub fn ends(mut self) -> (Option<i32>, String) {
+    pub fn ends(self) -> (Option<i32>, String) {
+        let (status, screen) = self.ended();
+        (status.code(), screen)
+    }
+
+    /// As [`Terminal::ends`], with a signal that ended it.
+    pub fn ended(mut self) -> (ExitStatus, String) {
         let status = exit(&mut self.child);
         // Behind all that the program wrote. Nobody can write when a session has ended with it: then
         // the terminal is hung up, and all is seen when nothing more comes.
@@ -83,6 +114,6 @@ impl Terminal {
                 }
             }
         }
-        (status.code(), self.seen.replace(END, ""))
+        (status, self.seen.replace(END, ""))
     }
 }

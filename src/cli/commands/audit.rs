@@ -1,11 +1,15 @@
 //! `lf keys audit`: shows the audit log, oldest event first; needs no passphrase.
 
+use std::collections::BTreeMap;
+
 use crate::base::time::{Timestamp, parse_moment, parse_span};
 use crate::cli::args::{Args, is_not};
 use crate::error::{Error, Result};
-use crate::system::host;
+use crate::system::kernel::clock;
+use crate::system::{host, term};
 use crate::vault::history::{Event, History};
 use crate::vault::key::KeyId;
+use crate::vault::store::{Listing, WHOLE};
 
 use super::{Context, Format, table};
 
@@ -74,9 +78,22 @@ pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
             return Ok(());
         }
         Format::Text => {
-            let rows: Vec<Vec<String>> = events.iter().map(|(_, event)| row(event)).collect();
-            // The context is not cut to the terminal's width: a person may be searching for it.
-            table::text(&["TIME", "KIND", "RESULT", "KEY", "CONTEXT"], &rows, None)
+            let columns = term::columns();
+            // Through a pipe all is whole, and in UTC.
+            let listing = columns.and_then(|_| context.store.list().ok());
+            let id = listing.as_ref().map_or(WHOLE, Listing::prefix);
+            let keys = listing.iter().flat_map(|listing| &listing.keys);
+            let labels = keys.map(|key| (key.id.as_str(), key.label.as_str()));
+            let labels: BTreeMap<&str, &str> = labels.collect();
+            let row = |(_, event): &(&str, Event)| {
+                let key = event.key.as_deref().unwrap_or("-");
+                let label = labels.get(key).unwrap_or(&"");
+                let key = format!("{key:.id$} {label:.MAX_LABEL$}");
+                let at = columns.map_or_else(|| event.at.to_string(), |_| clock::local(event.at));
+                row(event, at, key.trim_end().to_owned())
+            };
+            let rows: Vec<Vec<String>> = events.iter().map(row).collect();
+            table::text(&["TIME", "KIND", "RESULT", "KEY", "CONTEXT"], &rows, columns)
         }
     };
     host::show(&text)
@@ -92,7 +109,7 @@ fn selected(context: &Context<'_>, history: &History, selector: &str) -> Result<
     })
 }
 
-fn row(event: &Event) -> Vec<String> {
+fn row(event: &Event, at: String, key: String) -> Vec<String> {
     let result = match (event.ok, &event.reason) {
         (true, _) => "ok",
         (false, Some(reason)) => reason,
@@ -107,7 +124,8 @@ fn row(event: &Event) -> Vec<String> {
     };
     let context = event.context().into_iter().map(member);
     let context = context.collect::<Vec<_>>().join(" ");
-    let key = event.key.as_deref().unwrap_or("-");
-    let at = event.at.to_string();
-    [&at, &event.kind, result, key, &context].map(str::to_owned).into()
+    vec![at, event.kind.clone(), result.to_owned(), key, context]
 }
+
+/// Characters of a label that leave room for what is behind.
+const MAX_LABEL: usize = 20;

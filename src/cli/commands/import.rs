@@ -76,7 +76,7 @@ pub(super) fn run(context: &Context<'_>, Options { file, names, yes }: &Options)
         context.warn(&format!("not imported: {reason}"), &Error::InvalidKey);
     }
     for key in &found.keys {
-        keys::check_provider(context, key.label.as_str(), &key.provider, &key.value);
+        keys::check_value(context, key.label.as_str(), &key.provider, &key.value);
     }
     // With --json the listing is printed only if a person will be asked.
     if context.format == Format::Text || (!*yes && host::has_person()) {

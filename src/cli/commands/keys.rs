@@ -3,11 +3,13 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::paste;
 use crate::base::secret::{Secret, shown};
 use crate::base::shell::quote;
 use crate::base::time::Timestamp;
 use crate::cli::args::{Args, secret_in_argv};
 use crate::error::{Error, Result};
+use crate::system::kernel::clock;
 use crate::system::{host, term};
 use crate::vault::audit::Kind;
 use crate::vault::envelope::{self, UsedView};
@@ -15,6 +17,7 @@ use crate::vault::history::{self, LastUsed};
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 use crate::vault::master::source::Master;
 use crate::vault::provider;
+use crate::vault::store::WHOLE;
 use zeroize::Zeroizing;
 
 use super::context::read_line;
@@ -41,7 +44,7 @@ pub(super) fn add(
         let label = label.unwrap_or_else(|| provider.as_label());
         let (named, now) = ((provider, label), Timestamp::now());
         let key = context.store.add(named, &value, &master, now)?;
-        check_provider(context, "the value", &key.provider, &value);
+        check_value(context, "the value", &key.provider, &value);
         Ok(key)
     };
     let added = add();
@@ -85,13 +88,16 @@ pub(super) fn list(context: &Context<'_>, last_used: bool) -> Result<()> {
         }
         Format::Text => {
             let columns = term::columns();
-            let time = match columns {
-                Some(..ROOMY) => Timestamp::day,
-                Some(_) | None => Timestamp::minute,
+            // Through a pipe all is whole, and in UTC.
+            let id = columns.map_or(WHOLE, |_| listing.prefix());
+            let time = |at: Timestamp| match columns {
+                None => at.minute(),
+                Some(..ROOMY) => format!("{:.10}", clock::local(at)),
+                Some(_) => format!("{:.16}", clock::local(at)),
             };
             let row = |key: &KeyMeta| {
                 vec![
-                    key.id.to_string(),
+                    format!("{:.id$}", key.id),
                     key.provider.to_string(),
                     time(key.created_at),
                     used(key).map_or_else(|| "-".to_owned(), time),
@@ -247,7 +253,7 @@ fn replace_value(context: &Context<'_>, id: &KeyId, label: Option<&Label>) -> Re
     let master = context.sealing_master()?;
     let value = read_value(context, "new value of the key")?;
     let key = context.store.replace(id, &value, label, &master)?;
-    check_provider(context, "the new value", &key.provider, &value);
+    check_value(context, "the new value", &key.provider, &value);
     Ok(key)
 }
 
@@ -255,21 +261,29 @@ fn replace_value(context: &Context<'_>, id: &KeyId, label: Option<&Label>) -> Re
 fn read_value(context: &Context<'_>, what: &str) -> Result<Secret> {
     let mut value = read_line(what, term::Behind::Nothing)?;
     // Only what a person pasted is trimmed: from a pipe every byte counts.
-    if host::input_is_terminal() && value.drop_wrapping() {
-        let sentence = "blanks or quotes around the value were left out; pass it through a pipe if they belong to it";
-        context.warn(sentence, &Error::InvalidKey);
+    if host::input_is_terminal()
+        && let (key, around) = paste::bare(value.expose())
+        && !around.is_empty()
+    {
+        let around = around.join(", ");
+        let sentence = format!(
+            "left out around the value: {around}; pass it through a pipe if that belongs to it"
+        );
+        context.warn(&sentence, &Error::InvalidKey);
+        value = Secret::new(key.to_owned());
     }
     envelope::check_value(&value)?;
     Ok(value)
 }
 
-/// Warns when a value begins like the keys of another provider than the one that was named.
-pub(super) fn check_provider(
-    context: &Context<'_>,
-    what: &str,
-    provider: &Provider,
-    value: &Secret,
-) {
+/// Warns when a value has what keys do not have, or begins like the keys of another provider than the one
+/// that was named.
+pub(super) fn check_value(context: &Context<'_>, what: &str, provider: &Provider, value: &Secret) {
+    let odd = paste::oddities(value.expose());
+    if !odd.is_empty() {
+        let sentence = format!("{what} is stored as it is, with {}", odd.join(", "));
+        context.warn(&sentence, &Error::InvalidKey);
+    }
     if let Some(known) = provider::contradicts(provider.as_str(), value.expose()) {
         let sentence = format!(
             "{what} begins like a key of {}, and is stored as one of {provider}",
@@ -330,7 +344,7 @@ pub(super) fn rekey(args: &mut Args) -> Result<rekey::What> {
 }
 
 /// With fewer columns, times are shown as days, to leave room for the label.
-const ROOMY: usize = 94;
+const ROOMY: usize = 100;
 
 #[cfg(test)]
 mod tests {

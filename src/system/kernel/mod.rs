@@ -1,6 +1,7 @@
 //! What no safe wrapper of the system's calls offers: the one room with `unsafe`.
 #![allow(unsafe_code)]
 
+pub(crate) mod clock;
 #[cfg(target_os = "linux")]
 pub(crate) mod inherit;
 #[cfg(target_os = "linux")]
@@ -8,3 +9,5 @@ pub(crate) mod landlock;
 pub(crate) mod memory;
 #[cfg(unix)]
 pub(crate) mod signal;
+#[cfg(unix)]
+pub(crate) mod terminal;

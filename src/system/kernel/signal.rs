@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::{mem, ptr};
 
-use libc::{SIG_DFL, SIGINT, SIGTERM, SIGXFSZ, c_int};
+use libc::{SA_RESTART, SIG_DFL, SIGINT, SIGTERM, SIGXFSZ, c_int};
 
 /// Something to read, once somebody asks this process to end (SIGINT, SIGTERM). A second request ends
 /// it at once.
@@ -16,7 +16,7 @@ pub(crate) fn on_end() -> io::Result<UnixStream> {
     // It stays open for good, because a signal may come at any time.
     NOTIFY.store(notify.into_raw_fd(), Ordering::SeqCst);
     for signal in REQUESTS {
-        set_handler(signal, request)?;
+        catch(signal, request, SA_RESTART)?;
     }
     Ok(end)
 }
@@ -24,14 +24,15 @@ pub(crate) fn on_end() -> io::Result<UnixStream> {
 /// Makes a write beyond the limit on file sizes an error, where SIGXFSZ would end the process. A
 /// handler that does nothing and not SIG_IGN, which a program that takes our place would inherit.
 pub(crate) fn ignore_file_size_signal() -> io::Result<()> {
-    set_handler(SIGXFSZ, nothing)
+    catch(SIGXFSZ, nothing, SA_RESTART)
 }
 
-fn set_handler(signal: c_int, handler: extern "C" fn(c_int)) -> io::Result<()> {
-    // SAFETY: integers, a mask and pointers, for which all zeros is a value: no flags, no signals.
+/// The handler must be async-signal-safe (signal-safety(7)).
+pub(super) fn catch(signal: c_int, handler: extern "C" fn(c_int), flags: c_int) -> io::Result<()> {
+    // SAFETY: integers, a mask and pointers, for which all zeros is a value: no signals.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     action.sa_sigaction = handler as *const () as libc::sighandler_t;
-    action.sa_flags = libc::SA_RESTART;
+    action.sa_flags = flags;
     // SAFETY: a complete action, whose handler has this signature and is async-signal-safe.
     match unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) } {
         0 => Ok(()),
@@ -55,11 +56,11 @@ extern "C" fn request(_: c_int) {
 extern "C" fn nothing(_: c_int) {}
 
 #[cfg(any(target_os = "android", target_os = "netbsd", target_os = "openbsd"))]
-use libc::__errno as errno;
+pub(super) use libc::__errno as errno;
 #[cfg(target_os = "linux")]
-use libc::__errno_location as errno;
+pub(super) use libc::__errno_location as errno;
 #[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
-use libc::__error as errno;
+pub(super) use libc::__error as errno;
 
 static NOTIFY: AtomicI32 = AtomicI32::new(-1);
 const REQUESTS: [c_int; 2] = [SIGINT, SIGTERM];
