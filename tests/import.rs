@@ -57,7 +57,7 @@ fn the_keys_of_a_dotenv_file_are_found_by_variable_prefix_and_name() {
     assert_eq!(
         stored(&home),
         [
-            "gemini GOOGLE_API_KEY",
+            "google GOOGLE_API_KEY",
             "groq GROQ_API_KEY",
             "huggingface FOR_TESTS",
             "my_own MY_OWN_API_TOKEN",

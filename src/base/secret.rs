@@ -63,7 +63,10 @@ pub(crate) fn looks_like_secret(text: &str) -> bool {
         let mut runs = piece.split(['-', '_']);
         runs.any(|run| run.len() > 40 && run.contains(|c: char| c.is_ascii_digit()))
     };
-    pieces.any(|piece| is_key(piece) || is_long(piece))
+    // The one prefix that has a dot.
+    let mut dotted = text.split(|c| !is_inside(c) && c != '.');
+    dotted.any(|word| word.starts_with("AQ.") && word.len() >= 16)
+        || pieces.any(|piece| is_key(piece) || is_long(piece))
 }
 
 /// Text from outside, fit for an error message: as [`printable`], at most 64 characters, and nothing

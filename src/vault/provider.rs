@@ -3,15 +3,25 @@
 
 use std::sync::LazyLock;
 
+use miniserde::Serialize;
+
+use super::key::Provider;
+use crate::error::Result;
+
 /// One provider.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Known {
-    /// Its names, the usual one first.
-    pub(crate) names: Words,
-    /// The variables that hold such a key, first the one that its own programs read.
+    pub(crate) name: &'static str,
+    /// Other names, which are read and never written.
+    pub(crate) aliases: Words,
+    /// For people.
+    pub(crate) what: String,
+    /// The variables that its programs read.
     pub(crate) variables: Words,
+    /// Other variables that hold such a key.
+    others: Words,
     /// The prefixes of its keys that no other provider uses.
-    prefixes: Words,
+    pub(crate) prefixes: Words,
 }
 
 type Words = Vec<&'static str>;
@@ -19,22 +29,44 @@ type Words = Vec<&'static str>;
 /// All of them, a line of the table each.
 pub(crate) static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
     let known = |line: &'static str| {
-        let mut columns = line.split('|').map(|column| column.split_whitespace());
-        let mut words = || columns.next().into_iter().flatten().collect();
-        Known { names: words(), variables: words(), prefixes: words() }
+        let mut columns = line.split('|').map(|column| column.split_whitespace().collect());
+        let mut words = || -> Words { columns.next().unwrap_or_default() };
+        let mut aliases = words();
+        Known {
+            name: aliases.remove(0),
+            aliases,
+            what: words().join(" "),
+            variables: words(),
+            others: words(),
+            prefixes: words(),
+        }
     };
-    include_str!("provider.txt").lines().map(known).collect()
+    let lines = include_str!("provider.txt").lines();
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(known).collect()
 });
 
-/// The provider of that name.
+impl Known {
+    /// Its name and its aliases.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        [self.name].into_iter().chain(self.aliases.iter().copied())
+    }
+}
+
+/// Checks a provider that somebody typed. An alias, in any case, stands for the name.
+pub(crate) fn parse(typed: &str) -> Result<Provider> {
+    let known = by_name(&typed.to_ascii_lowercase());
+    Provider::parse(known.map_or(typed, |known| known.name))
+}
+
+/// The provider of that name or alias.
 pub(crate) fn by_name(name: &str) -> Option<&'static Known> {
-    KNOWN.iter().find(|known| known.names.contains(&name))
+    KNOWN.iter().find(|known| known.names().any(|it| it == name))
 }
 
 /// The provider whose programs read this variable.
 pub(crate) fn by_variable(variable: &str) -> Option<&'static Known> {
-    let has = |known: &&Known| known.variables.contains(&variable);
-    KNOWN.iter().find(has)
+    let all = |known: &'static Known| known.variables.iter().chain(&known.others);
+    KNOWN.iter().find(|known| all(known).any(|it| *it == variable))
 }
 
 /// The provider whose keys begin like this one. The longest prefix wins.
@@ -56,11 +88,11 @@ pub(crate) fn contradicts(name: &str, key: &str) -> Option<&'static Known> {
     (!is_meant).then_some(known)
 }
 
-/// The variable for a key of this provider: its own, else the name in capitals with `_API_KEY` behind.
-pub(crate) fn variable(provider: &str) -> String {
+/// The variables for a key of this provider: its own, else the name in capitals with `_API_KEY` behind.
+pub(crate) fn variables(provider: &str) -> Vec<String> {
     match by_name(provider) {
-        Some(known) => known.variables[0].to_owned(),
-        None => provider.to_ascii_uppercase().replace('-', "_") + "_API_KEY",
+        Some(known) => known.variables.iter().copied().map(str::to_owned).collect(),
+        None => vec![provider.to_ascii_uppercase().replace('-', "_") + "_API_KEY"],
     }
 }
 
@@ -75,11 +107,15 @@ mod tests {
         let mut seen = HashSet::new();
         assert_eq!(KNOWN.len(), 33);
         for known in KNOWN.iter() {
-            let words = known.names.iter().chain(&known.variables);
-            for word in words.chain(&known.prefixes) {
-                assert!(seen.insert(*word), "{word} is there twice");
+            let words = known.names().chain(known.variables.iter().copied());
+            let words = words.chain(known.others.iter().copied());
+            for word in words.chain(known.prefixes.iter().copied()) {
+                assert!(seen.insert(word), "{word} is there twice");
             }
-            assert_eq!(by_name(known.names[0]), Some(known));
+            for name in known.names() {
+                assert_eq!(by_name(name), Some(known));
+                assert_eq!(parse(&name.to_ascii_uppercase()).unwrap().as_str(), known.name);
+            }
             assert_eq!(by_variable(known.variables[0]), Some(known));
             for prefix in &known.prefixes {
                 let key = format!("{prefix}0123456789abcdef");
@@ -90,8 +126,15 @@ mod tests {
     }
 
     #[test]
+    fn each_line_of_the_table_has_its_source_above_it() {
+        let lines: Vec<&str> = include_str!("provider.txt").lines().collect();
+        let mut known = (0..lines.len()).filter(|at| lines[*at].contains(" | ") && *at > 0);
+        assert!(known.all(|at| lines[at - 1].starts_with("# https://")));
+    }
+
+    #[test]
     fn a_key_contradicts_the_name_of_another_provider_and_no_alias() {
-        let other = |name, key| contradicts(name, key).map(|known| known.names[0]);
+        let other = |name, key| contradicts(name, key).map(|known| known.name);
         assert_eq!(other("openai", "sk-ant-api03-x"), Some("anthropic"));
         assert_eq!(other("mine", "sk-ant-api03-x"), Some("anthropic"));
         for (name, key) in [
@@ -107,9 +150,9 @@ mod tests {
 
     #[test]
     fn what_is_not_in_the_table_has_a_variable_all_the_same() {
-        assert_eq!(variable("gemini"), "GEMINI_API_KEY");
-        assert_eq!(variable("huggingface"), "HF_TOKEN");
-        assert_eq!(variable("my-own_one"), "MY_OWN_ONE_API_KEY");
+        assert_eq!(variables("gemini"), ["GEMINI_API_KEY", "GOOGLE_API_KEY"]);
+        assert_eq!(variables("huggingface"), ["HF_TOKEN"]);
+        assert_eq!(variables("my-own_one"), ["MY_OWN_ONE_API_KEY"]);
         assert_eq!(by_key("sk-0123456789"), None, "several issue such keys");
     }
 }

@@ -47,15 +47,14 @@ fn lines(environment: &Environment, question: &Question) -> Result<String> {
         "NAME=ID" => {
             let (variable, id) = word.split_once('=').unzip();
             for (provider, name, what) in keys(environment, id.unwrap_or_default())? {
-                let usual = || provider::variable(provider.as_str());
-                let variable = variable.map_or_else(usual, str::to_owned);
+                let usual = provider::variables(provider.as_str());
+                let variable = variable.unwrap_or(&usual[0]);
                 offer(&format!("{variable}={name}"), &what);
             }
         }
         "PROVIDER" => {
             for known in provider::KNOWN.iter() {
-                let names = known.names.iter();
-                names.for_each(|name| offer(name, known.variables[0]));
+                known.names().for_each(|name| offer(name, &known.what));
             }
         }
         "NAME" => {

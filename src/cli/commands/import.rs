@@ -235,7 +235,7 @@ fn provider_of(name: &str, value: &str) -> Option<Provider> {
     let known = provider::by_variable(name).or_else(|| provider::by_key(value));
     let own = || SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix));
     match known {
-        Some(known) => Provider::parse(known.names[0]).ok(),
+        Some(known) => Provider::parse(known.name).ok(),
         None => Provider::parse(&own()?.to_ascii_lowercase()).ok(),
     }
 }

@@ -16,12 +16,12 @@ use crate::vault::envelope::{self, UsedView};
 use crate::vault::history::{self, LastUsed};
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 use crate::vault::master::source::Master;
-use crate::vault::provider;
+use crate::vault::provider::{self, KNOWN, Known};
 use crate::vault::store::WHOLE;
 use zeroize::Zeroizing;
 
 use super::context::read_line;
-use super::{Context, Format, all_of, confirm, format, init, rekey, table};
+use super::{Context, Format, all_of, confirm, format, init, rekey, suggest, table};
 
 pub(super) fn provider_and_label(args: &mut Args) -> Result<(Provider, Option<Label>)> {
     if args.has_operands() {
@@ -29,7 +29,7 @@ pub(super) fn provider_and_label(args: &mut Args) -> Result<(Provider, Option<La
     }
     let provider = args.value("--provider");
     let provider = provider.ok_or_else(|| Error::usage("lf keys add needs --provider"))?;
-    Ok((Provider::parse(&provider)?, label(args)?))
+    Ok((provider::parse(&provider)?, label(args)?))
 }
 
 /// Stores a new key, with the value from standard input. Without a label, it gets the provider's name.
@@ -38,6 +38,7 @@ pub(super) fn add(
     (provider, label): (Provider, Option<Label>),
 ) -> Result<()> {
     let add = || {
+        check_name(context, provider.as_str())?;
         // First, so that nobody types a value that cannot be stored.
         let master = context.sealing_master()?;
         let value = read_value(context, &format!("value of the {provider} key"))?;
@@ -59,6 +60,23 @@ pub(super) fn add(
         }
         Format::Json => host::print(&format::json(&key)),
     }
+}
+
+/// Says what there is to say of a provider before its key is read. A name that is nearly a known one may
+/// be somebody's own.
+fn check_name(context: &Context<'_>, name: &str) -> Result<()> {
+    let warn = |sentence: &str| context.warn(sentence, &Error::InvalidProvider(String::new()));
+    if name == "ollama" {
+        warn("a local Ollama needs no key; ollama.com wants one");
+    }
+    let near = suggest::word(name, &mut KNOWN.iter().flat_map(Known::names));
+    if let Some(near) = near.filter(|near| *near != name && near.starts_with(&name[..1])) {
+        warn(&format!("lf knows no provider {name}; did you mean {near}?"));
+        if host::has_person() {
+            term::confirm(&format!("Store a key of {name} all the same?"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Lists the keys, which needs no passphrase; with `last_used` also in JSON when each was last used.
@@ -287,7 +305,7 @@ pub(super) fn check_value(context: &Context<'_>, what: &str, provider: &Provider
     if let Some(known) = provider::contradicts(provider.as_str(), value.expose()) {
         let sentence = format!(
             "{what} begins like a key of {}, and is stored as one of {provider}",
-            known.names[0]
+            known.name
         );
         context.warn(&sentence, &Error::InvalidProvider(String::new()));
     }

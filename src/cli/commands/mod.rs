@@ -14,6 +14,7 @@ mod init;
 mod keys;
 mod master;
 mod pair;
+mod providers;
 mod recovery;
 mod rekey;
 mod restore;
@@ -35,7 +36,7 @@ use crate::system::host;
 use self::context::{Context, all_of, confirm, read_input, read_passphrase};
 use super::args::Args;
 use super::format::{self, Format};
-use super::{man, table, topic};
+use super::{man, suggest, table, topic};
 
 /// A command that is ready to run. Its arguments have been checked, and no file has been opened.
 pub(super) enum Command {
@@ -75,6 +76,7 @@ pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
         "keys recovery forget" => on(args, |args| only(args, "--yes"), recovery::forget),
         "keys adopt" => on(args, nothing, |c, ()| adopt::run(c)),
         "keys import" => on(args, import::options, |c, o| import::run(c, &o)),
+        "keys providers" => nothing(args).map(|()| Command::Print(providers::text(args.format()))),
         "keys audit" => on(args, audit::which, |c, o| audit::run(c, &o)),
         "keys rekey" => on(args, keys::rekey, rekey::run),
         "keys doctor" => on(args, |args| only(args, "--fix"), doctor::run),

@@ -19,7 +19,7 @@ use super::Context;
 /// What is to be run, and which keys go where.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// Keys that go into their providers' variables.
+    /// Keys that go into all of their providers' variables.
     pub(crate) keys: Vec<String>,
     /// Variables, and the keys that go into them.
     pub(crate) variables: Vec<(String, String)>,
@@ -96,7 +96,8 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
         let (id, at) = find(selector)?;
         let meta = context.store.meta(&id);
         let meta = meta.inspect_err(|error| audit(Some(&id), Some(error)))?;
-        variables.push((provider::variable(meta.provider.as_str()), at));
+        let names = provider::variables(meta.provider.as_str()).into_iter();
+        variables.extend(names.map(|name| (name, at)));
     }
     for (name, selector) in &options.variables {
         variables.push((name.clone(), find(selector)?.1));
