@@ -15,7 +15,7 @@ KEYCHAIN_TOOLS := kwalletd5:libkf5wallet-bin keepassxc:keepassxc keepassxc-cli:k
 	/usr/libexec/gcr-prompter:gcr Xvfb:xvfb xdotool:xdotool
 WEB_TOOLS := chromium:chromium Xvfb:xvfb node:nodejs npm:npm openssl:openssl
 
-.PHONY: build demo test tools check cross-check static static-check audit bench interop torture page install
+.PHONY: build demo test tools check cross-check static static-check audit bench interop torture readings page install
 
 build:
 	$(CARGO) build --release --locked
@@ -86,6 +86,11 @@ interop:
 torture:
 	sh tests/tools.sh $(TOOLS)
 	$(CARGO) test --locked --features torture --test torture --test pairs -- --nocapture --test-threads=1
+
+# What bash, python-dotenv and Node's dotenv read from tests/dotenv/lines.txt, on record for the tests of import.
+readings:
+	sh tests/tools.sh bash:bash python3:python3-venv node:nodejs npm:npm
+	sh tests/dotenv/read.sh target/dotenv
 
 # The gateway's page: its figures, and pictures of every state of it for somebody to look at.
 page: build

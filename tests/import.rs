@@ -40,11 +40,11 @@ fn stored(home: &Home) -> Vec<String> {
 }
 
 const FILE: &str = "\u{feff}# ours\r\n\
-    export OPENAI_API_KEY=\"sk-proj-hidden1\\n\" # a comment\r\n\
+    export OPENAI_API_KEY=\"sk-proj-hidden1\r\nx\" # a comment\r\n\
     GOOGLE_API_KEY='sk$hidden2'\n\
     DATABASE_URL=postgres://${USER}@host/#x\n\
     FOR_TESTS=hf_hidden3\n\
-    MY_OWN_API_TOKEN = hidden4\n\
+    MY_OWN_API_TOKEN=hidden4\n\
     GROQ_API_KEY=old\n\
     GROQ_API_KEY=gsk_hidden5\n\
     MISTRAL_API_KEY=\n";
@@ -65,7 +65,7 @@ fn the_keys_of_a_dotenv_file_are_found_by_variable_prefix_and_name() {
         ]
     );
     for (line, name, value) in [
-        (0, "OPENAI_API_KEY", "sk-proj-hidden1\n"),
+        (0, "OPENAI_API_KEY", "sk-proj-hidden1\nx"),
         (1, "GOOGLE_API_KEY", "sk$hidden2"),
         (2, "FOR_TESTS", "hf_hidden3"),
         (3, "MY_OWN_API_TOKEN", "hidden4"),
@@ -294,4 +294,142 @@ fn a_key_that_cannot_be_stored_does_not_keep_the_others_out() {
         log.lines().filter(|line| line.contains(r#""kind":"add""#) && line.contains(ok)).count()
     };
     assert_eq!((add(r#""ok":true"#), add(r#""reason":"io_error""#)), (3, 1), "{log}");
+}
+
+#[test]
+fn every_key_of_a_line_that_sets_several_is_named_and_none_is_stored() {
+    let home = Home::new();
+    dotenv(
+        &home,
+        "export ANTHROPIC_API_KEY=sk-ant-hidden GROQ_API_KEY=gsk_hidden\n\
+        export A2_API_KEY=hidden; export B2_API_KEY=hidden\n\
+        C2_API_KEY=hidden && echo hi\n\
+        D2_API_KEY=hidden;\n",
+    );
+    let imported = import(&home, "--yes").fails(1, "incomplete");
+    for said in [
+        "line 1, ANTHROPIC_API_KEY: ",
+        "line 1, GROQ_API_KEY: ",
+        "line 2, A2_API_KEY: ",
+        "line 2, B2_API_KEY: ",
+        "line 3, C2_API_KEY: ",
+        "line 4, D2_API_KEY: ",
+        "6 of 6 keys",
+    ] {
+        assert!(imported.err.contains(said), "no {said} in {imported}");
+    }
+    assert!(!imported.err.contains("hidden"), "{imported}");
+    assert!(!home.keys().exists());
+}
+
+#[test]
+fn the_last_line_of_a_name_counts_even_if_it_has_no_value() {
+    for last in [
+        "GROQ_API_KEY=",
+        "GROQ_API_KEY=''",
+        "GROQ_API_KEY=$x",
+        "GROQ_API_KEY = gsk_x",
+        "export OTHER=x GROQ_API_KEY=gsk_x",
+        "GROQ_API_KEY=changeme",
+        "unset GROQ_API_KEY",
+    ] {
+        let home = Home::new();
+        dotenv(&home, &format!("GROQ_API_KEY=gsk_hidden\n{last}\n"));
+        let imported = import(&home, "--yes").go();
+        assert!(imported.err.contains("line 1, GROQ_API_KEY: it is there twice"), "{imported}");
+        assert!(imported.err.contains("line 2, GROQ_API_KEY: "), "{imported}");
+        assert!(!home.keys().exists(), "{last}\n{imported}");
+    }
+    let home = Home::new();
+    dotenv(&home, "GROQ_API_KEY=$x\nGROQ_API_KEY=gsk_last\n");
+    import(&home, "--yes").ok();
+    assert_eq!(home.value("groq"), "gsk_last");
+}
+
+#[test]
+fn references_and_placeholders_are_named_and_not_stored() {
+    for value in [
+        "op://Private/OpenAI/credential",
+        "encrypted:BDqDBibm4wsYqMpCjTQ6BsDHmMadg9K3dAt",
+        "ENC[AES256_GCM,data:x,iv:y,tag:z,type:str]",
+        "lf://Prod",
+        "your_api_key_here",
+        "sk-ant-your-key-here",
+        "YOUR-KEY",
+        "'<GROQ_API_KEY>'",
+        "'<your key>'",
+        "changeme",
+        "CHANGE_ME",
+        "replace-me",
+        "sk-xxxxxxxxxxxxxxxx",
+        "xxx",
+        "sk-...",
+    ] {
+        let home = Home::new();
+        dotenv(&home, &format!("OPENAI_API_KEY={value}\n"));
+        let imported = import(&home, "--yes").ok();
+        assert!(imported.err.contains("left alone: line 1, OPENAI_API_KEY: "), "{imported}");
+        let imported = import(&home, "--yes OPENAI_API_KEY").fails(1, "incomplete");
+        assert!(imported.err.contains("line 1, OPENAI_API_KEY: "), "{imported}");
+        assert!(!home.keys().exists(), "{value}");
+    }
+    let home = Home::new();
+    let run = home.lf("keys import --yes --env OPENAI_API_KEY");
+    run.env("OPENAI_API_KEY", "changeme").fails(1, "incomplete");
+    // Not every value that has such letters is one.
+    dotenv(&home, "GROQ_API_KEY=gsk_yourselfhood\nXAI_API_KEY=xx\nMY_API_KEY=op:x\n");
+    import(&home, "--yes").ok();
+    assert_eq!(stored(&home).len(), 3);
+}
+
+#[test]
+fn what_came_through_a_pipe_is_in_no_file_to_take_it_out_of() {
+    let home = Home::new();
+    let file = dotenv(&home, "OPENAI_API_KEY=sk-one\n");
+    let lf = env!("CARGO_BIN_EXE_lf");
+    for (number, source) in ["<(cat \"$1\")", "/dev/stdin", "/dev/fd/0"].into_iter().enumerate() {
+        fs::write(&file, format!("KEY_{number}_API_KEY=x\n")).unwrap();
+        let script = format!("\"$0\" keys import --yes --dotenv {source} < \"$1\"");
+        let words = ["bash", "-c", &script, lf, file.to_str().unwrap()];
+        let run = home.program(&words).env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE);
+        let imported = run.ok();
+        assert!(imported.out.contains("_API_KEY="), "{imported}");
+        assert!(
+            !imported.err.contains("in the clear") && !imported.err.contains("/dev"),
+            "{imported}"
+        );
+    }
+    assert!(import(&home, "--yes").ok().err.contains("KEY_2_API_KEY"));
+    dotenv(&home, "GROQ_API_KEY=gsk_x\n");
+    let imported = import(&home, "--yes").ok();
+    assert!(imported.err.contains(&format!("in the clear in {}", file.display())), "{imported}");
+}
+
+#[test]
+fn the_same_again_does_not_fail_for_what_was_named_the_first_time() {
+    let home = Home::new();
+    dotenv(&home, "OPENAI_API_KEY=sk-one\nGROQ_API_KEY=gsk_$x\nXAI_API_KEY=xai-two\nno\n");
+    let first = import(&home, "--yes").fails(1, "incomplete");
+    assert!(first.err.contains("2 of 4 keys failed"), "{first}");
+    let again = import(&home, "--yes").ok();
+    assert!(again.err.contains("line 2, GROQ_API_KEY: ") && again.out.is_empty(), "{again}");
+    // What is asked for by name is not there yet.
+    let asked = import(&home, "--yes OPENAI_API_KEY GROQ_API_KEY").fails(1, "incomplete");
+    assert!(asked.err.contains("1 of 2 keys failed"), "{asked}");
+    dotenv(&home, "OPENAI_API_KEY=sk-one\nGROQ_API_KEY=gsk_$x\nMISTRAL_API_KEY=three\n");
+    let more = import(&home, "--yes").fails(1, "incomplete");
+    assert!(more.err.contains("1 of 3 keys failed"), "{more}");
+    assert_eq!(stored(&home).len(), 3);
+}
+
+#[test]
+fn a_key_that_an_older_version_stored_under_an_alias_is_there() {
+    let home = Home::new();
+    // v1 does not authenticate the provider, so this is a key of an older version.
+    let id = home.add("google", "GOOGLE_API_KEY", "AIza-one");
+    let envelope = fs::read_to_string(home.file(&id)).unwrap();
+    fs::write(home.file(&id), envelope.replace("\"google\"", "\"gemini\"")).unwrap();
+    dotenv(&home, "GOOGLE_API_KEY=AIza-one\n");
+    assert!(import(&home, "--yes").ok().err.contains("left alone"));
+    assert_eq!(stored(&home), ["gemini GOOGLE_API_KEY"]);
 }

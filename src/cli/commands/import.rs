@@ -68,10 +68,14 @@ pub(super) fn run(context: &Context<'_>, Options { file, names, yes }: &Options)
         None => environment_lines(names)?,
     };
     let mut found = Found::default();
-    for line in lines {
-        found.take(line, names)?;
+    let mut lines = lines.into_iter();
+    while let Some(line) = lines.next() {
+        let is_last = lines.as_slice().iter().all(|later| later.name != line.name);
+        found.take(line, is_last, names)?;
     }
+    let before = found.keys.len();
     found.leave_what_is_there(&context.store.list()?.keys);
+    let there = before - found.keys.len();
     for reason in &found.bad {
         context.warn(&format!("not imported: {reason}"), &Error::InvalidKey);
     }
@@ -82,7 +86,7 @@ pub(super) fn run(context: &Context<'_>, Options { file, names, yes }: &Options)
     if context.format == Format::Text || (!*yes && host::has_person()) {
         host::eprint(&found.listing());
     }
-    let total = found.keys.len() + found.bad.len();
+    let total = found.keys.len() + found.bad.len() + there;
     let (mut added, mut done) = (Vec::new(), 0);
     if !found.keys.is_empty() {
         let question = match found.keys.len() {
@@ -98,14 +102,21 @@ pub(super) fn run(context: &Context<'_>, Options { file, names, yes }: &Options)
     } else if !added.is_empty() {
         let line = |key: &KeyMeta| format!("{}={}\n", key.label.as_str(), key.id);
         host::print(&added.iter().map(line).collect::<String>())?;
-        if let Some(file) = file {
+        if let Some(file) = file.as_deref().filter(|file| stays(file)) {
             let file = printable(&file.to_string_lossy());
             host::eprint(&format!(
                 "lf: hint: they are still in the clear in {file}; take them out there\n"
             ));
         }
     }
-    all_of(total, done)
+    // The same again does not fail for what was named the first time.
+    let is_again = found.keys.is_empty() && there > 0 && names.is_empty();
+    all_of(total, if is_again { total } else { done + there })
+}
+
+/// Is it a file that will be there again, and no pipe or standard input?
+fn stays(file: &Path) -> bool {
+    file.is_file() && !file.starts_with("/dev") && !file.starts_with("/proc")
 }
 
 fn file_lines(context: &Context<'_>, file: &Path, names: &[String]) -> Result<Vec<Line>> {
@@ -121,7 +132,7 @@ fn file_lines(context: &Context<'_>, file: &Path, names: &[String]) -> Result<Ve
             return Err(not_one(&format!("does not set {}", shown(name))));
         }
     }
-    if is_exposed {
+    if is_exposed && stays(file) {
         let sentence = format!("other users can reach {}; chmod 600 it", file.display());
         context.warn(&sentence, &Error::InvalidKey);
     }
@@ -136,22 +147,21 @@ fn environment_lines(names: &[String]) -> Result<Vec<Line>> {
             Ok(Some(value)) => Ok(value),
             Err(_) => Err("it is not UTF-8 text"),
         };
-        let (number, name) = (0, Some(name.clone()));
-        Ok(Line { number, name, value })
+        Ok(Line { number: 0, name: Some(name.clone()), value })
     };
     names.iter().map(line).collect()
 }
 
 impl Found {
-    fn take(&mut self, line: Line, names: &[String]) -> Result<()> {
-        let (number, takes_all) = (line.number, names.is_empty());
-        let Some(name) = line.name else {
-            if let (Err(reason), true) = (line.value, takes_all) {
-                self.bad.push(format!("line {number}: {reason}"));
-            }
+    fn take(&mut self, line: Line, is_last: bool, names: &[String]) -> Result<()> {
+        let Line { number, name, value } = line;
+        let takes_all = names.is_empty();
+        let Some(name) = name else {
+            let reason = value.err().filter(|_| takes_all);
+            self.bad.extend(reason.map(|reason| format!("line {number}: {reason}")));
             return Ok(());
         };
-        let provider = provider_of(&name, line.value.as_ref().map_or("", Secret::expose));
+        let provider = provider_of(&name, value.as_ref().map_or("", Secret::expose));
         if !takes_all && !names.contains(&name) {
             return Ok(());
         }
@@ -160,47 +170,36 @@ impl Found {
             return Ok(());
         }
         let shown = shown(&name);
-        let place = match number {
-            0 => shown.clone(),
-            _ => format!("line {number}, {shown}"),
+        let place = if number == 0 { shown.clone() } else { format!("line {number}, {shown}") };
+        let no_key = value.as_ref().ok().and_then(|value| why_no_key(value.expose()));
+        let again = (!is_last).then_some("it is there twice, and the last one counts");
+        let reason = again.or(no_key).or(value.as_ref().err().copied());
+        let (Ok(value), None) = (value, reason) else {
+            let is_left = !is_last || (takes_all && no_key.is_some());
+            let list = if is_left { &mut self.left } else { &mut self.bad };
+            list.push(format!("{place}: {}", reason.unwrap_or_default()));
+            return Ok(());
         };
-        let reason = match line.value {
-            Ok(value) if value.expose().is_empty() && takes_all => {
-                self.left.push(format!("{place}: {EMPTY}"));
-                return Ok(());
-            }
-            Ok(value) if value.expose().is_empty() => EMPTY.to_owned(),
-            Ok(value) => {
-                let provider = provider.ok_or_else(|| Error::Refused {
-                    sentence: format!("{shown} does not say whose key it is; nothing was changed"),
-                    // The command asks for the value, because the shell does not have the file's variables.
-                    hint: format!("lf keys add --provider PROVIDER --label {shown}"),
-                })?;
-                let label = Label::parse(&name);
-                match label.and_then(|label| envelope::check_value(&value).map(|()| label)) {
-                    Ok(label) => {
-                        // As in a shell, the last one of a name counts.
-                        if let Some(at) = self.keys.iter().position(|key| key.label == label) {
-                            self.keys.remove(at);
-                            let reason = "it is there twice, and the last one counts";
-                            self.left.push(format!("{}: {reason}", label.as_str()));
-                        }
-                        self.keys.push(Key { provider, label, value });
-                        return Ok(());
-                    }
-                    Err(error) => error.to_string(),
-                }
-            }
-            Err(reason) => reason.to_owned(),
-        };
-        self.bad.push(format!("{place}: {reason}"));
+        let provider = provider.ok_or_else(|| Error::Refused {
+            sentence: format!("{shown} does not say whose key it is; nothing was changed"),
+            // The command asks for the value, because the shell does not have the file's variables.
+            hint: format!("lf keys add --provider PROVIDER --label {shown}"),
+        })?;
+        let label = Label::parse(&name);
+        match label.and_then(|label| envelope::check_value(&value).map(|()| label)) {
+            Ok(label) => self.keys.push(Key { provider, label, value }),
+            Err(error) => self.bad.push(format!("{place}: {error}")),
+        }
         Ok(())
     }
 
-    fn leave_what_is_there(&mut self, there: &[KeyMeta]) {
+    fn leave_what_is_there(&mut self, stored: &[KeyMeta]) {
         let left = &mut self.left;
         self.keys.retain(|key| {
-            let same = there.iter().find(|other| other.is_named(&key.provider, &key.label));
+            let same = stored.iter().find(|other| {
+                let provider = provider::parse(other.provider.as_str());
+                other.label == key.label && provider.is_ok_and(|it| it == key.provider)
+            });
             left.extend(same.map(|same| {
                 let (label, id) = (key.label.as_str(), &same.id);
                 format!("{label}: {id} has this provider and label; lf keys update --rotate -- {id} gives it a new value")
@@ -236,8 +235,16 @@ fn provider_of(name: &str, value: &str) -> Option<Provider> {
     let own = || SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix));
     match known {
         Some(known) => Provider::parse(known.name).ok(),
-        None => Provider::parse(&own()?.to_ascii_lowercase()).ok(),
+        None => provider::parse(&own()?.to_ascii_lowercase()).ok(),
     }
+}
+
+/// Why this value is no key, if it is none.
+fn why_no_key(value: &str) -> Option<&'static str> {
+    let plain = format!("^{}$", value.to_ascii_lowercase().replace(['-', '_', ' '], ""));
+    let is_other = NO_KEYS.split_whitespace().any(|part| plain.contains(part));
+    let other = is_other.then_some("it is a reference or a placeholder, and no key");
+    if value.is_empty() { Some("it is empty") } else { other }
 }
 
 /// The name of what is no key. A name in mixed case may be a piece of a secret that was broken into
@@ -279,7 +286,10 @@ fn add(context: &Context<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
 }
 
 const COMMAND: &str = "keys import";
-const EMPTY: &str = "it is empty";
+/// What is in a reference to a secret of another program, and in a placeholder: in small letters and
+/// without - and _; `^` and `$` are the ends. No part is one that a key has by chance.
+const NO_KEYS: &str = "^op:// ^lf:// ^encrypted: ^enc[ ^ref+ ^bws:// ^vault: ^< ^yourapi ^youropenai \
+    yourkey yoursecret yourtoken keyhere changeme replaceme placeholder example xxxxxx ... *** ^xxx$";
 const SUFFIXES: [&str; 2] = ["_API_KEY", "_API_TOKEN"];
 /// Bytes.
 const MAX_FILE: usize = 256 * 1024;
