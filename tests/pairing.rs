@@ -4,15 +4,21 @@
 mod support;
 
 use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
 use support::bus::Bus;
 use support::gateway::{Gateway, bearer, pair, token};
-use support::{Home, PASSPHRASE, mode};
+use support::{Home, Outcome, PASSPHRASE, Run, mode};
 
 const SERVICE: &str = "lenserfight-gateway-bearer";
+
+fn list_of(home: &Home) -> PathBuf {
+    home.path().join(".lenserfight/gateway/pairings.json")
+}
 
 fn status(gateway: &Gateway, token: &str) -> u16 {
     gateway.ask("GET /keys", &[("Authorization", &bearer(token))], "").status
@@ -53,12 +59,11 @@ fn pair_prints_a_token_and_the_three_steps() {
     for step in ["lf gateway serve --keys-only", "Local Keys", "Pair gateway"] {
         assert!(paired.out.contains(step), "{paired}");
     }
-    let json = home.lf("gateway pair --name tablet --expires 90d --json").ok();
+    let json = home.lf("gateway pair --name tablet --expires 12h --json").ok();
     let object: miniserde::json::Object = miniserde::json::from_str(&json.out).unwrap();
-    assert_eq!(
-        object.keys().map(String::as_str).collect::<Vec<_>>(),
-        ["createdAt", "expiresAt", "name", "token"]
-    );
+    for member in ["createdAt", "expiresAt", "name", "token", "keys", "allow"] {
+        assert!(object.contains_key(member), "{member}: {json}");
+    }
     let listed = home.lf("gateway pairings").ok();
     assert!(
         listed.out.contains("web-pair")
@@ -66,9 +71,8 @@ fn pair_prints_a_token_and_the_three_steps() {
             && !listed.out.contains(token),
         "{listed}"
     );
-    // Three times to the minute leave 23 of 80 columns to the name.
-    let times = 2 * "2026-11-20T14:03Z  ".len() + "LAST USED  ".len();
-    assert_eq!(listed.out.find("NAME"), Some(times), "{listed}");
+    let before = "2026-11-20  2026-11-20T14:03Z  LAST USED  SCOPE  ".len();
+    assert_eq!(listed.out.find("NAME"), Some(before), "{listed}");
     home.lf("gateway pair --expires yesterday").fails(2, "usage");
     home.lf("gateway pair --expires 1s").fails(2, "usage");
     home.words(&["gateway", "pair", "--name", "a\nb"]).fails(2, "invalid_label");
@@ -212,7 +216,7 @@ fn a_pairing_that_a_former_version_sealed_has_to_be_made_again() {
     fs::write(&sealed, "{}").unwrap();
     let listed = home.lf("gateway pairings").ok();
     assert!(
-        listed.out.contains("old") && listed.err.contains("\"old\" was sealed by a former version"),
+        listed.out.contains("old") && listed.err.contains("\"old\" is from a former version"),
         "{listed}"
     );
     let gateway = Gateway::start(&home);
@@ -266,22 +270,17 @@ fn a_keychain_that_locks_up_later_revokes_nobody_and_lets_nobody_new_in() {
 #[test]
 fn a_keychain_that_hangs_delays_nobody_who_is_known() {
     let (home, bus, gateway, token) = paired();
-    // Another pairing, whose token nobody can read now.
-    let book = home.path().join(".lenserfight/gateway/pairings.json");
-    let text = fs::read_to_string(&book).unwrap();
-    fs::write(
-        &book,
-        text.replace("[{", r#"[{"name":"new","createdAt":null,"expiresAt":null,"sealed":null},{"#),
-    )
-    .unwrap();
+    // Another pairing, whose token is not known yet.
+    bus.on(home.bare("gateway pair --name new")).ok();
+    let new = bus.lookup(SERVICE, "new");
     bus.freeze();
     std::thread::scope(|scope| {
-        let strangers: Vec<_> =
-            (0..4).map(|_| scope.spawn(|| status(&gateway, &"x".repeat(43)))).collect();
+        let strangers: Vec<_> = (0..4).map(|_| scope.spawn(|| status(&gateway, &new))).collect();
         std::thread::sleep(std::time::Duration::from_millis(300));
         for _ in 0..20 {
             let start = std::time::Instant::now();
             assert_eq!(status(&gateway, &token), 200);
+            assert_eq!(status(&gateway, &"x".repeat(43)), 401, "it is not in the list");
             let time = start.elapsed();
             assert!(time < std::time::Duration::from_secs(2), "{time:?}");
         }
@@ -312,9 +311,20 @@ fn a_book_that_cannot_be_read_lets_nobody_in_and_is_not_overwritten() {
     let gateway = Gateway::start(&home);
     assert_eq!(status(&gateway, &token), 200);
     let book = home.path().join(".lenserfight/gateway/pairings.json");
-    for garbage in
-        ["garbage", r#"{"v":1,"pairings":[{"name":"a\u0000b"}]}"#, r#"{"v":2,"pairings":[]}"#]
-    {
+    let good = fs::read_to_string(&book).unwrap();
+    // Half of it, entries that make no sense, and versions that never were.
+    let half_written = [1, 10, good.len() / 2, good.len() - 1].map(|end| good[..end].to_owned());
+    let damaged = [
+        r#"{"v":1,"pairings":[{"name":"a\u0000b"}]}"#,
+        r#"{"v":2,"pairings":[{"name":"a","sha256":"short"}]}"#,
+        r#"{"v":2,"pairings":[{"name":"a","allow":"list"}]}"#,
+        r#"{"v":0,"pairings":[]}"#,
+        r#"{"v":-1,"pairings":[]}"#,
+        r#"{"v":2}"#,
+        "garbage",
+        "",
+    ];
+    for garbage in half_written.iter().map(String::as_str).chain(damaged) {
         fs::write(&book, garbage).unwrap();
         assert_eq!(status(&gateway, &token), 500);
         for command in ["pair", "unpair web-pair"] {
@@ -409,4 +419,221 @@ fn what_a_killed_process_left_behind_is_swept_up() {
     let token = pair(&home, "--name other");
     assert_eq!(names().len(), before.len(), "nothing but the list: {:?}", names());
     assert_eq!(status(&Gateway::start(&home), &token), 200);
+}
+
+/// `lf` in a root of its own, below the home.
+fn rooted(home: &Home, root: &str, arguments: &str) -> Run {
+    home.bare(arguments).env("LENSERFIGHT_RUNTIME_DIR", home.path().join(root))
+}
+
+const SERVE: &str = "gateway serve --keys-only --port 0";
+
+#[test]
+fn a_token_is_good_for_its_own_root_alone() {
+    let (home, bus, gateway, first) = paired();
+    let other = Gateway::run(bus.on(rooted(&home, "b", SERVE)));
+    assert_eq!(status(&other, &first), 401);
+    let second = token(bus.on(rooted(&home, "b", "gateway pair")));
+    assert_eq!((status(&other, &second), status(&gateway, &second)), (200, 401));
+    // Also where the keychain is asked anew.
+    assert_eq!(status(&serve(&home, &bus), &first), 200);
+    assert_eq!(bus.lookup(SERVICE, "web-pair"), first);
+    bus.on(rooted(&home, "b", "gateway unpair --all")).ok();
+    assert_eq!((status(&other, &second), status(&serve(&home, &bus), &first)), (401, 200));
+    bus.on(home.bare("gateway unpair --all")).ok();
+    assert_eq!((status(&gateway, &first), bus.lookup(SERVICE, "web-pair")), (401, String::new()));
+    // By another way to the same place it is the same root.
+    let again = token(bus.on(rooted(&home, ".lenserfight/../.lenserfight", "gateway pair")));
+    assert_eq!((status(&gateway, &again), bus.lookup(SERVICE, "web-pair")), (200, again));
+}
+
+#[test]
+fn a_root_that_was_copied_or_moved_is_paired_again() {
+    let (home, bus) = Home::with_keychain();
+    let paired = token(bus.on(rooted(&home, "a", "gateway pair")));
+    let status_in =
+        |root: &str| status(&Gateway::run(bus.on(rooted(&home, root, SERVE))), &paired);
+    assert_eq!(status_in("a"), 200);
+    let copy = |from: &str, to: &str| {
+        let mut cp = Command::new("cp");
+        let done = cp.arg("-r").args([from, to].map(|name| home.path().join(name))).status();
+        assert!(done.unwrap().success());
+    };
+    for (from, to) in [("a", "copy"), ("a", ".lenserfight")] {
+        let _ = fs::remove_dir_all(home.path().join(to));
+        copy(from, to);
+        assert_eq!(status_in(to), 401, "{to}");
+        let listed = bus.on(rooted(&home, to, "gateway pairings")).ok();
+        assert!(listed.err.contains("lf gateway pair --name NAME"), "{listed}");
+        bus.on(rooted(&home, to, "gateway unpair --all")).ok();
+        assert_eq!(status_in("a"), 200, "what the copy revokes is its own");
+    }
+    fs::rename(home.path().join("a"), home.path().join("moved")).unwrap();
+    assert_eq!(status_in("moved"), 401);
+    let new = token(bus.on(rooted(&home, "moved", "gateway pair")));
+    let gateway = Gateway::run(bus.on(rooted(&home, "moved", SERVE)));
+    assert_eq!(status(&gateway, &new), 200);
+}
+
+#[test]
+fn without_its_list_no_token_is_good() {
+    let (home, bus, gateway, token) = paired();
+    fs::remove_file(list_of(&home)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(status(&gateway, &token), 401);
+        assert_eq!(status(&serve(&home, &bus), &token), 401);
+        let listed = bus.on(home.bare("gateway pairings")).ok();
+        assert!(listed.out.is_empty() && listed.err.contains("lf gateway pair makes"), "{listed}");
+        fs::remove_dir_all(list_of(&home).parent().unwrap()).unwrap();
+    }
+    let asked = home.bare(&format!("gateway status --port {}", gateway.address.port()));
+    let told = bus.on(asked).ok();
+    assert!(told.out.contains("pairings  0") && told.err.contains("lf gateway pair"), "{told}");
+    let served = serve(&home, &bus).ends();
+    assert!(served.err.contains("lf gateway pair makes a token"), "{served}");
+    bus.on(home.bare("gateway pair")).ok();
+    assert_eq!(status(&gateway, &bus.lookup(SERVICE, "web-pair")), 200);
+}
+
+#[test]
+fn the_predecessors_token_is_taken_over_once() {
+    let (home, bus, gateway, old) = inherited();
+    let json = bus.on(home.bare("gateway pairings --json")).ok().out;
+    assert!(json.contains(r#""takenOverAt":"2"#) && json.contains(r#""expiresAt":"2"#), "{json}");
+    assert!(bus.on(home.bare("gateway pairings")).ok().out.contains("predecessor"));
+    assert_eq!(bus.lookup(SERVICE, "web-pair"), old, "its own client still finds it");
+    // Another client may change the entry: the list does not know that token.
+    let entry = ["service", SERVICE, "account", "web-pair"];
+    bus.store(&entry, "another-token");
+    assert_eq!(status(&serve(&home, &bus), "another-token"), 401);
+    bus.store(&entry, old);
+    assert_eq!(status(&serve(&home, &bus), old), 200);
+    fs::remove_file(list_of(&home)).unwrap();
+    bus.on(home.bare("gateway pairings")).ok();
+    for gateway in [&gateway, &serve(&home, &bus)] {
+        assert_eq!(status(gateway, old), 401, "not twice");
+    }
+    // Who asks first does it, and another root never does.
+    let (home, bus) = Home::with_keychain();
+    bus.store(&entry, old);
+    assert_eq!(status(&Gateway::run(bus.on(rooted(&home, "b", SERVE))), old), 401);
+    assert!(bus.on(home.bare("gateway pairings")).ok().out.contains("predecessor"));
+    assert_eq!(status(&serve(&home, &bus), old), 200);
+}
+
+#[test]
+fn a_list_of_the_first_version_is_good_and_later_ones_are_left_alone() {
+    let (home, bus) = Home::with_keychain();
+    let times = r#""createdAt":"2026-01-02T03:04:05.678Z","expiresAt":null"#;
+    let list = |root: &str, sha256: &str| {
+        let state = home.path().join(root).join("gateway");
+        fs::create_dir_all(&state).unwrap();
+        let entry = format!(r#"{{"name":"tablet",{times},"sha256":{sha256},"sealed":null}}"#);
+        let text = format!(r#"{{"v":1,"pairings":[{entry}]}}"#);
+        fs::write(state.join("pairings.json"), text).unwrap();
+    };
+    list(".lenserfight", "null");
+    list("b", "null");
+    let entry = ["service", SERVICE, "account", "tablet"];
+    bus.store(&entry, "first-version");
+    let gateway = serve(&home, &bus);
+    assert_eq!(status(&gateway, "first-version"), 200);
+    let other = Gateway::run(bus.on(rooted(&home, "b", SERVE)));
+    assert_eq!(status(&other, "first-version"), 401, "nobody knows which root paired it");
+    let listed = bus.on(rooted(&home, "b", "gateway pairings")).ok();
+    assert!(listed.err.contains("lf gateway pair --name NAME"), "{listed}");
+    // From here on the list knows the token, and the keychain alone cannot change it.
+    bus.store(&entry, "another");
+    assert_eq!(status(&serve(&home, &bus), "another"), 401);
+    // The same without a keychain.
+    let alone = Home::new();
+    let digest = format!("\"{}\"", digest("without-keychain"));
+    let home = &alone;
+    let state = home.path().join(".lenserfight/gateway");
+    fs::create_dir_all(&state).unwrap();
+    let entry = format!(r#"{{"name":"tablet",{times},"sha256":{digest}}}"#);
+    fs::write(state.join("pairings.json"), format!(r#"{{"v":1,"pairings":[{entry}]}}"#)).unwrap();
+    let gateway = Gateway::start(home);
+    assert_eq!(status(&gateway, "without-keychain"), 200);
+    let later = r#"{"v":3,"pairings":{"new":"shape"}}"#;
+    fs::write(list_of(home), later).unwrap();
+    assert_eq!(status(&gateway, "without-keychain"), 500);
+    for command in ["pair", "pair --rotate", "unpair tablet", "unpair --all"] {
+        let refused = home.lf(&format!("gateway {command}")).fails(2, "refused");
+        assert!(refused.err.contains("later version") && refused.err.contains("rm "), "{refused}");
+        assert_eq!(fs::read_to_string(list_of(home)).unwrap(), later);
+    }
+}
+
+/// Pairs `web` again and revokes `other`: is it the old state, or the new one with its token printed?
+fn either_or(gateway: &Gateway, old: &mut String, other: &mut String, paired: &Outcome) {
+    let new = paired.out.lines().next().unwrap_or_default().to_owned();
+    let found = (status(gateway, old), status(gateway, other), status(gateway, &new));
+    match found {
+        (200, 200, 401) => assert_ne!(paired.status, Some(0), "{paired}"),
+        (401, 401, 200) => {
+            assert!(matches!(paired.status, Some(0) | None), "{paired}");
+            *old = new;
+        }
+        _ => panic!("{found:?} {paired}"),
+    }
+}
+
+const AGAIN: &str = "gateway pair --name web --rotate";
+
+#[test]
+fn a_pairing_is_the_old_one_or_the_new_one_and_its_token_is_printed() {
+    // The keyring stops at each of the connections that are made to it.
+    std::thread::scope(|scope| {
+        let halves = [1..4, 4..7, 7..10, 10..12];
+        let run = |points: std::ops::Range<usize>| {
+            let (home, bus) = Home::with_keychain();
+            let gateway = serve(&home, &bus);
+            let pair = |name| token(bus.on(home.bare(&format!("gateway pair --name {name}"))));
+            let mut old = pair("web");
+            for point in points {
+                let mut other = pair("other");
+                let fault = format!("connect:signal=SIGSTOP:when={point}");
+                let log = home.path().join("strace.log");
+                let outcome = match bus.on(home.bare(AGAIN)).stop("0", &log, &fault) {
+                    Err(ended) => *ended,
+                    Ok(stopped) => {
+                        bus.freeze();
+                        let outcome = stopped.goes_on();
+                        bus.thaw();
+                        outcome
+                    }
+                };
+                either_or(&gateway, &mut old, &mut other, &outcome);
+            }
+        };
+        halves.into_iter().for_each(|points| drop(scope.spawn(move || run(points))));
+    });
+}
+
+#[test]
+fn a_pairing_that_is_killed_is_the_old_one_or_the_new_one_and_its_token_is_printed() {
+    let (home, bus) = Home::with_keychain();
+    let gateway = serve(&home, &bus);
+    let mut old = token(bus.on(home.bare("gateway pair --name web")));
+    for call in ["connect", "renameat", "fsync", "write", "openat"] {
+        for point in 1.. {
+            let mut other = token(bus.on(home.bare("gateway pair --name other")));
+            let fault = format!("{call}:signal=SIGKILL:when={point}");
+            let outcome = bus.on(home.bare(AGAIN)).inject(&fault).go();
+            let is_over = outcome.status == Some(0);
+            either_or(&gateway, &mut old, &mut other, &outcome);
+            if is_over {
+                break;
+            }
+        }
+    }
+    // A disk that is full, and an output that takes nothing.
+    let mut other = token(bus.on(home.bare("gateway pair --name other")));
+    for fault in ["renameat:error=EIO:when=1", "fsync:error=ENOSPC:when=1", "write:error=ENOSPC"] {
+        let outcome = bus.on(home.bare(AGAIN)).inject(fault).go();
+        assert_eq!(outcome.status, Some(1), "{fault}: {outcome}");
+        either_or(&gateway, &mut old, &mut other, &outcome);
+    }
+    assert_eq!(bus.lookup(SERVICE, "web"), old, "at rest it is where others look for it");
 }

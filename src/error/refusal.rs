@@ -22,6 +22,7 @@ table! {
     MISSING_TOKEN = "missing_token", 401;
     BAD_TOKEN = "bad_token", 401;
     FORBIDDEN_ORIGIN = "forbidden_origin", 403;
+    NOT_PERMITTED = "not_permitted", 403;
     FORBIDDEN_FETCH_MODE = "forbidden_fetch_mode", 403;
     NOT_FOUND = "not_found", 404;
     IDENTITY_MISSING = "identity_missing", 404;

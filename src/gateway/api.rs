@@ -9,6 +9,7 @@ use miniserde::{Deserialize, Serialize};
 
 use super::guard::Route;
 use super::http::{Reply, Request};
+use super::pairing::Pairing;
 use super::state;
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
@@ -46,10 +47,11 @@ type Fault = &'static ErrorInfo;
 type Outcome<T> = std::result::Result<T, Fault>;
 
 impl Api {
-    /// Carries out one request that the guard admitted.
+    /// Carries out one request that the guard admitted, for this pairing where a token was needed.
     pub(crate) fn answer(
         &self,
         route: &Route,
+        pairing: Option<&Pairing>,
         (request, body): (&Request, &[u8]),
         now: Timestamp,
     ) -> Answer {
@@ -66,7 +68,11 @@ impl Api {
             }
             Route::Identity => (self.identity().unwrap_or_else(Reply::error), None),
             Route::Page(file) => (file.reply(), None),
-            Route::List => told(Kind::List, None, self.list(&request.query)),
+            Route::Pairing => (
+                Reply::text("application/json", &pairing.map_or(String::new(), |it| it.view(None))),
+                None,
+            ),
+            Route::List => told(Kind::List, None, self.list(&request.query, pairing)),
             Route::Add => {
                 let members = members(&["provider", "label", "rawKey"]);
                 let added = members.and_then(|members| self.add(members, now));
@@ -101,8 +107,9 @@ impl Api {
         }
     }
 
-    fn list(&self, query: &str) -> Outcome<Reply> {
-        let listing = self.store.list()?;
+    fn list(&self, query: &str, pairing: Option<&Pairing>) -> Outcome<Reply> {
+        let mut listing = self.store.list()?;
+        listing.keys.retain(|key| pairing.is_some_and(|pairing| pairing.has(key.id.as_str())));
         if query.split('&').all(|pair| pair != "include=last_used") {
             return Ok(named(200, "keys", &listing.keys));
         }

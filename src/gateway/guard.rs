@@ -1,5 +1,5 @@
-//! Decides which requests are admitted: it checks host, origin, preflight, fetch mode, route, token and
-//! bucket, in this order. Only this file writes CORS headers.
+//! Decides which requests are admitted: it checks host, origin, preflight, fetch mode, route, token, scope
+//! and bucket, in this order. Only this file writes CORS headers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,9 +11,9 @@ use super::http::{Reply, Request};
 use super::page::File;
 use crate::base::bucket::Bucket;
 use crate::base::time::Timestamp;
-use crate::error::{ErrorInfo, refusal};
+use crate::error::{Error, ErrorInfo, refusal};
 use crate::gateway::origin::{Hosts, Origins};
-use crate::gateway::pairing::{Pairings, Recogniser};
+use crate::gateway::pairing::{Pairing, Pairings, Recogniser};
 use crate::vault::audit::Kind;
 
 /// Everything that decides.
@@ -32,8 +32,8 @@ pub(crate) struct Caller {
     pub(crate) origin: Option<String>,
     /// The route's name.
     route: Option<&'static str>,
-    /// The name of the pairing that the token belongs to.
-    pairing: Option<String>,
+    /// The pairing that the token belongs to.
+    pub(crate) pairing: Option<Arc<Pairing>>,
 }
 
 impl Caller {
@@ -41,7 +41,7 @@ impl Caller {
     pub(crate) fn context(&self) -> Vec<(&str, &str)> {
         let mut context = vec![("route", self.route.unwrap_or("-"))];
         context.extend(self.origin.as_deref().map(|origin| ("origin", origin)));
-        context.extend(self.pairing.as_deref().map(|pairing| ("pairing", pairing)));
+        context.extend(self.pairing.as_ref().map(|pairing| ("pairing", pairing.name.as_str())));
         context
     }
 }
@@ -59,6 +59,8 @@ pub(crate) enum Route {
     Identity,
     /// `GET /`, and the files that it asks for
     Page(&'static File),
+    /// `GET /pairing`
+    Pairing,
     /// `GET /keys`
     List,
     /// `POST /keys`
@@ -105,7 +107,8 @@ impl Guard {
         if request.method == Method::Options {
             return Err((preflight(request), None));
         }
-        let is_keys = request.path == "/keys" || request.path.starts_with("/keys/");
+        let is_keys = ["/keys", "/pairing"].contains(&&*request.path);
+        let is_keys = is_keys || request.path.starts_with("/keys/");
         // A page that cannot read the answer, or a navigation, gets no keys.
         let mode = request.header("sec-fetch-mode").map_err(silent)?;
         if is_keys && matches!(mode, Some("no-cors" | "navigate")) {
@@ -117,8 +120,9 @@ impl Guard {
             return Ok(route);
         }
         let pairing = caller.pairing.insert(self.recognise(authorization, now)?);
+        check_scope(&route, pairing)?;
         if matches!(route, Route::Resolve(_)) {
-            self.take(pairing, clock)?;
+            self.take(pairing.name.as_str(), clock)?;
         }
         Ok(route)
     }
@@ -134,12 +138,12 @@ impl Guard {
         }
     }
 
-    fn recognise(&self, authorization: Option<&str>, now: Timestamp) -> Result<String, Denial> {
+    fn recognise(&self, header: Option<&str>, now: Timestamp) -> Result<Arc<Pairing>, Denial> {
         let unauthorised = |info| {
             let (reply, event) = logged(info);
             (reply.with("WWW-Authenticate", "Bearer"), event)
         };
-        let value = authorization.ok_or_else(|| unauthorised(&refusal::MISSING_TOKEN))?;
+        let value = header.ok_or_else(|| unauthorised(&refusal::MISSING_TOKEN))?;
         let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
         // The scheme's case does not matter (RFC 9110, section 11.1).
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -182,6 +186,26 @@ pub(crate) fn with_cors(reply: Reply, origin: Option<&str>) -> Reply {
     }
 }
 
+/// The one place where a pairing's scope is enforced; of what it may list, `GET /keys` shows the part that this
+/// lets in. A key outside of it is as one that is not there.
+/// (tests/scope.rs: `every_act_and_every_key_outside_of_a_scope_is_refused`)
+fn check_scope(route: &Route, pairing: &Pairing) -> Result<(), Denial> {
+    let (act, id) = match route {
+        Route::Health | Route::Identity | Route::Page(_) | Route::Pairing => return Ok(()),
+        Route::List => ("list", None),
+        Route::Add => ("add", None),
+        Route::Update(id) => ("update", Some(id)),
+        Route::Remove(id) => ("remove", Some(id)),
+        Route::Rotate(id) => ("rotate", Some(id)),
+        Route::Resolve(id) => ("resolve", Some(id)),
+    };
+    match id {
+        _ if !pairing.allows(act) => Err(logged(&refusal::NOT_PERMITTED)),
+        Some(id) if !pairing.has(id) => Err(logged(Error::KeyNotFound(String::new()).info())),
+        _ => Ok(()),
+    }
+}
+
 fn preflight(request: &Request) -> Reply {
     let reply = Reply::empty(204)
         .with("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS")
@@ -204,13 +228,14 @@ fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
     Ok(match (segments.as_slice(), &request.method) {
         (["healthz"], Method::Get) => ("GET /healthz", Route::Health),
         (["identity"], Method::Get) => ("GET /identity", Route::Identity),
+        (["pairing"], Method::Get) => ("GET /pairing", Route::Pairing),
         (["keys"], Method::Get) => ("GET /keys", Route::List),
         (["keys"], Method::Post) => ("POST /keys", Route::Add),
         (["keys", _], Method::Put) => ("PUT /keys/:id", Route::Update(id())),
         (["keys", _], Method::Delete) => ("DELETE /keys/:id", Route::Remove(id())),
         (["keys", _, "resolve"], Method::Post) => ("POST /keys/:id/resolve", Route::Resolve(id())),
         (["keys", _, "rotate"], Method::Post) => ("POST /keys/:id/rotate", Route::Rotate(id())),
-        (["healthz" | "identity"], _) => return Err(wrong_method("GET, OPTIONS")),
+        (["healthz" | "identity" | "pairing"], _) => return Err(wrong_method("GET, OPTIONS")),
         (["keys"], _) => return Err(wrong_method("GET, POST, OPTIONS")),
         (["keys", _], _) => return Err(wrong_method("PUT, DELETE, OPTIONS")),
         (["keys", _, "resolve" | "rotate"], _) => return Err(wrong_method("POST, OPTIONS")),

@@ -42,8 +42,7 @@ pub(crate) struct Setup<'a> {
 
 impl Setup<'_> {
     pub(crate) fn pairings(&self) -> Pairings {
-        let sources = self.environment.passphrase.clone();
-        Pairings::at(self.state.clone(), sources, self.keychain.clone())
+        Pairings::at(self.root.clone(), self.environment, self.keychain.clone())
     }
 
     /// The preconditions of the mode. For keys alone the passphrase may still come: the guide starts the
@@ -225,7 +224,7 @@ fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
         let name = printable(pairing.name.as_str());
         if pairing.is_outdated() {
             notes.push(format!(
-                "\"{name}\" was sealed by a former version of lf; its token is dead"
+                "\"{name}\" is from a former version of lf, or another root; its token is dead"
             ));
         }
         if let Some(at) = pairing.expires_at.filter(|at| *at <= now.after(SOON)) {

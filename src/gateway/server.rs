@@ -185,7 +185,8 @@ impl Gateway {
             Ok(route) => match connection.body(request) {
                 Ok(bytes) => {
                     received();
-                    let (reply, event) = self.api.answer(&route, (request, &bytes), now);
+                    let (reply, event) =
+                        self.api.answer(&route, caller.pairing.as_deref(), (request, &bytes), now);
                     if let Some((kind, key, reason)) = event {
                         self.log(kind, key.as_ref(), reason, &caller.context());
                     }

@@ -138,10 +138,14 @@ impl Environment {
 
     /// Where everything of ours is: `$LENSERFIGHT_RUNTIME_DIR`, else `~/.lenserfight`.
     pub(crate) fn root(&self) -> Result<PathBuf> {
-        let home = || self.home.as_ref().map(|home| home.join(".lenserfight"));
         let neither =
             || Error::usage("neither HOME nor LENSERFIGHT_RUNTIME_DIR says where the keys are");
-        self.runtime_dir.clone().or_else(home).ok_or_else(neither)
+        self.runtime_dir.clone().or_else(|| self.default_root()).ok_or_else(neither)
+    }
+
+    /// `~/.lenserfight`, if there is a home.
+    pub(crate) fn default_root(&self) -> Option<PathBuf> {
+        self.home.as_ref().map(|home| home.join(".lenserfight"))
     }
 
     /// Where the keys are: `$LENSERFIGHT_KEYS_DIR`, else `keys` in the root.

@@ -1,6 +1,7 @@
 //! `lf keys adopt`: the predecessor's plaintext secrets into the keychain, and off the disk.
 
 use crate::base::text::opens_none;
+use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::system::host;
 use crate::vault::master::record::Record;
@@ -47,7 +48,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
         host::eprint(&format!("it opens {opens} of {total} keys\n"));
     }
     let token = match left.read(Remain::Token)? {
-        Some(Found::Secret(token)) => pair::pairings(context)?.inherit(&token)?,
+        Some(Found::Secret(token)) => pair::pairings(context)?.inherit(&token, Timestamp::now())?,
         Some(Found::Erased) | None => false,
     };
     // Everything is in the keychain, and was read back.

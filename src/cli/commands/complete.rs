@@ -9,6 +9,7 @@ use crate::base::secret::{looks_like_secret, printable};
 use crate::base::shell::{quote, unquote};
 use crate::cli::complete::{Question, question};
 use crate::error::Result;
+use crate::gateway::pairing::ACTS;
 use crate::system::environment::Environment;
 use crate::system::host;
 use crate::vault::key::Provider;
@@ -52,6 +53,10 @@ fn lines(environment: &Environment, question: &Question) -> Result<String> {
                 offer(&format!("{variable}={name}"), &what);
             }
         }
+        "ACTS" => {
+            let before = word.rfind(',').map_or("", |at| &word[..=at]);
+            ACTS.iter().for_each(|act| offer(&format!("{before}{act}"), ""));
+        }
         "PROVIDER" => {
             for known in provider::KNOWN.iter() {
                 known.names().for_each(|name| offer(name, &known.what));
@@ -59,9 +64,9 @@ fn lines(environment: &Environment, question: &Question) -> Result<String> {
         }
         "NAME" => {
             let context = Context::new(environment, Format::Text)?;
-            let names = pair::pairings(&context)?.names()?;
-            let fit = names.iter().filter(|name| is_fit(name.as_str()));
-            fit.for_each(|name| offer(name.as_str(), ""));
+            let list = pair::pairings(&context)?.list()?;
+            let names = list.iter().map(|(pairing, _)| pairing.name.as_str());
+            names.filter(|name| is_fit(name)).for_each(|name| offer(name, ""));
         }
         _ => {}
     }

@@ -7,7 +7,7 @@ use crate::base::secret::shown;
 use crate::base::time::parse_span;
 use crate::cli::args::{Args, is_not};
 use crate::error::{Error, Result};
-use crate::gateway::pairing::{DEFAULT_NAME, Others};
+use crate::gateway::pairing::{ACTS, DEFAULT_NAME, Others, Pairing, TERM};
 use crate::vault::key::Label;
 
 use super::{InstallOptions, ServeOptions};
@@ -37,20 +37,43 @@ pub(super) fn install(args: &mut Args) -> Result<InstallOptions> {
     })
 }
 
-/// The name, how long the token is good, and what becomes of the other pairings.
-pub(super) fn pair(args: &mut Args) -> Result<(Label, Option<Duration>, Others)> {
+/// The pairing that is wanted, the selectors of its keys, how long its token is good, and what becomes of the
+/// other pairings.
+pub(super) fn pair(args: &mut Args) -> Result<(Pairing, Vec<String>, Option<Duration>, Others)> {
     args.no_operands()?;
     let name = args.open_value("--name")?;
-    let expires = args.value("--expires").map(|span| {
-        let what = "a time such as 90d or 12h, from a minute to ten years";
-        parse_span(&span).ok_or_else(|| is_not(&span, what))
-    });
-    let others = match args.flag("--rotate") {
-        true => Others::Revoke,
-        false => Others::Keep,
+    let mut pairing = Pairing::new(Label::parse(name.as_deref().unwrap_or(DEFAULT_NAME))?);
+    let term = match args.value("--expires").as_deref() {
+        None => Some(TERM),
+        Some("never") => None,
+        Some(span) => {
+            let what = "never, or a time such as 90d or 12h, from a minute to ten years";
+            Some(parse_span(span).ok_or_else(|| is_not(span, what))?)
+        }
     };
-    let name = Label::parse(name.as_deref().unwrap_or(DEFAULT_NAME))?;
-    Ok((name, expires.transpose()?, others))
+    let keys = args.all("--key");
+    let read_only = args.flag("--read-only").then(|| "list,resolve".to_owned());
+    let allow = match (args.value("--allow"), read_only) {
+        (Some(_), Some(reading)) => {
+            return Err(Error::usage(format!(
+                "--read-only is --allow {reading}; give one of the two"
+            )));
+        }
+        (allow, read_only) => allow.or(read_only),
+    };
+    let words: Vec<&str> = allow.iter().flat_map(|allow| allow.split(',')).collect();
+    if let Some(word) = words.iter().find(|word| !ACTS.contains(word)) {
+        return Err(is_not(word, &format!("one of {}", ACTS.join(","))));
+    }
+    if !keys.is_empty() && words.contains(&"add") {
+        return Err(Error::usage(
+            "a pairing for certain keys adds no others; leave out add or --key",
+        ));
+    }
+    let acts = || ACTS.into_iter().filter(|act| words.contains(act)).map(str::to_owned);
+    pairing.allow = allow.as_ref().map(|_| acts().collect());
+    let others = if args.flag("--rotate") { Others::Revoke } else { Others::Keep };
+    Ok((pairing, keys, term, others))
 }
 
 /// The name, or none for all of them.

@@ -1,92 +1,145 @@
 //! `lf gateway pair`, `pairings` and `unpair`: which programs may use the gateway.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::base::secret::printable;
+use crate::base::secret::{Secret, printable};
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::gateway::pairing::{Others, Pairing, Pairings};
-use crate::gateway::state;
+#[cfg(unix)]
+use crate::gateway::{probe, state};
 use crate::system::host;
 use crate::vault::key::Label;
 use zeroize::Zeroizing;
 
-use super::{Context, Format, format, table};
+use super::{Context, Format, table};
 use crate::system::term;
 
 /// A new pairing, or a new token for an old one.
 pub(super) fn pair(
     context: &Context<'_>,
-    (name, expires, others): (Label, Option<Duration>, Others),
+    (mut wanted, keys, term, others): (Pairing, Vec<String>, Option<Duration>, Others),
 ) -> Result<()> {
     let now = Timestamp::now();
-    let expires_at = expires.map(|span| now.after(span));
-    let token = pairings(context)?.pair(&name, expires_at, others, now)?;
-    let (name, token) = (name.as_str(), token.expose());
-    let text = match context.format {
-        Format::Json => format::json(&BTreeMap::from([
-            ("name", Some(name)),
-            ("token", Some(token)),
-            ("createdAt", Some(&*now.to_string())),
-            ("expiresAt", expires_at.map(|at| at.to_string()).as_deref()),
-        ])),
-        Format::Text => format!(
-            "{token}\n\nThis is the pairing token of \"{}\"{}. It is shown once. To pair the web app:\n\
-             \x20 1. Leave the gateway running: lf gateway serve --keys-only\n\
-             \x20 2. In the Funding panel, click the Local Keys tile.\n\
-             \x20 3. Paste the token into the box and click Pair gateway.\n",
-            printable(name),
-            expires_at.map_or_else(String::new, |at| format!(", good until {at}")),
-        ),
+    wanted.created_at = Some(now);
+    wanted.expires_at = term.map(|term| now.after(term));
+    for key in &keys {
+        let id = context.store.select(key)?.as_str().to_owned();
+        let keys = wanted.keys.get_or_insert_default();
+        keys.retain(|key| *key != id);
+        keys.push(id);
+    }
+    if term.is_none() {
+        host::eprint("lf: warning: this token never expires; only lf gateway unpair ends it\n");
+    }
+    let json = wanted.view(None);
+    let end = wanted.expires_at.map_or("never ends".to_owned(), |at| format!("ends at {at}"));
+    let (name, scope) = (printable(wanted.name.as_str()), scope(&wanted));
+    let gateway = match running(context) {
+        Some(at) => format!("A gateway answers on http://{at}; its page is there, on loopback."),
+        None => "No gateway answers yet; it says where its page is when it starts.".to_owned(),
     };
-    host::print(&Zeroizing::new(text))
+    let is_printed = Cell::new(false);
+    let print = |token: &Secret, old: Option<&Pairing>| {
+        let token = token.expose();
+        let old = old.map_or("", |_| "An older token of that name is dead now.\n");
+        let text = match context.format {
+            Format::Json => format!("{{\"token\":\"{token}\",{}\n", &json[1..]),
+            Format::Text => format!(
+                "{token}\n\nThis is the pairing token of \"{name}\" ({scope}). It is shown once, and {end}.\n\
+                 {old}{gateway} To pair the web app:\n\
+                 \x20 1. Leave the gateway running: lf gateway serve --keys-only\n\
+                 \x20 2. In the Funding panel, click the Local Keys tile.\n\
+                 \x20 3. Paste the token into the box and click Pair gateway.\n"
+            ),
+        };
+        let failed = |error| match error {
+            Error::Output(source) => Error::Io("write to", "standard output".into(), source),
+            error => error,
+        };
+        host::print(&Zeroizing::new(text)).map_err(failed)?;
+        is_printed.set(true);
+        Ok(())
+    };
+    let tidied = pairings(context)?.pair(wanted, others, now, print).inspect_err(|_| {
+        if is_printed.get() {
+            host::eprint("lf: nothing was changed; the token that was printed is no good\n");
+        }
+    })?;
+    if let Err(error) = tidied {
+        let sentence = format!("the new token is good; what is dead was not all removed: {error}");
+        context.warn(&sentence, &error);
+    }
+    Ok(())
+}
+
+/// Where a gateway of this root answers: where one said that it listens, or else by default.
+#[cfg(unix)]
+fn running(context: &Context<'_>) -> Option<SocketAddr> {
+    let recorded = context.state.as_deref().and_then(state::recorded);
+    let default = super::serve::address(context.environment, &super::ServeOptions::default());
+    let mut places = recorded.into_iter().chain(default.ok());
+    places.find(|place| probe::ask(*place).is_ok())
+}
+
+#[cfg(not(unix))]
+fn running(_: &Context<'_>) -> Option<SocketAddr> {
+    None
 }
 
 pub(super) fn list(context: &Context<'_>) -> Result<()> {
-    let list = pairings(context)?.list()?;
+    let (pairings, now) = (pairings(context)?, Timestamp::now());
+    // What the keychain does not tell now is not in the list yet.
+    let _ = pairings.refresh(now);
+    let list = pairings.list()?;
     for (pairing, _) in list.iter().filter(|(pairing, _)| pairing.is_outdated()) {
         let name = printable(pairing.name.as_str());
         host::eprint(&format!(
-            "lf: note: the token of \"{name}\" was sealed by a former version of lf and is no longer good; lf gateway pair --name NAME makes a new one\n"
+            "lf: note: the token of \"{name}\" is from a former version of lf, or from another root that was moved or copied here, and is no longer good; lf gateway pair --name NAME makes a new one\n"
         ));
     }
     let or = |at: Option<Timestamp>, otherwise: &str| {
         at.map_or_else(|| otherwise.to_owned(), Timestamp::minute)
     };
     let row = |(pairing, used): &(Pairing, Option<Timestamp>)| {
+        let unknown = pairing.taken_over.map_or("unknown", |_| "predecessor");
+        let expires = pairing.expires_at.filter(|_| !pairing.is_expired(now));
         vec![
-            or(pairing.created_at, "unknown"),
-            or(pairing.expires_at, "never"),
+            pairing.created_at.map_or(unknown.to_owned(), Timestamp::day),
+            or(expires, if pairing.is_expired(now) { "expired" } else { "never" }),
             or(*used, "-"),
+            scope(pairing),
             pairing.name.as_str().to_owned(),
         ]
     };
-    let at = |at: Option<Timestamp>| at.map(|at| at.to_string());
-    let view = |(pairing, used): &(Pairing, Option<Timestamp>)| {
-        BTreeMap::from([
-            ("name", Some(pairing.name.as_str().to_owned())),
-            ("createdAt", at(pairing.created_at)),
-            ("expiresAt", at(pairing.expires_at)),
-            ("lastUsedAt", at(*used)),
-        ])
-    };
     host::show(&match context.format {
-        Format::Json => format::json(&list.iter().map(view).collect::<Vec<_>>()),
+        Format::Json => {
+            let views: Vec<String> = list.iter().map(|(it, used)| it.view(*used)).collect();
+            format!("[{}]\n", views.join(","))
+        }
         Format::Text if list.is_empty() => {
-            host::eprint("nothing is paired; lf gateway pair makes a token\n");
+            host::eprint(NOTHING);
             return Ok(());
         }
         Format::Text => {
             let rows: Vec<Vec<String>> = list.iter().map(row).collect();
-            let titles = ["CREATED", "EXPIRES", "LAST USED", "NAME"];
+            let titles = ["CREATED", "EXPIRES", "LAST USED", "SCOPE", "NAME"];
             table::text(&titles, &rows, term::columns())
         }
     })
 }
 
+/// What a pairing may do, in few words.
+fn scope(pairing: &Pairing) -> String {
+    let acts = pairing.allow.as_ref().map_or("all".to_owned(), |acts| acts.join(","));
+    let keys = pairing.keys.as_ref().map(Vec::len);
+    acts + &keys.map_or_else(String::new, |count| format!(", keys: {count}"))
+}
+
 pub(super) fn unpair(context: &Context<'_>, name: Option<&Label>) -> Result<()> {
-    let (gone, forgotten) = pairings(context)?.revoke(name)?;
+    let (gone, forgotten) = pairings(context)?.revoke(name, Timestamp::now())?;
     for name in &gone {
         let name = printable(name.as_str());
         host::print(&format!("revoked \"{name}\"; its token is dead\n"))?;
@@ -102,7 +155,9 @@ pub(super) fn unpair(context: &Context<'_>, name: Option<&Label>) -> Result<()> 
 }
 
 pub(super) fn pairings(context: &Context<'_>) -> Result<Pairings> {
-    let dir = state::dir(&context.environment.root()?);
-    let sources = context.environment.passphrase.clone();
-    Ok(Pairings::at(dir, sources, context.keychain.clone()))
+    let root = context.environment.root()?;
+    Ok(Pairings::at(root, context.environment, context.keychain.clone()))
 }
+
+/// Said where no token is good, be it that the list was lost.
+pub(super) const NOTHING: &str = "lf: note: nothing is paired; lf gateway pair makes a token\n";

@@ -26,7 +26,7 @@ use crate::vault::doctor::Status;
 use crate::vault::master::source;
 use crate::vault::store::Store;
 
-use super::{ServeOptions, doctor};
+use super::{ServeOptions, doctor, pair};
 
 pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<()> {
     let variables = &environment.gateway;
@@ -45,7 +45,11 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     }
     let needs_permit = !setup.keys_only && !address.ip().is_loopback();
     let permit = needs_permit.then(|| Permit::new(&setup.state, address.ip()));
-    let guard = Guard::new(hosts, origins, setup.pairings());
+    let pairings = setup.pairings();
+    if pairings.list().is_ok_and(|list| list.is_empty()) {
+        host::eprint(pair::NOTHING);
+    }
+    let guard = Guard::new(hosts, origins, pairings);
     let api = Api {
         store: Store::at(environment.keys()?),
         state: setup.state,
@@ -64,6 +68,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     let idle = inherited.is_some().then_some(IDLE);
     let listener = inherited.map_or_else(|| listen(address), Ok)?;
     let address = listener.local_addr().map_err(unusable)?;
+    let _ = state::record(&state::dir(&setup.root), address);
     let manager = Manager::at(variables.notify.as_deref());
     let sandbox = sandbox::enter(&setup.root, &environment.keys()?, &environment.passphrase);
     host::eprint(&format!("lf: sandbox: {sandbox}\n"));

@@ -7,17 +7,21 @@ use crate::error::Result;
 use crate::gateway::probe;
 use crate::system::host;
 
-use super::{Context, Format, ServeOptions, doctor, format, serve};
+use super::{Context, Format, ServeOptions, doctor, format, pair, serve};
 
 pub(super) fn status(context: &Context<'_>, options: &ServeOptions) -> Result<()> {
     let setup = serve::known(context.environment, options)?;
     let health = probe::ask(setup.address).map_err(|absence| absence.error(setup.address))?;
+    let (list, now) = (setup.pairings().list()?, Timestamp::now());
     let view = View {
         address: format!("http://{}", setup.address),
         daemon_version: health.daemon_version,
         time: health.time,
-        pairings: setup.pairings().list()?.len(),
+        pairings: list.iter().filter(|(pairing, _)| pairing.is_good(now)).count(),
     };
+    if view.pairings == 0 {
+        host::eprint(pair::NOTHING);
+    }
     host::show(&match context.format {
         Format::Json => format::json(&view),
         Format::Text => format!(

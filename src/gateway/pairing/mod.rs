@@ -1,10 +1,18 @@
 //! The pairings of a gateway: pair, list, revoke, recognise.
 //!
-//! `<root>/gateway/pairings.json` lists them by name and time; a running gateway looks at it before
-//! every answer. A token is 32 random bytes. The keychain keeps it under its pairing's name, and is the
-//! authority: a program that can only write the list cannot pair itself. On a host without a keychain the
-//! list holds the token's SHA-256 instead, which is no secret: 256 random bits cannot be guessed from it.
-//! Such a digest counts only while no keychain is in use, which is one of these:
+//! `<root>/gateway/pairings.json` lists them; a running gateway looks at it before every answer. A token is 32
+//! random bytes, and the list has its SHA-256, which is no secret: 256 random bits cannot be guessed from it.
+//! A token counts only if all of these hold:
+//!
+//! 1. The list of this root has its digest, and the pairing has not expired. So a token of another root counts for
+//!    nothing, and where the list is lost none counts; `lf gateway pair` makes a new one.
+//!    (tests/pairing.rs: `a_token_is_good_for_its_own_root_alone`, `without_its_list_no_token_is_good`)
+//! 2. The keychain has the token, under an account that belongs to this root. So a program that can only write
+//!    the list cannot pair itself. It can widen the scope of a pairing whose token it has, and lengthen its time.
+//!    (tests/pairing.rs: `a_digest_in_the_list_counts_for_nothing_once_a_keychain_answers`)
+//!
+//! Where the list says that the keychain does not have the token, the digest is enough while no keychain is in use,
+//! which is one of these:
 //!
 //! 1. The environment has a master passphrase and forces it, so that no keychain is asked.
 //! 2. The keychain does not answer, and the environment has a master passphrase.
@@ -12,12 +20,20 @@
 //!
 //! Once a keychain has answered a running gateway, 2 and 3 no longer hold for that gateway, so that no
 //! digest counts when the keychain is locked or ended later.
-//! (tests/pairing.rs: `a_digest_in_the_list_counts_for_nothing_once_a_keychain_answers`)
+//!
+//! The account of a pairing in the default root, `~/.lenserfight`, is its name, as the predecessor's clients know it.
+//! In another root the digest of the root's path follows the name. So a root that was moved or copied has none of
+//! its tokens, and has to be paired again. (tests/pairing.rs: `a_root_that_was_copied_or_moved_is_paired_again`)
+//!
+//! The predecessor left one token in the keychain, and no list. The default root takes it over once, for 90 days,
+//! as a pairing that the list marks. An entry in the keychain says that it was done, so that it is not done again
+//! when the list is lost. (tests/pairing.rs: `the_predecessors_token_is_taken_over_once`)
 
 mod recogniser;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use miniserde::{Deserialize, Serialize, json};
@@ -29,17 +45,21 @@ use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::gateway::state;
 use crate::keychain::Keychain;
-use crate::system::environment::Sources;
+use crate::system::environment::{Environment, Sources};
 use crate::system::fs::{self, Dir, Locked, Publish};
 use crate::vault::key::Label;
 use crate::vault::master::source;
 
 pub(crate) use self::recogniser::Recogniser;
 
-/// The pairings of one gateway.
+/// The pairings of one root.
 #[derive(Debug)]
 pub(crate) struct Pairings {
+    root: PathBuf,
+    /// `<root>/gateway`
     dir: PathBuf,
+    /// `~/.lenserfight`, if there is a home.
+    default_root: Option<PathBuf>,
     sources: Sources,
     keychain: Keychain,
 }
@@ -47,7 +67,6 @@ pub(crate) struct Pairings {
 /// What is known of a pairing without its token, as the list has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pairing {
-    /// Its name, and its token's account in the keychain.
     pub(crate) name: Label,
     /// When its token was minted; `None` for one that the predecessor made.
     #[serde(rename = "createdAt")]
@@ -55,9 +74,18 @@ pub(crate) struct Pairing {
     /// When its token expires, if it does.
     #[serde(rename = "expiresAt")]
     pub(crate) expires_at: Option<Timestamp>,
-    /// The token's SHA-256 in base64url, if the keychain does not have the token.
+    /// When it was taken over from the predecessor, if it was.
+    #[serde(rename = "takenOverAt")]
+    pub(crate) taken_over: Option<Timestamp>,
+    /// The ids of the only keys that there are for it; `None` for all. No key gets the id of one that was removed.
+    pub(crate) keys: Option<Vec<String>>,
+    /// The only ones of [`ACTS`] that it may do; `None` for all, but for adding where there are only certain keys.
+    pub(crate) allow: Option<Vec<String>>,
+    /// The token's SHA-256 in base64url; a list of the first version has none for a token in the keychain.
     sha256: Option<String>,
-    /// The id of the envelope in which a former version kept the token. It is no longer opened.
+    /// The token's account in the keychain, if it is there.
+    account: Option<String>,
+    /// In a list of the first version: the id of the envelope that has the token. It is no longer opened.
     sealed: Option<String>,
 }
 
@@ -71,18 +99,50 @@ pub(crate) enum Others {
 }
 
 impl Pairing {
-    /// One whose token the keychain has.
-    fn new(name: Label) -> Pairing {
-        Pairing { name, created_at: None, expires_at: None, sha256: None, sealed: None }
+    /// One that may do everything, for ever, and has no token yet.
+    pub(crate) fn new(name: Label) -> Pairing {
+        let (created_at, expires_at, taken_over) = (None, None, None);
+        let (keys, allow, sha256, account, sealed) = (None, None, None, None, None);
+        Pairing { name, created_at, expires_at, taken_over, keys, allow, sha256, account, sealed }
     }
 
-    /// A former version sealed its token: it has to be paired again.
+    /// What its page may know of it, and its owner, as JSON.
+    pub(crate) fn view(&self, last_used: Option<Timestamp>) -> String {
+        let allow: Vec<&str> = ACTS.into_iter().filter(|act| self.allows(act)).collect();
+        json::to_string(&BTreeMap::<&str, &dyn Serialize>::from([
+            ("name", &self.name as &dyn Serialize),
+            ("keys", &self.keys),
+            ("allow", &allow),
+            ("createdAt", &self.created_at),
+            ("expiresAt", &self.expires_at),
+            ("takenOverAt", &self.taken_over),
+            ("lastUsedAt", &last_used),
+        ]))
+    }
+
+    /// May it do this one of [`ACTS`]?
+    pub(crate) fn allows(&self, act: &str) -> bool {
+        let by_default = act != "add" || self.keys.is_none();
+        self.allow.as_ref().map_or(by_default, |acts| acts.iter().any(|one| one == act))
+    }
+
+    /// Is there this key for it? The id is as it was sent.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key == id))
+    }
+
+    pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// Can its token be good?
+    pub(crate) fn is_good(&self, now: Timestamp) -> bool {
+        !self.is_expired(now) && !self.is_outdated()
+    }
+
+    /// A former version sealed its token, or the root was moved or copied here: it has to be paired again.
     pub(crate) fn is_outdated(&self) -> bool {
-        self.sealed.is_some()
-    }
-
-    fn is_in_keychain(&self) -> bool {
-        self.sha256.is_none() && self.sealed.is_none()
+        self.sha256.is_none() && self.account.is_none()
     }
 
     fn digest(&self) -> Option<[u8; 32]> {
@@ -92,127 +152,227 @@ impl Pairing {
 }
 
 impl Pairings {
-    /// The pairings in `<root>/gateway`, whether it is there yet or not.
-    pub(crate) fn at(dir: PathBuf, sources: Sources, keychain: Keychain) -> Pairings {
-        Pairings { dir, sources, keychain }
+    /// The pairings of a root, whether it is there yet or not.
+    pub(crate) fn at(root: PathBuf, environment: &Environment, keychain: Keychain) -> Pairings {
+        let (dir, sources) = (state::dir(&root), environment.passphrase.clone());
+        Pairings { root, dir, default_root: environment.default_root(), sources, keychain }
     }
 
-    /// Makes a pairing, or gives the one of this name a new token. The old token is dead with it, or
-    /// still good if this fails.
+    /// Makes a pairing, or gives the one of this name a new token. An error means that nothing has changed.
+    /// Otherwise the token was given to `print`, with the pairing that it replaces, and is the only one of its
+    /// name; what could not be tidied up after that is told.
+    ///
+    /// 1. Lock the directory, and read the list.
+    /// 2. Store the token in the keychain, under that of the name's two accounts which the list does not name.
+    /// 3. Print the token.
+    /// 4. Publish the list, which has its digest and its account. From here on the new token is good, and the old
+    ///    one is not.
+    /// 5. Store the token under the name's usual account too, publish the list with that, delete the other.
+    /// 6. Delete the revoked tokens from the keychain.
+    ///
+    /// If it fails or is killed before step 4, the list names the tokens of before, which are where it says; a token
+    /// that was printed is good for nothing. After step 4 the token is where the list says at every moment. A
+    /// keychain that carries out later what it did not answer in time changes nothing of this: until the list
+    /// names an account, what is stored there is good for nothing.
+    /// (tests/pairing.rs: `a_pairing_is_the_old_one_or_the_new_one_and_its_token_is_printed`)
     pub(crate) fn pair(
         &self,
-        name: &Label,
-        expires_at: Option<Timestamp>,
+        wanted: Pairing,
         others: Others,
         now: Timestamp,
-    ) -> Result<Secret> {
+        print: impl FnOnce(&Secret, Option<&Pairing>) -> Result<()>,
+    ) -> Result<Result<()>> {
         let token = rng::token::<32>().map(Secret::new)?;
         let dir = Dir::create(&self.dir)?.lock()?;
-        let list = read(&dir)?.unwrap_or_else(|| self.predecessors());
-        let is_kept = |pairing: &Pairing| pairing.name != *name && others == Others::Keep;
-        let (mut kept, mut gone): (Vec<Pairing>, Vec<Pairing>) =
-            list.into_iter().partition(is_kept);
-        let before = self.keychain_token(name);
-        kept.push(Pairing {
-            created_at: Some(now),
-            expires_at,
-            sha256: self.keep(name, &token)?,
-            ..Pairing::new(name.clone())
-        });
-        if let Err(error) = write(&dir, kept) {
-            // The old token is still the one that the list means.
-            if let Some(before) = before {
-                let _ = self.keychain.store(SERVICE, name.as_str(), &before);
-            }
-            return Err(error);
+        match self.settle(&dir, now) {
+            Err(Error::KeychainUnavailable(_)) if self.is_without_keychain() => {}
+            settled => settled?,
         }
-        gone.retain(|pairing| pairing.name != *name);
-        self.forget(&gone)?;
-        sweep(&dir)?;
-        Ok(token)
+        let name = wanted.name.clone();
+        let is_kept = |it: &Pairing| it.name != name && others == Others::Keep;
+        let list = self.read(&dir)?.unwrap_or_default().into_iter();
+        let (mut list, mut gone): (Vec<_>, Vec<_>) = list.partition(is_kept);
+        let old = gone.iter().position(|it| it.name == name).map(|at| gone.swap_remove(at));
+        let account = self.keep(&name, old.as_ref(), &token)?;
+        let sha256 = Some(encoded(&token));
+        list.push(Pairing { sha256, account: account.clone(), ..wanted });
+        let published = print(&token, old.as_ref()).and_then(|()| write(&dir, &list));
+        // The list may be in its place, and only its directory not synced.
+        if published.is_err() && self.read(&dir).ok().flatten().as_ref() != Some(&list) {
+            let _ = account.map(|account| self.keychain.delete(SERVICE, &account));
+            return published.map(Ok);
+        }
+        keep_used(&dir, &list, BTreeMap::new());
+        let tidied = self.settle_account(&dir, &mut list, &token);
+        Ok(tidied.and_then(|()| self.forget(&gone)).and_then(|()| sweep(&dir)))
+    }
+
+    /// Keeps a new token in the keychain, and tells under which account; `None` where no keychain is in use.
+    fn keep(&self, name: &Label, old: Option<&Pairing>, token: &Secret) -> Result<Option<String>> {
+        let [usual, other] = self.accounts()(name);
+        let is_taken = old.is_some_and(|old| old.account.as_ref() == Some(&usual));
+        let account = if is_taken { other } else { usual };
+        if self.is_forced() {
+            return Ok(None);
+        }
+        match self.mark().and_then(|()| self.keychain.store(SERVICE, &account, token)) {
+            Ok(()) => Ok(Some(account)),
+            Err(_) if self.is_without_keychain() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves the token of the list's last pairing to its usual account.
+    fn settle_account(&self, dir: &Locked, list: &mut [Pairing], token: &Secret) -> Result<()> {
+        let Some(pairing) = list.last_mut().filter(|pairing| pairing.account.is_some()) else {
+            return Ok(());
+        };
+        let [usual, other] = self.accounts()(&pairing.name);
+        if pairing.account.as_ref() == Some(&other) {
+            self.keychain.store(SERVICE, &usual, token)?;
+            pairing.account = Some(usual);
+            write(dir, list)?;
+        }
+        self.keychain.delete(SERVICE, &other).map(drop)
     }
 
     /// Takes over the token of the predecessor's one pairing, if that is still good: no pairing was made
     /// or revoked here yet, and the keychain has no token for it. `false` if it is dead.
-    pub(crate) fn inherit(&self, token: &Secret) -> Result<bool> {
+    pub(crate) fn inherit(&self, token: &Secret, now: Timestamp) -> Result<bool> {
         let dir = Dir::create(&self.dir)?.lock()?;
-        if read(&dir)?.is_some() || self.keychain.find(SERVICE, DEFAULT_NAME)?.is_some() {
+        let pairing = self.predecessors(now)?;
+        let account = pairing.account.clone().unwrap_or_default();
+        let is_dead = self.read(&dir)?.is_some() || self.is_marked()?;
+        if is_dead || self.keychain.find(SERVICE, &account)?.is_some() {
             return Ok(false);
         }
-        self.keychain.store(SERVICE, DEFAULT_NAME, token)?;
-        let kept = self.keychain.find(SERVICE, DEFAULT_NAME)?;
-        if kept.is_some_and(|kept| kept.expose() == token.expose()) {
-            return Ok(true);
+        self.keychain.store(SERVICE, &account, token)?;
+        match self.complete(&dir, vec![pairing])?.first() {
+            Some(pairing) if pairing.sha256 == Some(encoded(token)) => Ok(true),
+            _ => {
+                Err(Error::KeychainUnavailable("it took the token and does not have it".to_owned()))
+            }
         }
-        let reason = "the keychain took the token, but gives back something else";
-        Err(Error::KeychainUnavailable(reason.to_owned()))
     }
 
-    /// Every pairing, oldest first, with the time of its last use.
+    /// Every pairing, oldest first, with the time of its last use; asks no keychain.
     pub(crate) fn list(&self) -> Result<Vec<(Pairing, Option<Timestamp>)>> {
-        let dir = Dir::open(&self.dir)?;
-        let list = dir.as_ref().map(read).transpose()?.flatten();
-        let used = dir.as_ref().map(read_used).transpose()?.unwrap_or_default();
-        let mut pairings = list.unwrap_or_else(|| self.predecessors());
-        pairings.sort_by_key(|pairing| pairing.created_at);
-        let with_use = |pairing: Pairing| {
-            let used = used.get(pairing.name.as_str()).copied();
-            (pairing, used)
+        let Some(dir) = Dir::open(&self.dir)? else {
+            return Ok(Vec::new());
         };
-        Ok(pairings.into_iter().map(with_use).collect())
+        let (mut list, used) = (self.read(&dir)?.unwrap_or_default(), read_used(&dir));
+        list.sort_by_key(|pairing| pairing.created_at);
+        let used = |it: &Pairing| used.get(it.sha256.as_ref()?).copied();
+        Ok(list.into_iter().map(|pairing| (pairing.clone(), used(&pairing))).collect())
     }
 
-    /// The names in the list; asks no keychain.
-    pub(crate) fn names(&self) -> Result<Vec<Label>> {
-        let list = Dir::open(&self.dir)?.map(|dir| read(&dir)).transpose()?;
-        let pairings = list.flatten().into_iter().flatten();
-        Ok(pairings.map(|pairing| pairing.name).collect())
+    /// Writes down what the keychain knows and the list does not: the predecessor's pairing, and the digests that
+    /// a list of the first version lacks.
+    fn settle(&self, dir: &Locked, now: Timestamp) -> Result<()> {
+        let list = match self.read(dir)? {
+            Some(list) => list,
+            None if !self.may_take_over() || self.is_marked()? => return Ok(()),
+            None => vec![self.predecessors(now)?],
+        };
+        self.complete(dir, list).map(drop)
+    }
+
+    /// Completes the list with the digests of what the keychain has, and publishes it if there was one to add.
+    fn complete(&self, dir: &Locked, mut list: Vec<Pairing>) -> Result<Vec<Pairing>> {
+        let mut is_new = false;
+        for pairing in list.iter_mut().filter(|pairing| pairing.sha256.is_none()) {
+            let token = pairing.account.as_ref().map(|at| self.keychain.find(SERVICE, at));
+            pairing.sha256 = token.transpose()?.flatten().as_ref().map(encoded);
+            is_new |= pairing.sha256.is_some();
+        }
+        if is_new {
+            write(dir, &list)?;
+            // If this fails, the next pairing does it.
+            let _ = self.mark();
+        }
+        Ok(list)
+    }
+
+    /// As [`Pairings::settle`]; waits for no lock, and makes nothing where there is no root.
+    pub(crate) fn refresh(&self, now: Timestamp) -> Result<()> {
+        if fs::open_named(&self.root)?.is_none() {
+            return Ok(());
+        }
+        let dir = Dir::create(&self.dir)?.try_lock()?;
+        self.settle(&dir.ok_or_else(|| Error::StoreBusy(self.dir.clone()))?, now)
     }
 
     /// Revokes the pairing of this name, or all; a running gateway notices before its next answer.
     /// Tells which there were, and what kept a dead token in the keychain, if something did. Nothing is
     /// revoked if this fails.
-    pub(crate) fn revoke(&self, name: Option<&Label>) -> Result<(Vec<Label>, Result<()>)> {
+    pub(crate) fn revoke(
+        &self,
+        name: Option<&Label>,
+        now: Timestamp,
+    ) -> Result<(Vec<Label>, Result<()>)> {
         let dir = Dir::create(&self.dir)?.lock()?;
+        let settled = self.settle(&dir, now);
         let is_gone = |pairing: &Pairing| name.is_none_or(|name| pairing.name == *name);
-        // Without a list there may be the predecessor's token, even if the keychain does not answer;
-        // with a list that does not mention it, it is dead.
-        let (found, is_damaged) = match read(&dir) {
+        let (list, is_whole) = match self.read(&dir) {
             // To revoke all, the names need not be readable.
-            Err(Error::CorruptPairings(..)) if name.is_none() => (None, true),
-            found => (found?, false),
+            Err(Error::CorruptPairings(..)) if name.is_none() => (Vec::new(), false),
+            // The keychain may have the predecessor's token, and not tell it now.
+            Ok(None) if name.is_none_or(|name| name.as_str() == DEFAULT_NAME) => {
+                (Vec::new(), settled.is_ok())
+            }
+            found => (found?.unwrap_or_default(), true),
         };
-        let is_first = found.is_none();
-        let list = found.unwrap_or_else(|| self.possible_predecessors());
         let (gone, kept): (Vec<Pairing>, Vec<Pairing>) = list.into_iter().partition(is_gone);
-        if gone.is_empty() && !is_damaged {
+        if gone.is_empty() && is_whole {
             return Ok((Vec::new(), Ok(())));
         }
-        let was_there =
-            |pairing: &&Pairing| !is_first || self.keychain_token(&pairing.name).is_some();
-        let names = gone.iter().filter(was_there);
-        let names = names.map(|pairing| pairing.name.clone()).collect();
         // The list first: from here on the token is dead, whatever happens to the rest.
-        write(&dir, kept)?;
+        write(&dir, &kept)?;
+        keep_used(&dir, &kept, BTreeMap::new());
         sweep(&dir)?;
-        let forgotten = match self.forget(&gone) {
-            // A host that never had a keychain has nothing in it.
-            Err(_) if is_first && self.is_without_keychain() => Ok(()),
-            forgotten => forgotten,
+        let forgotten = match settled {
+            Err(Error::KeychainUnavailable(_)) if !self.is_without_keychain() => settled,
+            _ => self.forget(&gone),
         };
-        Ok((names, forgotten))
+        Ok((gone.into_iter().map(|pairing| pairing.name).collect(), forgotten))
     }
 
-    /// Keeps a token in the keychain; where none is in use, answers its digest for the list.
-    fn keep(&self, name: &Label, token: &Secret) -> Result<Option<String>> {
-        let digest = || Some(Base64UrlUnpadded::encode_string(&digest(token.expose())));
-        if self.is_forced() {
-            return Ok(digest());
-        }
-        match self.keychain.store(SERVICE, name.as_str(), token) {
-            Ok(()) => Ok(None),
-            Err(_) if self.is_without_keychain() => Ok(digest()),
-            Err(error) => Err(error),
+    /// The accounts that a name has in the keychain: the usual one, and the one for the time of a change. One with
+    /// the digest of a root is longer than any name.
+    fn accounts(&self) -> impl Fn(&Label) -> [String; 2] {
+        let root = fs::real(&self.root);
+        let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
+        let tag = format!("@sha256:{}", Base64UrlUnpadded::encode_string(&digest));
+        let usual = if self.is_default() { "" } else { &tag }.to_owned();
+        move |name| [format!("{}{usual}", name.as_str()), format!("{}{tag}~", name.as_str())]
+    }
+
+    fn is_default(&self) -> bool {
+        let default = self.default_root.as_ref();
+        default.is_some_and(|root| fs::real(root) == fs::real(&self.root))
+    }
+
+    fn may_take_over(&self) -> bool {
+        self.is_default() && !self.sources.force
+    }
+
+    /// What there is before the first list, if the keychain has its token.
+    fn predecessors(&self, now: Timestamp) -> Result<Pairing> {
+        let name = Label::parse(DEFAULT_NAME)?;
+        let [account, _] = self.accounts()(&name);
+        let (taken_over, expires_at) = (Some(now), Some(now.after(TERM)));
+        Ok(Pairing { account: Some(account), taken_over, expires_at, ..Pairing::new(name) })
+    }
+
+    /// Does the keychain say that the default root has taken over the predecessor's token, or made one of its own?
+    fn is_marked(&self) -> Result<bool> {
+        Ok(self.is_default() && self.keychain.find(MARK, DEFAULT_NAME)?.is_some())
+    }
+
+    fn mark(&self) -> Result<()> {
+        match !self.is_default() || self.is_marked()? {
+            true => Ok(()),
+            false => self.keychain.store(MARK, DEFAULT_NAME, &Secret::new("done".to_owned())),
         }
     }
 
@@ -230,55 +390,58 @@ impl Pairings {
         matches!(source::from_environment(&self.sources), Ok(Some(_)))
     }
 
-    fn keychain_token(&self, name: &Label) -> Option<Secret> {
-        if self.sources.force {
-            return None;
-        }
-        self.keychain.find(SERVICE, name.as_str()).ok().flatten()
-    }
-
     /// Takes the tokens of these out of the keychain; a keychain that fails once is not asked again.
     fn forget(&self, pairings: &[Pairing]) -> Result<()> {
-        for pairing in pairings.iter().filter(|pairing| pairing.is_in_keychain()) {
-            self.keychain.delete(SERVICE, pairing.name.as_str())?;
+        let accounts = self.accounts();
+        let kept = pairings.iter().filter(|pairing| pairing.account.is_some());
+        for account in kept.flat_map(|pairing| accounts(&pairing.name)) {
+            self.keychain.delete(SERVICE, &account)?;
         }
         Ok(())
     }
 
-    /// What there is before the first list: the one token that the predecessor keeps in the keychain.
-    fn predecessors(&self) -> Vec<Pairing> {
-        let mut possible = self.possible_predecessors();
-        possible.retain(|pairing| self.keychain_token(&pairing.name).is_some());
-        possible
-    }
-
-    /// The same, whether the keychain has it or not.
-    fn possible_predecessors(&self) -> Vec<Pairing> {
-        let name = Label::parse(DEFAULT_NAME).ok();
-        let name = name.filter(|_| !self.sources.force);
-        name.map(Pairing::new).into_iter().collect()
+    /// The list; `None` if there is none yet.
+    fn read(&self, dir: &Dir) -> Result<Option<Vec<Pairing>>> {
+        let file = dir.path().join(LIST);
+        let corrupt = |reason| Error::CorruptPairings(file.clone(), reason);
+        let [owner, above] = [LIST, "."].map(|name| dir.stat(name));
+        let (owner, above) = (owner?.map(|stat| stat.owner), above?.map(|stat| stat.owner));
+        if owner.is_some() && ![Some(0), Some(fs::own_user()), above].contains(&owner) {
+            return Err(corrupt("it belongs to another user"));
+        }
+        let Some(bytes) = dir.read(LIST, MAX_LIST)? else {
+            return Ok(None);
+        };
+        if state::parse::<Version>(&bytes).is_some_and(|version| version.v > VERSION) {
+            return Err(Error::Refused {
+                sentence: "a later version of lf wrote the list of pairings".to_owned(),
+                hint: format!("use that version; or, to revoke all: rm {}", file.display()),
+            });
+        }
+        let is_good = |pairing: &Pairing| pairing.sha256.is_none() || pairing.digest().is_some();
+        let is_list = |it: &List| it.v > 0 && it.pairings.iter().all(is_good);
+        let list = state::parse(&bytes).filter(|it| bytes.len() <= MAX_LIST && is_list(it));
+        let mut list = list.ok_or_else(|| corrupt("it is not a list of pairings"))?;
+        let accounts = self.accounts();
+        for pairing in &mut list.pairings {
+            let is_sealed = pairing.sealed.take().is_some();
+            if list.v == 1 && pairing.sha256.is_none() && !is_sealed {
+                pairing.account = Some(pairing.name.as_str().to_owned());
+            }
+            let is_foreign = |account| !accounts(&pairing.name).contains(account);
+            if pairing.account.as_ref().is_some_and(is_foreign) {
+                (pairing.account, pairing.sha256) = (None, None);
+            }
+        }
+        Ok(Some(list.pairings))
     }
 }
 
-/// The list; `None` if there is none yet.
-fn read(dir: &Dir) -> Result<Option<Vec<Pairing>>> {
-    let is_good = |pairing: &Pairing| pairing.sha256.is_none() || pairing.digest().is_some();
-    let found = state::read::<List>(dir, LIST, MAX_LIST)?.map(|list| {
-        list.filter(|list| list.v == VERSION && list.pairings.iter().all(is_good))
-            .map(|list| list.pairings)
-            .ok_or_else(|| {
-                Error::CorruptPairings(
-                    dir.path().join(LIST),
-                    "it is not a list of pairings of this version",
-                )
-            })
-    });
-    found.transpose()
-}
-
-fn write(dir: &Locked, pairings: Vec<Pairing>) -> Result<()> {
-    let v = VERSION;
-    let text = json::to_string(&List { v, pairings });
+fn write(dir: &Locked, pairings: &[Pairing]) -> Result<()> {
+    let text = json::to_string(&List { v: VERSION, pairings: pairings.to_vec() });
+    if text.len() > MAX_LIST {
+        return Err(Error::usage("the list of pairings is full; lf gateway unpair makes room"));
+    }
     dir.publish(LIST, text.as_bytes(), Publish::Replacement)
 }
 
@@ -293,14 +456,29 @@ fn sweep(dir: &Locked) -> Result<()> {
     Ok(())
 }
 
-fn read_used(dir: &Dir) -> Result<HashMap<String, Timestamp>> {
-    let uses = state::read::<Vec<Use>>(dir, LAST_USED, MAX_LIST)?.flatten();
-    let uses = uses.into_iter().flatten();
-    Ok(uses.map(|Use { name, at }| (name, at)).collect())
+fn read_used(dir: &Dir) -> BTreeMap<String, Timestamp> {
+    state::read(dir, LAST_USED, MAX_LIST).ok().flatten().flatten().unwrap_or_default()
+}
+
+/// Adds these uses to those on record, and drops those of tokens that are not in the list. Best effort: it is
+/// for a person to look at.
+fn keep_used(dir: &Locked, list: &[Pairing], more: BTreeMap<String, Timestamp>) {
+    let before = read_used(dir);
+    let mut uses = before.clone();
+    uses.extend(more);
+    let listed: HashSet<_> = list.iter().filter_map(|pairing| pairing.sha256.as_ref()).collect();
+    uses.retain(|digest, _| listed.contains(digest));
+    if uses != before {
+        let _ = dir.publish(LAST_USED, json::to_string(&uses).as_bytes(), Publish::Replacement);
+    }
 }
 
 fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
+}
+
+fn encoded(token: &Secret) -> String {
+    Base64UrlUnpadded::encode_string(&digest(token.expose()))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -309,16 +487,23 @@ struct List {
     pairings: Vec<Pairing>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Use {
-    name: String,
-    at: Timestamp,
+#[derive(Deserialize)]
+struct Version {
+    v: u64,
 }
 
+/// What a page can do with keys.
+pub(crate) const ACTS: [&str; 6] = ["list", "resolve", "add", "update", "rotate", "remove"];
 /// The name of a pairing that was given none, and of the predecessor's.
 pub(crate) const DEFAULT_NAME: &str = "web-pair";
+/// How long a token is good, unless its owner says otherwise.
+pub(crate) const TERM: Duration = Duration::from_secs(90 * 24 * 3600);
 const SERVICE: &str = "lenserfight-gateway-bearer";
+/// The service of the entry that says that the default root has taken over the predecessor's token.
+const MARK: &str = "lenserfight-gateway-pairings";
 const LIST: &str = "pairings.json";
-const VERSION: u64 = 1;
+/// Of the list. A version that does not know scopes refuses it, so that it never widens one.
+const VERSION: u64 = 2;
+/// When tokens were last used, by their digests, so that a new one does not show the uses of an old one.
 const LAST_USED: &str = "last-used.json";
-const MAX_LIST: usize = 1024 * 1024;
+const MAX_LIST: usize = 4 * 1024 * 1024;

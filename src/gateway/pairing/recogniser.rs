@@ -1,90 +1,123 @@
 //! Recognises tokens by their digests, for a running gateway: no token is in memory between requests.
 
-use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{mem, thread};
 
-use miniserde::json;
 use zeroize::optimization_barrier;
 
-use super::{DEFAULT_NAME, LAST_USED, LIST, Pairing, Pairings, SERVICE, Use};
-use super::{digest, read, read_used};
+use super::{DEFAULT_NAME, LIST, Pairing, Pairings, SERVICE};
+use super::{digest, keep_used};
 use crate::base::time::{Deadline, Timestamp};
-use crate::error::ErrorInfo;
-use crate::system::fs::{Dir, Publish, Stamp};
+use crate::error::{Error, ErrorInfo};
+use crate::system::fs::{Dir, Stamp};
 
 /// Knows tokens by their digests.
 ///
-/// Every request looks at the list, so that a revocation counts at once. The keychain may be slow. It is
-/// asked only for tokens that are not known yet, and every ten seconds in the background, in case another
-/// program has changed it: a request with a known token never waits for it.
+/// Every request looks at the list, so that a revocation counts at once. A token that is not in it is refused
+/// without any other look. The keychain may be slow. It is asked when a token of the list comes for the first
+/// time, and every ten seconds in the background, in case another program has changed it: a request with a
+/// known token never waits for it.
 /// (tests/pairing.rs: `a_keychain_that_hangs_delays_nobody_who_is_known`)
 #[derive(Debug)]
 pub(crate) struct Recogniser {
     pairings: Pairings,
     known: Mutex<Known>,
-    /// Held by the thread that asks the keychain. Has the keychain ever answered?
-    loading: Mutex<bool>,
+    /// Held by the thread that asks the keychain.
+    asking: Mutex<Asking>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     /// The list's version; `None` before the first look.
     stamp: Option<Option<Stamp>>,
-    /// The list, with the digests that are known.
-    list: Vec<(Pairing, Option<[u8; 32]>)>,
-    /// Until when the digests need no other look into the keychain; `None` until the first after a change of
-    /// the list.
-    trusted: Option<Deadline>,
-    /// Why some could not be read.
-    failure: Option<&'static ErrorInfo>,
-    /// Until when no other thread is started to read them in the background.
-    refreshing: Option<Deadline>,
-    /// Uses that are not written down yet.
-    used: HashMap<String, Timestamp>,
+    /// The list by the first bytes of the digests. However long it is, a token is looked up once.
+    list: HashMap<[u8; 8], Entry>,
+    /// May the keychain know a token that the list does not know yet?
+    is_open: bool,
+    /// Uses that are not written down yet, by digest.
+    used: BTreeMap<String, Timestamp>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    pairing: Arc<Pairing>,
+    digest: [u8; 32],
+    /// What the keychain says of the token, and until when it need not be asked again.
+    answer: Option<(Result<bool>, Deadline)>,
+}
+
+/// What is known of the keychain.
+#[derive(Debug, Default)]
+struct Asking {
+    /// Has it ever answered?
+    has_answered: bool,
+    /// How it failed, and until when it is not asked again: each failure may take seconds.
+    failure: Option<(&'static ErrorInfo, Deadline)>,
+    /// What came of completing the list, and until when that is not tried again.
+    settled: Option<(Result<()>, Deadline)>,
 }
 
 type Result<T> = std::result::Result<T, &'static ErrorInfo>;
 
 impl Recogniser {
-    /// Knows no token yet; the first request has them read.
+    /// Knows no token yet; the first request has the list read.
     pub(crate) fn new(pairings: Pairings) -> Arc<Recogniser> {
-        Arc::new(Recogniser { pairings, known: Mutex::default(), loading: Mutex::default() })
+        Arc::new(Recogniser { pairings, known: Mutex::default(), asking: Mutex::default() })
     }
 
     /// The pairing that this token belongs to; `None` if it belongs to none, or to one that has expired.
-    /// An error says why the tokens could not be read, if this might be one of them. The comparison takes
-    /// the same time for every token, right or wrong.
+    /// An error says why that cannot be known now. The comparison takes the same time for every token of the
+    /// list, right or wrong.
     pub(crate) fn recognise(
         self: &Arc<Self>,
         token: &str,
         now: Timestamp,
-    ) -> Result<Option<String>> {
+    ) -> Result<Option<Arc<Pairing>>> {
         let digest = digest(token);
         for _ in 0..MOST_TRIES {
             let mut known = self.follow_list()?;
-            if !is_over(known.trusted) {
-                break;
-            }
-            if known.name_of(&digest).is_some() {
-                if is_over(known.refreshing) {
-                    known.refreshing = Some(Deadline::after(TRUST));
-                    let this = Arc::clone(self);
-                    drop(thread::Builder::new().spawn(move || this.load()));
+            let is_open = known.is_open;
+            let Some(entry) = known.entry(&digest) else {
+                drop(known);
+                if !is_open || !self.settle(now)? {
+                    return Ok(None);
                 }
-                break;
+                continue;
+            };
+            if entry.pairing.is_expired(now) {
+                return Ok(None);
             }
-            drop(known);
+            let pairing = Arc::clone(&entry.pairing);
+            match &mut entry.answer {
+                Some((Ok(true), until)) => {
+                    if until.left().is_none() {
+                        *until = Deadline::after(TRUST);
+                        let (this, pairing) = (Arc::clone(self), Arc::clone(&pairing));
+                        let ask = move || this.ask(&pairing, &digest, &mut lock(&this.asking));
+                        drop(thread::Builder::new().spawn(ask));
+                    }
+                    known.used.extend(pairing.sha256.clone().map(|digest| (digest, now)));
+                    return Ok(Some(pairing));
+                }
+                Some((answer, until)) if until.left().is_some() => {
+                    return (*answer).map(|_| None);
+                }
+                _ => drop(known),
+            }
             // The list may change while the keychain is asked: then there is more to know.
-            self.load();
+            let mut asking = lock(&self.asking);
+            let is_answered =
+                |entry: &mut Entry| entry.answer.is_some_and(|(_, until)| until.left().is_some());
+            if !self.known().entry(&digest).is_some_and(is_answered) {
+                self.ask(&pairing, &digest, &mut asking);
+            }
         }
-        self.known().answer(&digest, now)
+        Err(Error::StoreBusy(self.pairings.dir.clone()).info())
     }
 
-    /// Writes down when each pairing was last used, if that has changed. Best effort, and without
-    /// waiting for a lock: it is for a person to look at.
+    /// Writes down when each pairing was last used, if that has changed, without waiting for a lock.
     pub(crate) fn save(&self) {
         if self.known().used.is_empty() {
             return;
@@ -93,17 +126,13 @@ impl Recogniser {
         let Some(dir) = dir.and_then(|dir| dir.try_lock().ok().flatten()) else {
             return;
         };
-        let used = mem::take(&mut self.known().used);
-        let _ = read_used(&dir).and_then(|mut all| {
-            all.extend(used);
-            let uses = all.into_iter().map(|(name, at)| Use { name, at });
-            let text = json::to_string(&uses.collect::<Vec<_>>());
-            dir.publish(LAST_USED, text.as_bytes(), Publish::Replacement)
-        });
+        if let Ok(list) = self.pairings.read(&dir) {
+            keep_used(&dir, &list.unwrap_or_default(), mem::take(&mut self.known().used));
+        }
     }
 
-    /// Reads the list again if it has changed, and forgets the pairings that are no longer in it as they
-    /// were.
+    /// Reads the list again if it has changed. What the keychain has confirmed is still known of tokens that are
+    /// still in it.
     fn follow_list(&self) -> Result<MutexGuard<'_, Known>> {
         let mut known = self.known();
         let dir = Dir::open(&self.pairings.dir)?;
@@ -112,81 +141,80 @@ impl Recogniser {
         if known.stamp == Some(stamp) {
             return Ok(known);
         }
-        let list = dir.map(|dir| read(&dir)).transpose()?.flatten();
-        let list = list.unwrap_or_else(|| self.pairings.possible_predecessors());
+        let list = dir.map(|dir| self.pairings.read(&dir)).transpose()?.flatten();
+        known.is_open = list.is_none() && self.pairings.may_take_over();
         let before = mem::take(&mut known.list);
-        let with_digest = |pairing| {
-            let same = before.iter().find(|(before, _)| *before == pairing);
-            (pairing, same.and_then(|(_, digest)| *digest))
-        };
-        known.list = list.into_iter().map(with_digest).collect();
+        for pairing in list.into_iter().flatten() {
+            let Some(digest) = pairing.digest() else {
+                known.is_open |= !pairing.is_outdated();
+                continue;
+            };
+            let is_same = |entry: &&Entry| is_same(&entry.digest, &digest);
+            let answer = before.get(&place(&digest)).filter(is_same);
+            let answer =
+                answer.and_then(|entry| entry.answer).filter(|(it, _)| matches!(it, Ok(true)));
+            known.list.insert(place(&digest), Entry { pairing: pairing.into(), digest, answer });
+        }
         known.stamp = Some(stamp);
-        (known.trusted, known.refreshing) = (None, None);
         Ok(known)
     }
 
-    /// Reads the tokens of the list, if that is due. Requests are recognised meanwhile.
-    fn load(&self) {
-        let mut has_keychain = lock(&self.loading);
-        let known = self.known();
-        if !is_over(known.trusted) {
-            return;
+    /// Completes the list with what the keychain knows, if that is due. `false` if there is nothing new.
+    fn settle(&self, now: Timestamp) -> Result<bool> {
+        let mut asking = lock(&self.asking);
+        if let Some((settled, until)) = asking.settled
+            && until.left().is_some()
+        {
+            return settled.map(|()| false);
         }
-        let (stamp, list) = (known.stamp, known.list.clone());
-        drop(known);
-        let found = self.digests(&list, &mut has_keychain);
-        let mut known = self.known();
-        if known.stamp != stamp {
-            return;
+        let mut settled = self.pairings.refresh(now).map_err(|error| error.info());
+        // Where there is no list, there may be nothing in the keychain either.
+        if self.known().stamp == Some(None) {
+            settled = Ok(());
         }
-        known.failure = None;
-        let Known { list, failure, .. } = &mut *known;
-        for ((_, digest), found) in list.iter_mut().zip(found) {
-            match found {
-                Ok(found) => *digest = found,
-                // A keychain that fails for a while revokes no pairing that is still in the list.
-                Err(_) if digest.is_some() => {}
-                // Without a list this is only where a predecessor's token might be.
-                Err(info) => *failure = stamp.flatten().map(|_| info),
-            }
-        }
-        let span = if failure.is_some() { RETRY } else { TRUST };
-        known.trusted = Some(Deadline::after(span));
+        asking.settled = Some((settled, Deadline::after(RETRY)));
+        settled.map(|()| true)
     }
 
-    /// The digest of each pairing's token; `None` if nothing is its token.
-    fn digests(
-        &self,
-        list: &[(Pairing, Option<[u8; 32]>)],
-        has_keychain: &mut bool,
-    ) -> Vec<Result<Option<[u8; 32]>>> {
-        // After its first failure the keychain is not asked again, because each failure may take seconds.
-        let (has_keychain, mut failure) = (Cell::from_mut(has_keychain), None);
-        let mut find = |name: &str| {
-            if let Some(failure) = failure {
-                return Err(failure);
+    /// Asks the keychain for the token of a pairing, and remembers the answer.
+    fn ask(&self, pairing: &Arc<Pairing>, digest: &[u8; 32], asking: &mut Asking) {
+        let answer = self.answer(pairing, digest, asking);
+        let mut known = self.known();
+        if let Some(entry) = known.entry(digest).filter(|entry| entry.pairing == *pairing) {
+            let is_known = matches!(entry.answer, Some((Ok(true), _)));
+            let span = if answer.is_ok() { TRUST } else { RETRY };
+            // A keychain that fails for a while revokes no pairing that is still in the list.
+            let answer = if is_known { answer.or(Ok(true)) } else { answer };
+            entry.answer = Some((answer, Deadline::after(span)));
+        }
+    }
+
+    /// Does the keychain have this token for the pairing, or does the list's digest count without one? The comment
+    /// on top of this folder says when.
+    fn answer(&self, pairing: &Pairing, digest: &[u8; 32], asking: &mut Asking) -> Result<bool> {
+        match &pairing.account {
+            Some(account) => {
+                let found = self.find(account, asking)?;
+                Ok(found.is_some_and(|found| is_same(&found, digest)))
             }
-            let found = self.pairings.keychain.find(SERVICE, name);
-            let found = found.map_err(|error| error.info());
-            has_keychain.set(has_keychain.get() || found.is_ok());
-            failure = found.as_ref().err().copied();
-            found.map(|token| token.map(|token| digest(token.expose())))
-        };
-        // Do digests in the list count? The comment on top of this folder says when.
-        let counts = match list.iter().any(|(pairing, _)| pairing.sha256.is_some()) {
-            false => Ok(false),
-            true if self.pairings.is_forced() => Ok(true),
-            true => match find(DEFAULT_NAME) {
-                Err(_) if !has_keychain.get() && self.pairings.is_without_keychain() => Ok(true),
+            None if self.pairings.is_forced() => Ok(true),
+            None => match self.find(DEFAULT_NAME, asking) {
+                Err(_) if !asking.has_answered && self.pairings.is_without_keychain() => Ok(true),
                 found => found.map(|_| false),
             },
-        };
-        let digest_of = |(pairing, _): &(Pairing, _)| match pairing.digest() {
-            _ if pairing.is_in_keychain() => find(pairing.name.as_str()),
-            None => Ok(None),
-            digest => counts.map(|counts| digest.filter(|_| counts)),
-        };
-        list.iter().map(digest_of).collect()
+        }
+    }
+
+    fn find(&self, account: &str, asking: &mut Asking) -> Result<Option<[u8; 32]>> {
+        if let Some((failure, until)) = asking.failure
+            && until.left().is_some()
+        {
+            return Err(failure);
+        }
+        let found = self.pairings.keychain.find(SERVICE, account).map_err(|error| error.info());
+        asking.failure = found.as_ref().err().map(|info| (*info, Deadline::after(RETRY)));
+        asking.has_answered |= found.is_ok();
+        Ok(found?.map(|token| digest(token.expose())))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -195,33 +223,16 @@ impl Recogniser {
 }
 
 impl Known {
-    fn name_of(&self, digest: &[u8; 32]) -> Option<&Pairing> {
-        let mut found = None;
-        // All are compared, so that the time does not tell which it is.
-        for (pairing, known) in &self.list {
-            if known.is_some_and(|known| is_same(digest, &known)) {
-                found = Some(pairing);
-            }
-        }
-        found
-    }
-
-    fn answer(&mut self, digest: &[u8; 32], now: Timestamp) -> Result<Option<String>> {
-        let Some(pairing) = self.name_of(digest) else {
-            return self.failure.map_or(Ok(None), Err);
-        };
-        if pairing.expires_at.is_some_and(|end| end <= now) {
-            return Ok(None);
-        }
-        let name = pairing.name.as_str().to_owned();
-        self.used.insert(name.clone(), now);
-        Ok(Some(name))
+    fn entry(&mut self, digest: &[u8; 32]) -> Option<&mut Entry> {
+        self.list.get_mut(&place(digest)).filter(|entry| is_same(&entry.digest, digest))
     }
 }
 
-/// Is it over, or was there none?
-fn is_over(deadline: Option<Deadline>) -> bool {
-    deadline.and_then(|deadline| deadline.left()).is_none()
+/// Where a digest is in the list. Nobody can choose it, and it tells nothing of the token.
+fn place(digest: &[u8; 32]) -> [u8; 8] {
+    let mut place = [0; 8];
+    place.copy_from_slice(&digest[..8]);
+    place
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -234,9 +245,9 @@ fn is_same(one: &[u8; 32], other: &[u8; 32]) -> bool {
     difference == 0
 }
 
-/// How long a digest is trusted without another look into the keychain.
+/// How long what the keychain has said is trusted without another look into it.
 const TRUST: Duration = Duration::from_secs(10);
-/// How long after a failure to read the tokens the next try is made.
+/// How long after a failure the keychain is asked again.
 const RETRY: Duration = Duration::from_secs(1);
 /// A list that changes more often than this during one request is not followed further.
 const MOST_TRIES: usize = 4;

@@ -26,7 +26,7 @@ fn a_gateway_that_a_socket_started_ends_when_nobody_is_connected_any_more() {
     let state = root.join("gateway");
     let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let pairings = Pairings::at(state.clone(), sources.clone(), keychain.clone());
+    let pairings = Pairings::at(root.clone(), &environment, keychain.clone());
     let guard =
         Guard::new(Hosts::new(address.ip(), "box", ""), Origins::with_extra("").unwrap(), pairings);
     let api = Api { store: Store::at(root.join("keys")), state, sources, keychain };

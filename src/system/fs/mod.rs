@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 
 #[cfg(target_os = "linux")]
 pub(crate) use self::named::nearest;
-pub(crate) use self::named::{is_below, open_named, parents, read_exposed, read_private};
+pub(crate) use self::named::{is_below, open_named, parents, read_exposed, read_private, real};
 pub(crate) use self::platform::{Stamp, own_user};
 
 mod named;

@@ -56,6 +56,11 @@ pub(crate) fn is_below(path: &Path, dir: &Path) -> bool {
     real(parent(path)).is_some_and(|parent| Some(parent) == real(dir))
 }
 
+/// Where a path leads, without links; as it is where it does not exist.
+pub(crate) fn real(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// A directory that the user names, wherever links lead; `None` if there is none.
 pub(crate) fn open_named(path: &Path) -> Result<Option<Dir>> {
     match fs::canonicalize(path) {
