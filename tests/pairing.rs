@@ -6,12 +6,14 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use sha2::{Digest, Sha256};
 
 use support::bus::Bus;
-use support::gateway::{Gateway, bearer, pair, token};
+use support::gateway::{Client, Gateway, bearer, pair, token};
 use support::{Home, Outcome, PASSPHRASE, Run, mode};
 
 const SERVICE: &str = "lenserfight-gateway-bearer";
@@ -451,8 +453,7 @@ fn a_token_is_good_for_its_own_root_alone() {
 fn a_root_that_was_copied_or_moved_is_paired_again() {
     let (home, bus) = Home::with_keychain();
     let paired = token(bus.on(rooted(&home, "a", "gateway pair")));
-    let status_in =
-        |root: &str| status(&Gateway::run(bus.on(rooted(&home, root, SERVE))), &paired);
+    let status_in = |root: &str| status(&Gateway::run(bus.on(rooted(&home, root, SERVE))), &paired);
     assert_eq!(status_in("a"), 200);
     let copy = |from: &str, to: &str| {
         let mut cp = Command::new("cp");
@@ -636,4 +637,97 @@ fn a_pairing_that_is_killed_is_the_old_one_or_the_new_one_and_its_token_is_print
         either_or(&gateway, &mut old, &mut other, &outcome);
     }
     assert_eq!(bus.lookup(SERVICE, "web"), old, "at rest it is where others look for it");
+}
+
+#[test]
+fn a_new_pairing_of_an_old_name_shows_no_use_of_the_old_one() {
+    let home = Home::new();
+    let (old, kept) = (pair(&home, "--name web"), pair(&home, "--name kept"));
+    let gateway = Gateway::start(&home);
+    for token in [&old, &kept] {
+        assert_eq!(status(&gateway, token), 200);
+    }
+    assert_eq!(gateway.ends().status, Some(0));
+    let used = || fs::read_to_string(list_of(&home).with_file_name("last-used.json")).unwrap();
+    assert_eq!(used().matches(":\"2").count(), 2, "{}", used());
+    home.lf("gateway unpair web").ok();
+    assert_eq!(used().matches(":\"2").count(), 1, "{}", used());
+    let new = pair(&home, "--name web");
+    let shown = |used: usize| {
+        let json = home.lf("gateway pairings --json").ok().out;
+        assert_eq!(json.matches("\"lastUsedAt\":null").count(), 2 - used, "{json}");
+    };
+    shown(1);
+    // Nor does a gateway that had not written it down yet.
+    let gateway = Gateway::start(&home);
+    assert_eq!((status(&gateway, &new), status(&gateway, &kept)), (200, 200));
+    pair(&home, "--name web");
+    assert_eq!(gateway.ends().status, Some(0));
+    shown(1);
+}
+
+#[test]
+fn a_list_of_another_user_lets_nobody_in() {
+    let home = Home::new();
+    let token = pair(&home, "");
+    let gateway = Gateway::start(&home);
+    let list = list_of(&home);
+    assert_eq!(status(&gateway, &token), 200);
+    if !rustix::process::geteuid().is_root() {
+        // Only root can make a file another user's.
+        return;
+    }
+    std::os::unix::fs::chown(&list, Some(65534), None).unwrap();
+    assert_eq!(status(&gateway, &token), 500);
+    let refused = home.lf("gateway pair").fails(1, "corrupt_pairings");
+    assert!(refused.err.contains("another user"), "{refused}");
+    home.lf("gateway unpair --all").ok();
+    assert_eq!(status(&gateway, &token), 401);
+    // Whoever owns the directory is no other user.
+    let token = pair(&home, "");
+    for path in [list.as_path(), list.parent().unwrap()] {
+        std::os::unix::fs::chown(path, Some(65534), None).unwrap();
+    }
+    assert_eq!(status(&gateway, &token), 200);
+}
+
+#[test]
+fn a_token_that_comes_while_it_is_revoked_is_good_before_and_dead_after() {
+    let home = Home::new();
+    for round in 0..5 {
+        let token = pair(&home, "");
+        let gateway = Gateway::start(&home);
+        let revoked = AtomicBool::new(false);
+        let start = Barrier::new(5);
+        std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut client = Client::new(&gateway);
+                        let mut found = Vec::new();
+                        start.wait();
+                        while !matches!(found.last(), Some((true, _))) {
+                            let late = revoked.load(Ordering::SeqCst);
+                            let headers = [("Authorization", &*bearer(&token))];
+                            found.push((late, client.ask("GET /pairing", &headers, "").status));
+                        }
+                        found
+                    })
+                })
+                .collect();
+            start.wait();
+            home.lf("gateway unpair --all").ok();
+            revoked.store(true, Ordering::SeqCst);
+            for client in clients {
+                let found = client.join().unwrap();
+                // At once from the first on, twice and more: never an error, and never good again.
+                assert_eq!(found.first().unwrap().1, 200, "{round}");
+                assert_eq!(found.last().unwrap(), &(true, 401), "{round}");
+                let over = found.iter().position(|(_, status)| *status == 401).unwrap();
+                let (good, dead) = found.split_at(over);
+                assert!(good.iter().all(|(_, status)| *status == 200), "{found:?}");
+                assert!(dead.iter().all(|(_, status)| *status == 401), "{found:?}");
+            }
+        });
+    }
 }

@@ -1,5 +1,5 @@
-//! What a route does, once the guard has let a request in. Replies carry codes, never a path or what
-//! the system said.
+//! What a route does, once the guard has let a request in. Replies carry codes, never a path or
+//! what the system said.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -38,8 +38,8 @@ pub(crate) struct Api {
     pub(crate) keychain: Keychain,
 }
 
-/// A reply without CORS headers, and what the audit log should say of it: the kind, the key, and the
-/// error's code if it failed.
+/// A reply without CORS headers, and what the audit log should say of it: the kind, the key, and
+/// the error's code if it failed.
 pub(crate) type Answer = (Reply, Option<(Kind, Option<KeyId>, Option<&'static str>)>);
 
 /// What is known of why a request failed.
@@ -68,10 +68,10 @@ impl Api {
             }
             Route::Identity => (self.identity().unwrap_or_else(Reply::error), None),
             Route::Page(file) => (file.reply(), None),
-            Route::Pairing => (
-                Reply::text("application/json", &pairing.map_or(String::new(), |it| it.view(None))),
-                None,
-            ),
+            Route::Pairing => {
+                let view = pairing.map(|pairing| pairing.view(None)).unwrap_or_default();
+                (Reply::text("application/json", &view), None)
+            }
             Route::List => told(Kind::List, None, self.list(&request.query, pairing)),
             Route::Add => {
                 let members = members(&["provider", "label", "rawKey"]);

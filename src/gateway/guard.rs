@@ -1,5 +1,5 @@
-//! Decides which requests are admitted: it checks host, origin, preflight, fetch mode, route, token, scope
-//! and bucket, in this order. Only this file writes CORS headers.
+//! Decides which requests are admitted: it checks host, origin, preflight, fetch mode, route,
+//! token, scope and bucket, in this order. Only this file writes CORS headers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,8 +46,8 @@ impl Caller {
     }
 }
 
-/// The answer to a request that is not admitted, without CORS headers; and what the audit log should say: the kind, and
-/// the reason's code.
+/// The answer to a request that is not admitted, without CORS headers; and what the audit log
+/// should say: the kind, and the reason's code.
 pub(crate) type Denial = (Reply, Option<(Kind, &'static str)>);
 
 /// What is asked for. Ids are as they were sent.
@@ -81,8 +81,8 @@ impl Guard {
         Guard { hosts, origins, recogniser: Recogniser::new(pairings), buckets: Mutex::default() }
     }
 
-    /// Checks a request by its head: its route, or a denial. Its body has not been read. `caller` has what
-    /// was found out, in either case.
+    /// Checks a request by its head: its route, or a denial. Its body has not been read. `caller`
+    /// has what was found out, in either case.
     pub(crate) fn admit(
         &self,
         request: &Request,
@@ -186,8 +186,8 @@ pub(crate) fn with_cors(reply: Reply, origin: Option<&str>) -> Reply {
     }
 }
 
-/// The one place where a pairing's scope is enforced; of what it may list, `GET /keys` shows the part that this
-/// lets in. A key outside of it is as one that is not there.
+/// The one place where a pairing's scope is enforced; of what it may list, `GET /keys` shows the
+/// part that this lets in. A key outside of it is as one that is not there.
 /// (tests/scope.rs: `every_act_and_every_key_outside_of_a_scope_is_refused`)
 fn check_scope(route: &Route, pairing: &Pairing) -> Result<(), Denial> {
     let (act, id) = match route {

@@ -13,8 +13,8 @@ pub(crate) fn dir(root: &Path) -> PathBuf {
     root.join("gateway")
 }
 
-/// What a file in a directory says: `None` if there is no such file, and `Some(None)` if it is not JSON of
-/// this shape, or longer than `limit` bytes.
+/// What a file in a directory says: `None` if there is no such file, and `Some(None)` if it is not
+/// JSON of this shape, or longer than `limit` bytes.
 pub(crate) fn read<T: Deserialize>(
     dir: &Dir,
     name: &str,
@@ -28,7 +28,8 @@ pub(crate) fn parse<T: Deserialize>(bytes: &[u8]) -> Option<T> {
     json::from_str(std::str::from_utf8(bytes).ok()?).ok()
 }
 
-/// Records where a gateway listens, unless the directory is locked; whoever reads it asks whether one answers there.
+/// Records where a gateway listens, unless the directory is locked; whoever reads it asks whether
+/// one answers there.
 pub(crate) fn record(dir: &Path, address: SocketAddr) -> Result<()> {
     Dir::create(dir)?.try_lock()?.map_or(Ok(()), |dir| {
         dir.publish(LISTENING, address.to_string().as_bytes(), Publish::Replacement)

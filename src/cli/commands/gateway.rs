@@ -37,8 +37,8 @@ pub(super) fn install(args: &mut Args) -> Result<InstallOptions> {
     })
 }
 
-/// The pairing that is wanted, the selectors of its keys, how long its token is good, and what becomes of the
-/// other pairings.
+/// The pairing that is wanted, the selectors of its keys, how long its token is good, and what
+/// becomes of the other pairings.
 pub(super) fn pair(args: &mut Args) -> Result<(Pairing, Vec<String>, Option<Duration>, Others)> {
     args.no_operands()?;
     let name = args.open_value("--name")?;
@@ -46,29 +46,20 @@ pub(super) fn pair(args: &mut Args) -> Result<(Pairing, Vec<String>, Option<Dura
     let term = match args.value("--expires").as_deref() {
         None => Some(TERM),
         Some("never") => None,
-        Some(span) => {
-            let what = "never, or a time such as 90d or 12h, from a minute to ten years";
-            Some(parse_span(span).ok_or_else(|| is_not(span, what))?)
-        }
+        Some(span) => Some(parse_span(span).ok_or_else(|| is_not(span, SPANS))?),
     };
     let keys = args.all("--key");
-    let read_only = args.flag("--read-only").then(|| "list,resolve".to_owned());
-    let allow = match (args.value("--allow"), read_only) {
-        (Some(_), Some(reading)) => {
-            return Err(Error::usage(format!(
-                "--read-only is --allow {reading}; give one of the two"
-            )));
-        }
-        (allow, read_only) => allow.or(read_only),
-    };
+    let (allow, read_only) = (args.value("--allow"), args.flag("--read-only"));
+    if allow.is_some() && read_only {
+        return Err(Error::usage("--read-only is --allow list,resolve; give one of the two"));
+    }
+    let allow = allow.or_else(|| read_only.then(|| "list,resolve".to_owned()));
     let words: Vec<&str> = allow.iter().flat_map(|allow| allow.split(',')).collect();
     if let Some(word) = words.iter().find(|word| !ACTS.contains(word)) {
         return Err(is_not(word, &format!("one of {}", ACTS.join(","))));
     }
     if !keys.is_empty() && words.contains(&"add") {
-        return Err(Error::usage(
-            "a pairing for certain keys adds no others; leave out add or --key",
-        ));
+        return Err(Error::usage("a pairing with --key cannot add keys; leave out one of the two"));
     }
     let acts = || ACTS.into_iter().filter(|act| words.contains(act)).map(str::to_owned);
     pairing.allow = allow.as_ref().map(|_| acts().collect());
@@ -114,3 +105,5 @@ fn tailscale(network: &str) -> Result<()> {
     let sentence = format!("consent is to tailscale, and \"{network}\" is something else");
     Err(Error::usage(sentence))
 }
+
+const SPANS: &str = "never, or a time such as 90d or 12h, from a minute to ten years";

@@ -153,3 +153,6 @@ pub(crate) struct InstallOptions {
     pub(crate) credential: Option<PathBuf>,
     pub(crate) print: bool,
 }
+
+/// Said where no token is good, be it that the list was lost.
+const NOTHING: &str = "lf: note: nothing is paired; lf gateway pair makes a token\n";

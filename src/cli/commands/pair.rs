@@ -1,6 +1,7 @@
 //! `lf gateway pair`, `pairings` and `unpair`: which programs may use the gateway.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::system::host;
 use crate::vault::key::Label;
 use zeroize::Zeroizing;
 
-use super::{Context, Format, table};
+use super::{Context, Format, NOTHING, table};
 use crate::system::term;
 
 /// A new pairing, or a new token for an old one.
@@ -25,12 +26,9 @@ pub(super) fn pair(
     let now = Timestamp::now();
     wanted.created_at = Some(now);
     wanted.expires_at = term.map(|term| now.after(term));
-    for key in &keys {
-        let id = context.store.select(key)?.as_str().to_owned();
-        let keys = wanted.keys.get_or_insert_default();
-        keys.retain(|key| *key != id);
-        keys.push(id);
-    }
+    let select = |key: &String| Ok(context.store.select(key)?.as_str().to_owned());
+    let keys = keys.iter().map(select).collect::<Result<BTreeSet<_>>>()?;
+    wanted.keys = (!keys.is_empty()).then(|| keys.into_iter().collect());
     if term.is_none() {
         host::eprint("lf: warning: this token never expires; only lf gateway unpair ends it\n");
     }
@@ -55,13 +53,12 @@ pub(super) fn pair(
                  \x20 3. Paste the token into the box and click Pair gateway.\n"
             ),
         };
-        let failed = |error| match error {
-            Error::Output(source) => Error::Io("write to", "standard output".into(), source),
-            error => error,
-        };
-        host::print(&Zeroizing::new(text)).map_err(failed)?;
-        is_printed.set(true);
-        Ok(())
+        match host::print(&Zeroizing::new(text)) {
+            Err(Error::Output(source)) => {
+                Err(Error::Io("write to", "standard output".into(), source))
+            }
+            printed => printed.map(|()| is_printed.set(true)),
+        }
     };
     let tidied = pairings(context)?.pair(wanted, others, now, print).inspect_err(|_| {
         if is_printed.get() {
@@ -80,8 +77,7 @@ pub(super) fn pair(
 fn running(context: &Context<'_>) -> Option<SocketAddr> {
     let recorded = context.state.as_deref().and_then(state::recorded);
     let default = super::serve::address(context.environment, &super::ServeOptions::default());
-    let mut places = recorded.into_iter().chain(default.ok());
-    places.find(|place| probe::ask(*place).is_ok())
+    recorded.into_iter().chain(default.ok()).find(|place| probe::ask(*place).is_ok())
 }
 
 #[cfg(not(unix))]
@@ -92,7 +88,7 @@ fn running(_: &Context<'_>) -> Option<SocketAddr> {
 pub(super) fn list(context: &Context<'_>) -> Result<()> {
     let (pairings, now) = (pairings(context)?, Timestamp::now());
     // What the keychain does not tell now is not in the list yet.
-    let _ = pairings.refresh(now);
+    let _ = pairings.settle(now);
     let list = pairings.list()?;
     for (pairing, _) in list.iter().filter(|(pairing, _)| pairing.is_outdated()) {
         let name = printable(pairing.name.as_str());
@@ -100,15 +96,14 @@ pub(super) fn list(context: &Context<'_>) -> Result<()> {
             "lf: note: the token of \"{name}\" is from a former version of lf, or from another root that was moved or copied here, and is no longer good; lf gateway pair --name NAME makes a new one\n"
         ));
     }
-    let or = |at: Option<Timestamp>, otherwise: &str| {
-        at.map_or_else(|| otherwise.to_owned(), Timestamp::minute)
-    };
+    let or = |at: Option<Timestamp>, other: &str| at.map_or(other.to_owned(), Timestamp::minute);
     let row = |(pairing, used): &(Pairing, Option<Timestamp>)| {
         let unknown = pairing.taken_over.map_or("unknown", |_| "predecessor");
-        let expires = pairing.expires_at.filter(|_| !pairing.is_expired(now));
+        let end =
+            if pairing.is_expired(now) { (None, "expired") } else { (pairing.expires_at, "never") };
         vec![
             pairing.created_at.map_or(unknown.to_owned(), Timestamp::day),
-            or(expires, if pairing.is_expired(now) { "expired" } else { "never" }),
+            or(end.0, end.1),
             or(*used, "-"),
             scope(pairing),
             pairing.name.as_str().to_owned(),
@@ -134,8 +129,7 @@ pub(super) fn list(context: &Context<'_>) -> Result<()> {
 /// What a pairing may do, in few words.
 fn scope(pairing: &Pairing) -> String {
     let acts = pairing.allow.as_ref().map_or("all".to_owned(), |acts| acts.join(","));
-    let keys = pairing.keys.as_ref().map(Vec::len);
-    acts + &keys.map_or_else(String::new, |count| format!(", keys: {count}"))
+    acts + &pairing.keys.as_ref().map_or(String::new(), |keys| format!(", keys: {}", keys.len()))
 }
 
 pub(super) fn unpair(context: &Context<'_>, name: Option<&Label>) -> Result<()> {
@@ -158,6 +152,3 @@ pub(super) fn pairings(context: &Context<'_>) -> Result<Pairings> {
     let root = context.environment.root()?;
     Ok(Pairings::at(root, context.environment, context.keychain.clone()))
 }
-
-/// Said where no token is good, be it that the list was lost.
-pub(super) const NOTHING: &str = "lf: note: nothing is paired; lf gateway pair makes a token\n";

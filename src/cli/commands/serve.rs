@@ -26,7 +26,7 @@ use crate::vault::doctor::Status;
 use crate::vault::master::source;
 use crate::vault::store::Store;
 
-use super::{ServeOptions, doctor, pair};
+use super::{NOTHING, ServeOptions, doctor};
 
 pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<()> {
     let variables = &environment.gateway;
@@ -47,7 +47,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     let permit = needs_permit.then(|| Permit::new(&setup.state, address.ip()));
     let pairings = setup.pairings();
     if pairings.list().is_ok_and(|list| list.is_empty()) {
-        host::eprint(pair::NOTHING);
+        host::eprint(NOTHING);
     }
     let guard = Guard::new(hosts, origins, pairings);
     let api = Api {

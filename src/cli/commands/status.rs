@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::gateway::probe;
 use crate::system::host;
 
-use super::{Context, Format, ServeOptions, doctor, format, pair, serve};
+use super::{Context, Format, NOTHING, ServeOptions, doctor, format, serve};
 
 pub(super) fn status(context: &Context<'_>, options: &ServeOptions) -> Result<()> {
     let setup = serve::known(context.environment, options)?;
@@ -20,7 +20,7 @@ pub(super) fn status(context: &Context<'_>, options: &ServeOptions) -> Result<()
         pairings: list.iter().filter(|(pairing, _)| pairing.is_good(now)).count(),
     };
     if view.pairings == 0 {
-        host::eprint(pair::NOTHING);
+        host::eprint(NOTHING);
     }
     host::show(&match context.format {
         Format::Json => format::json(&view),

@@ -1,33 +1,35 @@
 //! The pairings of a gateway: pair, list, revoke, recognise.
 //!
-//! `<root>/gateway/pairings.json` lists them; a running gateway looks at it before every answer. A token is 32
-//! random bytes, and the list has its SHA-256, which is no secret: 256 random bits cannot be guessed from it.
-//! A token counts only if all of these hold:
+//! `<root>/gateway/pairings.json` lists them; a running gateway looks at it before every answer. A
+//! token is 32 random bytes. It counts only if both of these hold:
 //!
-//! 1. The list of this root has its digest, and the pairing has not expired. So a token of another root counts for
-//!    nothing, and where the list is lost none counts; `lf gateway pair` makes a new one.
-//!    (tests/pairing.rs: `a_token_is_good_for_its_own_root_alone`, `without_its_list_no_token_is_good`)
-//! 2. The keychain has the token, under an account that belongs to this root. So a program that can only write
-//!    the list cannot pair itself. It can widen the scope of a pairing whose token it has, and lengthen its time.
+//! 1. The list of this root has its SHA-256, and the pairing has not expired. So a token of another
+//!    root counts for nothing, and where the list is lost none counts: `lf gateway pair` makes new
+//!    ones. (tests/pairing.rs: `a_token_is_good_for_its_own_root_alone`,
+//!    `without_its_list_no_token_is_good`)
+//! 2. The keychain has it, under an account that belongs to this root. So a program that can only
+//!    write the list cannot pair itself. It can change the scope and the end of a pairing.
 //!    (tests/pairing.rs: `a_digest_in_the_list_counts_for_nothing_once_a_keychain_answers`)
 //!
-//! Where the list says that the keychain does not have the token, the digest is enough while no keychain is in use,
-//! which is one of these:
+//! On a host without a keychain the list has the SHA-256 alone, which is no secret: 256 random bits
+//! cannot be guessed from it. It is enough while no keychain is in use, which is one of these:
 //!
 //! 1. The environment has a master passphrase and forces it, so that no keychain is asked.
 //! 2. The keychain does not answer, and the environment has a master passphrase.
 //! 3. There is no keychain: no session bus, or no service on it that provides one.
 //!
-//! Once a keychain has answered a running gateway, 2 and 3 no longer hold for that gateway, so that no
-//! digest counts when the keychain is locked or ended later.
+//! Once a keychain has answered a running gateway, 2 and 3 no longer hold for that gateway, so that
+//! no such digest counts when the keychain is locked or ended later.
 //!
-//! The account of a pairing in the default root, `~/.lenserfight`, is its name, as the predecessor's clients know it.
-//! In another root the digest of the root's path follows the name. So a root that was moved or copied has none of
-//! its tokens, and has to be paired again. (tests/pairing.rs: `a_root_that_was_copied_or_moved_is_paired_again`)
+//! In the default root, `~/.lenserfight`, a pairing's account is its name, as the predecessor's
+//! clients know it. In another root the digest of the root's path follows the name, so that one
+//! which was moved or copied has none of its tokens in the keychain, and has to be paired again.
+//! (tests/pairing.rs: `a_root_that_was_copied_or_moved_is_paired_again`)
 //!
-//! The predecessor left one token in the keychain, and no list. The default root takes it over once, for 90 days,
-//! as a pairing that the list marks. An entry in the keychain says that it was done, so that it is not done again
-//! when the list is lost. (tests/pairing.rs: `the_predecessors_token_is_taken_over_once`)
+//! The predecessor left one token in the keychain, and no list. The default root takes it over
+//! once, for 90 days, as a pairing that the list marks. An entry in the keychain says that it was
+//! done, so that it is not done again when the list is lost.
+//! (tests/pairing.rs: `the_predecessors_token_is_taken_over_once`)
 
 mod recogniser;
 
@@ -77,15 +79,19 @@ pub(crate) struct Pairing {
     /// When it was taken over from the predecessor, if it was.
     #[serde(rename = "takenOverAt")]
     pub(crate) taken_over: Option<Timestamp>,
-    /// The ids of the only keys that there are for it; `None` for all. No key gets the id of one that was removed.
+    /// The ids of the only keys that there are for it; `None` for all. No key gets the id of one
+    /// that was removed.
     pub(crate) keys: Option<Vec<String>>,
-    /// The only ones of [`ACTS`] that it may do; `None` for all, but for adding where there are only certain keys.
+    /// The only ones of [`ACTS`] that it may do; `None` for all, but for adding where there are
+    /// only certain keys.
     pub(crate) allow: Option<Vec<String>>,
-    /// The token's SHA-256 in base64url; a list of the first version has none for a token in the keychain.
+    /// The token's SHA-256 in base64url; a list of the first version has none for a token in the
+    /// keychain.
     sha256: Option<String>,
     /// The token's account in the keychain, if it is there.
     account: Option<String>,
-    /// In a list of the first version: the id of the envelope that has the token. It is no longer opened.
+    /// In a list of the first version: the id of the envelope that has the token. It is no longer
+    /// opened.
     sealed: Option<String>,
 }
 
@@ -140,7 +146,8 @@ impl Pairing {
         !self.is_expired(now) && !self.is_outdated()
     }
 
-    /// A former version sealed its token, or the root was moved or copied here: it has to be paired again.
+    /// A former version sealed its token, or the root was moved or copied here: it has to be paired
+    /// again.
     pub(crate) fn is_outdated(&self) -> bool {
         self.sha256.is_none() && self.account.is_none()
     }
@@ -158,22 +165,25 @@ impl Pairings {
         Pairings { root, dir, default_root: environment.default_root(), sources, keychain }
     }
 
-    /// Makes a pairing, or gives the one of this name a new token. An error means that nothing has changed.
-    /// Otherwise the token was given to `print`, with the pairing that it replaces, and is the only one of its
-    /// name; what could not be tidied up after that is told.
+    /// Makes a pairing, or gives the one of this name a new token. An error means that nothing has
+    /// changed. Otherwise the token was given to `print`, with the pairing that it replaces, and is
+    /// the only one of its name; what could not be tidied up after that is told.
     ///
     /// 1. Lock the directory, and read the list.
-    /// 2. Store the token in the keychain, under that of the name's two accounts which the list does not name.
+    /// 2. Store the token in the keychain, under that of the name's two accounts which the list
+    ///    does not name.
     /// 3. Print the token.
-    /// 4. Publish the list, which has its digest and its account. From here on the new token is good, and the old
-    ///    one is not.
-    /// 5. Store the token under the name's usual account too, publish the list with that, delete the other.
+    /// 4. Publish the list, which has its digest and its account. From here on the new token is
+    ///    good, and the old one is not.
+    /// 5. Store the token under the name's usual account too, publish the list with that, delete
+    ///    the other.
     /// 6. Delete the revoked tokens from the keychain.
     ///
-    /// If it fails or is killed before step 4, the list names the tokens of before, which are where it says; a token
-    /// that was printed is good for nothing. After step 4 the token is where the list says at every moment. A
-    /// keychain that carries out later what it did not answer in time changes nothing of this: until the list
-    /// names an account, what is stored there is good for nothing.
+    /// If it fails or is killed before step 4, the list names the tokens of before, which are where
+    /// it says; a token that was printed is good for nothing. After step 4 the token is where the
+    /// list says at every moment. A keychain that carries out later what it did not answer in time
+    /// changes nothing of this: until the list names an account, what is stored there is good for
+    /// nothing.
     /// (tests/pairing.rs: `a_pairing_is_the_old_one_or_the_new_one_and_its_token_is_printed`)
     pub(crate) fn pair(
         &self,
@@ -183,17 +193,28 @@ impl Pairings {
         print: impl FnOnce(&Secret, Option<&Pairing>) -> Result<()>,
     ) -> Result<Result<()>> {
         let token = rng::token::<32>().map(Secret::new)?;
-        let dir = Dir::create(&self.dir)?.lock()?;
-        match self.settle(&dir, now) {
+        match self.settle(now) {
+            Err(Error::StoreBusy(_)) => {}
             Err(Error::KeychainUnavailable(_)) if self.is_without_keychain() => {}
             settled => settled?,
         }
+        let dir = Dir::create(&self.dir)?.lock()?;
         let name = wanted.name.clone();
         let is_kept = |it: &Pairing| it.name != name && others == Others::Keep;
         let list = self.read(&dir)?.unwrap_or_default().into_iter();
         let (mut list, mut gone): (Vec<_>, Vec<_>) = list.partition(is_kept);
         let old = gone.iter().position(|it| it.name == name).map(|at| gone.swap_remove(at));
-        let account = self.keep(&name, old.as_ref(), &token)?;
+        let [usual, other] = self.accounts()(&name);
+        let is_taken = old.as_ref().is_some_and(|old| old.account.as_ref() == Some(&usual));
+        let account = if is_taken { other } else { usual };
+        let store = |()| self.keychain.store(SERVICE, &account, &token).map(|()| account);
+        let account = match self.is_forced() {
+            true => None,
+            false => match self.mark(now).map(drop).and_then(store) {
+                Err(_) if self.is_without_keychain() => None,
+                kept => Some(kept?),
+            },
+        };
         let sha256 = Some(encoded(&token));
         list.push(Pairing { sha256, account: account.clone(), ..wanted });
         let published = print(&token, old.as_ref()).and_then(|()| write(&dir, &list));
@@ -205,21 +226,6 @@ impl Pairings {
         keep_used(&dir, &list, BTreeMap::new());
         let tidied = self.settle_account(&dir, &mut list, &token);
         Ok(tidied.and_then(|()| self.forget(&gone)).and_then(|()| sweep(&dir)))
-    }
-
-    /// Keeps a new token in the keychain, and tells under which account; `None` where no keychain is in use.
-    fn keep(&self, name: &Label, old: Option<&Pairing>, token: &Secret) -> Result<Option<String>> {
-        let [usual, other] = self.accounts()(name);
-        let is_taken = old.is_some_and(|old| old.account.as_ref() == Some(&usual));
-        let account = if is_taken { other } else { usual };
-        if self.is_forced() {
-            return Ok(None);
-        }
-        match self.mark().and_then(|()| self.keychain.store(SERVICE, &account, token)) {
-            Ok(()) => Ok(Some(account)),
-            Err(_) if self.is_without_keychain() => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Moves the token of the list's last pairing to its usual account.
@@ -236,19 +242,18 @@ impl Pairings {
         self.keychain.delete(SERVICE, &other).map(drop)
     }
 
-    /// Takes over the token of the predecessor's one pairing, if that is still good: no pairing was made
-    /// or revoked here yet, and the keychain has no token for it. `false` if it is dead.
+    /// Takes over the token of the predecessor's one pairing, if that is still good: no pairing was
+    /// made or revoked here yet, and the keychain has no token for it. `false` if it is dead.
     pub(crate) fn inherit(&self, token: &Secret, now: Timestamp) -> Result<bool> {
-        let dir = Dir::create(&self.dir)?.lock()?;
-        let pairing = self.predecessors(now)?;
-        let account = pairing.account.clone().unwrap_or_default();
-        let is_dead = self.read(&dir)?.is_some() || self.is_marked()?;
-        if is_dead || self.keychain.find(SERVICE, &account)?.is_some() {
+        let account = self.first(now)?.account.unwrap_or_default();
+        if !self.list()?.is_empty() || self.keychain.find(SERVICE, &account)?.is_some() {
             return Ok(false);
         }
         self.keychain.store(SERVICE, &account, token)?;
-        match self.complete(&dir, vec![pairing])?.first() {
-            Some(pairing) if pairing.sha256 == Some(encoded(token)) => Ok(true),
+        self.settle(now)?;
+        match self.list()?.first() {
+            None => Ok(false),
+            Some((pairing, _)) if pairing.sha256 == Some(encoded(token)) => Ok(true),
             _ => {
                 Err(Error::KeychainUnavailable("it took the token and does not have it".to_owned()))
             }
@@ -266,52 +271,42 @@ impl Pairings {
         Ok(list.into_iter().map(|pairing| (pairing.clone(), used(&pairing))).collect())
     }
 
-    /// Writes down what the keychain knows and the list does not: the predecessor's pairing, and the digests that
-    /// a list of the first version lacks.
-    fn settle(&self, dir: &Locked, now: Timestamp) -> Result<()> {
-        let list = match self.read(dir)? {
-            Some(list) => list,
-            None if !self.may_take_over() || self.is_marked()? => return Ok(()),
-            None => vec![self.predecessors(now)?],
-        };
-        self.complete(dir, list).map(drop)
-    }
-
-    /// Completes the list with the digests of what the keychain has, and publishes it if there was one to add.
-    fn complete(&self, dir: &Locked, mut list: Vec<Pairing>) -> Result<Vec<Pairing>> {
-        let mut is_new = false;
-        for pairing in list.iter_mut().filter(|pairing| pairing.sha256.is_none()) {
-            let token = pairing.account.as_ref().map(|at| self.keychain.find(SERVICE, at));
-            pairing.sha256 = token.transpose()?.flatten().as_ref().map(encoded);
-            is_new |= pairing.sha256.is_some();
-        }
-        if is_new {
-            write(dir, &list)?;
-            // If this fails, the next pairing does it.
-            let _ = self.mark();
-        }
-        Ok(list)
-    }
-
-    /// As [`Pairings::settle`]; waits for no lock, and makes nothing where there is no root.
-    pub(crate) fn refresh(&self, now: Timestamp) -> Result<()> {
+    /// Writes down what the keychain knows and the list does not: the digests that a list of the
+    /// first version lacks, and where there is no list, the predecessor's pairing. Waits for no
+    /// lock.
+    pub(crate) fn settle(&self, now: Timestamp) -> Result<()> {
         if fs::open_named(&self.root)?.is_none() {
             return Ok(());
         }
         let dir = Dir::create(&self.dir)?.try_lock()?;
-        self.settle(&dir.ok_or_else(|| Error::StoreBusy(self.dir.clone()))?, now)
+        let dir = dir.ok_or_else(|| Error::StoreBusy(self.dir.clone()))?;
+        let (found, mut is_new) = (self.read(&dir)?, false);
+        let is_first = found.is_none();
+        let mut list = found.map_or_else(|| self.first(now).map(|first| vec![first]), Ok)?;
+        let is_asked = !(is_first && self.sources.force);
+        for pairing in list.iter_mut().filter(|it| is_asked && it.sha256.is_none()) {
+            let token = pairing.account.as_ref().map(|at| self.keychain.find(SERVICE, at));
+            pairing.sha256 = token.transpose()?.flatten().as_ref().map(encoded);
+            is_new |= pairing.sha256.is_some();
+        }
+        // If it ends behind the mark, the predecessor's browser has to be paired again; but never
+        // is it taken over twice.
+        if is_new && !(self.mark(now)? && is_first) {
+            write(&dir, &list)?;
+        }
+        Ok(())
     }
 
     /// Revokes the pairing of this name, or all; a running gateway notices before its next answer.
-    /// Tells which there were, and what kept a dead token in the keychain, if something did. Nothing is
-    /// revoked if this fails.
+    /// Tells which there were, and what kept a dead token in the keychain, if something did.
+    /// Nothing is revoked if this fails.
     pub(crate) fn revoke(
         &self,
         name: Option<&Label>,
         now: Timestamp,
     ) -> Result<(Vec<Label>, Result<()>)> {
+        let settled = self.settle(now);
         let dir = Dir::create(&self.dir)?.lock()?;
-        let settled = self.settle(&dir, now);
         let is_gone = |pairing: &Pairing| name.is_none_or(|name| pairing.name == *name);
         let (list, is_whole) = match self.read(&dir) {
             // To revoke all, the names need not be readable.
@@ -337,43 +332,34 @@ impl Pairings {
         Ok((gone.into_iter().map(|pairing| pairing.name).collect(), forgotten))
     }
 
-    /// The accounts that a name has in the keychain: the usual one, and the one for the time of a change. One with
-    /// the digest of a root is longer than any name.
+    /// The accounts that a name has in the keychain: the usual one, and the one for the time of a
+    /// change. One with the digest of a root is longer than any name.
     fn accounts(&self) -> impl Fn(&Label) -> [String; 2] {
         let root = fs::real(&self.root);
         let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
-        let tag = format!("@sha256:{}", Base64UrlUnpadded::encode_string(&digest));
-        let usual = if self.is_default() { "" } else { &tag }.to_owned();
+        let tag = format!("@root-with-the-sha256:{}", Base64UrlUnpadded::encode_string(&digest));
+        let is_default = self.default_root.as_ref().is_some_and(|it| fs::real(it) == root);
+        let usual = if is_default { "" } else { &tag }.to_owned();
         move |name| [format!("{}{usual}", name.as_str()), format!("{}{tag}~", name.as_str())]
     }
 
-    fn is_default(&self) -> bool {
-        let default = self.default_root.as_ref();
-        default.is_some_and(|root| fs::real(root) == fs::real(&self.root))
-    }
-
-    fn may_take_over(&self) -> bool {
-        self.is_default() && !self.sources.force
-    }
-
-    /// What there is before the first list, if the keychain has its token.
-    fn predecessors(&self, now: Timestamp) -> Result<Pairing> {
+    /// What there is before the first list, if the keychain has its token: the predecessor's.
+    fn first(&self, now: Timestamp) -> Result<Pairing> {
         let name = Label::parse(DEFAULT_NAME)?;
         let [account, _] = self.accounts()(&name);
         let (taken_over, expires_at) = (Some(now), Some(now.after(TERM)));
         Ok(Pairing { account: Some(account), taken_over, expires_at, ..Pairing::new(name) })
     }
 
-    /// Does the keychain say that the default root has taken over the predecessor's token, or made one of its own?
-    fn is_marked(&self) -> Result<bool> {
-        Ok(self.is_default() && self.keychain.find(MARK, DEFAULT_NAME)?.is_some())
-    }
-
-    fn mark(&self) -> Result<()> {
-        match !self.is_default() || self.is_marked()? {
-            true => Ok(()),
-            false => self.keychain.store(MARK, DEFAULT_NAME, &Secret::new("done".to_owned())),
+    /// Marks in the keychain that this root has taken over the predecessor's token, or has made one
+    /// of its own. Was it marked before?
+    fn mark(&self, now: Timestamp) -> Result<bool> {
+        let account = self.first(now)?.account.unwrap_or_default();
+        let is_marked = self.keychain.find(MARK, &account)?.is_some();
+        if !is_marked {
+            self.keychain.store(MARK, &account, &Secret::new("done".to_owned()))?;
         }
+        Ok(is_marked)
     }
 
     /// Is the environment's passphrase used without a look into the keychain?
@@ -390,7 +376,8 @@ impl Pairings {
         matches!(source::from_environment(&self.sources), Ok(Some(_)))
     }
 
-    /// Takes the tokens of these out of the keychain; a keychain that fails once is not asked again.
+    /// Takes the tokens of these out of the keychain; a keychain that fails once is not asked
+    /// again.
     fn forget(&self, pairings: &[Pairing]) -> Result<()> {
         let accounts = self.accounts();
         let kept = pairings.iter().filter(|pairing| pairing.account.is_some());
@@ -445,7 +432,8 @@ fn write(dir: &Locked, pairings: &[Pairing]) -> Result<()> {
     dir.publish(LIST, text.as_bytes(), Publish::Replacement)
 }
 
-/// Removes temporary files that a killed process has left behind, and the envelopes of former versions.
+/// Removes temporary files that a killed process has left behind, and the envelopes of former
+/// versions.
 fn sweep(dir: &Locked) -> Result<()> {
     for name in dir.names()? {
         let is_sealed = name.starts_with("bearer-") && name.ends_with(".json");
@@ -460,8 +448,8 @@ fn read_used(dir: &Dir) -> BTreeMap<String, Timestamp> {
     state::read(dir, LAST_USED, MAX_LIST).ok().flatten().flatten().unwrap_or_default()
 }
 
-/// Adds these uses to those on record, and drops those of tokens that are not in the list. Best effort: it is
-/// for a person to look at.
+/// Adds these uses to those on record, and drops those of tokens that are not in the list. Best
+/// effort: it is for a person to look at.
 fn keep_used(dir: &Locked, list: &[Pairing], more: BTreeMap<String, Timestamp>) {
     let before = read_used(dir);
     let mut uses = before.clone();
@@ -499,11 +487,15 @@ pub(crate) const DEFAULT_NAME: &str = "web-pair";
 /// How long a token is good, unless its owner says otherwise.
 pub(crate) const TERM: Duration = Duration::from_secs(90 * 24 * 3600);
 const SERVICE: &str = "lenserfight-gateway-bearer";
-/// The service of the entry that says that the default root has taken over the predecessor's token.
+/// The service of the entries that [`Pairings::mark`] makes.
 const MARK: &str = "lenserfight-gateway-pairings";
 const LIST: &str = "pairings.json";
 /// Of the list. A version that does not know scopes refuses it, so that it never widens one.
 const VERSION: u64 = 2;
-/// When tokens were last used, by their digests, so that a new one does not show the uses of an old one.
+/// When tokens were last used, by their digests, so that a new one does not show the uses of an old
+/// one.
 const LAST_USED: &str = "last-used.json";
 const MAX_LIST: usize = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

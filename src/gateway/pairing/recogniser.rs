@@ -1,4 +1,5 @@
-//! Recognises tokens by their digests, for a running gateway: no token is in memory between requests.
+//! Recognises tokens by their digests, for a running gateway: no token is in memory between
+//! requests.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,10 +16,10 @@ use crate::system::fs::{Dir, Stamp};
 
 /// Knows tokens by their digests.
 ///
-/// Every request looks at the list, so that a revocation counts at once. A token that is not in it is refused
-/// without any other look. The keychain may be slow. It is asked when a token of the list comes for the first
-/// time, and every ten seconds in the background, in case another program has changed it: a request with a
-/// known token never waits for it.
+/// Every request looks at the list, so that a revocation counts at once. A token that is not in it
+/// is refused without any other look. The keychain may be slow. It is asked when a token of the
+/// list comes for the first time, and every ten seconds in the background, in case another program
+/// has changed it: a request with a known token never waits for it.
 /// (tests/pairing.rs: `a_keychain_that_hangs_delays_nobody_who_is_known`)
 #[derive(Debug)]
 pub(crate) struct Recogniser {
@@ -55,8 +56,6 @@ struct Asking {
     has_answered: bool,
     /// How it failed, and until when it is not asked again: each failure may take seconds.
     failure: Option<(&'static ErrorInfo, Deadline)>,
-    /// What came of completing the list, and until when that is not tried again.
-    settled: Option<(Result<()>, Deadline)>,
 }
 
 type Result<T> = std::result::Result<T, &'static ErrorInfo>;
@@ -67,9 +66,9 @@ impl Recogniser {
         Arc::new(Recogniser { pairings, known: Mutex::default(), asking: Mutex::default() })
     }
 
-    /// The pairing that this token belongs to; `None` if it belongs to none, or to one that has expired.
-    /// An error says why that cannot be known now. The comparison takes the same time for every token of the
-    /// list, right or wrong.
+    /// The pairing that this token belongs to; `None` if it belongs to none, or to one that has
+    /// expired. An error says why that cannot be known now. The comparison takes the same time for
+    /// every token of the list, right or wrong.
     pub(crate) fn recognise(
         self: &Arc<Self>,
         token: &str,
@@ -81,9 +80,10 @@ impl Recogniser {
             let is_open = known.is_open;
             let Some(entry) = known.entry(&digest) else {
                 drop(known);
-                if !is_open || !self.settle(now)? {
+                if !is_open {
                     return Ok(None);
                 }
+                self.settle(now)?;
                 continue;
             };
             if entry.pairing.is_expired(now) {
@@ -117,7 +117,8 @@ impl Recogniser {
         Err(Error::StoreBusy(self.pairings.dir.clone()).info())
     }
 
-    /// Writes down when each pairing was last used, if that has changed, without waiting for a lock.
+    /// Writes down when each pairing was last used, if that has changed, without waiting for a
+    /// lock.
     pub(crate) fn save(&self) {
         if self.known().used.is_empty() {
             return;
@@ -131,8 +132,8 @@ impl Recogniser {
         }
     }
 
-    /// Reads the list again if it has changed. What the keychain has confirmed is still known of tokens that are
-    /// still in it.
+    /// Reads the list again if it has changed. What the keychain has confirmed is still known of
+    /// tokens that are still in it.
     fn follow_list(&self) -> Result<MutexGuard<'_, Known>> {
         let mut known = self.known();
         let dir = Dir::open(&self.pairings.dir)?;
@@ -142,7 +143,7 @@ impl Recogniser {
             return Ok(known);
         }
         let list = dir.map(|dir| self.pairings.read(&dir)).transpose()?.flatten();
-        known.is_open = list.is_none() && self.pairings.may_take_over();
+        known.is_open = list.is_none() && !self.pairings.sources.force;
         let before = mem::take(&mut known.list);
         for pairing in list.into_iter().flatten() {
             let Some(digest) = pairing.digest() else {
@@ -159,21 +160,15 @@ impl Recogniser {
         Ok(known)
     }
 
-    /// Completes the list with what the keychain knows, if that is due. `false` if there is nothing new.
-    fn settle(&self, now: Timestamp) -> Result<bool> {
+    /// Completes the list with what the keychain knows.
+    fn settle(&self, now: Timestamp) -> Result<()> {
         let mut asking = lock(&self.asking);
-        if let Some((settled, until)) = asking.settled
-            && until.left().is_some()
-        {
-            return settled.map(|()| false);
+        asking.may_ask()?;
+        match self.pairings.settle(now) {
+            Err(error) if !self.pairings.is_without_keychain() => return Err(asking.fail(&error)),
+            _ => self.known().is_open = false,
         }
-        let mut settled = self.pairings.refresh(now).map_err(|error| error.info());
-        // Where there is no list, there may be nothing in the keychain either.
-        if self.known().stamp == Some(None) {
-            settled = Ok(());
-        }
-        asking.settled = Some((settled, Deadline::after(RETRY)));
-        settled.map(|()| true)
+        Ok(())
     }
 
     /// Asks the keychain for the token of a pairing, and remembers the answer.
@@ -189,8 +184,8 @@ impl Recogniser {
         }
     }
 
-    /// Does the keychain have this token for the pairing, or does the list's digest count without one? The comment
-    /// on top of this folder says when.
+    /// Does the keychain have this token for the pairing, or does the list's digest count without
+    /// one? The comment on top of this folder says when.
     fn answer(&self, pairing: &Pairing, digest: &[u8; 32], asking: &mut Asking) -> Result<bool> {
         match &pairing.account {
             Some(account) => {
@@ -206,19 +201,27 @@ impl Recogniser {
     }
 
     fn find(&self, account: &str, asking: &mut Asking) -> Result<Option<[u8; 32]>> {
-        if let Some((failure, until)) = asking.failure
-            && until.left().is_some()
-        {
-            return Err(failure);
-        }
-        let found = self.pairings.keychain.find(SERVICE, account).map_err(|error| error.info());
-        asking.failure = found.as_ref().err().map(|info| (*info, Deadline::after(RETRY)));
-        asking.has_answered |= found.is_ok();
-        Ok(found?.map(|token| digest(token.expose())))
+        asking.may_ask()?;
+        let found = self.pairings.keychain.find(SERVICE, account);
+        let found = found.map_err(|error| asking.fail(&error))?;
+        asking.has_answered = true;
+        Ok(found.map(|token| digest(token.expose())))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         lock(&self.known)
+    }
+}
+
+impl Asking {
+    fn may_ask(&self) -> Result<()> {
+        let failure = self.failure.filter(|(_, until)| until.left().is_some());
+        failure.map_or(Ok(()), |(failure, _)| Err(failure))
+    }
+
+    fn fail(&mut self, error: &Error) -> &'static ErrorInfo {
+        self.failure = Some((error.info(), Deadline::after(RETRY)));
+        error.info()
     }
 }
 
