@@ -102,7 +102,7 @@ pub(super) fn list(context: &Context<'_>) -> Result<()> {
         let end =
             if pairing.is_expired(now) { (None, "expired") } else { (pairing.expires_at, "never") };
         vec![
-            pairing.created_at.map_or(unknown.to_owned(), Timestamp::day),
+            or(pairing.created_at, unknown),
             or(end.0, end.1),
             or(*used, "-"),
             scope(pairing),
