@@ -567,7 +567,7 @@ fn a_list_of_the_first_version_is_good_and_later_ones_are_left_alone() {
 }
 
 /// Pairs `web` again and revokes `other`: is it the old state, or the new one with its token printed?
-fn either_or(gateway: &Gateway, old: &mut String, other: &mut String, paired: &Outcome) {
+fn either_or(gateway: &Gateway, old: &mut String, other: &str, paired: &Outcome) {
     let new = paired.out.lines().next().unwrap_or_default().to_owned();
     let found = (status(gateway, old), status(gateway, other), status(gateway, &new));
     match found {
@@ -593,7 +593,7 @@ fn a_pairing_is_the_old_one_or_the_new_one_and_its_token_is_printed() {
             let pair = |name| token(bus.on(home.bare(&format!("gateway pair --name {name}"))));
             let mut old = pair("web");
             for point in points {
-                let mut other = pair("other");
+                let other = pair("other");
                 let fault = format!("connect:signal=SIGSTOP:when={point}");
                 let log = home.path().join("strace.log");
                 let outcome = match bus.on(home.bare(AGAIN)).stop("0", &log, &fault) {
@@ -605,7 +605,7 @@ fn a_pairing_is_the_old_one_or_the_new_one_and_its_token_is_printed() {
                         outcome
                     }
                 };
-                either_or(&gateway, &mut old, &mut other, &outcome);
+                either_or(&gateway, &mut old, &other, &outcome);
             }
         };
         halves.into_iter().for_each(|points| drop(scope.spawn(move || run(points))));
@@ -619,22 +619,22 @@ fn a_pairing_that_is_killed_is_the_old_one_or_the_new_one_and_its_token_is_print
     let mut old = token(bus.on(home.bare("gateway pair --name web")));
     for call in ["connect", "renameat", "fsync", "write", "openat"] {
         for point in 1.. {
-            let mut other = token(bus.on(home.bare("gateway pair --name other")));
+            let other = token(bus.on(home.bare("gateway pair --name other")));
             let fault = format!("{call}:signal=SIGKILL:when={point}");
             let outcome = bus.on(home.bare(AGAIN)).inject(&fault).go();
             let is_over = outcome.status == Some(0);
-            either_or(&gateway, &mut old, &mut other, &outcome);
+            either_or(&gateway, &mut old, &other, &outcome);
             if is_over {
                 break;
             }
         }
     }
     // A disk that is full, and an output that takes nothing.
-    let mut other = token(bus.on(home.bare("gateway pair --name other")));
+    let other = token(bus.on(home.bare("gateway pair --name other")));
     for fault in ["renameat:error=EIO:when=1", "fsync:error=ENOSPC:when=1", "write:error=ENOSPC"] {
         let outcome = bus.on(home.bare(AGAIN)).inject(fault).go();
         assert_eq!(outcome.status, Some(1), "{fault}: {outcome}");
-        either_or(&gateway, &mut old, &mut other, &outcome);
+        either_or(&gateway, &mut old, &other, &outcome);
     }
     assert_eq!(bus.lookup(SERVICE, "web"), old, "at rest it is where others look for it");
 }

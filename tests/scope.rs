@@ -254,7 +254,7 @@ fn pair_names_the_port_on_which_a_gateway_answers() {
     let address = format!("http://{}", gateway.address);
     // Nothing listens there.
     let pair = || home.lf("gateway pair").env("LF_GATEWAY_PORT", "1").ok().out;
-    assert!(pair().contains(&format!("A gateway answers on {address}")), "{}", pair());
+    assert!(pair().contains(&format!("A gateway, and its page, are on {address}")), "{}", pair());
     let elsewhere = Home::new();
     let there =
         elsewhere.lf("gateway pair").env("LF_GATEWAY_PORT", gateway.address.port().to_string());

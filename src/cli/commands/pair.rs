@@ -36,7 +36,10 @@ pub(super) fn pair(
     let end = wanted.expires_at.map_or("never ends".to_owned(), |at| format!("ends at {at}"));
     let (name, scope) = (printable(wanted.name.as_str()), scope(&wanted));
     let gateway = match running(context) {
-        Some(at) => format!("A gateway answers on http://{at}; its page is there, on loopback."),
+        Some(at) if at.ip().is_loopback() => {
+            format!("A gateway, and its page, are on http://{at}.")
+        }
+        Some(at) => format!("A gateway is on http://{at}."),
         None => "No gateway answers yet; it says where its page is when it starts.".to_owned(),
     };
     let is_printed = Cell::new(false);
