@@ -167,7 +167,7 @@ fn values_out_of_bounds_are_refused_and_nothing_is_stored() {
 #[test]
 fn bad_providers_and_labels_are_refused_before_the_value_is_read() {
     let home = Home::new();
-    for provider in ["OpenAI", "x", "1a", "a b", "a\u{1b}[2J", &"a".repeat(33)] {
+    for provider in ["Own-One", "x", "1a", "a b", "a\u{1b}[2J", &"a".repeat(33)] {
         let refused =
             home.words(&["keys", "add", "--provider", provider]).fails(2, "invalid_provider");
         assert!(!refused.err.contains('\u{1b}'), "{refused}");

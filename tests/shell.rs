@@ -140,8 +140,8 @@ fn fish_completes_and_quotes() {
 
 #[test]
 fn all_that_is_offered_selects_one_key_and_a_label_that_two_have_is_not_offered() {
-    let home = home_with(&["Prod", "dup", "dup", "gemini", "a\u{200b}b"]);
-    home.add("gemini", "Other", VALUE);
+    let home = home_with(&["Prod", "dup", "dup", "groq", "a\u{200b}b"]);
+    home.add("groq", "Other", VALUE);
     let dash = home.add("xai", "x", VALUE);
     home.words(&["keys", "update", &dash, "--label=-dash"]).ok();
     let offered = home.words(&["complete", "zsh", "", "keys", "remove", ""]).ok().out;
@@ -150,7 +150,7 @@ fn all_that_is_offered_selects_one_key_and_a_label_that_two_have_is_not_offered(
         names.contains(&"Prod") && names.contains(&"Other") && names.contains(&"xai"),
         "{offered}"
     );
-    for name in ["dup", "gemini", "openai", "-dash", "a\u{200b}b"] {
+    for name in ["dup", "groq", "openai", "-dash", "a\u{200b}b"] {
         assert!(!names.contains(&name), "{name}: {offered}");
     }
     for name in names {
