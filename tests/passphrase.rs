@@ -229,3 +229,49 @@ fn a_wrong_passphrase_changes_nothing() {
         .fails(1, "incomplete");
     assert_eq!(fs::read(home.file(&id)).unwrap(), before);
 }
+
+#[test]
+fn a_byte_order_mark_before_a_files_passphrase_is_no_part_of_it() {
+    let (home, _) = Home::with_key();
+    let file = home.path().join("passphrase");
+    fs::write(&file, format!("\u{feff}{PASSPHRASE}\r\n")).unwrap();
+    chmod(&file, 0o600);
+    let with_file =
+        |arguments: &str| home.bare(arguments).env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file);
+    let exported = with_file("keys export Prod --i-understand").ok();
+    assert_eq!(exported.out, format!("{VALUE}\n"));
+    assert_eq!(exported.err.matches("byte-order mark").count(), 1, "{exported}");
+    with_file("keys add --provider openai --label New").input("new").ok();
+    home.lf("keys export New --i-understand").ok();
+    // What a version sealed that took the mark for a part of it opens too, and is brought under the
+    // rest.
+    let marked = format!("\u{feff}{PASSPHRASE}");
+    let sealed = |arguments: &str| home.bare(arguments).env("LENSERFIGHT_KEYS_PASSPHRASE", &marked);
+    home.lf("keys remove --yes Prod").ok();
+    home.lf("keys remove --yes New").ok();
+    sealed("keys add --provider openai --label Old").input("old").ok();
+    assert_eq!(with_file("keys export Old --i-understand").ok().out, "old\n");
+    with_file("keys rotate --all").ok();
+    assert_eq!(home.lf("keys export Old --i-understand").ok().out, "old\n");
+    sealed("keys export Old --i-understand").fails(1, "decryption_failed");
+    fs::write(&file, "\u{feff}\n").unwrap();
+    with_file("keys list").ok();
+    let empty = with_file("keys export Old --i-understand").fails(2, "passphrase_invalid");
+    assert!(empty.err.contains("is empty"), "{empty}");
+}
+
+#[test]
+fn a_byte_order_mark_before_what_is_piped_is_refused() {
+    let (home, id) = Home::with_key();
+    for arguments in [
+        "keys add --provider openai",
+        "keys rotate --new-value Prod",
+        "keys rekey --passphrase-stdin",
+    ] {
+        let refused = home.lf(arguments).input(format!("\u{feff}{VALUE}new")).fails(2, "refused");
+        assert!(refused.err.contains("byte-order mark"), "{refused}");
+        assert!(!refused.err.contains(VALUE), "{refused}");
+    }
+    assert_eq!(home.value(&id), VALUE);
+    assert_eq!(home.names().len(), 1);
+}

@@ -17,7 +17,7 @@ use crate::vault::envelope;
 use crate::vault::files::{self, Unreadable};
 use crate::vault::key::KeyId;
 use crate::vault::master::rekey::{self as rekeying, For, Settled};
-use crate::vault::master::source::{self, Master};
+use crate::vault::master::source::{self, Master, Origin};
 use crate::vault::master::staging;
 use crate::vault::sheet;
 use crate::vault::store::Store;
@@ -113,6 +113,10 @@ impl Context<'_> {
             |done, total| self.progress("finishing the change of passphrase", done, total),
         )
         .map_err(|error| self.lost_or(error))?;
+        if let origin @ Origin::Marked(_) = master.origin() {
+            let sentence = format!("the master passphrase is taken from {origin}");
+            self.warn(&sentence, &Error::PassphraseInvalid(String::new()));
+        }
         let warn = |sentence: &str| self.warn(sentence, &Error::RekeyPending);
         match &settled {
             Ok(Settled::Undone) => warn(
@@ -285,6 +289,9 @@ pub(super) fn read_line(what: &str, behind: Behind) -> Result<Secret> {
     }
     let mut secret = read_input(envelope::MAX_VALUE + "\r\n".len())?;
     secret.drop_trailing_newline();
+    if secret.expose().starts_with('\u{FEFF}') {
+        return Err(Error::usage(MARKED));
+    }
     Ok(secret)
 }
 
@@ -326,6 +333,7 @@ pub(super) fn confirm(question: &str, yes: bool, hint: &str) -> Result<()> {
     Err(Error::Refused { sentence, hint })
 }
 
+const MARKED: &str = "what came on standard input begins with a byte-order mark (EF BB BF), which is no part of a key or passphrase; nothing was stored. In PowerShell: $OutputEncoding = [Text.UTF8Encoding]::new($false)";
 /// At a terminal a person may have to find the keychain's dialog and type a password.
 const PERSON: Patience = Patience {
     service: Duration::from_secs(3),

@@ -36,6 +36,8 @@ pub(crate) enum Origin {
     File(PathBuf),
     /// A systemd credential.
     Credential(PathBuf),
+    /// One of the two that begins with a byte-order mark, which is no part of the passphrase.
+    Marked(Box<Origin>),
 }
 
 /// The master passphrase as it was found, and what shows that it is the store's own.
@@ -84,7 +86,12 @@ impl Master {
     /// another one on record: a store that was elsewhere when `rekey` ran, or a backup, still is.
     /// (tests/rekey.rs: `a_store_that_was_elsewhere_still_opens`)
     pub(crate) fn open<T>(&self, open: impl Fn(&Secret) -> Result<T>) -> Result<T> {
-        let opened = open(&self.secret);
+        let mut opened = open(&self.secret);
+        // A version that took the mark for a part of the passphrase may have sealed it.
+        if matches!((&opened, &self.origin), (Err(Error::DecryptionFailed(_)), Origin::Marked(_))) {
+            let marked = [MARK, self.secret.expose()].concat();
+            opened = open(&Secret::new(marked)).or(opened);
+        }
         if !matches!(opened, Err(Error::DecryptionFailed(_))) || self.origin != Origin::Keychain {
             return opened;
         }
@@ -149,13 +156,12 @@ pub(crate) fn from_environment(sources: &Sources) -> Result<Option<(Secret, Orig
     if let Some(file) = file {
         let missing = || format!("names {}, which does not exist", file.display());
         let bytes = fs::read_private(file, MAX)?.ok_or_else(|| invalid(FILE, &missing()))?;
-        return Ok(Some((from_file(bytes, file)?, Origin::File(file.clone()))));
+        return from_file(bytes, file, Origin::File(file.clone())).map(Some);
     }
     let Some((bytes, path)) = credential else {
         return Ok(None);
     };
-    let secret = from_file(bytes, path)?;
-    Ok(Some((secret, Origin::Credential(path.clone()))))
+    from_file(bytes, path, Origin::Credential(path.clone())).map(Some)
 }
 
 /// A new master passphrase: 32 random bytes, 43 characters of base64url.
@@ -170,18 +176,24 @@ impl fmt::Display for Origin {
             Origin::Variable => f.write_str(VARIABLE),
             Origin::File(path) => write!(f, "the file {} ({FILE})", path.display()),
             Origin::Credential(path) => write!(f, "the systemd credential {}", path.display()),
+            Origin::Marked(origin) => write!(f, "{origin}, without its byte-order mark"),
         }
     }
 }
 
-fn from_file(bytes: Vec<u8>, path: &Path) -> Result<Secret> {
+fn from_file(bytes: Vec<u8>, path: &Path, origin: Origin) -> Result<(Secret, Origin)> {
     let name = format!("the passphrase file {}", path.display());
     let mut secret =
         Secret::from_bytes(bytes).ok_or_else(|| invalid(&name, "is not UTF-8 text"))?;
     secret.drop_trailing_newline();
+    let unmarked = secret.expose().strip_prefix(MARK).map(|rest| Secret::new(rest.to_owned()));
+    let (secret, origin) = match unmarked {
+        Some(unmarked) => (unmarked, Origin::Marked(Box::new(origin))),
+        None => (secret, origin),
+    };
     match secret.expose() {
         "" => Err(invalid(&name, "is empty")),
-        _ => Ok(secret),
+        _ => Ok((secret, origin)),
     }
 }
 
@@ -191,5 +203,7 @@ fn invalid(what: &str, problem: &str) -> Error {
 
 const VARIABLE: &str = "LENSERFIGHT_KEYS_PASSPHRASE";
 const FILE: &str = "LENSERFIGHT_KEYS_PASSPHRASE_FILE";
+/// What some editors and PowerShell put before text.
+const MARK: &str = "\u{FEFF}";
 /// Bytes; a passphrase is far smaller, and /dev/zero is not one.
 const MAX: usize = 64 * 1024;
