@@ -183,26 +183,30 @@ fn restore_never_overwrites() {
     let dir = home.copy();
     let restore = format!("keys restore {}", dir.display());
     let late = home.add("openai", "Late", "late");
+    // The same value, encrypted anew, is no other one.
+    home.lf(&format!("keys rotate -- {id}")).ok();
+    assert_eq!(home.lf(&restore).ok().out, "restored 0 of 1 keys; already here: 1\n");
     home.lf(&format!("keys rotate --new-value -- {id}")).input("newer").ok();
     let differs = home.lf(&restore).ok();
-    let shown = format!(
-        "{id} is here too, differs, and was left as it is; to see the copy's value: LENSERFIGHT_KEYS_DIR={} lf keys export --i-understand -- {id}",
-        dir.display()
-    );
-    assert!(differs.err.contains(&shown), "{differs}");
-    assert!(differs.out.starts_with("restored 0 of 1 keys"), "{differs}");
-    assert_eq!(home.value(&id), "newer");
-    assert_eq!(home.value(&late), "late");
+    assert!(differs.out.contains("kept as a second key: 1"), "{differs}");
+    let is_new = |name: &String| !name.contains(&id) && !name.contains(&late);
+    let second = home.names().into_iter().find(is_new).unwrap().replace(".json", "");
+    assert!(differs.err.contains(&id) && differs.err.contains(&second), "{differs}");
+    for (id, value) in [(&id, "newer"), (&late, "late"), (&second, VALUE)] {
+        assert_eq!(home.value(id), value);
+    }
     // Nor what is damaged, or no file at all; but what is gone comes back.
+    home.lf(&format!("keys remove --yes -- {second}")).ok();
     for damage in ["{}", ""] {
         fs::write(home.file(&id), damage).unwrap();
-        let differs = home.lf(&restore).ok();
-        assert!(differs.err.contains(&id), "{differs}");
+        home.lf(&restore).ok();
         assert_eq!(fs::read_to_string(home.file(&id)).unwrap(), damage);
     }
     fs::remove_file(home.file(&id)).unwrap();
     symlink("/nowhere", home.file(&id)).unwrap();
-    assert!(home.lf(&restore).ok().err.contains(&id));
+    home.lf(&restore).ok();
+    assert!(fs::symlink_metadata(home.file(&id)).unwrap().is_symlink());
+    assert_eq!(home.names().len(), 3, "the value is here since the first damage");
     fs::remove_file(home.file(&id)).unwrap();
     home.lf(&restore).ok();
     assert_eq!(home.value(&id), VALUE);
@@ -214,14 +218,16 @@ fn what_is_no_copy_of_a_keys_directory_is_said_to_be_none() {
     let dir = home.copy();
     let restore = |path: &Path| home.lf(&format!("keys restore {}", path.display()));
     let (file, empty) = (dir.join(format!("{id}.json")), home.path().join("empty"));
+    let text = empty.join("text.json");
     fs::create_dir(&empty).unwrap();
+    fs::write(&text, "{}").unwrap();
     for (path, why) in [
-        (&file, "it is a file"),
+        (&text, "its version is not 1"),
         (&empty, "there are no keys in it"),
-        (&home.path().join("none"), "there is no such directory"),
+        (&home.path().join("none"), "there is nothing of this name"),
     ] {
         let refused = restore(path).fails(2, "usage");
-        let sentence = format!("is not a copy of a keys directory: {why}");
+        let sentence = format!("is no copy of keys: {why}");
         assert!(refused.err.contains(&sentence), "{refused}");
     }
     // What is damaged in one is named, and keeps nobody from the rest; nothing outside is taken for a key.

@@ -206,7 +206,6 @@ mod tests {
             "keys recovery export x",
             "keys recovery import x",
             "keys restore",
-            "keys restore a b",
             "keys restore a --force",
             "keys adopt x",
             "keys import",

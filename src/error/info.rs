@@ -99,7 +99,8 @@ table! {
         Error::StoreBusy(path) => (
             "another process has held the lock on {} for 30 seconds; nothing was changed", path.display());
     "permission_error", 1, 500:
-        Error::Permission(action, path) => ("cannot {action} {}: permission denied", path.display());
+        Error::Permission(action, path) => ("cannot {action} {}: permission denied", path.display()),
+        Error::Foreign { sentence, .. } => ("{sentence}");
     "symlink_refused", 1, 500:
         Error::SymlinkRefused(path) => ("{} is a symbolic link; lf does not follow links there", path.display());
     "cannot_listen", 1, 500: Error::Listen(address, source) => ("cannot listen on {address}: {source}");

@@ -92,6 +92,13 @@ pub enum Error {
     StoreBusy(PathBuf),
     /// The operating system does not allow it: what was tried, and on which file.
     Permission(&'static str, PathBuf),
+    /// The same, because it belongs to another user.
+    Foreign {
+        /// What was tried, and what belongs to another user.
+        sentence: String,
+        /// The command that gives it back.
+        hint: String,
+    },
     /// A symbolic link stands where a file or directory of ours belongs.
     SymlinkRefused(PathBuf),
     /// Anything else that the operating system said: what was tried, on which file, and its answer.
@@ -148,6 +155,7 @@ impl Error {
             Error::Usage { hint, .. } => return hint.clone(),
             Error::Refused { hint, .. }
             | Error::WrongPassphrase { hint, .. }
+            | Error::Foreign { hint, .. }
             | Error::NoServiceManager(_, hint)
             | Error::ServiceFailed(_, hint) => hint.as_str(),
             Error::GatewayUnreachable(_, hint) => hint,

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::base::secret::shown;
 use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Locked, Publish};
-use crate::vault::envelope::{self, Envelope};
+use crate::vault::envelope::{self, Envelope, corrupt};
 use crate::vault::key::KeyId;
 
 /// A key with its file as it is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct KeyFile {
     /// What the file holds.
     pub(crate) envelope: Envelope,
@@ -18,58 +18,117 @@ pub(crate) struct KeyFile {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// A file that is named like a key and cannot be read as one.
+/// A file that is named like a key and cannot be read as one, or is a conflict copy.
 #[derive(Debug)]
 pub(crate) struct Unreadable {
     /// The file's name.
     pub(crate) name: String,
     /// Why not.
     pub(crate) error: Error,
+    /// The key that it is a copy of, under another name than its id.
+    pub(crate) copy_of: Option<KeyId>,
 }
+
+impl Unreadable {
+    /// The id that it is named by, if it is a damaged key.
+    pub(crate) fn id(&self) -> Option<KeyId> {
+        KeyId::from_file_name(&self.name).filter(|_| self.copy_of.is_none())
+    }
+}
+
+/// A key with its file's name.
+type Named = (String, KeyFile);
 
 /// Is there a file that is a key or is named like one?
 pub(crate) fn has_keys(path: &Path) -> bool {
-    let names = || names(&Dir::open(path).ok()??).ok();
-    names().is_some_and(|names| !names.is_empty())
+    let names = || Dir::open(path).ok()??.names().ok();
+    let is_key = |name: &String| name.ends_with(".json") && !name.starts_with('.');
+    names().is_some_and(|names| names.iter().any(is_key))
 }
 
 /// Every key's file in the directory, and the files that are named like one and cannot be read as one.
 pub(crate) fn read_all(dir: &Dir) -> Result<(Vec<KeyFile>, Vec<Unreadable>)> {
-    let (mut keys, mut unreadable) = (Vec::new(), Vec::new());
-    for name in names(dir)? {
-        let no_id = || Error::CorruptEnvelope {
-            file: shown(&name),
-            reason: "its name is not a key id".to_owned(),
-        };
-        let id = KeyId::from_file_name(&name).ok_or_else(no_id);
-        match id.and_then(|id| read(dir, &id)) {
-            Ok(file) => keys.extend(file), // none: removed since the directory was read
-            Err(error) => unreadable.push(Unreadable { name, error }),
+    let (files, mut unreadable) = read_files(dir)?;
+    let mut keys = Vec::with_capacity(files.len());
+    for (name, file) in files {
+        let id = &file.envelope.meta.id;
+        // Some file systems give back a name in other letters than it was given in.
+        let is_same = || matches!(read(dir, id), Ok(Some(same)) if same.bytes == file.bytes);
+        if name == id.file_name() || name.eq_ignore_ascii_case(&id.file_name()) && is_same() {
+            keys.push(file);
+        } else {
+            let error =
+                corrupt(shown(&name), &format!("by its meta.id it is a copy of the key {id}"));
+            unreadable.push(Unreadable { name, error, copy_of: Some(file.envelope.meta.id) });
         }
     }
     Ok((keys, unreadable))
 }
 
-/// The file of a key; `None` if there is none.
+/// The same, with conflict copies among the keys: what programs that synchronise or merge
+/// directories make of the second of two versions, such as `ID (1).json`, `ID-LAPTOP.json`,
+/// `ID.json.orig`.
+pub(crate) fn read_files(dir: &Dir) -> Result<(Vec<Named>, Vec<Unreadable>)> {
+    let (mut files, mut unreadable) = (Vec::new(), Vec::new());
+    let mut bad = |name, error| unreadable.push(Unreadable { name, error, copy_of: None });
+    for name in dir.names()?.into_iter().filter(|name| may_be_copy(name)) {
+        let read = dir.read(&name, envelope::MAX_FILE).and_then(|bytes| {
+            let Some(bytes) = bytes else { return Ok(None) };
+            let envelope =
+                Envelope::parse_any(&bytes).map_err(|reason| corrupt(shown(&name), reason))?;
+            Ok(Some(KeyFile { envelope, bytes }))
+        });
+        match read {
+            Ok(file) => files.extend(file.map(|file| (name, file))), // none: removed since
+            Err(error) if KeyId::from_file_name(&name).is_some() => bad(name, error),
+            Err(_) if name.ends_with(".json") => bad(name.clone(), corrupt(shown(&name), NO_ID)),
+            Err(_) => {}
+        }
+    }
+    Ok((files, unreadable))
+}
+
+/// The keys, damaged ones too. A copy is none that is named like a key, as long as there is its
+/// key.
+pub(crate) fn ids(dir: &Dir) -> Result<Vec<KeyId>> {
+    let (keys, mut others) = read_all(dir)?;
+    let mut ids: Vec<KeyId> = keys.into_iter().map(|file| file.envelope.meta.id).collect();
+    others.retain(|file| file.copy_of.as_ref().is_none_or(|id| !ids.contains(id)));
+    ids.extend(others.iter().filter_map(|file| KeyId::from_file_name(&file.name)));
+    Ok(ids)
+}
+
+/// May a file of this name be a copy of a key that some program has made? Hidden ones are left
+/// alone.
+pub(crate) fn may_be_copy(name: &str) -> bool {
+    !name.starts_with('.') && (name.contains(".json") || name.ends_with(".orig"))
+}
+
+/// The file of a key; `None` if there is none. Where case makes no difference, an id in other
+/// letters leads to the file as well, so its meta.id decides. Only where that does not fit is the
+/// directory's list asked for the exact name, so that reading a key costs the same in a store of
+/// any size.
+/// (tests/filesystems.rs: `an_id_in_other_letters_is_no_key`)
 pub(crate) fn read(dir: &Dir, id: &KeyId) -> Result<Option<KeyFile>> {
     let Some(bytes) = dir.read(&id.file_name(), envelope::MAX_FILE)? else {
         return Ok(None);
     };
-    let envelope = Envelope::parse(&bytes, id)?;
-    Ok(Some(KeyFile { envelope, bytes }))
+    match Envelope::parse(&bytes, id) {
+        Ok(envelope) => Ok(Some(KeyFile { envelope, bytes })),
+        Err(_) if !dir.has(&id.file_name())? => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Is there a file of this key, damaged or not?
+pub(crate) fn is_there(dir: &Dir, id: &KeyId) -> Result<bool> {
+    read(dir, id).map_or_else(|_| dir.has(&id.file_name()), |file| Ok(file.is_some()))
 }
 
 /// The same; `None` also if it is damaged.
 pub(crate) fn read_sound(dir: &Dir, id: &KeyId) -> Result<Option<Envelope>> {
     let bytes = dir.read(&id.file_name(), envelope::MAX_FILE)?;
     Ok(bytes.and_then(|bytes| Envelope::parse(&bytes, id).ok()))
-}
-
-/// The names of the files that are keys or are named like one.
-pub(crate) fn names(dir: &Dir) -> Result<Vec<String>> {
-    let mut names = dir.names()?;
-    names.retain(|name| name.ends_with(".json") && !name.starts_with('.'));
-    Ok(names)
 }
 
 /// Whether a directory is for keys alone: closing `/` or a home, for which a variable was set by
@@ -132,20 +191,12 @@ pub(crate) fn kept_aside(dir: &Dir) -> Result<Vec<Kept>> {
         let middle = name.split('.').nth(1).unwrap_or_default();
         middle.parse().unwrap_or_default()
     };
-    let mut names = names(&aside)?;
-    names.sort_by_key(|name| std::cmp::Reverse(number(name)));
-    let mut kept = Vec::new();
-    for name in names {
-        let stem = name.split('.').next().unwrap_or_default();
-        if let Ok(id) = KeyId::parse(stem)
-            && let Some(bytes) = aside.read(&name, envelope::MAX_FILE)?
-            && let Ok(envelope) = Envelope::parse(&bytes, &id)
-        {
-            kept.push(Kept { name, bytes, envelope });
-        }
-    }
-    Ok(kept)
+    let (mut files, _) = read_files(&aside)?;
+    files.sort_by_key(|(name, _)| std::cmp::Reverse(number(name)));
+    let kept = |(name, KeyFile { envelope, bytes })| Kept { name, bytes, envelope };
+    Ok(files.into_iter().map(kept).collect())
 }
 
+const NO_ID: &str = "its name is not a key id";
 /// The directory below the keys for envelopes that nothing opened when they were given up.
 pub(crate) const UNREADABLE: &str = "unreadable";

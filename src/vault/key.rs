@@ -100,6 +100,11 @@ impl Label {
         Err(Error::InvalidLabel(reason))
     }
 
+    /// With these characters at its end, and cut before them to fit.
+    pub(crate) fn with_end(&self, end: &str) -> Label {
+        Label(self.0.chars().take(64 - end.chars().count()).chain(end.chars()).collect())
+    }
+
     /// The label as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0

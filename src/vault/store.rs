@@ -83,7 +83,7 @@ impl Store {
     /// [`Error::KeyNotFound`]; [`Error::AmbiguousKey`] with the candidates.
     pub fn select(&self, selector: &str) -> Result<KeyId> {
         if let (Ok(id), Some(dir)) = (KeyId::parse(selector), self.dir()?)
-            && dir.stat(&id.file_name())?.is_some()
+            && files::is_there(&dir, &id)?
         {
             return Ok(id);
         }
@@ -93,14 +93,19 @@ impl Store {
             key.label.as_str() == selector || key.provider.as_str() == selector || begins(&key.id)
         });
         let damaged = listing.unreadable.iter();
-        let damaged = damaged.filter_map(|file| KeyId::from_file_name(&file.name));
+        let damaged = damaged.filter_map(Unreadable::id);
         let mut matches: Vec<(String, KeyId)> = readable
             .map(|key| (key.to_string(), key.id))
             .chain(damaged.filter(begins).map(|id| (format!("{id} (unreadable)"), id)))
             .collect();
         match matches.len() {
             1 => Ok(matches.swap_remove(0).1),
-            0 => Err(Error::KeyNotFound(shown(selector))),
+            0 => {
+                // The key that is meant may be in a file that another user's command has left.
+                let mut errors = listing.unreadable.into_iter().map(|file| file.error);
+                let foreign = errors.find(|error| matches!(error, Error::Foreign { .. }));
+                Err(foreign.unwrap_or_else(|| Error::KeyNotFound(shown(selector))))
+            }
             _ => {
                 let candidates = matches.into_iter().map(|(name, _)| name).collect();
                 Err(Error::AmbiguousKey(shown(selector), candidates))
@@ -221,9 +226,13 @@ impl Store {
     /// Removes a key's file, readable or not.
     pub(crate) fn remove(&self, id: &KeyId) -> Result<()> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?.lock()?;
-        let was_there = dir.remove(&id.file_name())?;
+        let name = id.file_name();
+        // Where case makes no difference, the name alone would do for the key with the same
+        // letters.
+        let remove = |dir: &Locked| Ok(files::is_there(dir, id)? && dir.remove(&name)?);
+        let was_there = remove(&dir)?;
         if let Some(waiting) = staging::ready_covered(&dir)? {
-            waiting.remove(&id.file_name())?;
+            remove(&waiting)?;
         }
         if was_there { Ok(()) } else { Err(missing(id)) }
     }
@@ -270,6 +279,15 @@ impl Store {
             let name = copy.envelope.meta.id.file_name();
             dir.publish(&name, &copy.bytes, Publish::New)
         })
+    }
+
+    /// Removes a conflict copy, if it is what was read and its key is there under its exact name:
+    /// where case makes no difference, the copy could be the key. Whether it was removed.
+    pub(crate) fn drop_copy(&self, name: &str, copy: &KeyFile) -> Result<bool> {
+        let Some(dir) = self.dir()? else { return Ok(false) };
+        let dir = dir.lock()?;
+        let is_same = dir.read(name, envelope::MAX_FILE)?.as_ref() == Some(&copy.bytes);
+        Ok(is_same && dir.has(&copy.envelope.meta.id.file_name())? && dir.remove(name)?)
     }
 
     /// Writes an event into the audit log. Without a directory there is none, and nothing to tell.

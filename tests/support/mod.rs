@@ -556,6 +556,10 @@ pub fn package_of(program: &std::ffi::OsStr) -> String {
         Some("/usr/libexec/gcr-prompter") => "gcr",
         Some("Xvfb") => "xvfb",
         Some("ip") => "iproute2",
+        Some("losetup") => "mount",
+        Some("mkfs.exfat") => "exfatprogs",
+        Some("mount.exfat-fuse") => "exfat-fuse",
+        Some("mkfs.ntfs" | "lowntfs-3g") => "ntfs-3g",
         Some(other) => other,
         None => "it",
     };

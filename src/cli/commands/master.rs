@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Publish};
 use crate::system::host;
 use crate::vault::audit::Kind;
+use crate::vault::doctor::files::KEEPS_NO_MODES;
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::files::{self, Kept};
 use crate::vault::key::KeyMeta;
@@ -157,11 +158,11 @@ fn make_private(dir: &Dir, may: fn(&Dir) -> Result<()>) -> Result<bool> {
     let is_loose = dir.stat(".")?.is_some_and(|stat| stat.mode & 0o077 != 0);
     if is_loose {
         may(dir)?;
-        dir.make_private(".")?;
-        host::eprint(&format!(
-            "{} could be reached by other users; now only its owner can\n",
-            dir.path().display()
-        ));
+        let said = match dir.make_private(".")? {
+            true => "could be reached by other users; now only its owner can",
+            false => KEEPS_NO_MODES,
+        };
+        host::eprint(&format!("{} {said}\n", dir.path().display()));
     }
     Ok(is_loose)
 }

@@ -70,7 +70,7 @@ pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
         "keys remove" => on(args, keys::id_and_yes, keys::remove),
         "keys export" => on(args, keys::id_in_the_clear, |c, key| keys::export(c, &key)),
         "keys run" => on(args, run::options, |c, o| run::run(c, &o)),
-        "keys restore" => on(args, directory, |c, dir| restore::run(c, &dir)),
+        "keys restore" => on(args, |args| args.operands("DIR or FILE"), |c, o| restore::run(c, &o)),
         "keys recovery export" => on(args, keys::recovery_export, |c, ()| recovery::export(c)),
         "keys recovery import" => on(args, nothing, |c, ()| recovery::import(c)),
         "keys recovery forget" => on(args, |args| only(args, "--yes"), recovery::forget),
@@ -121,10 +121,6 @@ fn on<T: 'static>(
     let options = read(args)?;
     let format = args.format();
     Ok(Command::Run(Box::new(move |environment| run(&Context::new(environment, format)?, options))))
-}
-
-fn directory(args: &mut Args) -> Result<PathBuf> {
-    args.one_operand("DIR").map(Into::into)
 }
 
 /// No arguments but this flag: is it given?

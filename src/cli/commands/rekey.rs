@@ -25,6 +25,7 @@ pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
         What::Undo => return undo(context),
     }
     let old = context.settled_master()?;
+    context.warn_unreadable(&context.store.list()?.unreadable);
     let new = match old.origin() {
         _ if what == What::FromInput => read_passphrase("new master passphrase")?,
         Origin::Keychain => source::mint()?,

@@ -46,8 +46,14 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     let needs_permit = !setup.keys_only && !address.ip().is_loopback();
     let permit = needs_permit.then(|| Permit::new(&setup.state, address.ip()));
     let pairings = setup.pairings();
-    if pairings.list().is_ok_and(|list| list.is_empty()) {
-        host::eprint(NOTHING);
+    match pairings.list() {
+        Ok(list) if list.is_empty() => host::eprint(NOTHING),
+        Ok(_) => {}
+        Err(error) => {
+            let hint = error.hint().unwrap_or_default();
+            host::eprint(&format!("lf: warning: no pairing is recognised: {error}; {hint}
+"));
+        }
     }
     let guard = Guard::new(hosts, origins, pairings);
     let api = Api {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::rng;
+use crate::base::shell::quoted;
 use crate::base::time::Deadline;
 use crate::error::{Error, Result};
 
@@ -94,7 +95,7 @@ impl Dir {
             Err(_) if fs::symlink_metadata(&path).is_ok_and(|stat| stat.is_symlink()) => {
                 Err(Error::SymlinkRefused(path))
             }
-            Err(error) => Err(Error::from_io(OPEN, &path, error)),
+            Err(error) => Err(failed(OPEN, &path, error)),
         }
     }
 
@@ -122,7 +123,7 @@ impl Dir {
             match self.handle.make_child(name) {
                 Ok(()) => self.sync()?,
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Error::from_io(MAKE, &self.path.join(name), error)),
+                Err(error) => return Err(failed(MAKE, &self.path.join(name), error)),
             }
             // Another process may have removed it already: then it is made once more.
             if let Some(child) = self.child(name)? {
@@ -147,10 +148,17 @@ impl Dir {
         &self.path
     }
 
+    /// Is there an entry of exactly this name? Where case makes no difference, looking a name up
+    /// finds others too. This reads the whole directory, so it is for what happens once in a
+    /// command.
+    pub(crate) fn has(&self, name: &str) -> Result<bool> {
+        Ok(self.names()?.iter().any(|it| it == name))
+    }
+
     /// The names in it, in no order. Names that are not UTF-8 cannot be ours and come out mangled.
     pub(crate) fn names(&self) -> Result<Vec<String>> {
         let names = self.handle.names();
-        names.map_err(|error| Error::from_io("list", &self.path, error))
+        names.map_err(|error| failed("list", &self.path, error))
     }
 
     /// The first `limit` + 1 bytes of a regular file, so that the caller sees when there are more
@@ -210,7 +218,7 @@ impl Dir {
     /// Moves a full log to its older generation, once, however many processes find it full. While
     /// another process has the lock the log stays a little longer: readers never wait for a writer.
     fn rotate_log(&self, name: &str, limit: u64) -> Result<()> {
-        if let Some(dir) = self.try_lock()?
+        if let Ok(Some(dir)) = self.try_lock()
             && dir.stat(name)?.is_some_and(|stat| stat.size >= limit)
         {
             dir.move_here(&dir, name, &format!("{name}.1"))?;
@@ -229,12 +237,17 @@ impl Dir {
     /// The lock if nobody has it. It has a handle of its own: threads that share `self` must exclude
     /// each other too.
     pub(crate) fn try_lock(&self) -> Result<Option<Locked>> {
-        let failed = |error| Error::from_io("lock", &self.path, error);
-        let (handle, lock) = self.handle.open_lock().map_err(failed)?;
+        let opened = self.handle.open_lock();
+        let (handle, lock) = opened.map_err(|error| failed("lock", &self.path, error))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            // NFS without lockd (ENOLCK), 9p and some seccomp filters (ENOSYS).
+            Err(TryLockError::Error(error)) => {
+                let path = self.path.display();
+                let sentence = format!("{path} can only be read: it cannot be locked ({error})");
+                return Err(Error::Refused { sentence, hint: NO_LOCKS.to_owned() });
+            }
         }
         let path = self.path.clone();
         let dir = Dir { handle, path };
@@ -250,18 +263,30 @@ impl Dir {
         }
     }
 
+    /// An error if it belongs to another user: than us, or for root than the directory's.
+    pub(crate) fn check_owner(&self, name: &str) -> Result<()> {
+        let ours =
+            self.stat(".")?.filter(|_| own_user() == 0).map_or_else(own_user, |dir| dir.owner);
+        match self.stat(name)? {
+            Some(stat) if stat.owner != ours => Err(foreign(ours, &self.path.join(name))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Takes the permissions of a regular file (to 0600) or of the directory itself (`"."`, to
-    /// 0700) away from everybody but the owner.
-    pub(crate) fn make_private(&self, name: &str) -> Result<()> {
+    /// 0700) away from everybody but the owner. `false` where the file system keeps no modes, such
+    /// as exFAT, so that nothing has changed.
+    pub(crate) fn make_private(&self, name: &str) -> Result<bool> {
         let file = match name {
             "." => None,
             _ => match self.open_file(name, Purpose::Read)? {
                 Some((file, _)) => Some(file),
-                None => return Ok(()),
+                None => return Ok(true),
             },
         };
         let done = self.handle.make_private(file.as_ref());
-        done.map_err(|error| self.failed("change the mode of", name, error))
+        done.map_err(|error| self.failed("change the mode of", name, error))?;
+        Ok(self.stat(name)?.is_none_or(|stat| stat.mode & 0o077 == 0))
     }
 
     /// Could [`Dir::append`] write here? Asks the system; touches nothing.
@@ -272,21 +297,17 @@ impl Dir {
         }
     }
 
-    /// Has the file system no room left for us? Always `false` where nobody can tell.
-    pub(crate) fn is_full(&self) -> bool {
-        self.handle.is_full()
-    }
-
-    /// Makes what was moved into, out of or within this directory survive a power cut.
+    /// Makes what was moved into, out of or within this directory survive a power cut, if the file
+    /// system can; [`Locked::probe`] tells whether it can.
     pub(crate) fn sync(&self) -> Result<()> {
         let synced = self.handle.sync();
-        synced.map_err(|error| Error::from_io(SYNC, &self.path, error))
+        synced.map(drop).map_err(|error| Error::from_io(SYNC, &self.path, error))
     }
 
     fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.handle.create_file(name)?;
         file.write_all(bytes)?;
-        file.sync_all()
+        platform::sync(&file).map(drop)
     }
 
     /// A regular file and its size.
@@ -320,8 +341,24 @@ impl Dir {
     }
 
     fn failed(&self, action: &'static str, name: &str, source: io::Error) -> Error {
-        Error::from_io(action, &self.path.join(name), source)
+        failed(action, &self.path.join(name), source)
     }
+}
+
+/// What the system said about `path`; where another user's file is in the way, that is why.
+fn failed(action: &'static str, path: &Path, source: io::Error) -> Error {
+    match source.kind() {
+        ErrorKind::PermissionDenied => platform::foreign(path),
+        _ => None,
+    }
+    .map_or_else(|| Error::from_io(action, path, source), |place| foreign(own_user(), &place))
+}
+
+/// Says that something belongs to another user than to this one.
+fn foreign(user: u32, place: &Path) -> Error {
+    let place = place.display().to_string();
+    let hint = format!("sudo chown -R {user} {}", quoted(&place));
+    Error::Foreign { sentence: format!("{place} belongs to another user"), hint }
 }
 
 impl Locked {
@@ -341,8 +378,7 @@ impl Locked {
     /// must be new and is not.
     pub(crate) fn publish(&self, name: &str, bytes: &[u8], publish: Publish) -> Result<()> {
         self.refuse_special(name)?;
-        let token = rng::token::<TOKEN_BYTES>()?;
-        let temporary = format!("{TEMPORARY_PREFIX}{token}{TEMPORARY_SUFFIX}");
+        let temporary = temporary()?;
         let published = self
             .write_new(&temporary, bytes)
             .and_then(|()| match publish {
@@ -358,6 +394,16 @@ impl Locked {
             let _ = self.handle.remove(&temporary);
         }
         published.and_then(|()| self.sync())
+    }
+
+    /// Makes a file and removes it. `false` if nothing here is sure to survive a power cut, because
+    /// the file system cannot sync.
+    pub(crate) fn probe(&self) -> Result<bool> {
+        let temporary = temporary()?;
+        let written = self.write_new(&temporary, &[b' '; PROBE]);
+        let removed = self.handle.remove(&temporary);
+        let probed = written.and(removed).and_then(|()| self.handle.sync());
+        probed.map_err(|error| failed("make a file in", &self.path, error))
     }
 
     /// Moves a file from another directory over the one of the same name here, in one step. Both
@@ -390,7 +436,7 @@ impl Locked {
             return Ok(());
         };
         io::copy(&mut io::repeat(0).take(size), &mut file)
-            .and_then(|_| file.sync_all())
+            .and_then(|_| platform::sync(&file))
             .map_err(|error| self.failed("overwrite", name, error))?;
         self.remove(name).map(drop)
     }
@@ -402,6 +448,10 @@ impl Deref for Locked {
     fn deref(&self) -> &Dir {
         &self.dir
     }
+}
+
+fn temporary() -> Result<String> {
+    Ok(format!("{TEMPORARY_PREFIX}{}{TEMPORARY_SUFFIX}", rng::token::<TOKEN_BYTES>()?))
 }
 
 /// Is this the name of a file that [`Locked::publish`] left behind when it was killed?
@@ -425,6 +475,9 @@ const SYNC: &str = "be sure that a power cut would not undo the change in";
 const TEMPORARY_PREFIX: &str = ".lf-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 const TOKEN_BYTES: usize = 12;
+/// Bytes; more than a small envelope has.
+const PROBE: usize = 1024;
+const NO_LOCKS: &str = "set LENSERFIGHT_RUNTIME_DIR to a directory on a local disk; or mount NFS with -o nolock, if no other machine writes there";
 /// A key derivation under the lock takes a fraction of a second, so this is many in a row.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 const LOCK_PAUSE: Duration = Duration::from_millis(3);

@@ -86,10 +86,14 @@ impl Handle {
         fs::rename(from.0.join(old), self.0.join(new))
     }
 
-    /// A rename would replace the target; a link fails if there is one.
+    /// A rename would replace the target; a link fails if there is one. Where there are no links,
+    /// such as on exFAT, the caller's lock keeps the name free.
     pub(super) fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::hard_link(self.0.join(from), self.0.join(to))?;
-        self.remove(from)
+        match fs::hard_link(self.0.join(from), self.0.join(to)) {
+            Ok(()) => self.remove(from),
+            Err(_) if self.stat(to).is_err() => self.rename_from(self, from, to),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
@@ -117,14 +121,18 @@ impl Handle {
         }
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        false
+    /// Directories are not synced here.
+    pub(super) fn sync(&self) -> io::Result<bool> {
+        Ok(true)
     }
+}
 
-    /// Directories cannot be synced here.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
+pub(super) fn sync(file: &File) -> io::Result<bool> {
+    file.sync_all().map(|()| true)
+}
+
+pub(super) fn foreign(_: &Path) -> Option<PathBuf> {
+    None
 }
 
 pub(super) fn others_can_reach(_: &File) -> io::Result<bool> {

@@ -1,12 +1,13 @@
 //! What a Unix system does for the directory: `*at` calls relative to one handle.
 
-use std::fs::File;
-use std::io;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 use rustix::fs::RenameFlags;
-use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::{Purpose, Stat};
@@ -30,7 +31,14 @@ impl Handle {
     }
 
     pub(super) fn make_child(&self, name: &Path) -> io::Result<()> {
-        Ok(rustix::fs::mkdirat(&self.0, name, Mode::RWXU)?)
+        rustix::fs::mkdirat(&self.0, name, Mode::RWXU)?;
+        if own_user() == 0
+            && let Ok(child) = self.open_child(name)
+        // or removed meanwhile
+        {
+            self.give(&child.0)?;
+        }
+        Ok(())
     }
 
     pub(super) fn remove_child(&self, name: &str) -> io::Result<()> {
@@ -72,14 +80,21 @@ impl Handle {
             Purpose::Overwrite => OFlags::WRONLY,
             Purpose::Append => OFlags::RDWR | OFlags::APPEND | OFlags::CREATE,
         };
+        // Root gives a new log to the directory's user.
+        if own_user() == 0
+            && matches!(purpose, Purpose::Append)
+            && let Ok(file) = self.create_file(name)
+        {
+            return Ok(file);
+        }
         // NONBLOCK: a FIFO planted under the name must not hang us.
         let flags = how | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.0, name, flags, OWNER_ONLY)?.into())
     }
 
     pub(super) fn create_file(&self, name: &str) -> io::Result<File> {
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = flags | OFlags::CREATE | OFlags::EXCL;
         let file = File::from(rustix::fs::openat(&self.0, name, flags, OWNER_ONLY)?);
         // The umask can only take bits away, but it could take ours. A file system without modes may
         // refuse this, if the owner can work with what it has; others could never reach the file.
@@ -87,22 +102,52 @@ impl Handle {
             Err(Errno::PERM) if mode(&file)?.contains(OWNER_ONLY) => {}
             done => done?,
         }
+        self.give(&file)?;
         Ok(file)
+    }
+
+    /// What root makes in a user's directory gets that user for its owner, who could not read it
+    /// otherwise. Only for what this process has just made: a name that was there before may be a
+    /// hard link to a file of root's, put there by that user.
+    fn give(&self, made: &File) -> io::Result<()> {
+        let (user, now) = (rustix::fs::fstat(&self.0)?, rustix::fs::fstat(made)?);
+        if own_user() == 0 && user.st_uid != now.st_uid {
+            let (owner, group) = (Uid::from_raw(user.st_uid), Gid::from_raw(user.st_gid));
+            rustix::fs::fchown(made, Some(owner), Some(group))?;
+        }
+        Ok(())
     }
 
     pub(super) fn rename_from(&self, from: &Handle, old: &str, new: &str) -> io::Result<()> {
         Ok(rustix::fs::renameat(&from.0, old, &self.0, new)?)
     }
 
-    /// File systems that cannot refuse to replace (EINVAL) can link, which fails in the same way.
+    /// Most file systems that cannot refuse to replace (EINVAL; EPERM from some seccomp filters)
+    /// can link, which fails in the same way. Where there are no links either (exFAT, encfs), the
+    /// caller's lock keeps the name free:
+    ///
+    /// 1. The caller holds the lock on this directory, and `from` is written and synced.
+    /// 2. Nothing has the name `to`.
+    /// 3. `from` is renamed. Killed before, it is left as a temporary file; after, `to` is whole.
+    ///
+    /// All of lf's writers hold the lock from 2 to 3, so none of their files is replaced. A program
+    /// that does not know the lock is not kept from making `to` between the two; its name would
+    /// have to be a key's new random id.
+    /// (tests/filesystems.rs: `where_there_is_neither_exclusive_rename_nor_link_keys_are_still_added`)
     pub(super) fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
         #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
         match rustix::fs::renameat_with(&self.0, from, &self.0, to, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => {}
             renamed => return Ok(renamed?),
         }
-        rustix::fs::linkat(&self.0, from, &self.0, to, AtFlags::empty())?;
-        self.remove(from)
+        match rustix::fs::linkat(&self.0, from, &self.0, to, AtFlags::empty()) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => {}
+            linked => return Ok(linked?).and_then(|()| self.remove(from)),
+        }
+        match self.stat(to) {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.rename_from(self, from, to),
+            there => there.and(Err(ErrorKind::AlreadyExists.into())),
+        }
     }
 
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
@@ -130,13 +175,31 @@ impl Handle {
         Ok(access?)
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        rustix::fs::fstatvfs(&self.0).is_ok_and(|stat| stat.f_blocks > 0 && stat.f_bavail == 0)
+    pub(super) fn sync(&self) -> io::Result<bool> {
+        sync(&self.0)
     }
+}
 
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.0.sync_all()
+/// Syncs a file or a directory; `false` if the file system cannot: CIFS and VirtualBox do not sync
+/// directories (EINVAL), SMB on macOS has no F_FULLFSYNC (ENOTSUP), but fsync(2). That is no reason
+/// to fail after the work is done; an error of the disk is one.
+pub(super) fn sync(file: &File) -> io::Result<bool> {
+    match file.sync_all() {
+        Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
+            Ok(rustix::fs::fsync(file).is_ok())
+        }
+        synced => synced.map(|()| true),
     }
+}
+
+/// Of what a path leads through, the first that belongs to another user and is in a directory of
+/// ours: what that user's command, mostly root's, has made there.
+pub(super) fn foreign(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let is_own = |path: &Path| Some(fs::symlink_metadata(path).ok()?.uid() == own_user());
+    let is_it =
+        |it: &&Path| is_own(it) == Some(false) && it.parent().and_then(is_own) == Some(true);
+    path.ancestors().find(is_it).map(Path::to_owned)
 }
 
 /// A handle for naming it only; a link is followed.

@@ -22,20 +22,18 @@ pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -
     pass_unless_found(checks, "modes", message);
     let mut others = Vec::new();
     for name in dir.names()?.into_iter().chain([".".to_owned()]) {
-        let place = place(dir, &name);
-        let stat = dir.stat(&name)?;
-        if stat.is_some_and(|stat| stat.owner != fs::own_user()) {
-            let message = format!("{place} belongs to another user");
-            checks.push(fail("owners", message, "chown it to yourself, or remove it"));
+        if let Err(error) = dir.check_owner(&name) {
+            checks.push(failed("owners", &error));
         }
         let is_known = [".", staging::NAME, files::UNREADABLE].contains(&name.as_str())
-            || fs::is_temporary(&name);
+            || fs::is_temporary(&name)
+            || files::may_be_copy(&name);
         if !is_known && !is_ours(&name) {
-            let message = format!("{place} is not lf's; it is left alone");
+            let message = format!("{} is not lf's; it is left alone", place(dir, &name));
             others.push(note("other_files", message));
         }
     }
-    pass_unless_found(checks, "owners", "everything belongs to this user");
+    pass_unless_found(checks, "owners", "everything belongs to its user");
     for dir in [Some(dir), state_of(root.as_ref()).as_ref()].into_iter().flatten() {
         for name in stale(dir)? {
             let place = place(dir, &name);
@@ -56,25 +54,27 @@ fn pass_unless_found(checks: &mut Vec<Check>, id: &'static str, message: &str) {
     }
 }
 
+/// Makes a file, because modes tell nothing of a disk that is full or of a file system that
+/// refuses.
 fn examine_space(dir: &Dir) -> Check {
-    let path = dir.path().display();
-    if dir.is_full() {
-        let message = format!("the file system of {path} is full; nothing can be stored");
-        return fail("writable", message, "make room on it");
+    let path = place(dir, ".");
+    match dir.lock().and_then(|dir| dir.probe()) {
+        Ok(true) => pass("writable", format!("{path} can be written")),
+        Ok(false) => note("writable", format!("{path} can be written, and {UNSYNCED}")),
+        Err(error) => {
+            let hint = match &error {
+                Error::Permission(..) => format!("chmod 0700 {}", quoted(&path)),
+                error => error.hint().unwrap_or_else(|| NO_ROOM.to_owned()),
+            };
+            fail("writable", format!("nothing can be stored: {error}"), &hint)
+        }
     }
-    if dir.can_append(".") {
-        return pass("writable", format!("{path} can be written"));
-    }
-    let message = format!("{path} cannot be written; nothing can be stored");
-    let path = quoted(&place(dir, "."));
-    let hint = format!("chmod 0700 {path}, if it is on a file system that can be written");
-    fail("writable", message, &hint)
 }
 
 fn examine_audit_log(dir: &Dir) -> Check {
     for name in LOGS {
         let path = place(dir, name);
-        let (problem, repair) = match dir.stat(name) {
+        let (problem, repair) = match dir.check_owner(name).and_then(|()| dir.stat(name)) {
             Err(error) => return failed("audit_log", &error),
             Ok(Some(stat)) if !stat.is_file => {
                 ("is not a regular file", "look at it, and then: rm")
@@ -97,8 +97,13 @@ pub(super) fn fix(keys: &Dir, root: Option<&Path>, done: &mut Vec<Result<String>
         let (place, mode) = (place(loose.dir, &loose.name), loose.mode);
         let barred = loose.barred.map_or(Ok(()), Err);
         let tightened = barred.and_then(|()| loose.dir.make_private(&loose.name));
-        let sentence = format!("{place} had mode {mode:04o}; now only its owner can reach it");
-        done.push(tightened.map(|()| sentence));
+        done.push(tightened.and_then(|is_private| match is_private {
+            true => Ok(format!("{place} had mode {mode:04o}; now only its owner can reach it")),
+            false => Err(Error::Refused {
+                sentence: format!("{place} {KEEPS_NO_MODES}"),
+                hint: String::new(),
+            }),
+        }));
     }
     let state = state_of(root.as_ref());
     for dir in [Some(keys), state.as_ref()].into_iter().flatten() {
@@ -154,6 +159,7 @@ fn loose<'a>(keys: &'a Dir, root: Option<&'a Dir>) -> Result<Vec<Loose<'a>>> {
         let stat = dir.stat(&name)?.filter(|stat| stat.is_file || is_dir);
         if let Some(mode) = stat.map(|stat| stat.mode)
             && (mode & 0o077 != 0 || mode & wanted != wanted)
+            && dir.check_owner(&name).is_ok()
         {
             let is_keys = is_dir && dir.path() == keys.path();
             let barred = is_keys.then(|| files::alone(keys).err()).flatten();
@@ -176,5 +182,9 @@ fn is_ours(name: &str) -> bool {
     name.ends_with(".json") || LOGS.contains(&name)
 }
 
+/// What is to say where a mode was changed and is as it was.
+pub(crate) const KEEPS_NO_MODES: &str = "can still be reached by other users, because its file system keeps no modes; mount that with umask=077, or set LENSERFIGHT_RUNTIME_DIR to a directory elsewhere";
+const UNSYNCED: &str = "its file system cannot sync it: a power cut may undo what was done last";
+const NO_ROOM: &str = "make room on its file system, or mount that so that it can be written";
 const LOGS: [&str; 2] = [audit::FILE, audit::OLDER];
 const FIX: &str = "lf keys doctor --fix";

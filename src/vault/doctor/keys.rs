@@ -228,7 +228,11 @@ fn examine_unreadable(dir: &Dir, survey: &Survey, checks: &mut Vec<Check>) {
     for file in &survey.unreadable {
         let path = place(dir, &file.name);
         // Removing is for the person to decide; only what has an id can be removed by it.
-        let hint = match (&file.error, KeyId::from_file_name(&file.name)) {
+        let hint = match (&file.error, file.id()) {
+            _ if file.copy_of.is_some() => {
+                format!("lf keys restore -- {}", quoted(&place(dir, ".")))
+            }
+            (Error::Foreign { hint, .. }, _) => hint.clone(),
             (Error::Permission(..), _) => format!("chmod 600 {}", quoted(&path)),
             (Error::CorruptEnvelope { .. }, Some(id)) => format!(
                 "lf keys remove -- {id}, and then, if there is a copy of the directory: lf keys restore DIR"

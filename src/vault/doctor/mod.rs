@@ -1,6 +1,6 @@
 //! Looks at everything and names what is wrong, with the command that repairs it.
 
-mod files;
+pub(crate) mod files;
 mod keys;
 
 use std::path::Path;

@@ -80,12 +80,20 @@ impl Envelope {
             return Err(Error::DecryptionFailed(self.meta.id.to_string()));
         }
         Secret::from_bytes(std::mem::take(&mut *buffer))
-            .ok_or_else(|| corrupt(&self.meta.id, "its value is not UTF-8 text"))
+            .ok_or_else(|| corrupt(self.meta.id.file_name(), "its value is not UTF-8 text"))
     }
 
     /// Reads the file of the key `id`.
     pub(crate) fn parse(bytes: &[u8], id: &KeyId) -> Result<Envelope> {
-        text::parse(bytes, id).map_err(|reason| corrupt(id, reason))
+        match text::parse(bytes) {
+            Ok(envelope) if envelope.meta.id == *id => Ok(envelope),
+            parsed => Err(corrupt(id.file_name(), parsed.err().unwrap_or(OTHERS))),
+        }
+    }
+
+    /// Reads a file under any name; or says what is wrong with it.
+    pub(crate) fn parse_any(bytes: &[u8]) -> std::result::Result<Envelope, &'static str> {
+        text::parse(bytes)
     }
 
     /// The file's content: one line of JSON.
@@ -94,8 +102,9 @@ impl Envelope {
     }
 }
 
-fn corrupt(id: &KeyId, reason: &str) -> Error {
-    Error::CorruptEnvelope { file: id.file_name(), reason: reason.to_owned() }
+/// Says that a file is no envelope, and why.
+pub(crate) fn corrupt(file: String, reason: &str) -> Error {
+    Error::CorruptEnvelope { file, reason: reason.to_owned() }
 }
 
 /// On the heap, where it is wiped; a moved array would leave copies on the stack.
@@ -161,6 +170,7 @@ fn cipher(key: &Key) -> Aes256Gcm {
     Aes256Gcm::new_from_slice(key).expect("32 bytes")
 }
 
+const OTHERS: &str = "its meta.id is not the file's name";
 /// The largest file that is read at all, in bytes.
 pub(crate) const MAX_FILE: usize = 256 * 1024;
 /// The largest value, in bytes.

@@ -75,8 +75,8 @@ pub(super) fn print(envelope: &Envelope) -> String {
     text
 }
 
-/// Reads the file of the key `id`; or the first thing that is wrong with it.
-pub(super) fn parse(bytes: &[u8], id: &KeyId) -> Result<Envelope, &'static str> {
+/// Reads the file of a key; or the first thing that is wrong with it.
+pub(super) fn parse(bytes: &[u8]) -> Result<Envelope, &'static str> {
     if bytes.len() > MAX_FILE {
         return Err("it is larger than 256 KiB");
     }
@@ -90,12 +90,10 @@ pub(super) fn parse(bytes: &[u8], id: &KeyId) -> Result<Envelope, &'static str> 
         return Err("it does not use aes-256-gcm with scrypt");
     }
     let meta = parsed.meta.ok_or("it has no meta")?;
-    if meta.id.as_deref() != Some(id.as_str()) {
-        return Err("its meta.id is not the file's name");
-    }
     Ok(Envelope {
         meta: KeyMeta {
-            id: id.clone(),
+            id: read(meta.id, |text| KeyId::parse(text).ok())
+                .ok_or("its meta.id is not a key id")?,
             provider: read(meta.provider, |text| Provider::parse(text).ok())
                 .ok_or("its meta.provider is not a provider name")?,
             label: read(meta.label, |text| Label::parse(text).ok())

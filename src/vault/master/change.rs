@@ -109,7 +109,7 @@ impl Change {
             self.staging.publish(staging::ID, id.as_bytes(), Publish::Replacement)?;
             record::keep_next(old.keychain(), &id, new)?;
         }
-        let before = staging::keys(&self.dir)?;
+        let before = files::ids(&self.dir)?;
         // One that is damaged is named before the others are re-encrypted for nothing.
         for id in &before {
             files::read(&self.dir, id)?;
@@ -119,7 +119,7 @@ impl Change {
         let staged = staged.into_iter().collect::<Result<HashMap<_, _>>>()?;
 
         let keys = self.dir.lock()?;
-        let ids = staging::keys(&keys)?;
+        let ids = files::ids(&keys)?;
         for id in &ids {
             let now = keys.read(&id.file_name(), envelope::MAX_FILE)?;
             if staged.get(id) != Some(&now) {

@@ -177,7 +177,7 @@ pub(crate) fn undo(path: &Path, master: &Master) -> Result<bool> {
         if next.as_ref().is_some_and(|next| next.is_master) {
             return too_late("the new master passphrase is in use already", FINISH);
         }
-        let ids = staging::keys(&keys)?;
+        let ids = files::ids(&keys)?;
         let opens = |id: &KeyId| -> Result<bool> {
             let present = files::read_sound(&keys, id)?;
             Ok(present.is_some_and(|present| master.open(|known| present.open(known)).is_ok()))
