@@ -1,10 +1,18 @@
-//! A token bucket that is told the time: five at once, then one a second.
+//! A token bucket that is told the time.
 
 use std::time::{Duration, Instant};
 
-/// Holds up to five tokens, and regains one a second.
+/// How many tokens a bucket holds, and how long it takes to regain one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Rate {
+    pub(crate) capacity: u32,
+    pub(crate) period: Duration,
+}
+
+/// Holds as many tokens as its rate says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bucket {
+    rate: Rate,
     /// When it will be full again: all there is to know, and exact.
     full_at: Instant,
     /// The latest time that it was told. Threads tell it theirs in any order, and one that is a
@@ -14,16 +22,16 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     /// A full bucket.
-    pub(crate) fn full(now: Instant) -> Bucket {
-        Bucket { full_at: now, latest: now }
+    pub(crate) fn full(rate: Rate, now: Instant) -> Bucket {
+        Bucket { rate, full_at: now, latest: now }
     }
 
     /// Takes a token.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
-        let now = self.latest.max(now);
+        let (now, Rate { capacity, period }) = (self.latest.max(now), self.rate);
         self.latest = now;
-        let filled = self.full_at.max(now) + PERIOD;
-        let wait = filled.duration_since(now).saturating_sub(PERIOD * CAPACITY);
+        let filled = self.full_at.max(now) + period;
+        let wait = filled.duration_since(now).saturating_sub(period * capacity);
         if wait.is_zero() {
             self.full_at = filled;
             Ok(())
@@ -33,18 +41,17 @@ impl Bucket {
     }
 }
 
-const CAPACITY: u32 = 5;
-const PERIOD: Duration = Duration::from_secs(1);
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RATE: Rate = Rate { capacity: 5, period: Duration::from_secs(1) };
 
     #[test]
     fn five_at_once_then_one_a_second() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut bucket = Bucket::full(start);
+        let mut bucket = Bucket::full(RATE, start);
         for _ in 0..5 {
             assert_eq!(bucket.take(start), Ok(()));
         }
@@ -64,7 +71,7 @@ mod tests {
     fn times_that_come_out_of_order_cost_nobody_a_token() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut bucket = Bucket::full(at(10));
+        let mut bucket = Bucket::full(RATE, at(10));
         for millis in [10, 3, 12, 0, 11] {
             assert_eq!(bucket.take(at(millis)), Ok(()), "{millis}");
         }
@@ -74,7 +81,7 @@ mod tests {
     #[test]
     fn a_minute_gives_sixty_and_never_more_than_five_at_once() {
         let start = Instant::now();
-        let mut bucket = Bucket::full(start);
+        let mut bucket = Bucket::full(RATE, start);
         let taken = (0..60_000)
             .filter(|millis| bucket.take(start + Duration::from_millis(*millis)).is_ok())
             .count();

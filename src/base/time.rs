@@ -34,6 +34,11 @@ impl Timestamp {
         Timestamp(self.0.saturating_sub(millis(span)))
     }
 
+    /// As a number, for names of files that have no other character.
+    pub(crate) fn millis(self) -> u64 {
+        self.0
+    }
+
     /// To the minute, `YYYY-MM-DDTHH:MMZ`, for a person who looks down a column.
     pub(crate) fn minute(self) -> String {
         format!("{:.MINUTE$}Z", self.to_string())

@@ -95,6 +95,7 @@ table! {
     "incomplete", 1, 500:
         Error::Incomplete(failed, total) => ("{failed} of {total} keys failed, as named above; the others are done");
     "checks_failed", 3, 500: Error::ChecksFailed(failed, total) => ("{failed} of {total} checks failed");
+    "store_full", 1, 507: Error::StoreFull(sentence) => ("{sentence}");
     "store_busy", 1, 503:
         Error::StoreBusy(path) => (
             "another process has held the lock on {} for 30 seconds; nothing was changed", path.display());

@@ -88,6 +88,8 @@ pub enum Error {
     Incomplete(usize, usize),
     /// `lf keys doctor` found something: so many, of so many checks, failed.
     ChecksFailed(usize, usize),
+    /// There is no room for what a paired page asked for; what there is too much of.
+    StoreFull(String),
     /// Another process has held the store's lock for too long.
     StoreBusy(PathBuf),
     /// The operating system does not allow it: what was tried, and on which file.

@@ -38,9 +38,11 @@ pub(crate) struct Api {
     pub(crate) keychain: Keychain,
 }
 
-/// A reply without CORS headers, and what the audit log should say of it: the kind, the key, and
-/// the error's code if it failed.
-pub(crate) type Answer = (Reply, Option<(Kind, Option<KeyId>, Option<&'static str>)>);
+/// A reply without CORS headers, and what the audit log should say of it.
+pub(crate) type Answer = (Reply, Option<Told>);
+
+/// The kind, the key, and the error's code if it failed.
+pub(crate) type Told = (Kind, Option<KeyId>, Option<&'static str>);
 
 /// What is known of why a request failed.
 type Fault = &'static ErrorInfo;

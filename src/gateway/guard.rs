@@ -1,15 +1,15 @@
 //! Decides which requests are admitted: it checks host, origin, preflight, fetch mode, route,
-//! token, scope and bucket, in this order. Only this file writes CORS headers.
+//! token, scope, bucket and place, in this order. Only this file writes CORS headers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tiny_http::Method;
 
 use super::http::{Reply, Request};
 use super::page::File;
-use crate::base::bucket::Bucket;
+use crate::base::bucket::{Bucket, Rate};
 use crate::base::time::Timestamp;
 use crate::error::{Error, ErrorInfo, refusal};
 use crate::gateway::origin::{Hosts, Origins};
@@ -22,7 +22,10 @@ pub(crate) struct Guard {
     hosts: Hosts,
     origins: Origins,
     recogniser: Arc<Recogniser>,
-    buckets: Mutex<HashMap<String, Bucket>>,
+    buckets: Mutex<HashMap<(String, Rate), Bucket>>,
+    /// By the name of a pairing: each of its requests that may derive a key holds one more of
+    /// these.
+    places: Mutex<HashMap<String, Arc<()>>>,
 }
 
 /// What the guard has found out about a request so far.
@@ -34,9 +37,17 @@ pub(crate) struct Caller {
     route: Option<&'static str>,
     /// The pairing that the token belongs to.
     pub(crate) pairing: Option<Arc<Pairing>>,
+    /// Held by a request that may derive a key.
+    place: Option<Arc<()>>,
 }
 
 impl Caller {
+    /// The pairing and the route, once the token was recognised.
+    pub(crate) fn paired(&self) -> Option<(String, &'static str)> {
+        let name = self.pairing.as_ref().map(|pairing| pairing.name.as_str().to_owned());
+        name.zip(self.route)
+    }
+
     /// For the audit log.
     pub(crate) fn context(&self) -> Vec<(&str, &str)> {
         let mut context = vec![("route", self.route.unwrap_or("-"))];
@@ -78,7 +89,9 @@ pub(crate) enum Route {
 impl Guard {
     /// A guard with full buckets.
     pub(crate) fn new(hosts: Hosts, origins: Origins, pairings: Pairings) -> Guard {
-        Guard { hosts, origins, recogniser: Recogniser::new(pairings), buckets: Mutex::default() }
+        let recogniser = Recogniser::new(pairings);
+        let (buckets, places) = (Mutex::default(), Mutex::default());
+        Guard { hosts, origins, recogniser, buckets, places }
     }
 
     /// Checks a request by its head: its route, or a denial. Its body has not been read. `caller`
@@ -121,9 +134,14 @@ impl Guard {
         }
         let pairing = caller.pairing.insert(self.recognise(authorization, now)?);
         check_scope(&route, pairing)?;
-        if matches!(route, Route::Resolve(_)) {
-            self.take(pairing.name.as_str(), clock)?;
-        }
+        let rate = match route {
+            Route::Health | Route::Identity | Route::Page(_) | Route::Pairing | Route::List => {
+                return Ok(route);
+            }
+            Route::Add | Route::Update(_) | Route::Remove(_) | Route::Rotate(_) => CHANGES,
+            Route::Resolve(_) => VALUES,
+        };
+        caller.place = Some(self.take(pairing.name.as_str(), rate, clock)?);
         Ok(route)
     }
 
@@ -154,18 +172,24 @@ impl Guard {
         pairing.ok_or_else(|| unauthorised(&refusal::BAD_TOKEN))
     }
 
-    /// Only a caller with the right token spends from its bucket, or any open tab could starve the
+    /// Takes a token from a bucket of the pairing, and one of its places.
+    ///
+    /// Only a caller with the right token spends from the bucket, or any open tab could starve the
     /// paired one. (tests/gateway_access.rs: `strangers_cannot_drain_the_bucket`)
-    fn take(&self, pairing: &str, clock: Instant) -> Result<(), Denial> {
+    ///
+    /// Without a limit of places, a page that asks on all connections at once would leave none to
+    /// others.
+    /// (tests/limits.rs: `a_page_that_derives_on_every_connection_keeps_nobody_waiting`)
+    fn take(&self, pairing: &str, rate: Rate, clock: Instant) -> Result<Arc<()>, Denial> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = buckets.entry(pairing.to_owned());
-        let taken = bucket.or_insert_with(|| Bucket::full(clock)).take(clock);
-        taken.map_err(|wait| {
-            let seconds = wait.as_millis().div_ceil(1000).to_string();
-            let info = &refusal::RATE_LIMITED;
-            let reply = Reply::error(info).with("Retry-After", seconds);
-            (reply, Some((Kind::RateLimited, info.code)))
-        })
+        let bucket = buckets.entry((pairing.to_owned(), rate));
+        let taken = bucket.or_insert_with(|| Bucket::full(rate, clock)).take(clock);
+        taken.map_err(|wait| limited(wait.as_millis().div_ceil(1000)))?;
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = places.entry(pairing.to_owned()).or_default();
+        // One is the table's own.
+        let taken = Arc::strong_count(place) - 1;
+        if taken < MOST_PLACES { Ok(Arc::clone(place)) } else { Err(limited(1)) }
     }
 
     /// Writes down what was recognised; now and then, and when the gateway ends.
@@ -248,6 +272,12 @@ fn wrong_method(allow: &'static str) -> Denial {
     (reply.with("Allow", allow), None)
 }
 
+fn limited(seconds: u128) -> Denial {
+    let info = &refusal::RATE_LIMITED;
+    let reply = Reply::error(info).with("Retry-After", seconds.to_string());
+    (reply, Some((Kind::RateLimited, info.code)))
+}
+
 fn silent(info: &'static ErrorInfo) -> Denial {
     (Reply::error(info), None)
 }
@@ -255,3 +285,10 @@ fn silent(info: &'static ErrorInfo) -> Denial {
 fn logged(info: &'static ErrorInfo) -> Denial {
     (Reply::error(info), Some((Kind::AuthFailure, info.code)))
 }
+
+/// Five values at once, and 60 a minute.
+const VALUES: Rate = Rate { capacity: 5, period: Duration::from_secs(1) };
+/// Ten changes at once, and 30 a minute.
+const CHANGES: Rate = Rate { capacity: 10, period: Duration::from_secs(2) };
+/// Requests of one pairing that derive a key, or wait for their turn to.
+const MOST_PLACES: usize = 8;

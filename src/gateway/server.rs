@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::api::Api;
+use super::api::{Api, Told};
 use super::connections::{Connections, PLACES, Serve};
 use super::consent::Permit;
 use super::guard::{Caller, Guard, with_cors};
 use super::http::{Connection, Failure, Reply, Request};
+use crate::base::pool;
 use crate::base::time::{Deadline, Timestamp, monotonic};
 use crate::error::{Error, Result, refusal};
 use crate::vault::audit::{Event, Flood, Kind};
-use crate::vault::key::KeyId;
 
 /// A gateway, ready to serve.
 pub(crate) struct Gateway {
@@ -131,9 +131,9 @@ impl Gateway {
                 Err(Failure::Gone) => return,
                 Err(Failure::Refused(reply)) => (reply, Rest::Broken, None),
                 Ok(mut request) => {
-                    let received = || connections.received(id);
+                    let place = (connections, id);
                     let (reply, body) =
-                        or_internal_error(|| self.respond(&mut connection, &request, received));
+                        or_internal_error(|| self.respond(&mut connection, &request, place));
                     let is_kept = match body {
                         Rest::Read => true,
                         // After an ambiguous request the connection is closed.
@@ -165,7 +165,7 @@ impl Gateway {
         &self,
         connection: &mut Connection<'_>,
         request: &Request,
-        received: impl FnOnce(),
+        (connections, id): (&Connections, u64),
     ) -> (Reply, Rest) {
         if self.check_permit().is_err() {
             let info = Error::ConsentMissing(String::new()).info();
@@ -173,28 +173,33 @@ impl Gateway {
         }
         let now = Timestamp::now();
         let mut caller = Caller::default();
+        // Who waits for the keychain is not sending, and is not closed for another.
+        // (tests/limits.rs: `who_waits_for_the_keychain_is_not_closed_for_another`)
+        connections.received(id);
         let admitted =
             connection.off_the_clock(|| self.guard.admit(request, now, monotonic(), &mut caller));
-        let (reply, rest) = match admitted {
+        connections.begun(id);
+        let (reply, event, rest) = match admitted {
             Err((reply, event)) => {
-                if let Some((kind, reason)) = event {
-                    self.log_denial(request, &caller, kind, reason);
-                }
-                (reply, Rest::Unread)
+                let event = event.map(|(kind, reason)| (kind, None, Some(reason)));
+                (reply, event, Rest::Unread)
             }
             Ok(route) => match connection.body(request) {
                 Ok(bytes) => {
-                    received();
-                    let (reply, event) =
-                        self.api.answer(&route, caller.pairing.as_deref(), (request, &bytes), now);
-                    if let Some((kind, key, reason)) = event {
-                        self.log(kind, key.as_ref(), reason, &caller.context());
-                    }
-                    (reply, Rest::Read)
+                    connections.received(id);
+                    let pairing = caller.pairing.as_deref();
+                    let answer = || self.api.answer(&route, pairing, (request, &bytes), now);
+                    let party = pairing.map(|pairing| pairing.name.as_str().into());
+                    let (reply, event) = pool::on_behalf_of(party, answer);
+                    (reply, event, Rest::Read)
                 }
-                Err(Failure::Refused(reply)) => (reply, Rest::Broken),
-                Err(Failure::Gone) => (Reply::error(&refusal::BAD_REQUEST), Rest::Broken),
+                Err(Failure::Refused(reply)) => (reply, None, Rest::Broken),
+                Err(Failure::Gone) => (Reply::error(&refusal::BAD_REQUEST), None, Rest::Broken),
             },
+        };
+        let reply = match event.map(|event| self.tell(event, request, &caller)) {
+            Some(Err(error)) => Reply::error(error.info()),
+            Some(Ok(())) | None => reply,
         };
         (with_cors(reply, caller.origin.as_deref()), rest)
     }
@@ -211,32 +216,41 @@ impl Gateway {
         }
     }
 
-    fn log_denial(&self, request: &Request, caller: &Caller, kind: Kind, reason: &'static str) {
-        let Some(count) = self.flood().admit(kind, reason, monotonic()) else {
-            return;
-        };
-        let count = count.to_string();
-        let mut context = caller.context();
-        context.push(("count", &count));
+    /// Writes down what was done or refused; what nothing limits is thinned out. After an error the
+    /// answer must not go out: no value leaves without its line.
+    /// (tests/limits.rs: `a_value_that_cannot_be_audited_is_not_resolved`)
+    fn tell(&self, (kind, key, reason): Told, request: &Request, caller: &Caller) -> Result<()> {
+        let (mut context, mut count) = (caller.context(), None);
+        if matches!(kind, Kind::List | Kind::AuthFailure | Kind::RateLimited) {
+            let flow = (kind, reason, caller.paired());
+            let Some(admitted) = self.flood().admit(flow, monotonic()) else { return Ok(()) };
+            count = (admitted > 1 || kind != Kind::List).then(|| admitted.to_string());
+        }
+        context.extend(count.as_deref().map(|count| ("count", count)));
         let origin = request.header("origin").ok().flatten();
         let foreign = origin.filter(|origin| !origin.is_empty() && caller.origin.is_none());
         let foreign = foreign.map(|origin| origin.chars().take(MAX_ORIGIN).collect::<String>());
         context.extend(foreign.as_deref().map(|origin| ("origin", origin)));
-        self.log(kind, None, Some(reason), &context);
+        let told = self.log(&Event { kind, key: key.as_ref(), reason, context: &context });
+        if kind == Kind::Resolve && reason.is_none() { told } else { Ok(()) }
     }
 
-    fn log(&self, kind: Kind, key: Option<&KeyId>, reason: Option<&str>, context: &[(&str, &str)]) {
-        let event = Event { kind, key, reason, context };
-        if let Err(error) = self.api.store.audit(&event, Timestamp::now()) {
+    /// A line that could not be written is warned of here.
+    fn log(&self, event: &Event<'_>) -> Result<()> {
+        self.api.store.audit(event, Timestamp::now()).inspect_err(|error| {
             (self.warn)(&format!("an event was not written to the audit log: {error}"));
-        }
+        })
     }
 
     /// Now and then, and at the end: writes down the counts that are in no line yet, and times of last use.
     fn settle(&self, now: Option<std::time::Instant>) {
         let over = self.flood().settle(now);
-        for (kind, reason, count) in over {
-            self.log(kind, None, Some(reason), &[("count", &count.to_string())]);
+        for ((kind, reason, paired), count) in over {
+            let count = count.to_string();
+            let paired = paired.iter();
+            let paired = paired.flat_map(|(name, route)| [("route", *route), ("pairing", name)]);
+            let context: Vec<_> = paired.chain([("count", count.as_str())]).collect();
+            let _ = self.log(&Event { kind, key: None, reason, context: &context });
         }
         self.guard.save_last_used();
     }

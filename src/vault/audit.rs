@@ -52,14 +52,14 @@ pub(crate) enum Kind {
     /// A request was refused for its host, its origin or its token.
     #[serde(rename = "auth_failure")]
     AuthFailure,
-    /// A paired browser asked for too many values at once.
+    /// A paired browser asked for too much at once.
     #[serde(rename = "rate_limited")]
     RateLimited,
 }
 
 /// Appends the event to the log in `dir`.
 pub(crate) fn append(dir: &Dir, event: &Event<'_>, now: Timestamp) -> Result<()> {
-    dir.append(FILE, &line(event, now), MAX_SIZE)
+    dir.append(FILE, &line(event, now))
 }
 
 fn line(event: &Event<'_>, now: Timestamp) -> String {
@@ -75,38 +75,43 @@ fn line(event: &Event<'_>, now: Timestamp) -> String {
     format!(r#"{{"ts":"{now}","kind":{kind}{key},"ok":{ok}{reason}{context}}}"#)
 }
 
-/// Thins out events that anybody can cause as often as they like: the first of a kind is written at
-/// once, then one line a minute with a count. Nobody without a token can fill the disk or push real
-/// events out. (tests/gateway_access.rs: `a_flood_of_strangers_is_two_lines`)
+/// What makes events alike: the kind, the error's code if it failed, the pairing and its route. All
+/// that comes without a token is counted together.
+pub(crate) type Flow = (Kind, Option<&'static str>, Option<(String, &'static str)>);
+
+/// Thins out events that somebody can cause as often as they like: the first is written at once,
+/// then one line a minute with a count. Nobody can fill the disk or push other events out with
+/// them.
+/// (tests/gateway_access.rs: `a_flood_of_strangers_is_two_lines`; tests/limits.rs)
 #[derive(Debug, Default)]
 pub(crate) struct Flood {
-    /// Since when, and how many, by kind and reason: both from fixed lists, so it stays small.
-    since: HashMap<(Kind, &'static str), (Instant, u64)>,
+    /// Since when, and how many: from fixed lists and the names of pairings, so it stays small.
+    since: HashMap<Flow, (Instant, u64)>,
 }
 
 impl Flood {
-    /// How many events of this kind a line about this one should count; `None`: no line now.
-    pub(crate) fn admit(&mut self, kind: Kind, reason: &'static str, now: Instant) -> Option<u64> {
-        match self.since.get_mut(&(kind, reason)) {
+    /// How many events a line about this one should count; `None`: no line now.
+    pub(crate) fn admit(&mut self, flow: Flow, now: Instant) -> Option<u64> {
+        match self.since.get_mut(&flow) {
             Some((since, count)) if now.duration_since(*since) < FLOOD_LINE => {
                 *count += 1;
                 None
             }
             seen => {
                 let missed = seen.map_or(0, |(_, count)| *count);
-                self.since.insert((kind, reason), (now, 0));
+                self.since.insert(flow, (now, 0));
                 Some(missed + 1)
             }
         }
     }
 
-    /// Kinds whose minute is over, or all of them, with the count that no line has told yet.
-    pub(crate) fn settle(&mut self, now: Option<Instant>) -> Vec<(Kind, &'static str, u64)> {
+    /// Flows whose minute is over, or all of them, with the count that no line has told yet.
+    pub(crate) fn settle(&mut self, now: Option<Instant>) -> Vec<(Flow, u64)> {
         let mut counts = Vec::new();
-        self.since.retain(|(kind, reason), (since, count)| {
+        self.since.retain(|flow, (since, count)| {
             let is_over = now.is_none_or(|now| now.duration_since(*since) >= FLOOD_LINE);
             if is_over && *count > 0 {
-                counts.push((*kind, *reason, *count));
+                counts.push((flow.clone(), *count));
             }
             !is_over
         });
@@ -115,12 +120,8 @@ impl Flood {
 }
 
 const FLOOD_LINE: Duration = Duration::from_secs(60);
-/// The log's name in the keys directory; its older generation has `.1` behind it.
+/// The log's name in the keys directory. [`crate::vault::history`] says what becomes of a full one.
 pub(crate) const FILE: &str = "audit.log";
-/// What [`Dir::append`] makes of a full one.
-pub(crate) const OLDER: &str = "audit.log.1";
-/// From this size on, in bytes, the log becomes the older generation.
-const MAX_SIZE: u64 = 5 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -151,19 +152,21 @@ mod tests {
     fn a_flood_is_one_line_a_minute_with_a_count() {
         let (mut flood, start) = (Flood::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut tell = |seconds| flood.admit(Kind::AuthFailure, "bad_token", at(seconds));
+        let flow = |kind, reason| (kind, Some(reason), None);
+        let bad = || flow(Kind::AuthFailure, "bad_token");
+        let mut tell = |seconds| flood.admit(bad(), at(seconds));
         assert_eq!(tell(0), Some(1));
         assert!((0..60).all(|second| tell(second).is_none()));
         assert_eq!(tell(60), Some(61));
         assert_eq!(tell(61), None);
         assert_eq!(
-            flood.admit(Kind::RateLimited, "rate_limited", at(61)),
+            flood.admit(flow(Kind::RateLimited, "rate_limited"), at(61)),
             Some(1),
             "each kind for itself"
         );
         assert!(flood.settle(Some(at(119))).is_empty());
-        assert_eq!(flood.settle(Some(at(120))), [(Kind::AuthFailure, "bad_token", 1)]);
-        assert_eq!(flood.admit(Kind::AuthFailure, "bad_token", at(121)), Some(1));
+        assert_eq!(flood.settle(Some(at(120))), [(bad(), 1)]);
+        assert_eq!(flood.admit(bad(), at(121)), Some(1));
         assert!(flood.settle(None).is_empty(), "nothing is left to tell");
     }
 }

@@ -2,10 +2,12 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::base::secret::shown;
+use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::system::fs::{Dir, Locked, Publish};
+use crate::system::fs::{self, Dir, Locked, Publish};
 use crate::vault::envelope::{self, Envelope, corrupt};
 use crate::vault::key::KeyId;
 
@@ -98,6 +100,13 @@ pub(crate) fn ids(dir: &Dir) -> Result<Vec<KeyId>> {
     Ok(ids)
 }
 
+/// The names of the files that are keys or are named like one.
+pub(crate) fn names(dir: &Dir) -> Result<Vec<String>> {
+    let mut names = dir.names()?;
+    names.retain(|name| name.ends_with(".json") && !name.starts_with('.'));
+    Ok(names)
+}
+
 /// May a file of this name be a copy of a key that some program has made? Hidden ones are left
 /// alone.
 pub(crate) fn may_be_copy(name: &str) -> bool {
@@ -137,7 +146,7 @@ pub(crate) fn alone(dir: &Dir) -> Result<()> {
     for name in dir.names()? {
         let stat = dir.stat(&name)?;
         if !name.starts_with('.')
-            && name != UNREADABLE
+            && ![UNREADABLE, REPLACED].contains(&name.as_str())
             && stat.is_some_and(|stat| !stat.is_file && !stat.is_symlink)
         {
             return Err(Error::Refused {
@@ -153,13 +162,13 @@ pub(crate) fn alone(dir: &Dir) -> Result<()> {
     Ok(())
 }
 
+/// A way to keep what a key's file holds.
+pub(crate) type Keep = fn(&Locked, &KeyId, &[u8]) -> Result<PathBuf>;
+
 /// Keeps a file that is no key of this store any more below it, in `unreadable/`, under a name that
 /// nothing has yet. `lf keys recovery import` looks there.
 pub(crate) fn keep_aside(dir: &Locked, id: &KeyId, bytes: &[u8]) -> Result<PathBuf> {
-    drop(dir.create_child(UNREADABLE)?);
-    let aside = dir.covered_child(UNREADABLE)?;
-    let aside =
-        aside.ok_or_else(|| Error::from_io("make", dir.path(), ErrorKind::NotFound.into()))?;
+    let aside = below(dir, UNREADABLE)?;
     let mut name = id.file_name();
     for nth in 1.. {
         match aside.read(&name, envelope::MAX_FILE)? {
@@ -174,7 +183,53 @@ pub(crate) fn keep_aside(dir: &Locked, id: &KeyId, bytes: &[u8]) -> Result<PathB
     Ok(aside.path().join(name))
 }
 
-/// An envelope in `unreadable/`.
+/// Keeps the value of a key that a paired page is about to replace or remove in `replaced/`, for 30
+/// days. The page may be somebody else's by now; so its owner can take back what it did:
+///
+/// 1. with the store locked, what the key's file holds is published as
+///    `replaced/<id>.<milliseconds>.json`;
+/// 2. only then the file is replaced or removed.
+///
+/// Killed between the two, what is kept is the key as it is; `lf keys restore --replaced` drops it.
+///
+/// Nothing is dropped before its time. Where 256 are kept, the change is refused: if it dropped an
+/// older one, a page could push its owner's value out with changes of its own.
+/// (tests/limits.rs: `no_number_of_changes_pushes_the_owners_value_out`)
+pub(crate) fn keep_value(dir: &Locked, id: &KeyId, bytes: &[u8]) -> Result<PathBuf> {
+    let (kept, now) = (below(dir, REPLACED)?, Timestamp::now());
+    let (mut names, begin) = (kept.names()?, now.before(KEPT_FOR).millis());
+    let is_over = |name: &str| number(name).is_some_and(|at| at < begin);
+    // Whoever writes here has the lock, so a temporary file is one that was left behind.
+    for name in names.extract_if(.., |name| is_over(name) || fs::is_temporary(name)) {
+        kept.remove(&name)?;
+    }
+    if names.len() >= MOST_REPLACED {
+        return Err(Error::StoreFull(format!(
+            "{MOST_REPLACED} values that pages changed are kept"
+        )));
+    }
+    let mut free = (now.millis()..).map(|at| format!("{id}.{at}.json"));
+    let name = free.find(|name| !names.contains(name)).unwrap_or_default();
+    kept.publish(&name, bytes, Publish::New)?;
+    Ok(kept.path().join(name))
+}
+
+/// Drops the values that pages replaced, of a key that its owner removes.
+pub(crate) fn forget_values(dir: &Locked, id: &KeyId) -> Result<()> {
+    let Some(kept) = dir.covered_child(REPLACED)? else { return Ok(()) };
+    let (names, of_key) = (names(&kept)?, format!("{id}."));
+    let mut names = names.iter().filter(|name| name.starts_with(&of_key));
+    names.try_for_each(|name| kept.remove(name).map(drop))
+}
+
+/// A directory below the keys, made if need be.
+fn below(dir: &Locked, place: &str) -> Result<Locked> {
+    drop(dir.create_child(place)?);
+    let below = dir.covered_child(place)?;
+    below.ok_or_else(|| Error::from_io("make", dir.path(), ErrorKind::NotFound.into()))
+}
+
+/// An envelope in `unreadable/` or `replaced/`.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) name: String,
@@ -183,13 +238,9 @@ pub(crate) struct Kept {
 }
 
 /// Those that can be read; of several of one key the newest first.
-pub(crate) fn kept_aside(dir: &Dir) -> Result<Vec<Kept>> {
-    let Some(aside) = dir.child(UNREADABLE)? else {
+pub(crate) fn kept(dir: &Dir, place: &str) -> Result<Vec<Kept>> {
+    let Some(aside) = dir.child(place)? else {
         return Ok(Vec::new());
-    };
-    let number = |name: &String| -> usize {
-        let middle = name.split('.').nth(1).unwrap_or_default();
-        middle.parse().unwrap_or_default()
     };
     let (mut files, _) = read_files(&aside)?;
     files.sort_by_key(|(name, _)| std::cmp::Reverse(number(name)));
@@ -197,6 +248,15 @@ pub(crate) fn kept_aside(dir: &Dir) -> Result<Vec<Kept>> {
     Ok(files.into_iter().map(kept).collect())
 }
 
+/// What stands between the id and the end of a kept envelope's name.
+fn number(name: &str) -> Option<u64> {
+    name.split('.').nth(1)?.parse().ok()
+}
+
 const NO_ID: &str = "its name is not a key id";
 /// The directory below the keys for envelopes that nothing opened when they were given up.
 pub(crate) const UNREADABLE: &str = "unreadable";
+/// The one for values that paired pages replaced or removed.
+pub(crate) const REPLACED: &str = "replaced";
+const MOST_REPLACED: usize = 256;
+const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -1,5 +1,11 @@
 //! What the audit log tells: its events, one by one, and when each key was last used.
 //!
+//! | generation    | holds                                                                      |
+//! |---------------|----------------------------------------------------------------------------|
+//! | `audit.log`   | what happened last; at 5 MiB it becomes the next one                       |
+//! | `audit.log.1` | all that happened before that                                              |
+//! | `audit.log.2` | what was in that: 4 MiB of it without lists, and the last use of each key |
+//!
 //! Whatever is no line of the log tells nothing and stops nobody.
 
 use std::collections::HashMap;
@@ -10,13 +16,14 @@ use miniserde::json::{self, Value};
 
 use crate::base::time::Timestamp;
 use crate::error::Result;
-use crate::system::fs::Dir;
-use crate::vault::audit::{FILE, OLDER};
+use crate::system::fs::{Dir, Publish};
+use crate::vault::audit::FILE;
 use crate::vault::key::KeyId;
 
-/// The log as it was at one moment, both generations.
+/// The log as it was at one moment, all generations.
 #[derive(Debug, Default)]
 pub(crate) struct History {
+    oldest: String,
     older: String,
     newer: String,
 }
@@ -48,18 +55,18 @@ impl History {
         if older.starts_with(&newer) {
             newer = generation(dir, FILE)?;
         }
-        Ok(History { older, newer })
+        Ok(History { oldest: generation(dir, OLDEST)?, older, newer })
     }
 
     /// Its lines, oldest first, whole or not.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
-        let lines = self.older.lines().chain(self.newer.lines());
+        let lines = [&self.oldest, &self.older, &self.newer].into_iter().flat_map(|it| it.lines());
         lines.map(str::trim).filter(|line| !line.is_empty())
     }
 
     /// Does it tell of something of this name anywhere?
     pub(crate) fn mentions(&self, name: &str) -> bool {
-        self.newer.contains(name) || self.older.contains(name)
+        [&self.newer, &self.older, &self.oldest].iter().any(|text| text.contains(name))
     }
 }
 
@@ -87,19 +94,54 @@ impl Event {
 #[derive(Debug, Default)]
 pub(crate) struct LastUsed(HashMap<String, String>);
 
-/// When each key's value was last given to somebody, as far as the log goes back.
+/// When each key's value was last given to somebody.
 pub(crate) fn last_used(dir: &Dir) -> LastUsed {
     let mut used = LastUsed::default();
     // One at a time in this process, because each has a whole log in memory.
     let _turn = READING.lock().unwrap_or_else(PoisonError::into_inner);
     // The newer generation first: one that becomes the older meanwhile is read twice, and not never.
-    for name in [FILE, OLDER] {
+    for name in [FILE, OLDER, OLDEST] {
         // Parsing is what costs: the last line that tells of a key comes first from this end, and all
         // before it are only looked at.
         let text = generation(dir, name).unwrap_or_default();
-        text.rsplit('\n').for_each(|line| used.add(line));
+        text.rsplit('\n').for_each(|line| drop(used.add(line)));
     }
     used
+}
+
+/// Makes room in a full log: it becomes the older generation, once, however many processes find it
+/// full. While another process has the lock it stays a little longer: readers never wait for a
+/// writer.
+///
+/// 1. What the older generation holds goes into the oldest one: all but lists, which a loop can
+///    write without end, and of the rest the last [`MAX_CARRIED`] bytes and the last use of each
+///    key that is still there. (tests/limits.rs: `a_loop_that_lists_pushes_nothing_out`)
+/// 2. The log takes the place of the older one.
+///
+/// Killed between the two, what the older one holds is carried twice.
+pub(crate) fn turn_over(dir: &Dir) -> Result<()> {
+    let is_full = |dir: &Dir| Ok(dir.stat(FILE)?.is_some_and(|stat| stat.size >= MAX_SIZE));
+    if is_full(dir)?
+        && let Some(dir) = dir.try_lock()?
+        && is_full(&dir)?
+    {
+        let (oldest, older) = (generation(&dir, OLDEST)?, generation(&dir, OLDER)?);
+        let (mut used, mut room) = (LastUsed::default(), MAX_CARRIED);
+        let is_kept = |line: &&str| {
+            let is_event = !line.contains(LIST) && Event::parse(line).is_some();
+            room = room.saturating_sub(if is_event { line.len() + 1 } else { 0 });
+            let is_there = |id: KeyId| !matches!(dir.stat(&id.file_name()), Ok(None));
+            is_event && (used.add(line).is_some_and(is_there) || room > 0)
+        };
+        let lines = oldest.lines().chain(older.lines()).rev().filter(is_kept);
+        let lines = lines.collect::<Vec<_>>().into_iter().rev();
+        let kept: String = lines.flat_map(|line| [line, "\n"]).collect();
+        if !kept.is_empty() {
+            dir.publish(OLDEST, kept.as_bytes(), Publish::Replacement)?;
+        }
+        dir.move_here(&dir, FILE, OLDER)?;
+    }
+    Ok(())
 }
 
 impl LastUsed {
@@ -108,25 +150,23 @@ impl LastUsed {
         Timestamp::parse(self.0.get(id.as_str())?)
     }
 
-    fn add(&mut self, line: &str) {
-        let Some((_, rest)) = line.split_once(r#""keyId""#) else {
-            return;
-        };
+    /// The key whose last use this line tells of, unless a later one is known.
+    fn add(&mut self, line: &str) -> Option<KeyId> {
+        let (_, rest) = line.split_once(r#""keyId""#)?;
         // As `audit` writes it: this use is known already, or a later one.
         let is_known = || {
             let id = rest.strip_prefix(r#":""#)?.split_once('"')?.0;
             let ts = line.strip_prefix(r#"{"ts":""#)?.split_once('"')?.0;
             Some(self.0.get(id)?.as_str() >= ts)
         };
-        if is_known() != Some(true)
-            && let Some(event) = Event::parse(line)
-            && event.ok
-            && USES.contains(&event.kind.as_str())
-            && let Some(id) = event.key.filter(|id| KeyId::parse(id).is_ok())
-        {
-            let latest = self.0.entry(id).or_default();
-            *latest = event.at.to_string().max(std::mem::take(latest));
+        if is_known() == Some(true) {
+            return None;
         }
+        let event = Event::parse(line).filter(|it| it.ok && USES.contains(&it.kind.as_str()))?;
+        let id = KeyId::parse(&event.key?).ok()?;
+        let latest = self.0.entry(id.to_string()).or_default();
+        *latest = event.at.to_string().max(std::mem::take(latest));
+        Some(id)
     }
 }
 
@@ -138,8 +178,17 @@ fn generation(dir: &Dir, name: &str) -> Result<String> {
 }
 
 static READING: Mutex<()> = Mutex::new(());
+/// The generations before the present one.
+pub(crate) const OLDER: &str = "audit.log.1";
+pub(crate) const OLDEST: &str = "audit.log.2";
+/// From this size on, in bytes, the log becomes the older generation.
+const MAX_SIZE: u64 = 5 * 1024 * 1024;
 /// The kinds of events that give a value away.
 const USES: [&str; 3] = ["resolve", "export", "run"];
+/// As `audit` writes it; no other member can hold these quotes.
+const LIST: &str = r#""kind":"list""#;
+/// Bytes of events that the oldest generation has at most, beside the last uses.
+const MAX_CARRIED: usize = 4 * 1024 * 1024;
 /// Bytes of a generation that are read, from its end: it may be one line longer than its limit, or have
 /// been written by something that has none.
 const MAX_READ: u64 = 6 * 1024 * 1024;

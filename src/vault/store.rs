@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Locked, Publish};
 use crate::vault::audit::{self, Event};
 use crate::vault::envelope::{self, Envelope};
-use crate::vault::files::{self, KeyFile, Unreadable};
+use crate::vault::files::{self, Keep, KeyFile, Unreadable};
+use crate::vault::history;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 use crate::vault::master::source::Master;
 use crate::vault::master::staging;
@@ -23,6 +24,8 @@ use crate::vault::master::staging;
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
+    /// Is it paired pages that change it?
+    is_for_pages: bool,
 }
 
 /// What [`Store::list`] found.
@@ -54,7 +57,13 @@ impl Store {
     /// The store in this directory, whether it is there yet or not.
     #[must_use]
     pub fn at(path: PathBuf) -> Store {
-        Store { path }
+        Store { path, is_for_pages: false }
+    }
+
+    /// The same, as paired pages may change it: they can add [`MOST_KEYS`], and what they replace
+    /// or remove is kept ([`files::keep_value`]). What its owner removes is gone for good.
+    pub(crate) fn for_pages(path: PathBuf) -> Store {
+        Store { path, is_for_pages: true }
     }
 
     /// Where it is.
@@ -161,6 +170,9 @@ impl Store {
         if staging::ready(&dir)?.is_some() {
             return Err(Error::RekeyPending);
         }
+        if self.is_for_pages && files::names(&dir)?.len() >= MOST_KEYS {
+            return Err(Error::StoreFull(format!("there are {MOST_KEYS} keys or more")));
+        }
         if !is_wanted()? {
             return Ok(false);
         }
@@ -179,13 +191,13 @@ impl Store {
     pub(crate) fn relabel(&self, id: &KeyId, label: &Label) -> Result<KeyMeta> {
         self.edit(id, None, |mut envelope, _| {
             envelope.meta.label = label.clone();
-            Ok((envelope, false))
+            Ok((envelope, None))
         })
     }
 
     /// Gives a key a new value, and a new label if there is one. The present value has to open, so that
     /// the new one is not sealed under a passphrase that opens nothing here. Where it is only this one
-    /// that does not open, its envelope is kept in `unreadable/`.
+    /// that does not open, its envelope is put into `unreadable/`.
     pub(crate) fn replace(
         &self,
         id: &KeyId,
@@ -204,10 +216,10 @@ impl Store {
             );
             let sealed = sealed?;
             match opened {
-                Ok(_) => Ok((sealed, false)),
+                Ok(_) => Ok((sealed, self.is_for_pages.then_some(files::keep_value as Keep))),
                 Err(Error::DecryptionFailed(_)) => {
                     master.check(self.dir()?.as_ref())?;
-                    Ok((sealed, true))
+                    Ok((sealed, Some(files::keep_aside as Keep)))
                 }
                 Err(error) => Err(error),
             }
@@ -219,7 +231,7 @@ impl Store {
         self.edit(id, Some(master), |envelope, replaced| {
             let value = master.open(|passphrase| envelope.open(passphrase))?;
             let passphrase = replaced.unwrap_or(master.secret());
-            Ok((envelope::seal(passphrase, &value, envelope.meta)?, false))
+            Ok((envelope::seal(passphrase, &value, envelope.meta)?, None))
         })
     }
 
@@ -230,6 +242,13 @@ impl Store {
         // Where case makes no difference, the name alone would do for the key with the same
         // letters.
         let remove = |dir: &Locked| Ok(files::is_there(dir, id)? && dir.remove(&name)?);
+        if !self.is_for_pages {
+            files::forget_values(&dir, id)?;
+        } else if files::is_there(&dir, id)?
+            && let Some(bytes) = dir.read(&name, envelope::MAX_FILE)?
+        {
+            files::keep_value(&dir, id, &bytes)?;
+        }
         let was_there = remove(&dir)?;
         if let Some(waiting) = staging::ready_covered(&dir)? {
             remove(&waiting)?;
@@ -292,27 +311,25 @@ impl Store {
 
     /// Writes an event into the audit log. Without a directory there is none, and nothing to tell.
     pub(crate) fn audit(&self, event: &Event<'_>, now: Timestamp) -> Result<()> {
-        match self.dir()? {
-            Some(dir) => audit::append(&dir, event, now),
-            None => Ok(()),
-        }
+        let Some(dir) = self.dir()? else { return Ok(()) };
+        history::turn_over(&dir)?;
+        audit::append(&dir, event, now)
     }
 
     /// Reads, changes and publishes a key, also where it waits under the next passphrase. The change,
     /// which may take two key derivations, is made before the lock is taken; if the file or the
     /// passphrase is another one under it, it is made again. Without `master` it needs no passphrase.
-    /// With the changed envelope, `change` says whether the present one is lost: it is put aside, because
-    /// nothing that is configured opens it.
+    /// With the changed envelope, `change` says how the present one is kept, if it is.
     fn edit(
         &self,
         id: &KeyId,
         master: Option<&Master>,
-        change: impl Fn(Envelope, Option<&Secret>) -> Result<(Envelope, bool)>,
+        change: impl Fn(Envelope, Option<&Secret>) -> Result<(Envelope, Option<Keep>)>,
     ) -> Result<KeyMeta> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
         let read = |dir: &Dir| files::read(dir, id)?.ok_or_else(|| missing(id));
         let before = read(&dir)?;
-        let (mut changed, mut is_lost) = change(before.envelope, None)?;
+        let (mut changed, mut keep) = change(before.envelope, None)?;
         let dir = dir.lock()?;
         let waiting = staging::ready_covered(&dir)?;
         let passphrase = match (master, &waiting) {
@@ -323,7 +340,7 @@ impl Store {
         };
         let current = read(&dir)?;
         if current.bytes != before.bytes || passphrase.is_some() {
-            (changed, is_lost) = change(current.envelope, passphrase.as_ref())?;
+            (changed, keep) = change(current.envelope, passphrase.as_ref())?;
         }
         let publish = |dir: &Locked, envelope: &Envelope| {
             let text = envelope.print();
@@ -334,8 +351,8 @@ impl Store {
         {
             publish(&waiting, &change(next.envelope, None)?.0)?;
         }
-        if is_lost {
-            files::keep_aside(&dir, id, &current.bytes)?;
+        if let Some(keep) = keep {
+            keep(&dir, id, &current.bytes)?;
         }
         publish(&dir, &changed)?;
         Ok(changed.meta)
@@ -346,6 +363,8 @@ fn missing(id: &KeyId) -> Error {
     Error::KeyNotFound(id.to_string())
 }
 
+/// More than a person has, and all that paired pages can make of it.
+const MOST_KEYS: usize = 1000;
 /// Fewer characters of an id are too easily those of another.
 pub(crate) const MIN_PREFIX: usize = 4;
 /// Characters of the longest id there may be.

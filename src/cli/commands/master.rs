@@ -12,7 +12,7 @@ use crate::vault::audit::Kind;
 use crate::vault::doctor::files::KEEPS_NO_MODES;
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::files::{self, Kept};
-use crate::vault::key::KeyMeta;
+use crate::vault::key::{KeyId, KeyMeta};
 use crate::vault::master::record::{self, Record};
 use crate::vault::master::survey::Survey;
 
@@ -103,18 +103,18 @@ pub(super) fn set_aside(context: &Context<'_>, keys: &[&KeyMeta]) -> Result<usiz
     Ok(moved)
 }
 
-/// Moves envelopes out of `unreadable/` back among the keys, and says which have another value there by
-/// now. Gives back how many.
-pub(super) fn bring_back(context: &Context<'_>, aside: &[Kept]) -> Result<usize> {
-    let Some(dir) = context.store.dir()?.filter(|_| !aside.is_empty()) else {
+/// Moves envelopes from below the keys back among them, and says which have another value there by
+/// now: one that a page has replaced becomes a key of its own. Gives back how many.
+pub(super) fn bring_back(context: &Context<'_>, place: &str, kept: &[Kept]) -> Result<usize> {
+    let Some(dir) = context.store.dir()?.filter(|_| !kept.is_empty()) else {
         return Ok(0);
     };
     let dir = dir.lock()?;
-    let Some(from) = dir.covered_child(files::UNREADABLE)? else {
+    let Some(from) = dir.covered_child(place)? else {
         return Ok(0);
     };
     let mut back = 0;
-    for Kept { name, bytes, envelope } in aside {
+    for Kept { name, bytes, envelope } in kept {
         let file = envelope.meta.id.file_name();
         match dir.read(&file, envelope::MAX_FILE)? {
             None => {
@@ -123,6 +123,15 @@ pub(super) fn bring_back(context: &Context<'_>, aside: &[Kept]) -> Result<usize>
             }
             // Killed between publishing and removing.
             Some(there) if there == *bytes => {}
+            Some(_) if place == files::REPLACED => {
+                let mut second = envelope.clone();
+                second.meta.id = KeyId::mint()?;
+                let file = second.meta.id.file_name();
+                dir.publish(&file, second.print().as_bytes(), Publish::New)?;
+                let (meta, id) = (&envelope.meta, &second.meta.id);
+                host::eprint(&format!("{meta} has another value by now; {id} has the former\n"));
+                back += 1;
+            }
             Some(_) => {
                 let place = from.path().join(name);
                 let sentence = format!(
@@ -136,7 +145,7 @@ pub(super) fn bring_back(context: &Context<'_>, aside: &[Kept]) -> Result<usize>
         }
         from.remove(name)?;
     }
-    dir.remove_child(files::UNREADABLE)?;
+    dir.remove_child(place)?;
     Ok(back)
 }
 
@@ -178,6 +187,12 @@ pub(super) fn needing_earlier(
         let Some(keys) = Dir::open(place)? else {
             continue;
         };
+        let kept = files::kept(&keys, files::REPLACED)?;
+        let opens = |kept: &&Kept| record.present.iter().any(|it| kept.envelope.open(it).is_ok());
+        let shut = kept.len() - kept.iter().filter(opens).count();
+        if shut > 0 {
+            needing.push(format!("{} in {}/replaced", count(shut, "value"), place.display()));
+        }
         let aside = keys.child(files::UNREADABLE)?;
         for dir in [Some(&keys), aside.as_ref()].into_iter().flatten() {
             let survey = Survey::of(dir, record.present.as_ref(), record, |done, total| {

@@ -70,6 +70,9 @@ pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
         "keys remove" => on(args, keys::id_and_yes, keys::remove),
         "keys export" => on(args, keys::id_in_the_clear, |c, key| keys::export(c, &key)),
         "keys run" => on(args, run::options, |c, o| run::run(c, &o)),
+        "keys restore" if args.flag("--replaced") => {
+            on(args, nothing, |c, ()| recovery::replaced(c))
+        }
         "keys restore" => on(args, |args| args.operands("DIR or FILE"), |c, o| restore::run(c, &o)),
         "keys recovery export" => on(args, keys::recovery_export, |c, ()| recovery::export(c)),
         "keys recovery import" => on(args, nothing, |c, ()| recovery::import(c)),

@@ -1,5 +1,6 @@
 //! `lf keys recovery`: the master passphrase onto paper, and back.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::base::secret::Secret;
@@ -15,7 +16,7 @@ use crate::vault::master::record::{self, Record};
 use crate::vault::sheet;
 
 use super::master::{bring_back, needing_earlier, survey, take};
-use super::{Context, confirm, read_input};
+use super::{Context, all_of, confirm, read_input};
 use crate::system::term::{self, Behind};
 
 pub(super) fn export(context: &Context<'_>) -> Result<()> {
@@ -56,7 +57,8 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
     // Both before anybody types four lines for nothing.
     let record = Record::read(&context.keychain)?;
     let dir = context.store.dir()?;
-    let mut aside = dir.as_ref().map_or(Ok(Vec::new()), files::kept_aside)?;
+    let mut aside =
+        dir.as_ref().map_or(Ok(Vec::new()), |dir| files::kept(dir, files::UNREADABLE))?;
     if !context.has_keys() && aside.is_empty() {
         return Err(Error::Refused {
             sentence: format!(
@@ -88,7 +90,7 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
         });
     }
     let is_master = take(context, IMPORT, &record, &survey, &passphrase)?;
-    let back = bring_back(context, &aside)?;
+    let back = bring_back(context, files::UNREADABLE, &aside)?;
     let (opens, total) = (opens + back, total + back);
     host::print(&if is_master {
         format!("the master passphrase is in the keychain, and opens {opens} of {total} keys\n")
@@ -109,6 +111,29 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
         host::eprint(&format!("{keys} that had been given up {are} back\n"));
     }
     Ok(())
+}
+
+/// Brings back what paired pages have replaced or removed: of each key the oldest value that is
+/// kept, which no page can have put there before it changed anything; the same again brings the
+/// next.
+pub(super) fn replaced(context: &Context<'_>) -> Result<()> {
+    let dir = context.store.dir()?;
+    let kept = dir.map_or(Ok(Vec::new()), |dir| files::kept(&dir, files::REPLACED))?;
+    // The newest come first, so the oldest one of a key is what stays.
+    let kept = kept.into_iter().map(|kept| (kept.envelope.meta.id.clone(), kept));
+    let mut oldest: Vec<_> = kept.collect::<BTreeMap<_, _>>().into_values().collect();
+    let (total, master) = (oldest.len(), context.settled_master()?);
+    oldest.retain(|kept| {
+        let opened = master.open(|passphrase| kept.envelope.open(passphrase));
+        opened.inspect_err(|error| context.warn(&error.to_string(), error)).is_ok()
+    });
+    let back = bring_back(context, files::REPLACED, &oldest);
+    for kept in &oldest {
+        let id = &kept.envelope.meta.id;
+        context.audit(Kind::Add, "keys restore", Some(id), back.as_ref().err());
+    }
+    host::print(&format!("restored {} of {total} keys\n", back?))?;
+    all_of(total, oldest.len())
 }
 
 /// Drops the earlier passphrases, after naming what still needs them in the directories that this

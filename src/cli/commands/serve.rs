@@ -51,13 +51,15 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
         Ok(_) => {}
         Err(error) => {
             let hint = error.hint().unwrap_or_default();
-            host::eprint(&format!("lf: warning: no pairing is recognised: {error}; {hint}
-"));
+            host::eprint(&format!(
+                "lf: warning: no pairing is recognised: {error}; {hint}
+"
+            ));
         }
     }
     let guard = Guard::new(hosts, origins, pairings);
     let api = Api {
-        store: Store::at(environment.keys()?),
+        store: Store::for_pages(environment.keys()?),
         state: setup.state,
         sources: environment.passphrase.clone(),
         keychain: setup.keychain,

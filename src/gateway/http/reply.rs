@@ -38,14 +38,18 @@ impl Reply {
         Reply { status, body: String::new(), headers: Vec::new() }
     }
 
-    /// `{"error":"<code>"}`: the code alone, without the sentence.
+    /// `{"error":"<code>"}`: the code alone, without the sentence; and when to try again, where
+    /// that may help.
     pub(crate) fn error(info: &ErrorInfo) -> Reply {
-        Reply::of(info.http, &BTreeMap::from([("error", info.code)]))
+        let reply = Reply::of(info.http, &BTreeMap::from([("error", info.code)]));
+        let may_pass = matches!(info.http, 429 | 503);
+        if may_pass { reply.with("Retry-After", RETRY) } else { reply }
     }
 
-    /// The same with one more header. Values must be ours, or checked to be visible ASCII: bytes of
-    /// a request have no place here.
+    /// The same with a header, in place of one of the same name. Values must be ours, or checked to
+    /// be visible ASCII: bytes of a request have no place here.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+        self.headers.retain(|(given, _)| *given != name);
         self.headers.push((name, value.into()));
         self
     }
@@ -97,6 +101,8 @@ impl Reply {
     }
 }
 
+/// Seconds. A keychain that is slow, or a lock that is held, may do by then.
+const RETRY: &str = "5";
 /// The headers of every answer.
 const FIXED: [(&str, &str); 4] = [
     ("Server", "lf"),

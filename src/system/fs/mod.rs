@@ -186,16 +186,11 @@ impl Dir {
     }
 
     /// Appends one line with one `write(2)`. A line that a full disk cut short before is ended
-    /// first, so that it spoils only itself. Past `limit` bytes the file becomes `<name>.1`, and
-    /// the line is the first of a new one.
-    pub(crate) fn append(&self, name: &str, line: &str, limit: u64) -> Result<()> {
+    /// first, so that it spoils only itself.
+    pub(crate) fn append(&self, name: &str, line: &str) -> Result<()> {
         let failed = |error| self.failed("append to", name, error);
-        let (mut file, mut size) = self.open_log(name)?;
-        if size >= limit {
-            self.rotate_log(name, limit)?;
-            (file, size) = self.open_log(name)?;
-        }
-
+        let file = self.open_file(name, Purpose::Append)?;
+        let (mut file, size) = file.ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
         let mut last = [b'\n'];
         if size > 0 {
             // A handle that appends writes at the end, wherever this leaves it.
@@ -208,22 +203,6 @@ impl Dir {
             written if written == record.len() => Ok(()),
             _ => Err(failed(ErrorKind::StorageFull.into())),
         }
-    }
-
-    fn open_log(&self, name: &str) -> Result<(File, u64)> {
-        let file = self.open_file(name, Purpose::Append)?;
-        file.ok_or_else(|| self.failed("open", name, ErrorKind::NotFound.into()))
-    }
-
-    /// Moves a full log to its older generation, once, however many processes find it full. While
-    /// another process has the lock the log stays a little longer: readers never wait for a writer.
-    fn rotate_log(&self, name: &str, limit: u64) -> Result<()> {
-        if let Ok(Some(dir)) = self.try_lock()
-            && dir.stat(name)?.is_some_and(|stat| stat.size >= limit)
-        {
-            dir.move_here(&dir, name, &format!("{name}.1"))?;
-        }
-        Ok(())
     }
 
     /// Waits for the advisory lock on this directory, among processes and among threads.
@@ -412,7 +391,8 @@ impl Locked {
         self.move_here(from, name, name)
     }
 
-    fn move_here(&self, from: &Locked, old: &str, new: &str) -> Result<()> {
+    /// Moves a file here, over the one of its new name.
+    pub(crate) fn move_here(&self, from: &Locked, old: &str, new: &str) -> Result<()> {
         from.refuse_special(old)?;
         self.refuse_special(new)?;
         let moved = self.handle.rename_from(&from.handle, old, new);

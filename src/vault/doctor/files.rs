@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::system::fs::{self, Dir};
 use crate::vault::audit;
 use crate::vault::files;
+use crate::vault::history;
 use crate::vault::master::staging;
 
 pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -> Result<()> {
@@ -25,9 +26,9 @@ pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -
         if let Err(error) = dir.check_owner(&name) {
             checks.push(failed("owners", &error));
         }
-        let is_known = [".", staging::NAME, files::UNREADABLE].contains(&name.as_str())
-            || fs::is_temporary(&name)
-            || files::may_be_copy(&name);
+        let places = [".", staging::NAME, files::UNREADABLE, files::REPLACED];
+        let is_known =
+            places.contains(&name.as_str()) || fs::is_temporary(&name) || files::may_be_copy(&name);
         if !is_known && !is_ours(&name) {
             let message = format!("{} is not lf's; it is left alone", place(dir, &name));
             others.push(note("other_files", message));
@@ -186,5 +187,5 @@ fn is_ours(name: &str) -> bool {
 pub(crate) const KEEPS_NO_MODES: &str = "can still be reached by other users, because its file system keeps no modes; mount that with umask=077, or set LENSERFIGHT_RUNTIME_DIR to a directory elsewhere";
 const UNSYNCED: &str = "its file system cannot sync it: a power cut may undo what was done last";
 const NO_ROOM: &str = "make room on its file system, or mount that so that it can be written";
-const LOGS: [&str; 2] = [audit::FILE, audit::OLDER];
+const LOGS: [&str; 3] = [audit::FILE, history::OLDER, history::OLDEST];
 const FIX: &str = "lf keys doctor --fix";

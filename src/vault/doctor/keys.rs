@@ -212,13 +212,18 @@ pub(super) fn examine_envelopes(
     if survey.opened() == total {
         checks.push(pass("decryption", format!("{total} of {total} open")));
     }
-    let aside = files::kept_aside(dir)?.len();
+    let aside = files::kept(dir, files::UNREADABLE)?.len();
     if aside > 0 {
         let (envelopes, place) = (count(aside, "envelope"), place(dir, files::UNREADABLE));
         let message = format!(
             "{envelopes} kept aside in {place}; lf keys recovery import brings back what its sheet opens, and lf keys restore what opens by now"
         );
         checks.push(note("unreadable", message));
+    }
+    for kept in files::kept(dir, files::REPLACED)? {
+        let (meta, hint) = (kept.envelope.meta, "lf keys restore --replaced");
+        let message = format!("a value of {meta} that a paired page changed is kept; {hint}");
+        checks.push(note("replaced", message));
     }
     Ok(())
 }
