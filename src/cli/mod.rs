@@ -207,6 +207,7 @@ mod tests {
             "keys recovery import x",
             "keys restore",
             "keys restore a --force",
+            "keys restore a --replaced",
             "keys adopt x",
             "keys import",
             "keys import .env",
