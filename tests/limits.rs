@@ -89,15 +89,17 @@ fn a_page_that_removes_every_key_gets_no_further_than_its_bucket_and_its_owner_h
             (204, "") => removed.push(id.clone()),
             told => {
                 assert_eq!(told, (429, "rate_limited"));
-                assert_eq!(answer.header("retry-after").unwrap().parse::<u64>().unwrap().min(2), 2);
+                assert!(["1", "2"].contains(&answer.header("retry-after").unwrap()), "{answer:?}");
             }
         }
     }
-    let most = 10 + 1 + start.elapsed().as_secs() / 2;
+    let seconds = start.elapsed().as_secs();
+    let most = 10 + 1 + seconds / 2;
     assert!(removed.len() >= 10 && removed.len() as u64 <= most, "{} of {most}", removed.len());
     assert_eq!(listed(&page.home, "").len(), 121 - removed.len());
     assert_eq!(page.lines(&[r#""kind":"remove""#, r#""ok":true"#]), removed.len());
-    assert_eq!(page.lines(&[r#""kind":"rate_limited""#, r#""pairing":"page""#]), 1, "coalesced");
+    let refused = page.lines(&[r#""kind":"rate_limited""#, r#""pairing":"page""#]);
+    assert!(refused >= 1 && refused as u64 <= 1 + seconds / 60, "{refused} in {seconds} s");
     let restored = page.home.lf("keys restore --replaced").ok();
     assert_eq!(restored.out, format!("restored {0} of {0} keys\n", removed.len()));
     assert_eq!(listed(&page.home, "").len(), 121);
@@ -343,7 +345,7 @@ fn a_page_that_derives_on_every_connection_keeps_nobody_waiting() {
     let of = |status| statuses.iter().filter(|it| **it == status).count();
     // A connection may be closed for another before its request was read.
     assert!(of(200) >= 1 && of(429) >= 30 && of(200) + of(429) + of(0) == 64, "{statuses:?}");
-    assert!(page.lines(&[r#""kind":"rate_limited""#, r#""route":"POST /keys/:id/rotate""#]) == 1);
+    assert!(page.lines(&[r#""kind":"rate_limited""#, r#""route":"POST /keys/:id/rotate""#]) >= 1);
 }
 
 #[test]
@@ -401,7 +403,7 @@ fn every_429_and_503_says_when_to_try_again() {
     let mut client = Client::new(&gateway);
     // It spends from the bucket, and costs no derivation.
     let resolve = "POST /keys/aaaaaaaaaaaaaaaaaaaaaaaa/resolve";
-    let limited = (0..20).map(|_| ask(&mut client, &page, resolve, ""));
+    let limited = (0..200).map(|_| ask(&mut client, &page, resolve, ""));
     let limited = limited.into_iter().find(|answer| answer.status == 429).unwrap();
     assert_eq!(limited.header("retry-after"), Some("1"));
     assert_eq!(limited.headers.iter().filter(|(name, _)| name == "Retry-After").count(), 1);
@@ -422,7 +424,7 @@ fn a_page_that_lists_in_a_loop_writes_a_line_a_minute() {
     let page = Page::of(home);
     assert_eq!(page.ask(&format!("POST /keys/{id}/resolve"), "").status, 200);
     let mut client = Client::new(&page.gateway);
-    for _ in 0..1000 {
+    for _ in 0..200 {
         assert_eq!(ask(&mut client, &page.token, "GET /keys", "").status, 200);
     }
     ask(&mut client, &page.other, "GET /keys", "");
@@ -433,7 +435,7 @@ fn a_page_that_lists_in_a_loop_writes_a_line_a_minute() {
     let Page { home, gateway, .. } = page;
     assert_eq!(gateway.ends().status, Some(0));
     let told =
-        r#""kind":"list","ok":true,"context":{"route":"GET /keys","pairing":"page","count":"999"}"#;
+        r#""kind":"list","ok":true,"context":{"route":"GET /keys","pairing":"page","count":"199"}"#;
     assert_eq!(home.audit().lines().filter(|line| line.contains(told)).count(), 1, "the rest");
 }
 
