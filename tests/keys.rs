@@ -7,6 +7,7 @@ use std::fs;
 
 use local_keys::KeyId;
 use miniserde::json::{self, Value};
+use support::pty::Terminal;
 use support::{Home, VALUE, mode};
 
 fn objects(text: &str) -> Vec<json::Object> {
@@ -314,6 +315,53 @@ fn remove_needs_a_yes() {
     assert!(home.bare("keys remove Prod --yes").ok().out.contains(&id));
     assert!(!home.file(&id).exists());
     home.bare(&format!("keys remove --yes -- {id}")).fails(1, "key_not_found");
+}
+
+#[test]
+fn several_keys_are_removed_by_one_answer_or_none_is() {
+    let (home, one) = Home::with_key();
+    let two = home.add("groq", "Two", "gsk_0123456789abcdefghij");
+    home.bare("keys remove Prod Nobody --yes").fails(1, "key_not_found");
+    let refused = home.bare("keys remove Prod Two Prod").fails(2, "refused");
+    assert!(refused.err.contains(&format!("lf keys remove --yes -- {one} {two}")), "{refused}");
+    assert_eq!(home.names().len(), 2);
+    let removed = home.bare("keys remove Prod Two Prod --yes").ok();
+    assert_eq!(removed.out.lines().count(), 2, "{removed}");
+    assert_eq!(home.names().len(), 0);
+    for id in [one, two] {
+        let line = format!(r#""kind":"remove","keyId":"{id}","ok":true"#);
+        assert!(home.audit().contains(&line), "{}", home.audit());
+    }
+}
+
+#[test]
+fn get_prints_the_value_alone_and_the_log_says_which_program_asked() {
+    let (home, id) = Home::with_key();
+    let asked = home.lf("keys get Prod").under(&["sh", "-c", "\"$@\"; exit $?", "sh"]).ok();
+    assert_eq!((asked.out.as_str(), asked.err.as_str()), (VALUE, ""));
+    let line = home.audit().lines().last().unwrap().to_owned();
+    assert!(line.contains(&format!(r#""kind":"export","keyId":"{id}","ok":true"#)), "{line}");
+    assert!(line.contains(r#""command":"keys get","program":"sh""#), "{line}");
+    let mut terminal = Terminal::start(&home.lf("keys get Prod"));
+    terminal.sees("lf keys get --show -- Prod");
+    let (status, seen) = terminal.ends();
+    assert!(status == Some(2) && !seen.contains(VALUE), "{seen}");
+    let (status, seen) = Terminal::start(&home.lf("keys get Prod --show")).ends();
+    assert!(status == Some(0) && seen.contains(VALUE), "{seen}");
+    home.lf("keys get Nobody").fails(1, "key_not_found");
+}
+
+#[test]
+fn a_label_that_another_key_has_is_warned_of() {
+    let (home, id) = Home::with_key();
+    let add = |label: &str| home.words(&["keys", "add", "--provider", "groq", "--label", label]);
+    let add = |label| add(label).env("LENSERFIGHT_KEYS_PASSPHRASE", support::PASSPHRASE);
+    let added = add("Prod").input("gsk_0123456789abcdefghij").ok();
+    assert!(added.err.contains(&id) && added.err.contains("selects neither"), "{added}");
+    let added = add("Two").input("gsk_0123456789abcdefghij").ok();
+    assert!(!added.err.contains("warning"), "{added}");
+    let changed = home.bare("keys update Two --label Prod").ok();
+    assert!(changed.err.contains("selects neither"), "{changed}");
 }
 
 #[test]

@@ -275,3 +275,73 @@ fn a_byte_order_mark_before_what_is_piped_is_refused() {
     assert_eq!(home.value(&id), VALUE);
     assert_eq!(home.names().len(), 1);
 }
+
+#[test]
+fn a_command_prints_it_and_runs_without_a_shell() {
+    let (home, _) = Home::with_key();
+    let export = |line: &str| {
+        let run = home.bare("keys export Prod --i-understand");
+        run.env("LENSERFIGHT_KEYS_PASSPHRASE_COMMAND", line)
+    };
+    let quoted = format!("printf '%s\\n' '{PASSPHRASE}'");
+    let inner = format!("test -z \"$LENSERFIGHT_KEYS_PASSPHRASE_COMMAND\" && {quoted}");
+    for line in [quoted.clone(), format!("sh -c {}", in_quotes(&inner))] {
+        assert_eq!(export(&line).ok().out, format!("{VALUE}\n"), "{line}");
+    }
+    export("printf %s $HOME").fails(1, "decryption_failed");
+    for (line, code, fault) in [
+        ("printf 'x", "passphrase_invalid", "not closed"),
+        (" ", "passphrase_invalid", "names no program"),
+        ("no-such-program", "command_not_found", "no-such-program"),
+        ("true", "passphrase_invalid", "printed nothing"),
+        ("false", "passphrase_invalid", "failed"),
+        ("printf '\\377'", "passphrase_invalid", "no UTF-8 text"),
+        ("yes", "passphrase_invalid", "more than"),
+    ] {
+        let refused = export(line).fails(if code == "command_not_found" { 127 } else { 2 }, code);
+        assert!(refused.err.contains(fault), "{line}: {refused}");
+    }
+    let file = home.path().join("passphrase");
+    export(&quoted).env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file).fails(2, "usage");
+}
+
+#[test]
+fn a_command_that_does_not_end_is_ended() {
+    let (home, _) = Home::with_key();
+    let run = home.bare("keys export Prod --i-understand");
+    let run = run.env("LENSERFIGHT_KEYS_PASSPHRASE_COMMAND", "sleep 600");
+    let refused = run.fails(2, "passphrase_invalid");
+    assert!(refused.err.contains("has not ended after 10 seconds"), "{refused}");
+}
+
+fn in_quotes(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[test]
+fn init_makes_a_passphrase_file_where_there_is_no_keychain() {
+    let home = Home::new();
+    let way = home.bare("keys init").fails(1, "keychain_unavailable");
+    for line in ["umask 077", "/dev/urandom", "export LENSERFIGHT_KEYS_PASSPHRASE_FILE="] {
+        assert!(way.err.contains(line), "{way}");
+    }
+    assert!(!home.keys().exists());
+    let file = home.path().join("new/pass phrase");
+    let init = || home.words(&["keys", "init", "--passphrase-file", file.to_str().unwrap()]);
+    let made = init().ok();
+    let line = "export LENSERFIGHT_KEYS_PASSPHRASE_FILE=";
+    assert!(made.out.starts_with(line) && made.out.ends_with("/new/pass\\ phrase\n"), "{made}");
+    assert!(made.err.contains("lf keys add") && made.err.contains("recovery export"), "{made}");
+    let passphrase = fs::read_to_string(&file).unwrap();
+    assert_eq!((passphrase.len(), support::mode(&file)), (44, 0o600));
+    assert!(!made.out.contains(passphrase.trim()) && !made.err.contains(passphrase.trim()));
+    let with = |words: &str| home.bare(words).env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file);
+    with("keys add --provider openai").input(VALUE).ok();
+    assert_eq!(with("keys get openai").ok().out, VALUE);
+    // Neither the file nor the keys are given up for a new passphrase.
+    init().fails(2, "refused");
+    with("keys remove openai --yes").ok();
+    init().fails(1, "io_error");
+    assert_eq!(fs::read_to_string(&file).unwrap(), passphrase);
+    with("keys init --passphrase-file other").fails(2, "already_configured");
+}

@@ -1,10 +1,32 @@
 //! How shells write a word: out of its quotes, and back into them. Nothing is expanded or run.
 
+use std::iter::Peekable;
+use std::str::Chars;
+
 /// What a word means as it was typed, as far as quotes and backslashes go, and which quote is open.
 pub(crate) fn unquote(typed: &str) -> (String, Option<char>) {
+    word(&mut typed.chars().peekable(), |_| false)
+}
+
+/// The words of a command line; `None` if a quote is left open.
+pub(crate) fn words(line: &str) -> Option<Vec<String>> {
+    let mut rest = line.trim().chars().peekable();
+    let mut words = Vec::new();
+    while rest.peek().is_some() {
+        let (text, open) = word(&mut rest, char::is_whitespace);
+        if open.is_some() {
+            return None;
+        }
+        words.push(text);
+        while rest.next_if(|c| c.is_whitespace()).is_some() {}
+    }
+    Some(words)
+}
+
+/// Reads a word up to a character outside of quotes that ends it, or to the end.
+fn word(rest: &mut Peekable<Chars<'_>>, ends: fn(char) -> bool) -> (String, Option<char>) {
     let (mut text, mut quote) = (String::new(), None);
-    let mut rest = typed.chars().peekable();
-    while let Some(c) = rest.next() {
+    while let Some(c) = rest.next_if(|c| quote.is_some() || !ends(*c)) {
         match (c, quote) {
             ('\'' | '"', None) => quote = Some(c),
             (_, Some(open)) if c == open => quote = None,
@@ -67,6 +89,26 @@ mod tests {
             ("$(touch x)", "$(touch x)", None),
         ] {
             assert_eq!(unquote(typed), (text.to_owned(), open), "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_split_at_blanks_outside_of_quotes() {
+        for (line, expected) in [
+            ("", Some(vec![])),
+            ("  ", Some(vec![])),
+            ("op read op://a/b", Some(vec!["op", "read", "op://a/b"])),
+            ("  a\t b\n", Some(vec!["a", "b"])),
+            (r#"a 'b c' "d e"f g\ h"#, Some(vec!["a", "b c", "d ef", "g h"])),
+            ("a '' b", Some(vec!["a", "", "b"])),
+            ("a $HOME; b | c", Some(vec!["a", "$HOME;", "b", "|", "c"])),
+            ("a 'b", None),
+            ("a \"b", None),
+        ] {
+            let words = words(line);
+            let words: Option<Vec<&str>> =
+                words.as_ref().map(|words| words.iter().map(String::as_str).collect());
+            assert_eq!(words, expected, "{line}");
         }
     }
 

@@ -234,8 +234,7 @@ mod tests {
         assert!(offered("help ").contains(&"key_not_found"));
         assert_eq!(offered("keys doctor --json --fix "), ["--help"], "given once");
         assert_eq!(offered("completions "), ["bash", "zsh", "fish"]);
-        for line in ["bogus ", "keys bogus ", "completions bash ", "help bogus ", "keys remove a b"]
-        {
+        for line in ["bogus ", "keys bogus ", "completions bash ", "help bogus ", "keys get a b"] {
             let asked = asked("zsh", line);
             let known: Vec<_> =
                 asked.known.iter().filter(|(name, _)| !name.starts_with('-')).collect();
@@ -249,7 +248,7 @@ mod tests {
             ("keys remove ", "ID"),
             ("keys remove --yes Pr", "ID"),
             ("keys remove -- -x", "ID"),
-            ("keys remove a ", ""),
+            ("keys get a ", ""),
             ("keys rotate a b ", "ID"),
             ("keys update --label a ", "ID"),
             ("keys update a --label ", "LABEL"),

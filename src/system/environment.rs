@@ -36,6 +36,8 @@ pub(crate) struct Sources {
     pub(crate) variable: Arc<dyn Fn() -> Option<OsString> + Send + Sync>,
     /// `LENSERFIGHT_KEYS_PASSPHRASE_FILE`, unless empty.
     pub(crate) file: Option<PathBuf>,
+    /// `LENSERFIGHT_KEYS_PASSPHRASE_COMMAND`, unless empty.
+    pub(crate) command: Option<String>,
     /// `$CREDENTIALS_DIRECTORY/lenserfight-keys-passphrase`; need not exist.
     pub(crate) credential: Option<PathBuf>,
     /// `LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV` is `1`.
@@ -129,6 +131,7 @@ impl Environment {
             },
             passphrase: Sources {
                 file: path(PASSPHRASE_VARIABLES[1]),
+                command: text(PASSPHRASE_VARIABLES[3]),
                 credential: path("CREDENTIALS_DIRECTORY").map(|dir| dir.join(CREDENTIAL)),
                 force: is(PASSPHRASE_VARIABLES[2], "1"),
                 variable: Arc::new(move || variable(PASSPHRASE_VARIABLES[0])),
@@ -206,11 +209,13 @@ pub(crate) fn secret_variable(name: &str) -> Result<Option<Secret>> {
     variable(name).map(secret).transpose()
 }
 
-/// What holds the master passphrase, names the file that does, and prefers both to the keychain.
-pub(crate) const PASSPHRASE_VARIABLES: [&str; 3] = [
+/// What holds the master passphrase, names the file that does, prefers them to the keychain, and names
+/// the command that prints it.
+pub(crate) const PASSPHRASE_VARIABLES: [&str; 4] = [
     "LENSERFIGHT_KEYS_PASSPHRASE",
     "LENSERFIGHT_KEYS_PASSPHRASE_FILE",
     "LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV",
+    "LENSERFIGHT_KEYS_PASSPHRASE_COMMAND",
 ];
 /// One of these is enough for a session with the cloud.
 const SESSION_VARIABLES: [&str; 3] =

@@ -93,6 +93,16 @@ pub(crate) fn program() -> Result<PathBuf> {
     std::path::absolute(called.unwrap_or(file)).map_err(failed)
 }
 
+/// The name of the program that started this one, where the system tells.
+pub(crate) fn parent_name() -> Option<String> {
+    #[cfg(unix)]
+    let name = rustix::process::getppid()
+        .and_then(|parent| std::fs::read_to_string(format!("/proc/{parent}/comm")).ok());
+    #[cfg(not(unix))]
+    let name = None::<String>;
+    name.map(|name| name.trim_end().to_owned())
+}
+
 /// Can a person type here, and see what we ask?
 pub(crate) fn has_person() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()

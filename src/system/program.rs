@@ -2,12 +2,15 @@
 //! on its standard input, and with nothing else of ours.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use crate::base::secret::{Secret, shown};
-use crate::error::{Error, Result};
+use crate::error::{self, Error};
 use crate::system::environment::{PASSPHRASE_VARIABLES, search_path};
 use crate::system::host;
 
@@ -21,7 +24,7 @@ pub(crate) struct Program {
 
 impl Program {
     /// The program of this name: itself if it has a slash, else the first in `PATH` that may be run.
-    pub(crate) fn find(name: &OsStr) -> Result<Program> {
+    pub(crate) fn find(name: &OsStr) -> error::Result<Program> {
         let path = find(name).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::CommandNotFound(format!(
                 "there is no command \"{}\"",
@@ -31,6 +34,42 @@ impl Program {
         })?;
         let name = name.to_owned();
         Ok(Program { name, path })
+    }
+
+    /// What it prints on its standard output, as text of at most `limit` bytes. It gets no standard
+    /// input and no passphrase of ours. If it has not ended after `span`, it is killed.
+    pub(crate) fn output(
+        &self,
+        arguments: &[String],
+        limit: usize,
+        span: Duration,
+    ) -> Result<Secret, String> {
+        let mut command = command(&self.path, &[]);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| format!("cannot be run: {error}"))?;
+        let pipe = child.stdout.take();
+        let (sender, receiver) = mpsc::channel();
+        // Its own children may keep the pipe open after it has ended, so a thread reads.
+        thread::spawn(move || {
+            let mut bytes = Vec::with_capacity(limit + 1);
+            let read = pipe.map(|pipe| pipe.take(limit as u64 + 1).read_to_end(&mut bytes));
+            let _ = sender.send(read.map(|read| read.map(|_| bytes)));
+        });
+        let printed = receiver.recv_timeout(span);
+        if printed.is_err() {
+            let _ = child.kill();
+        }
+        let status = child.wait().map_err(|error| format!("cannot be waited for: {error}"))?;
+        let Ok(Some(Ok(bytes))) = printed else {
+            return Err(format!("has not ended after {} seconds", span.as_secs()));
+        };
+        if bytes.len() > limit {
+            return Err(format!("printed more than {limit} bytes"));
+        }
+        if !status.success() {
+            return Err(format!("failed: {status}"));
+        }
+        Secret::from_bytes(bytes).ok_or_else(|| "printed no UTF-8 text".to_owned())
     }
 
     /// Replaces this process; comes back only with the reason why it could not. Where no system call does
@@ -74,7 +113,7 @@ impl Program {
 }
 
 /// Exactly this on a standard input, to be read once; nobody has to stay behind and write it.
-pub(crate) fn input(value: &Secret) -> Result<Stdio> {
+pub(crate) fn input(value: &Secret) -> error::Result<Stdio> {
     filled(value.expose().as_bytes())
         .map_err(|error| Error::from_io("fill", "standard input".as_ref(), error))
 }

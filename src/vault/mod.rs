@@ -9,6 +9,7 @@ pub(crate) mod history;
 pub(crate) mod key;
 pub(crate) mod master;
 pub(crate) mod predecessor;
+pub(crate) mod project;
 pub(crate) mod provider;
 pub(crate) mod sheet;
 pub(crate) mod store;

@@ -186,10 +186,21 @@ impl Context<'_> {
         selector: &str,
         work: impl FnOnce(&KeyId) -> Result<T>,
     ) -> Result<T> {
+        self.on_key_with(kind, &[("command", command)], selector, work)
+    }
+
+    /// As [`Context::on_key`], with more details than the command.
+    pub(super) fn on_key_with<T>(
+        &self,
+        kind: Kind,
+        details: &[(&str, &str)],
+        selector: &str,
+        work: impl FnOnce(&KeyId) -> Result<T>,
+    ) -> Result<T> {
         let selected = self.store.select(selector);
         let key = selected.as_ref().ok().cloned();
         let done = selected.and_then(|id| work(&id));
-        self.audit(kind, command, key.as_ref(), done.as_ref().err());
+        self.audit_with(kind, details, key.as_ref(), done.as_ref().err());
         done
     }
 

@@ -1,9 +1,12 @@
 //! `lf keys init`: the directory, and a master passphrase where one belongs.
 
+use std::path::{Path, PathBuf};
+
 use crate::base::secret::Secret;
+use crate::base::shell::quote;
 use crate::base::text::{count, count_are};
 use crate::error::{Error, Result};
-use crate::system::host;
+use crate::system::{fs, host};
 use crate::vault::envelope;
 use crate::vault::master::record::{self, Record};
 use crate::vault::master::source;
@@ -11,7 +14,7 @@ use crate::vault::master::staging;
 use crate::vault::predecessor;
 
 use super::master::{configured, install, make_directory, set_aside, survey};
-use super::{Context, confirm, read_passphrase};
+use super::{Context, Format, confirm, read_passphrase};
 
 /// The flags.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,18 +22,26 @@ pub(crate) struct Options {
     pub(crate) force: bool,
     pub(crate) yes: bool,
     pub(crate) passphrase_stdin: bool,
+    /// The file to be made, for a machine without a keychain.
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
     context.settle()?;
     let given = source::from_environment(&context.environment.passphrase)?;
     match given {
+        Some((_, origin)) if options.passphrase_file.is_some() => Err(Error::AlreadyConfigured(
+            format!("the master passphrase comes from {origin} already"),
+        )),
         Some(_) if options.passphrase_stdin => Err(Error::usage(
             "the master passphrase is given twice, on standard input and in the environment; keep one of them",
         )),
         Some((given, origin)) if options.force => reseat(context, &given, &origin.to_string()),
         Some((given, origin)) => use_environment(context, &given, &origin.to_string()),
-        None => establish(context, options),
+        None => match &options.passphrase_file {
+            Some(file) => make_file(context, file),
+            None => establish(context, options).inspect_err(|error| show_way(context, error)),
+        },
     }
 }
 
@@ -51,7 +62,48 @@ fn use_environment(context: &Context<'_>, given: &Secret, origin: &str) -> Resul
     }
     host::print(&format!(
         "{place} is ready; the master passphrase comes from {origin}, and the keychain was not changed\n"
-    ))
+    ))?;
+    show_next(context);
+    Ok(())
+}
+
+/// A new passphrase in a file, for a machine without a keychain.
+fn make_file(context: &Context<'_>, file: &Path) -> Result<()> {
+    if matches!(record::present(&context.keychain), Ok(Some(_))) {
+        return Err(configured(context));
+    }
+    if context.has_keys() {
+        return Err(Error::Refused {
+            sentence: "there are keys already, which a new master passphrase would not open; nothing was changed"
+                .to_owned(),
+            hint: way_to(context).to_owned(),
+        });
+    }
+    let passphrase = source::mint()?;
+    let path = fs::create_private(file, passphrase.expose())?;
+    make_directory(context)?;
+    let shown = path.display();
+    let typed = quote(&path.to_string_lossy(), None);
+    host::eprint(&format!(
+        "{shown} has a new master passphrase; keep a copy of it, and put this line into your shell's profile:\n"
+    ));
+    host::print(&format!("export LENSERFIGHT_KEYS_PASSPHRASE_FILE={typed}\n"))?;
+    show_next(context);
+    Ok(())
+}
+
+/// What to type after `init`.
+fn show_next(context: &Context<'_>) {
+    if context.format == Format::Text {
+        host::eprint(NEXT);
+    }
+}
+
+/// Where there is no keychain: how a file takes its place.
+fn show_way(context: &Context<'_>, error: &Error) {
+    if matches!(error, Error::KeychainUnavailable(_)) && context.format == Format::Text {
+        host::eprint(WITHOUT_KEYCHAIN);
+    }
 }
 
 /// Puts the environment's passphrase into the keychain, once it has opened what is there.
@@ -152,7 +204,9 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
         ));
     }
     let whose = if options.passphrase_stdin { "the" } else { "a new" };
-    host::print(&format!("{place} is ready; {whose} master passphrase is in the keychain\n"))
+    host::print(&format!("{place} is ready; {whose} master passphrase is in the keychain\n"))?;
+    show_next(context);
+    Ok(())
 }
 
 /// Where the passphrase of keys that are there already may come from.
@@ -166,3 +220,12 @@ fn way_to(context: &Context<'_>) -> &'static str {
 }
 
 const COMMAND: &str = "keys init";
+const NEXT: &str = "next: lf keys add --provider openai, then lf keys run --key openai -- CMD
+a sheet to keep on paper: lf keys recovery export --i-understand | lpr
+";
+const WITHOUT_KEYCHAIN: &str = "without a keychain, a file can hold the master passphrase:
+    umask 077
+    head -c 32 /dev/urandom | base64 > ~/.lf-passphrase
+    export LENSERFIGHT_KEYS_PASSPHRASE_FILE=~/.lf-passphrase
+lf keys init --passphrase-file ~/.lf-passphrase makes such a file
+";

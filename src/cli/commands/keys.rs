@@ -2,6 +2,7 @@
 //! about the master passphrase. Arguments are parsed before anything is opened.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use crate::base::paste;
 use crate::base::secret::{Secret, shown};
@@ -46,6 +47,7 @@ pub(super) fn add(
         let (named, now) = ((provider, label), Timestamp::now());
         let key = context.store.add(named, &value, &master, now)?;
         check_value(context, "the value", &key.provider, &value);
+        check_label(context, &key);
         Ok(key)
     };
     let added = add();
@@ -147,6 +149,9 @@ pub(super) fn update(
         label => replace_value(context, id, label.as_ref()),
     };
     let key = context.on_key(Kind::Update, "keys update", &selector, update)?;
+    if label.is_some() {
+        check_label(context, &key);
+    }
     let done = match (&label, has_value) {
         (Some(_), false) => "has a new label; its value stays",
         (Some(_), true) => "has a new label and a new value",
@@ -224,23 +229,65 @@ fn several(
     Ok((ids.into_iter().collect(), failed, master))
 }
 
-pub(super) fn id_and_yes(args: &mut Args) -> Result<(String, bool)> {
-    Ok((args.one_operand("ID")?, args.flag("--yes")))
+pub(super) fn ids_and_yes(args: &mut Args) -> Result<(Vec<String>, bool)> {
+    Ok((args.operands("ID")?, args.flag("--yes")))
 }
 
-pub(super) fn remove(context: &Context<'_>, (selector, yes): (String, bool)) -> Result<()> {
-    let name = context.on_key(Kind::Remove, "keys remove", &selector, |id| {
+/// Removes keys, after all of them are found and one question is answered for all.
+pub(super) fn remove(context: &Context<'_>, (selectors, yes): (Vec<String>, bool)) -> Result<()> {
+    let audit = |id: Option<&KeyId>, error: Option<&Error>| {
+        context.audit(Kind::Remove, "keys remove", id, error);
+    };
+    let mut found = Vec::new();
+    for selector in &selectors {
+        let id = context.store.select(selector).inspect_err(|error| audit(None, Some(error)))?;
         // A damaged file has no name to show, but can be removed.
-        let known = context.store.meta(id);
+        let known = context.store.meta(&id);
         let name = known.map_or_else(|_| format!("{id} (unreadable)"), |key| key.to_string());
-        confirm(
-            &format!("{name} will be removed for good."),
-            yes,
-            &format!("lf keys remove --yes -- {id}"),
-        )?;
-        context.store.remove(id).map(|()| name)
+        if !found.contains(&(id.clone(), name.clone())) {
+            found.push((id, name));
+        }
+    }
+    let names: Vec<&str> = found.iter().map(|(_, name)| name.as_str()).collect();
+    let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
+    let question = format!("{} will be removed for good.", names.join(", "));
+    let hint = format!("lf keys remove --yes -- {}", ids.join(" "));
+    confirm(&question, yes, &hint)
+        .inspect_err(|error| found.iter().for_each(|(id, _)| audit(Some(id), Some(error))))?;
+    for (id, name) in &found {
+        let removed = context.store.remove(id);
+        audit(Some(id), removed.as_ref().err());
+        removed?;
+        host::print(&format!("removed {name}\n"))?;
+    }
+    Ok(())
+}
+
+/// The key, and whether its value may be shown at a terminal.
+pub(super) fn id_and_show(args: &mut Args) -> Result<(String, bool)> {
+    Ok((args.one_operand("ID")?, args.flag("--show")))
+}
+
+/// Writes the value of one key to standard output, and nothing else, for the program that asks.
+pub(super) fn get(context: &Context<'_>, (selector, shows): (String, bool)) -> Result<()> {
+    if host::output_is_terminal() && !shows {
+        return Err(Error::Refused {
+            sentence: "standard output is a terminal, where the value would stay in sight"
+                .to_owned(),
+            hint: format!("lf keys get --show -- {}", quote(&shown(&selector), None)),
+        });
+    }
+    let parent = host::parent_name().unwrap_or_default();
+    let details = [("command", "keys get"), ("program", parent.as_str())];
+    // Logged before the first byte is written, as for export.
+    let value = context.on_key_with(Kind::Export, &details, &selector, |id| {
+        context.store.resolve(id, &context.master()?)
     })?;
-    host::print(&format!("removed {name}\n"))
+    host::print(value.expose())?;
+    if shows && host::output_is_terminal() {
+        host::print("\n")?;
+    }
+    Ok(())
 }
 
 pub(super) fn id_in_the_clear(args: &mut Args) -> Result<String> {
@@ -311,6 +358,16 @@ pub(super) fn check_value(context: &Context<'_>, what: &str, provider: &Provider
     }
 }
 
+/// Warns when another key has the same label, which then selects neither of them.
+fn check_label(context: &Context<'_>, key: &KeyMeta) {
+    let Ok(listing) = context.store.list() else { return };
+    let mut others = listing.keys.iter().filter(|other| other.id != key.id);
+    if let Some(other) = others.find(|other| other.label == key.label) {
+        let sentence = format!("{other} has this label too, so it selects neither key");
+        context.warn(&sentence, &Error::DuplicateKey(String::new()));
+    }
+}
+
 fn label(args: &mut Args) -> Result<Option<Label>> {
     let label = args.open_value("--label")?;
     label.map(|label| Label::parse(&label)).transpose()
@@ -322,7 +379,11 @@ pub(super) fn init(args: &mut Args) -> Result<init::Options> {
         force: args.flag("--force"),
         yes: args.flag("--yes"),
         passphrase_stdin: args.flag("--passphrase-stdin"),
+        passphrase_file: args.value("--passphrase-file").map(PathBuf::from),
     };
+    if options.passphrase_file.is_some() && (options.force || options.passphrase_stdin) {
+        return Err(Error::usage("--passphrase-file goes with no other flag of lf keys init"));
+    }
     if options.yes && !options.force {
         return Err(Error::usage(
             "--yes confirms what --force would do; it does nothing without it",
@@ -381,12 +442,15 @@ mod tests {
     fn operands_after_two_dashes_are_never_flags() {
         let key = "-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".to_owned();
         assert_eq!(
-            read(&format!("keys remove --yes -- {key}"), id_and_yes).unwrap(),
-            (key.clone(), true)
+            read(&format!("keys remove --yes -- {key}"), ids_and_yes).unwrap(),
+            (vec![key.clone()], true)
         );
-        assert_eq!(read("keys remove -- --yes", id_and_yes).unwrap(), ("--yes".into(), false));
+        assert_eq!(
+            read("keys remove -- --yes", ids_and_yes).unwrap(),
+            (vec!["--yes".into()], false)
+        );
         assert_eq!(read("keys rotate -- --all", which).unwrap(), (vec!["--all".into()], false));
-        let error = read(&format!("keys remove --yes {key}"), id_and_yes).unwrap_err();
+        let error = read(&format!("keys remove --yes {key}"), ids_and_yes).unwrap_err();
         assert_eq!(error.code(), "usage");
     }
 
@@ -399,6 +463,7 @@ mod tests {
             run::Options {
                 keys: vec!["a".into(), "-c".into()],
                 variables: vec![("B".into(), "b".into())],
+                env_file: None,
                 input: Some("d".into()),
                 overrides: true,
                 program: "llm".into(),

@@ -67,9 +67,11 @@ pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
         "keys list" => on(args, |args| only(args, "--last-used"), keys::list),
         "keys update" => on(args, keys::change, keys::update),
         "keys rotate" => on(args, keys::which, keys::rotate),
-        "keys remove" => on(args, keys::id_and_yes, keys::remove),
+        "keys remove" => on(args, keys::ids_and_yes, keys::remove),
         "keys export" => on(args, keys::id_in_the_clear, |c, key| keys::export(c, &key)),
         "keys run" => on(args, run::options, |c, o| run::run(c, &o)),
+        "keys get" => on(args, keys::id_and_show, keys::get),
+        "keys allow" => on(args, nothing, |c, ()| run::allow(c)),
         "keys restore" if args.flag("--replaced") => {
             on(args, nothing, |c, ()| recovery::replaced(c))
         }

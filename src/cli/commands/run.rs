@@ -1,17 +1,19 @@
 //! `lf keys run`: replaces lf by a program that has the named keys, and no others, in its environment.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::base::pool;
-use crate::base::secret::{Secret, shown};
+use crate::base::secret::{Secret, printable, shown};
 use crate::cli::args::Args;
 use crate::error::{Error, Result};
-use crate::system::environment::{PASSPHRASE_VARIABLES, is_set};
+use crate::system::environment::is_set;
+use crate::system::host;
 use crate::system::program::{self, Program};
 use crate::vault::audit::Kind;
 use crate::vault::key::KeyId;
+use crate::vault::project::{self, Assignment, Project, Variables, assignment};
 use crate::vault::provider;
 
 use super::Context;
@@ -22,7 +24,9 @@ pub(crate) struct Options {
     /// Keys that go into all of their providers' variables.
     pub(crate) keys: Vec<String>,
     /// Variables, and the keys that go into them.
-    pub(crate) variables: Vec<(String, String)>,
+    pub(crate) variables: Vec<Assignment>,
+    /// A dotenv file with more of them, and with plain values.
+    pub(crate) env_file: Option<PathBuf>,
     /// The key that goes to standard input.
     pub(crate) input: Option<String>,
     /// May variables be replaced that are set already?
@@ -34,16 +38,13 @@ pub(crate) struct Options {
 pub(super) fn options(args: &mut Args) -> Result<Options> {
     args.no_operands()?;
     let (keys, input) = (args.all("--key"), args.value("--stdin"));
-    let variables = args.all("--env");
-    if keys.is_empty() && variables.is_empty() && input.is_none() {
-        return Err(Error::usage(
-            "lf keys run needs --key, --env or --stdin: nothing is handed on that was not named",
-        ));
-    }
     let (program, arguments) = args.program();
-    let variables = variables.iter().map(|text| variable(text));
+    let variables = args.all("--env");
+    let variable =
+        |text: &String| assignment(text).map_err(|fault| Error::usage(format!("--env: {fault}")));
     Ok(Options {
-        variables: variables.collect::<Result<_>>()?,
+        variables: variables.iter().map(variable).collect::<Result<_>>()?,
+        env_file: args.value("--env-file").map(PathBuf::from),
         keys,
         input,
         overrides: args.flag("--override"),
@@ -52,23 +53,46 @@ pub(super) fn options(args: &mut Args) -> Result<Options> {
     })
 }
 
-/// Splits `NAME=ID`.
-fn variable(text: &str) -> Result<(String, String)> {
-    let (name, key) = text.split_once('=').unwrap_or_default();
-    let is_inside = |c: char| c == '_' || c.is_ascii_alphanumeric();
-    let begins_with_digit = name.starts_with(|c: char| c.is_ascii_digit());
-    if name.is_empty() || begins_with_digit || !name.chars().all(is_inside) || key.is_empty() {
-        return Err(Error::usage(format!(
-            "--env takes NAME=ID, with a NAME of A-Z a-z 0-9 _ that begins with no digit; \"{}\" is not that",
-            shown(text)
-        )));
+/// Allows the project's `.lf` file, and shows what it says.
+pub(super) fn allow(context: &Context<'_>) -> Result<()> {
+    let project = Project::find()?.ok_or_else(|| {
+        Error::usage("there is no .lf file here or in a directory above; it has NAME=ID lines")
+    })?;
+    project.allow(&context.environment.root()?)?;
+    let mut text = format!("allowed {}:\n", printable(&project.path.to_string_lossy()));
+    for (name, key) in &project.variables {
+        text += &format!("  {name}={}\n", printable(key));
     }
-    if PASSPHRASE_VARIABLES.contains(&name) {
-        return Err(Error::usage(format!(
-            "{name} is where lf looks for its own passphrase, and no program is given that"
-        )));
+    host::print(&text)
+}
+
+/// The variables of `--env` and of `--env-file`; or, where no key is named, of the project's `.lf`.
+fn variables(context: &Context<'_>, options: &Options) -> Result<Variables> {
+    let mut variables = match &options.env_file {
+        Some(file) => project::env_file(file)?,
+        None => Variables::default(),
+    };
+    variables.keys.extend(options.variables.iter().cloned());
+    let is_named = !options.keys.is_empty() || options.input.is_some();
+    if is_named || options.env_file.is_some() || !variables.keys.is_empty() {
+        return Ok(variables);
     }
-    Ok((name.to_owned(), key.to_owned()))
+    let project = Project::find()?.ok_or_else(|| Error::Usage {
+        sentence:
+            "no key is named: lf keys run needs --key, --env, --env-file or --stdin, or a .lf file"
+                .to_owned(),
+        hint: Some("lf keys run --help".to_owned()),
+    })?;
+    if !project.is_allowed(&context.environment.root()?)? {
+        return Err(Error::Refused {
+            sentence: format!(
+                "{} is not allowed, or has changed since; nothing was started",
+                project.path.display()
+            ),
+            hint: "read it, and then: lf keys allow".to_owned(),
+        });
+    }
+    Ok(Variables { keys: project.variables, ..variables })
 }
 
 /// Returns only if the program did not start, with the reason.
@@ -80,6 +104,8 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
         let details = [("command", "keys run"), ("program", name.as_str())];
         context.audit_with(Kind::Run, &details, key, failure);
     };
+    let given = variables(context, options).inspect_err(|error| audit(None, Some(error)))?;
+    let plain = &given.plain;
     // Each key once; and for each variable and the input, the index of its key.
     let (mut keys, mut variables) = (Vec::new(), Vec::new());
     let mut find = |selector: &String| -> Result<(KeyId, usize)> {
@@ -99,13 +125,14 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
         let names = provider::variables(meta.provider.as_str()).into_iter();
         variables.extend(names.map(|name| (name, at)));
     }
-    for (name, selector) in &options.variables {
+    for (name, selector) in &given.keys {
         variables.push((name.clone(), find(selector)?.1));
     }
     let input = options.input.as_ref().map(find).transpose()?;
     let nothing = |error: &Error| keys.iter().for_each(|key| audit(Some(key), Some(error)));
     // What can fail without the passphrase comes first: a person may be asked for it.
-    check(&variables, options).inspect_err(nothing)?;
+    let names = variables.iter().map(|(name, _)| name).chain(plain.iter().map(|(name, _)| name));
+    check(&names.collect::<Vec<_>>(), options.overrides).inspect_err(nothing)?;
     let program = Program::find(&options.program).inspect_err(nothing)?;
     let master = context.master().inspect_err(nothing)?;
     let open = |key: &KeyId| {
@@ -114,7 +141,7 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
     };
     let values = pool::each(&keys, open, |_| {});
     let values = values.into_iter().collect::<Result<Vec<Secret>>>()?;
-    let mut filled = Vec::new();
+    let mut filled: Vec<_> = plain.iter().map(|(name, value)| (name.as_str(), value)).collect();
     for (name, at) in &variables {
         let (key, value) = (&keys[*at], &values[*at]);
         if value.expose().contains('\0') {
@@ -140,15 +167,15 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
     Err(error)
 }
 
-/// Refuses two keys for one variable, and variables that are set already.
-fn check(variables: &[(String, usize)], options: &Options) -> Result<()> {
-    for (at, (name, _)) in variables.iter().enumerate() {
-        if variables[..at].iter().any(|(other, _)| other == name) {
+/// Refuses two values for one variable, and variables that are set already.
+fn check(names: &[&String], overrides: bool) -> Result<()> {
+    for (at, name) in names.iter().enumerate() {
+        if names[..at].contains(name) {
             return Err(Error::usage(format!(
-                "two keys would go into {name}; give one of them a variable of its own with --env NAME=ID"
+                "two values would go into {name}; give one of them a variable of its own with --env NAME=ID"
             )));
         }
-        if !options.overrides && is_set(name) {
+        if !overrides && is_set(name) {
             return Err(Error::Refused {
                 sentence: format!("{name} is set already; nothing was started"),
                 hint: format!(

@@ -50,6 +50,29 @@ fn read(file: File, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The nearest file of this name in the working directory or above it.
+pub(crate) fn find_above(name: &str) -> Result<Option<PathBuf>> {
+    let failed = |error| Error::from_io(OPEN, ".".as_ref(), error);
+    let here = fs::canonicalize(".").map_err(failed)?;
+    Ok(here.ancestors().map(|dir| dir.join(name)).find(|path| path.is_file()))
+}
+
+/// Makes a file with one line that only its owner can read, and the directories above it; returns its
+/// absolute path. Nothing that is there is replaced.
+pub(crate) fn create_private(path: &Path, line: &str) -> Result<PathBuf> {
+    let failed = |error| Error::from_io("write", path, error);
+    let path = std::path::absolute(path).map_err(failed)?;
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| failed(ErrorKind::InvalidFilename.into()))?;
+    let text = zeroize::Zeroizing::new(format!("{line}\n"));
+    let parent = parent(&path);
+    let dir = open_named(parent)?.map_or_else(|| Dir::create(parent), Ok)?;
+    match dir.lock()?.publish(name, text.as_bytes(), super::Publish::New) {
+        Err(Error::DuplicateKey(_)) => Err(failed(ErrorKind::AlreadyExists.into())),
+        published => published.map(|()| path.clone()),
+    }
+}
+
 /// Is this file, there or not, in this very directory?
 pub(crate) fn is_below(path: &Path, dir: &Path) -> bool {
     let real = |path: &Path| fs::canonicalize(path).ok();

@@ -9,20 +9,23 @@
 //! | no               | no                  | –      | `passphrase_missing`     |
 //! | unreachable      | no                  | –      | `keychain_unavailable`   |
 //!
-//! The environment is `LENSERFIGHT_KEYS_PASSPHRASE`, or the file named by its `_FILE`, or the systemd
-//! credential `lenserfight-keys-passphrase`.
+//! The environment is `LENSERFIGHT_KEYS_PASSPHRASE`, or the file named by its `_FILE`, or what the
+//! command in its `_COMMAND` prints, or the systemd credential `lenserfight-keys-passphrase`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::record::{self, Record};
 use crate::base::rng;
-use crate::base::secret::Secret;
+use crate::base::secret::{Secret, shown};
+use crate::base::shell::words;
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 use crate::system::environment::Sources;
 use crate::system::fs;
+use crate::system::program::Program;
 use crate::vault::files::KeyFile;
 
 /// Where a passphrase was found.
@@ -34,6 +37,8 @@ pub(crate) enum Origin {
     Variable,
     /// `LENSERFIGHT_KEYS_PASSPHRASE_FILE`.
     File(PathBuf),
+    /// `LENSERFIGHT_KEYS_PASSPHRASE_COMMAND`.
+    Command,
     /// A systemd credential.
     Credential(PathBuf),
     /// One of the two that begins with a byte-order mark, which is no part of the passphrase.
@@ -140,6 +145,7 @@ pub(crate) fn from_environment(sources: &Sources) -> Result<Option<(Secret, Orig
     let given = [
         variable.as_ref().map(|_| VARIABLE),
         file.map(|_| FILE),
+        sources.command.as_ref().map(|_| COMMAND),
         credential.as_ref().map(|_| "a systemd credential"),
     ];
     let given: Vec<&str> = given.into_iter().flatten().collect();
@@ -158,6 +164,9 @@ pub(crate) fn from_environment(sources: &Sources) -> Result<Option<(Secret, Orig
         let bytes = fs::read_private(file, MAX)?.ok_or_else(|| invalid(FILE, &missing()))?;
         return from_file(bytes, file, Origin::File(file.clone())).map(Some);
     }
+    if let Some(line) = &sources.command {
+        return Ok(Some((from_command(line)?, Origin::Command)));
+    }
     let Some((bytes, path)) = credential else {
         return Ok(None);
     };
@@ -175,6 +184,7 @@ impl fmt::Display for Origin {
             Origin::Keychain => f.write_str("the keychain"),
             Origin::Variable => f.write_str(VARIABLE),
             Origin::File(path) => write!(f, "the file {} ({FILE})", path.display()),
+            Origin::Command => write!(f, "the command in {COMMAND}"),
             Origin::Credential(path) => write!(f, "the systemd credential {}", path.display()),
             Origin::Marked(origin) => write!(f, "{origin}, without its byte-order mark"),
         }
@@ -197,11 +207,29 @@ fn from_file(bytes: Vec<u8>, path: &Path, origin: Origin) -> Result<(Secret, Ori
     }
 }
 
+/// Runs a program of the user's, without a shell, and takes what it prints.
+fn from_command(line: &str) -> Result<Secret> {
+    let unfit = |problem: &str| invalid(COMMAND, problem);
+    let words = words(line).ok_or_else(|| unfit("has a quote that is not closed"))?;
+    let (name, arguments) = words.split_first().ok_or_else(|| unfit("names no program"))?;
+    let program = Program::find(name.as_ref())?;
+    let printed = program.output(arguments, MAX, COMMAND_LIMIT);
+    let mut secret = printed.map_err(|fault| unfit(&format!("({}) {fault}", shown(name))))?;
+    secret.drop_trailing_newline();
+    match secret.expose() {
+        "" => Err(unfit(&format!("({}) printed nothing", shown(name)))),
+        _ => Ok(secret),
+    }
+}
+
 fn invalid(what: &str, problem: &str) -> Error {
     Error::PassphraseInvalid(format!("{what} {problem}"))
 }
 
 const VARIABLE: &str = "LENSERFIGHT_KEYS_PASSPHRASE";
+const COMMAND: &str = "LENSERFIGHT_KEYS_PASSPHRASE_COMMAND";
+/// Long enough for a person to touch a token, short enough to notice that nobody does.
+const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 const FILE: &str = "LENSERFIGHT_KEYS_PASSPHRASE_FILE";
 /// What some editors and PowerShell put before text.
 const MARK: &str = "\u{FEFF}";
