@@ -249,8 +249,11 @@ fn update_changes_the_label_without_a_passphrase_and_the_value_with_one() {
 fn rotate_keeps_the_value_and_changes_salt_iv_and_ciphertext() {
     let (home, id) = Home::with_key();
     let before = fs::read_to_string(home.file(&id)).unwrap();
-    // Standard input is not read: what is there would be a value otherwise.
-    let rotated = home.lf("keys rotate Prod").input("not a value").ok();
+    // The predecessor's rotate reads a new value there.
+    let refused = home.lf("keys rotate Prod").input("a new value?").fails(2, "refused");
+    assert!(refused.err.contains("--new-value") && refused.err.contains("/dev/null"), "{refused}");
+    assert_eq!(fs::read_to_string(home.file(&id)).unwrap(), before);
+    let rotated = home.lf("keys rotate Prod").ok();
     assert!(rotated.out.contains("its value stays"), "{rotated}");
     let after = fs::read_to_string(home.file(&id)).unwrap();
     for member in ["salt", "iv", "ciphertext", "tag"] {
@@ -362,6 +365,31 @@ fn a_label_that_another_key_has_is_warned_of() {
     assert!(!added.err.contains("warning"), "{added}");
     let changed = home.bare("keys update Two --label Prod").ok();
     assert!(changed.err.contains("selects neither"), "{changed}");
+}
+
+#[test]
+fn a_label_of_the_predecessor_with_control_characters_is_a_label() {
+    for (stored, shown) in [
+        (r"a\u001b[31m\nb", r"a\u{1b}[31m\u{a}b"),
+        (r"a\ud83d b", "a\u{FFFD} b"),
+        (r"\\ud83d\udd10", r"\ud83d"),
+        (r"\ud83d\udd10", "\u{1f510}"),
+    ] {
+        let (home, id) = Home::with_key();
+        let text = fs::read_to_string(home.file(&id)).unwrap();
+        let other = text.replace(r#""label":"Prod""#, &format!(r#""label":"{stored}""#));
+        assert_ne!(text, other);
+        fs::write(home.file(&id), other).unwrap();
+        let listed = home.bare("keys list").ok();
+        assert!(listed.out.contains(shown) && listed.err.is_empty(), "{stored}: {listed}");
+        assert_eq!(home.value(&id), VALUE, "{stored}");
+        home.lf("keys doctor").ok();
+        home.lf(&format!("keys rotate -- {id}")).ok();
+        assert!(home.bare("keys list").ok().out.contains(shown), "{stored}");
+        home.bare(&format!("keys update --label New -- {id}")).ok();
+        assert_eq!(home.value("New"), VALUE, "{stored}");
+        home.words(&["keys", "update", "--label", "a\nb", "--", &id]).fails(2, "invalid_label");
+    }
 }
 
 #[test]

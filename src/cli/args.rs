@@ -32,7 +32,8 @@ impl Args {
         if words.iter().any(|word| word == "--help" || word == "-h") {
             return Ok(None);
         }
-        let words = words.into_iter().map(text).collect::<Result<Vec<_>>>()?;
+        let words = words.into_iter().map(|word| Ok(long(page, text(word)?)));
+        let words = words.collect::<Result<Vec<_>>>()?;
         // A flag such as --token: the secret would be in the shell's history and in every process list.
         // Where the page has such a flag, its value is a name and no secret.
         let mut names = words.iter().filter_map(|word| word.split('=').next());
@@ -171,6 +172,13 @@ impl Args {
     }
 }
 
+/// The long form of a flag that has a short one on this page.
+fn long(page: &Page, word: String) -> String {
+    let known = SHORT.iter().find(|(short, _)| *short == word);
+    let known = known.filter(|(_, long)| page.flag(long).is_some());
+    known.map_or(word, |(_, long)| (*long).to_owned())
+}
+
 /// A word with a dash that is no flag of the page, or one that was taken already.
 fn left_over(page: &Page, word: &str) -> Error {
     let name = word.split('=').next().unwrap_or_default();
@@ -211,7 +219,17 @@ pub(super) fn secret_in_argv() -> Error {
     Error::SecretInArgv(ON_STDIN.to_owned())
 }
 
-const ON_STDIN: &str = "no secret is taken from the command line, where the shell records it and every local process can read it; pass it on standard input";
+const ON_STDIN: &str = "no secret is taken from the command line, where the shell records it and every local process can read it; if this was a real one, treat it as seen and replace it at its provider; pass secrets on standard input";
+const SHORT: [(&str, &str); 6] = [
+    ("-p", "--provider"),
+    ("-l", "--label"),
+    ("-k", "--key"),
+    ("-e", "--env"),
+    (JSON.1, JSON.0),
+    ("-y", "--yes"),
+];
+/// The flag that every command with a result for programs has, also before the command, and its short form.
+pub(super) const JSON: (&str, &str) = ("--json", "-j");
 #[rustfmt::skip]
 const SECRET_FLAGS: [&str; 9] = [
     "--key", "--value", "--secret", "--api-key", "--raw-key", "--apikey", "--token", "--passphrase", "--password",

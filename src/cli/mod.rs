@@ -20,7 +20,7 @@ use crate::system::environment::Environment;
 use crate::system::host;
 use crate::system::kernel::memory;
 
-use self::args::Args;
+use self::args::{Args, JSON};
 use self::commands::Command;
 use self::format::Format;
 use self::help::{Page, page_of};
@@ -60,6 +60,11 @@ fn parse(mut argv: Vec<OsString>) -> Result<Command> {
     if argv.first().is_some_and(|word| word == "complete") {
         return Ok(commands::complete(argv));
     }
+    if argv.first().is_some_and(is_json) {
+        // Behind the command, where its other flags are.
+        let end = argv.iter().position(|word| word == "--").unwrap_or(argv.len());
+        argv[..end].rotate_left(1);
+    }
     let (page, words) = page_of(&argv);
     let rest = argv.split_off(words);
     let mut parsed = if page.is_command() {
@@ -80,11 +85,12 @@ fn parse(mut argv: Vec<OsString>) -> Result<Command> {
 fn group(page: &Page, rest: &[OsString]) -> Result<Command> {
     let (name, is_program) = (page.full_name(), page.name.is_empty());
     let Some((word, behind)) = rest.split_first() else {
-        return Err(Error::usage(format!("{name} needs a command")));
+        let error = Error::usage(format!("{name} needs a command"));
+        return if is_program { Ok(Command::Fail(help::text(page), error)) } else { Err(error) };
     };
     match &*word.to_string_lossy() {
         "-h" | "--help" => Ok(Command::Print(help::text(page))),
-        "-V" | "--version" if is_program => {
+        "-V" | "--version" | "version" if is_program => {
             Ok(Command::Print(concat!("lf ", env!("CARGO_PKG_VERSION"), "\n").to_owned()))
         }
         word => Err(unknown(page, word, behind)),
@@ -106,7 +112,11 @@ fn unknown(group: &Page, word: &str, rest: &[OsString]) -> Error {
 /// The format for errors, which is known even if the command line cannot be parsed.
 fn wanted_format(argv: &[OsString]) -> Format {
     let mut words = argv.iter().take_while(|word| *word != "--");
-    Format::json_if(words.any(|word| word == "--json"))
+    Format::json_if(words.any(is_json))
+}
+
+fn is_json(word: &OsString) -> bool {
+    word == JSON.0 || word == JSON.1
 }
 
 #[cfg(test)]
@@ -152,7 +162,6 @@ mod tests {
     #[test]
     fn bad_command_lines_are_refused() {
         for line in [
-            "",
             "keys",
             "key list",
             "keys lst",
@@ -163,7 +172,7 @@ mod tests {
             "keys list --jsn",
             "keys list --json --json",
             "keys list --json=1",
-            "keys list -j",
+            "keys list -y",
             "keys add",
             "keys add --provider",
             "keys add --provider --json",
@@ -331,6 +340,61 @@ mod tests {
                 !error.to_string().contains("abcdefgh") && !error.to_string().contains("correct"),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn short_flags_and_a_flag_before_the_command_are_what_they_stand_for() {
+        for line in [
+            "keys list -j",
+            "--json keys list",
+            "-j keys list",
+            "keys add -p openai -l Prod -j",
+            "keys remove -y Prod",
+            "keys audit -k Prod",
+            "keys run -k Prod -e A=Prod -- env -p -l",
+            "version",
+        ] {
+            assert!(parsed(line).is_ok(), "{line}: {:?}", parsed(line).err());
+        }
+        // A value that was typed is not shown, whatever the flag is called.
+        assert_eq!(refused("keys audit -k sk-abcdefghijklmnop").code(), "secret_in_argv");
+    }
+
+    #[test]
+    fn words_of_other_tools_lead_to_the_command() {
+        for (line, command) in [
+            ("show Prod", "lf keys get"),
+            ("keys show Prod", "lf keys get"),
+            ("keys rm Prod", "lf keys remove"),
+            ("keys delete Prod", "lf keys remove"),
+            ("keys rename Prod", "lf keys update"),
+            ("keys edit Prod", "lf keys update"),
+            ("keys exec Prod", "lf keys run"),
+            ("exec Prod", "lf keys run"),
+            ("keys set Prod", "lf keys add"),
+            ("keys new Prod", "lf keys add"),
+            ("ls", "lf keys list"),
+            ("gateway start", "lf gateway serve"),
+            ("gateway stop", "lf gateway uninstall"),
+        ] {
+            let hint = refused(line).hint().unwrap();
+            assert!(hint.contains(&format!("{command}?")), "{line}: {hint}");
+        }
+    }
+
+    #[test]
+    fn a_slip_at_add_is_no_secret() {
+        for (line, sentence, hint) in [
+            ("keys add openai", "--provider", "lf keys add --provider openai"),
+            ("keys add help", "--provider", "lf keys add --help"),
+            ("keys add --provider openai --label my label", "quotes", "--label 'my label'"),
+            ("keys add --label my label", "quotes", "--label 'my label'"),
+        ] {
+            let error = refused(line);
+            assert_eq!(error.code(), "usage", "{line}");
+            let (said, hinted) = (error.to_string(), error.hint().unwrap());
+            assert!(said.contains(sentence) && hinted.contains(hint), "{line}: {said}; {hinted}");
         }
     }
 

@@ -3,8 +3,11 @@
 
 use super::help::{Page, pages};
 
-/// The closest command, in this group or in another.
+/// The command that other tools call so, or the closest one, in this group or in another.
 pub(super) fn command(group: &Page, word: &str) -> Option<&'static Page> {
+    if let Some((_, name)) = ELSEWHERE.iter().find(|(known, _)| *known == word) {
+        return pages().iter().find(|page| page.name == *name);
+    }
     // The program's own page has no name.
     let near = pages()[1..].iter().filter_map(|page| {
         // Of two that are equally close, the group's own wins.
@@ -44,6 +47,22 @@ fn is_within(slips: usize, a: &[u8], b: &[u8]) -> bool {
         }
     }
 }
+
+/// Words of other tools, and our commands.
+const ELSEWHERE: [(&str, &str); 12] = [
+    ("show", "keys get"),
+    ("rm", "keys remove"),
+    ("del", "keys remove"),
+    ("delete", "keys remove"),
+    ("rename", "keys update"),
+    ("edit", "keys update"),
+    ("exec", "keys run"),
+    ("set", "keys add"),
+    ("new", "keys add"),
+    ("ls", "keys list"),
+    ("start", "gateway serve"),
+    ("stop", "gateway uninstall"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -128,6 +128,32 @@ pub(crate) fn errors_are_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Does somebody send something on standard input, which no terminal is? A pipe that stays silent for a
+/// moment counts as one that has nothing: whoever started lf may have left it open.
+#[cfg(unix)]
+pub(crate) fn input_has_data() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::fs::FileType;
+    let stdin = io::stdin();
+    let Ok(stat) = rustix::fs::fstat(&stdin) else { return false };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => stat.st_size > 0,
+        FileType::Fifo | FileType::Socket => {
+            let mut asked = [PollFd::new(&stdin, PollFlags::IN)];
+            let moment = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
+            let _ = poll(&mut asked, Some(&moment));
+            asked[0].revents().contains(PollFlags::IN)
+        }
+        _ => false,
+    }
+}
+
+/// Nobody can tell here.
+#[cfg(not(unix))]
+pub(crate) fn input_has_data() -> bool {
+    false
+}
+
 /// Up to `limit` + 1 bytes of standard input, so that the caller sees when there are more than
 /// `limit`. Read without std's buffer, which would keep a copy.
 pub(crate) fn read_input(limit: usize) -> Result<Zeroizing<Vec<u8>>> {

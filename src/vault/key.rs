@@ -105,6 +105,12 @@ impl Label {
         Label(self.0.chars().take(64 - end.chars().count()).chain(end.chars()).collect())
     }
 
+    /// What a file says. The predecessor stored control characters, too; they are escaped where a label
+    /// is shown. (tests/keys.rs: `a_label_of_the_predecessor_with_control_characters_is_a_label`)
+    pub(crate) fn stored(text: &str) -> Option<Label> {
+        (1..=64).contains(&text.chars().count()).then(|| Label(text.to_owned()))
+    }
+
     /// The label as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0

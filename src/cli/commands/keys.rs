@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::base::paste;
 use crate::base::secret::{Secret, shown};
-use crate::base::shell::quote;
+use crate::base::shell::{quote, quoted};
 use crate::base::time::Timestamp;
 use crate::cli::args::{Args, secret_in_argv};
 use crate::error::{Error, Result};
@@ -25,12 +25,26 @@ use super::context::read_line;
 use super::{Context, Format, all_of, confirm, format, init, rekey, suggest, table};
 
 pub(super) fn provider_and_label(args: &mut Args) -> Result<(Provider, Option<Label>)> {
-    if args.has_operands() {
-        return Err(secret_in_argv());
+    let (provider, label) = (args.value("--provider"), label(args)?);
+    let words = args.operands("word").unwrap_or_default();
+    match (provider, &label, words.first()) {
+        (Some(provider), _, None) => Ok((provider::parse(&provider)?, label)),
+        (_, Some(label), Some(_)) => {
+            let label = format!("{} {}", label.as_str(), words.join(" "));
+            Err(Error::Usage {
+                sentence: "a label with blanks needs quotes".to_owned(),
+                hint: Some(format!("--label {}", quoted(&shown(&label)))),
+            })
+        }
+        // It may be a value.
+        (Some(_), None, Some(_)) => Err(secret_in_argv()),
+        (None, _, word) => {
+            let known = word.filter(|word| *word != "help" && provider::parse(word).is_ok());
+            let hint = known.map(|word| format!("lf keys add --provider {}", shown(word)));
+            let sentence = "lf keys add needs --provider".to_owned();
+            Err(Error::Usage { sentence, hint })
+        }
     }
-    let provider = args.value("--provider");
-    let provider = provider.ok_or_else(|| Error::usage("lf keys add needs --provider"))?;
-    Ok((provider::parse(&provider)?, label(args)?))
 }
 
 /// Stores a new key, with the value from standard input. Without a label, it gets the provider's name.
@@ -177,6 +191,14 @@ pub(super) fn rotate(
     context: &Context<'_>,
     (selectors, has_value): (Vec<String>, bool),
 ) -> Result<()> {
+    if !has_value && host::input_has_data() {
+        return Err(Error::Refused {
+            sentence: "standard input has something, and rotate keeps the value; nothing was changed"
+                .to_owned(),
+            hint: "--new-value stores it as the key's new value; < /dev/null re-encrypts the one that is there"
+                .to_owned(),
+        });
+    }
     let done = if has_value {
         "has a new value"
     } else {

@@ -41,6 +41,8 @@ use super::{man, suggest, table, topic};
 /// A command that is ready to run. Its arguments have been checked, and no file has been opened.
 pub(super) enum Command {
     Print(String),
+    /// Help for somebody who did not ask for it, and the error.
+    Fail(String, Error),
     Run(Box<Work>),
 }
 
@@ -50,6 +52,10 @@ impl Command {
     pub(super) fn run(self, environment: &Environment) -> Result<()> {
         match self {
             Command::Print(text) => host::show(&text),
+            Command::Fail(text, error) => {
+                host::eprint(&text);
+                Err(error)
+            }
             Command::Run(run) => run(environment),
         }
     }

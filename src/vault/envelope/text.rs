@@ -81,8 +81,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Envelope, &'static str> {
         return Err("it is larger than 256 KiB");
     }
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text")?;
-    let parsed: File =
-        json::from_str(text).map_err(|_| "it is not a JSON object of the expected shape")?;
+    let parsed = json::from_str(text).or_else(|_| json::from_str(&without_lone_surrogates(text)));
+    let parsed: File = parsed.map_err(|_| "it is not a JSON object of the expected shape")?;
     if parsed.v != Some(VERSION) {
         return Err("its version is not 1");
     }
@@ -96,8 +96,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Envelope, &'static str> {
                 .ok_or("its meta.id is not a key id")?,
             provider: read(meta.provider, |text| Provider::parse(text).ok())
                 .ok_or("its meta.provider is not a provider name")?,
-            label: read(meta.label, |text| Label::parse(text).ok())
-                .ok_or("its meta.label is not a label")?,
+            label: read(meta.label, Label::stored).ok_or("its meta.label is not a label")?,
             created_at: read(meta.created_at, Timestamp::parse)
                 .ok_or("its meta.createdAt is not a timestamp")?,
         },
@@ -107,6 +106,28 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Envelope, &'static str> {
             .ok_or("its ciphertext is not 1 byte to 64 KiB of base64")?,
         tag: read(parsed.tag, decode).ok_or("its tag is not 16 bytes of base64")?,
     })
+}
+
+/// JavaScript writes half of a surrogate pair in a label as an escape, which no JSON parser has to take
+/// (RFC 8259, section 8.2). U+FFFD takes its place, as in a browser.
+fn without_lone_surrogates(text: &str) -> String {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let (mut mended, mut at) = (String::with_capacity(text.len()), 0);
+    while let Some(c) = text[at..].chars().next() {
+        let (taken, lone) = match (unit(at), unit(at + 6)) {
+            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => (12, false),
+            (Some(0xD800..=0xDFFF), _) => (6, true),
+            // Whatever is escaped, such as a backslash, is no beginning of another escape.
+            _ if c == '\\' => (1 + text[at + 1..].chars().next().map_or(0, char::len_utf8), false),
+            _ => (c.len_utf8(), false),
+        };
+        mended.push_str(if lone { "\u{FFFD}" } else { &text[at..at + taken] });
+        at += taken;
+    }
+    mended
 }
 
 fn read<T>(member: Option<String>, parse: fn(&str) -> Option<T>) -> Option<T> {
