@@ -353,7 +353,7 @@ fn a_rekey_killed_at_ready_then_one_of_another_directory_then_finish_and_undo_wo
         ("keys rekey --finish", 2),
         ("keys rekey --undo", 1),
         ("keys rekey --undo", 2),
-        ("keys rotate One", 1),
+        ("keys rotate --new-value One", 1),
     ] {
         let desk = Desk::new();
         desk.killed(Default, READY);
@@ -620,7 +620,7 @@ fn a_missing_passphrase_with_keys_hints_at_the_sheet() {
     for command in [
         "keys export --i-understand One",
         "keys add --provider openai",
-        "keys rotate One",
+        "keys rotate --new-value One",
         "keys rekey",
     ] {
         let missing = desk.lf(Default, command).input("v").fails(1, "passphrase_missing");
@@ -647,7 +647,7 @@ fn a_short_passphrase_that_opens_hints_at_rekey() {
     fs::write(desk.home.file("short-passphrase-0001"), SHORT).unwrap();
     desk.bus.store(&KEYCHAIN, "short");
     for command in
-        ["keys add --provider openai", "keys rotate Before", "keys update --rotate Before"]
+        ["keys add --provider openai", "keys rotate --new-value Before", "keys update --rotate Before"]
     {
         let short = desk.lf(Default, command).input("v").fails(2, "passphrase_invalid");
         assert!(hint(&short).contains("lf keys rekey"), "{short}");
@@ -839,7 +839,7 @@ fn no_hint_leads_into_a_circle_when_a_rekeys_passphrase_is_gone() {
 
 #[test]
 fn a_rekey_of_the_first_version_that_was_cut_short_is_finished_or_undone() {
-    for end in ["keys rekey --finish", "keys rekey --undo", "keys rotate One", "keys rekey"] {
+    for end in ["keys rekey --finish", "keys rekey --undo", "keys rotate --new-value One", "keys rekey"] {
         let desk = Desk::new();
         desk.killed(Default, READY);
         let id = desk.home.keys().join(".rekey/id");

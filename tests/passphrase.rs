@@ -159,7 +159,7 @@ fn two_at_once_are_a_usage_error_wherever_a_passphrase_is_needed() {
     chmod(&file, 0o600);
     for arguments in [
         "keys add --provider openai",
-        "keys rotate Prod",
+        "keys rotate --new-value Prod",
         "keys export Prod --i-understand",
         "keys update Prod --rotate",
         "keys init",
