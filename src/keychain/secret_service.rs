@@ -373,9 +373,9 @@ impl Session<'_> {
         if person > service {
             self.connection.deadline = Deadline::after(person);
         }
-        self.call(prompt, PROMPT, "Prompt", &Body::new("s").string(""))?;
         on_dialog();
-        let answered = self.connection.wait_for(prompt);
+        let shown = self.call(prompt, PROMPT, "Prompt", &Body::new("s").string(""));
+        let answered = shown.and_then(|_| self.connection.wait_for(prompt));
         if let Err(Failure::TimedOut) = answered {
             self.connection.deadline = Deadline::after(AFTERWARDS);
             if !has_owner(self.connection, GNOME_KEYRING)? {
