@@ -78,14 +78,16 @@ impl Gateway {
         (number("Threads:"), descriptors, number("VmRSS:"))
     }
 
-    /// Has the gateway not yet read all that was sent on this connection?
-    pub fn has_unread(&self, stream: &TcpStream) -> bool {
-        let ends = [self.address, stream.local_addr().unwrap()];
-        let ends = ends.map(|end| format!(":{:04X}", end.port()));
+    /// Has it read all that was sent to it?
+    pub fn has_read_all(&self) -> bool {
+        let local = format!(":{:04X} ", self.address.port());
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        let rows = table.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
-        let mut rows = rows.filter(|row| row[1].ends_with(&ends[0]) && row[2].ends_with(&ends[1]));
-        rows.next().is_none_or(|row| !row[4].ends_with(":00000000"))
+        let mut rows = table.lines().filter_map(|row| row.split_once(&local));
+        // Where the port is the peer's, the row is the client's.
+        rows.all(|(before, rest)| {
+            let queues = rest.split(' ').nth(2).unwrap();
+            before.matches(':').count() > 1 || queues.ends_with(":00000000")
+        })
     }
 
     /// Connections that the gateway's side has not closed yet: established, or waiting for that.
