@@ -76,6 +76,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "system/kernel/clock.rs",
             "system/kernel/memory.rs",
             "system/kernel/landlock.rs",
+            "system/kernel/fork.rs",
             "system/kernel/inherit.rs",
             "system/kernel/signal.rs",
             "system/kernel/terminal.rs",
@@ -90,6 +91,7 @@ const DOORS: &[(&str, &[&str])] = &[
         &[
             "system/kernel/clock.rs",
             "system/kernel/landlock.rs",
+            "system/kernel/fork.rs",
             "system/kernel/inherit.rs",
             "system/kernel/signal.rs",
             "system/kernel/terminal.rs",

@@ -646,9 +646,11 @@ fn a_short_passphrase_that_opens_hints_at_rekey() {
     support::chmod(&desk.home.keys(), 0o700);
     fs::write(desk.home.file("short-passphrase-0001"), SHORT).unwrap();
     desk.bus.store(&KEYCHAIN, "short");
-    for command in
-        ["keys add --provider openai", "keys rotate --new-value Before", "keys update --rotate Before"]
-    {
+    for command in [
+        "keys add --provider openai",
+        "keys rotate --new-value Before",
+        "keys update --rotate Before",
+    ] {
         let short = desk.lf(Default, command).input("v").fails(2, "passphrase_invalid");
         assert!(hint(&short).contains("lf keys rekey"), "{short}");
     }
@@ -839,7 +841,9 @@ fn no_hint_leads_into_a_circle_when_a_rekeys_passphrase_is_gone() {
 
 #[test]
 fn a_rekey_of_the_first_version_that_was_cut_short_is_finished_or_undone() {
-    for end in ["keys rekey --finish", "keys rekey --undo", "keys rotate --new-value One", "keys rekey"] {
+    for end in
+        ["keys rekey --finish", "keys rekey --undo", "keys rotate --new-value One", "keys rekey"]
+    {
         let desk = Desk::new();
         desk.killed(Default, READY);
         let id = desk.home.keys().join(".rekey/id");

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::Error;
-use super::refusal::REFUSALS;
+use super::refusal::{self, REFUSALS};
 
 /// What is known of an error without knowing where it happened.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ macro_rules! table {
             pub(crate) fn info(&self) -> &'static ErrorInfo {
                 match self {
                     $($($error => &ErrorInfo { code: $code, exit: $exit, http: $http },)+)*
+                    Error::Reported(code, _) =>
+                        kinds().find(|info| info.code == code).unwrap_or(&refusal::INTERNAL_ERROR),
                 }
             }
         }
@@ -40,6 +42,7 @@ macro_rules! table {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
                     $($($error => write!(f, $($sentence)*),)+)*
+                    Error::Reported(_, sentence) => f.write_str(sentence),
                 }
             }
         }

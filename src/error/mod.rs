@@ -133,6 +133,8 @@ pub enum Error {
     CommandNotFound(String),
     /// A program that was to be run is there, and cannot be: which, and what the system answered.
     CommandNotExecutable(String, io::Error),
+    /// Another process of ours failed, and reported this code and this sentence.
+    Reported(String, String),
     /// The command was carried out, but standard output did not take its result.
     Output(io::Error),
 }

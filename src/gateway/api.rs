@@ -8,6 +8,7 @@ use miniserde::json::{self, Object, Value};
 use miniserde::{Deserialize, Serialize};
 
 use super::guard::Route;
+use super::helper;
 use super::http::{Reply, Request};
 use super::pairing::Pairing;
 use super::state;
@@ -21,7 +22,7 @@ use crate::vault::audit::Kind;
 use crate::vault::envelope::{self, UsedView};
 use crate::vault::history;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
-use crate::vault::master::rekey::{self, For};
+use crate::vault::master::rekey;
 use crate::vault::master::source::{self, Master};
 use crate::vault::store::Store;
 
@@ -153,12 +154,13 @@ impl Api {
         Ok(named(200, "key", value.expose()))
     }
 
-    /// The passphrase, for encrypting.
+    /// The passphrase, for encrypting. A change of it that was cut short is settled first, by the helper,
+    /// because that writes to the keychain.
     fn master(&self) -> Result<Master> {
-        let (keys, sources) = (self.store.path(), &self.sources);
-        let (master, settled) =
-            rekey::master(keys, sources, &self.keychain, For::Sealing, |_, _| {})?;
-        settled.map(|_| master)
+        if rekey::has_begun(self.store.path())? {
+            self.keychain.delegate(helper::SETTLE).transpose()?;
+        }
+        source::find(&self.sources, &self.keychain)
     }
 }
 

@@ -9,6 +9,8 @@ pub(crate) mod consent;
 #[cfg(unix)]
 pub(crate) mod guard;
 #[cfg(unix)]
+pub(crate) mod helper;
+#[cfg(unix)]
 pub(crate) mod http;
 pub(crate) mod origin;
 #[cfg(unix)]

@@ -17,6 +17,8 @@ use crate::system::environment::{Bus, Environment};
 
 #[cfg(not(any(target_os = "macos", windows)))]
 mod dbus;
+#[cfg(unix)]
+pub(crate) mod helper;
 #[cfg(any(target_os = "macos", windows))]
 mod native;
 #[cfg(not(any(target_os = "macos", windows)))]
@@ -60,6 +62,9 @@ pub struct Keychain {
     /// The user's lock, if this is [`Keychain::lock`]'s.
     #[cfg_attr(any(target_os = "macos", windows), allow(dead_code))]
     held: Option<Arc<platform::Held>>,
+    /// Who asks it in this process's place.
+    #[cfg(unix)]
+    helper: Option<Arc<helper::Helper>>,
 }
 
 impl Keychain {
@@ -67,7 +72,14 @@ impl Keychain {
     /// `bus` in `XDG_RUNTIME_DIR`; macOS and Windows have one without any.
     #[must_use]
     pub fn new(environment: &Environment, patience: Patience) -> Keychain {
-        Keychain { bus: environment.bus.clone(), patience, line: Arc::default(), held: None }
+        Keychain {
+            bus: environment.bus.clone(),
+            patience,
+            line: Arc::default(),
+            held: None,
+            #[cfg(unix)]
+            helper: None,
+        }
     }
 
     /// The same keychain, for use while a lock is held: it never opens a dialog, so that nobody waits
@@ -105,6 +117,11 @@ impl Keychain {
     /// # Errors
     /// [`Error::KeychainUnavailable`] with what was tried; never later than [`Patience`] says.
     pub fn find(&self, service: &str, account: &str) -> Result<Option<Secret>> {
+        #[cfg(unix)]
+        if let Some(helper) = &self.helper {
+            let word = if self.patience.person.is_zero() { "silently" } else { "entry" };
+            return helper.ask(&[word, service, account]);
+        }
         let Some(bytes) = self.ask(service, account, Entry::get_secret)? else {
             return Ok(None);
         };
@@ -136,6 +153,10 @@ impl Keychain {
 
     /// Is there no keychain at all? One that is locked, or does not answer, is one.
     pub(crate) fn is_absent(&self) -> bool {
+        #[cfg(unix)]
+        if let Some(helper) = &self.helper {
+            return matches!(helper.ask(&["absent"]), Ok(Some(_)));
+        }
         platform::is_absent(self)
     }
 

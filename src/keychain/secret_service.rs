@@ -125,7 +125,7 @@ impl Item {
         deadline: Deadline,
         act: impl FnOnce(&mut Session<'_>) -> Result<T>,
     ) -> Result<T> {
-        let Keychain { bus, patience, line, held } = &self.keychain;
+        let Keychain { bus, patience, line, held, .. } = &self.keychain;
         let mut line = turn(held.as_ref().map_or(line, |held| &held.connection), deadline)?;
         let open = |mut connection: Connection| {
             connection.deadline = deadline;

@@ -33,7 +33,7 @@ pub struct Environment {
 #[derive(Clone)]
 pub(crate) struct Sources {
     /// Reads `LENSERFIGHT_KEYS_PASSPHRASE`, unless empty: a process that lives long keeps no copy.
-    pub(crate) variable: Arc<dyn Fn() -> Option<OsString> + Send + Sync>,
+    pub(crate) variable: Arc<dyn Fn() -> Result<Option<Secret>> + Send + Sync>,
     /// `LENSERFIGHT_KEYS_PASSPHRASE_FILE`, unless empty.
     pub(crate) file: Option<PathBuf>,
     /// `LENSERFIGHT_KEYS_PASSPHRASE_COMMAND`, unless empty.
@@ -134,7 +134,12 @@ impl Environment {
                 command: text(PASSPHRASE_VARIABLES[3]),
                 credential: path("CREDENTIALS_DIRECTORY").map(|dir| dir.join(CREDENTIAL)),
                 force: is(PASSPHRASE_VARIABLES[2], "1"),
-                variable: Arc::new(move || variable(PASSPHRASE_VARIABLES[0])),
+                variable: Arc::new(move || {
+                    let name = PASSPHRASE_VARIABLES[0];
+                    let secret = |text: OsString| Secret::from_bytes(text.into_encoded_bytes());
+                    let invalid = || Error::PassphraseInvalid(format!("{name} is not UTF-8 text"));
+                    variable(name).map(|text| secret(text).ok_or_else(invalid)).transpose()
+                }),
             },
         }
     }

@@ -40,7 +40,10 @@ impl Context<'_> {
         // Nobody is waited for where the environment's passphrase does as well.
         let given = &environment.passphrase;
         let has_credential = given.credential.as_ref().is_some_and(|path| path.exists());
-        let is_given = (given.variable)().is_some() || given.file.is_some() || has_credential;
+        let is_given = matches!((given.variable)(), Ok(Some(_)))
+            || given.file.is_some()
+            || given.command.is_some()
+            || has_credential;
         let patience = if host::has_terminal() && !is_given { PERSON } else { Patience::SHORT };
         let keychain = Keychain::new(environment, patience);
         Ok(Context {

@@ -10,11 +10,13 @@ use crate::error::{Error, Result};
 use crate::gateway::api::Api;
 use crate::gateway::consent::Permit;
 use crate::gateway::guard::Guard;
+use crate::gateway::helper;
 use crate::gateway::origin::{Hosts, Origins, is_cgnat};
 use crate::gateway::precondition::Setup;
 use crate::gateway::sandbox;
 use crate::gateway::state;
 use crate::gateway::{Gateway, listen, unusable};
+use crate::keychain::helper::Helper;
 use crate::keychain::{Keychain, Patience};
 use crate::system::environment::{Environment, GatewayVariables};
 use crate::system::host;
@@ -30,7 +32,7 @@ use super::{NOTHING, ServeOptions, doctor};
 
 pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<()> {
     let variables = &environment.gateway;
-    let inherited = inherited(variables, options)?;
+    let mut inherited = inherited(variables, options)?;
     let address = match &inherited {
         None => address(environment, options)?,
         Some(listener) => listener.local_addr().map_err(unusable)?,
@@ -45,34 +47,36 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     }
     let needs_permit = !setup.keys_only && !address.ip().is_loopback();
     let permit = needs_permit.then(|| Permit::new(&setup.state, address.ip()));
-    let pairings = setup.pairings();
+    let (pairings, helpers) = (setup.pairings(), setup.pairings());
     match pairings.list() {
         Ok(list) if list.is_empty() => host::eprint(NOTHING),
         Ok(_) => {}
         Err(error) => {
             let hint = error.hint().unwrap_or_default();
-            host::eprint(&format!(
-                "lf: warning: no pairing is recognised: {error}; {hint}
-"
-            ));
+            host::eprint(&format!("lf: warning: no pairing is recognised: {error}; {hint}\n"));
         }
     }
-    let guard = Guard::new(hosts, origins, pairings);
-    let api = Api {
-        store: Store::for_pages(environment.keys()?),
-        state: setup.state,
-        sources: environment.passphrase.clone(),
-        keychain: setup.keychain,
+    host::raise_file_limit();
+    let end = signal::on_end().map_err(|error| failed("listen for", "signals", error))?;
+    let own = environment.passphrase.clone();
+    let answer = helper::answer(environment.keys()?, own, setup.keychain, helpers);
+    let helper = Helper::start(&answer, || drop(inherited.take()));
+    let Some(helper) = helper.map_err(|error| failed("start", "the gateway's helper", error))?
+    else {
+        return Ok(());
     };
+    let (sources, keychain) =
+        (helper::sources(&helper, environment.passphrase.force), Keychain::through(&helper));
+    let pairings = pairings.through(sources.clone(), keychain.clone());
+    let guard = Guard::new(hosts, origins, pairings);
+    let store = Store::for_pages(environment.keys()?);
+    let api = Api { store, state: setup.state, sources, keychain };
     if !matches!(api.store.dir(), Ok(Some(_))) {
         host::eprint("lf: note: there are no keys yet, and no audit log until there are\n");
     }
     let gateway = Gateway::new(guard, api, permit.transpose()?, |sentence| {
         host::eprint(&format!("lf: warning: {sentence}\n"));
     });
-    host::raise_file_limit();
-    let end = signal::on_end()
-        .map_err(|error| Error::from_io("listen for", Path::new("signals"), error))?;
     let idle = inherited.is_some().then_some(IDLE);
     let listener = inherited.map_or_else(|| listen(address), Ok)?;
     let address = listener.local_addr().map_err(unusable)?;
@@ -82,7 +86,16 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     host::eprint(&format!("lf: sandbox: {sandbox}\n"));
     host::print(&format!("listening on http://{address}\n"))?;
     manager.tell(&format!("READY=1\nSTATUS=listening on http://{address}"));
-    gateway.serve(listener, &end, idle, || manager.tell("STOPPING=1"))
+    gateway.serve(listener, &end, idle, || manager.tell("STOPPING=1"))?;
+    if helper.is_over() {
+        let sentence = "the gateway's helper has ended, and the gateway with it".to_owned();
+        return Err(Error::KeychainUnavailable(sentence));
+    }
+    Ok(())
+}
+
+fn failed(action: &'static str, what: &str, error: std::io::Error) -> Error {
+    Error::from_io(action, Path::new(what), error)
 }
 
 /// The socket that a service manager opened, if it opened one for this process.

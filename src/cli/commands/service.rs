@@ -158,7 +158,7 @@ fn service(environment: &Environment, options: &InstallOptions) -> Result<(Servi
 }
 
 fn say_what_may_surprise(environment: &Environment, service: &Service) -> Result<()> {
-    if (environment.passphrase.variable)().is_some() {
+    if !matches!((environment.passphrase.variable)(), Ok(None)) {
         note(
             "the service does not get LENSERFIGHT_KEYS_PASSPHRASE from here; it asks the keychain, or what LENSERFIGHT_KEYS_PASSPHRASE_FILE or --credential names",
         );

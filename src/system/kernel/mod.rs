@@ -3,6 +3,8 @@
 
 pub(crate) mod clock;
 #[cfg(target_os = "linux")]
+pub(crate) mod fork;
+#[cfg(target_os = "linux")]
 pub(crate) mod inherit;
 #[cfg(target_os = "linux")]
 pub(crate) mod landlock;

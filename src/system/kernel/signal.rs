@@ -6,19 +6,25 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::{mem, ptr};
 
-use libc::{SA_RESTART, SIG_DFL, SIGINT, SIGTERM, SIGXFSZ, c_int};
+use libc::{SA_NOCLDSTOP, SA_RESTART, SIG_DFL, SIGCHLD, SIGINT, SIGTERM, SIGXFSZ, c_int};
 
-/// Something to read, once somebody asks this process to end (SIGINT, SIGTERM). A second request ends
-/// it at once.
+/// Something to read, once somebody asks this process to end (SIGINT, SIGTERM), or the process that it
+/// has started has ended (SIGCHLD). A second request ends it at once.
 pub(crate) fn on_end() -> io::Result<UnixStream> {
     let (end, notify) = UnixStream::pair()?;
     notify.set_nonblocking(true)?;
     // It stays open for good, because a signal may come at any time.
     NOTIFY.store(notify.into_raw_fd(), Ordering::SeqCst);
     for signal in REQUESTS {
-        catch(signal, request, SA_RESTART)?;
+        // A helper that is stopped, as by Ctrl-Z, has not ended.
+        catch(signal, request, SA_RESTART | SA_NOCLDSTOP)?;
     }
     Ok(end)
+}
+
+/// Makes requests to end mean nothing, for a process that ends with another.
+pub(crate) fn ignore_end() -> io::Result<()> {
+    REQUESTS.into_iter().try_for_each(|signal| catch(signal, nothing, SA_RESTART))
 }
 
 /// Makes a write beyond the limit on file sizes an error, where SIGXFSZ would end the process. A
@@ -63,4 +69,4 @@ pub(super) use libc::__errno_location as errno;
 pub(super) use libc::__error as errno;
 
 static NOTIFY: AtomicI32 = AtomicI32::new(-1);
-const REQUESTS: [c_int; 2] = [SIGINT, SIGTERM];
+const REQUESTS: [c_int; 3] = [SIGINT, SIGTERM, SIGCHLD];

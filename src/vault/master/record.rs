@@ -63,6 +63,11 @@ pub(crate) fn present(keychain: &Keychain) -> Result<Option<Secret>> {
     keychain.find(SERVICE, MASTER)
 }
 
+/// Is this an entry that reading a store may take?
+pub(crate) fn is_for_reading(service: &str, account: &str) -> bool {
+    service == SERVICE && [MASTER, EARLIER, FORMER_PREVIOUS].contains(&account)
+}
+
 /// Makes `new` the master passphrase. `may` is asked under the lock whether what is there by now may
 /// be replaced.
 pub(crate) fn replace(

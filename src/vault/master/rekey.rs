@@ -96,6 +96,12 @@ pub(crate) fn master(
     }
 }
 
+/// Has a change begun that has not ended?
+pub(crate) fn has_begun(keys: &Path) -> Result<bool> {
+    let dir = Dir::open(keys)?;
+    Ok(dir.map(|dir| staging::of(&dir)).transpose()?.flatten().is_some())
+}
+
 /// Where the keychain has lost `master`, and a change that is staged has its next passphrase there, that
 /// one becomes `master`. `false` if there is none.
 fn install_waiting(keys: &Path, keychain: &Keychain) -> Result<bool> {

@@ -134,7 +134,7 @@ pub(crate) fn find_among(
 
 /// What the environment has, if it has one; an error if it has more.
 pub(crate) fn from_environment(sources: &Sources) -> Result<Option<(Secret, Origin)>> {
-    let variable = (sources.variable)();
+    let variable = (sources.variable)()?;
     let file = sources.file.as_ref();
     // A unit may well point the variable at the credential itself.
     let credential = sources.credential.as_ref();
@@ -154,10 +154,8 @@ pub(crate) fn from_environment(sources: &Sources) -> Result<Option<(Secret, Orig
             "the master passphrase is given twice, by {one} and by {other}; keep one of them"
         )));
     }
-    if let Some(text) = variable {
-        let text = text.into_string();
-        let text = text.map_err(|_| invalid(VARIABLE, "is not UTF-8 text"))?;
-        return Ok(Some((Secret::new(text), Origin::Variable)));
+    if let Some(secret) = variable {
+        return Ok(Some((secret, Origin::Variable)));
     }
     if let Some(file) = file {
         let missing = || format!("names {}, which does not exist", file.display());
