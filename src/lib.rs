@@ -80,6 +80,13 @@ pub fn find_passphrase(environment: &Environment, keychain: &Keychain) -> Result
     vault::master::source::find(&environment.passphrase, keychain)
 }
 
+/// The gateway's sandbox, for the test that attacks from inside.
+#[cfg(unix)]
+#[doc(hidden)]
+pub mod sandbox {
+    pub use crate::gateway::sandbox::enter;
+}
+
 /// The allocator of `lf`, for its binary and the tests of the allocator.
 #[doc(hidden)]
 pub mod memory {

@@ -76,6 +76,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "system/kernel/clock.rs",
             "system/kernel/memory.rs",
             "system/kernel/landlock.rs",
+            "system/kernel/seccomp.rs",
             "system/kernel/fork.rs",
             "system/kernel/inherit.rs",
             "system/kernel/signal.rs",
@@ -91,6 +92,7 @@ const DOORS: &[(&str, &[&str])] = &[
         &[
             "system/kernel/clock.rs",
             "system/kernel/landlock.rs",
+            "system/kernel/seccomp.rs",
             "system/kernel/fork.rs",
             "system/kernel/inherit.rs",
             "system/kernel/signal.rs",

@@ -3,75 +3,63 @@
 use std::path::Path;
 
 use crate::base::pool;
-use crate::system::environment::Sources;
+use crate::error::Result;
 
-/// Confines this thread and those that it will start to what the gateway reads and writes for as long
-/// as it runs: the root, the keys, and the passphrase's file, which is read anew for every request. Says
-/// in one line what that came to. To be called once the gateway listens and before it starts a thread.
-/// The session bus stays in reach: Landlock leaves sockets by path alone unless it is asked not to.
-pub(crate) fn enter(root: &Path, keys: &Path, sources: &Sources) -> String {
+/// Confines this thread and those that it will start to what the gateway does for as long as it runs: it
+/// reads and writes the root and the keys, accepts connections, and asks its helper. Says in one line what
+/// that came to. To be called once the gateway listens and before it starts a thread. What is missing
+/// of the two directories is made first, because only a directory that is there can be kept.
+/// (tests/sandbox.rs tries what is given up)
+pub fn enter(root: &Path, keys: &Path) -> Result<String> {
     let _ = pool::cores();
-    platform::enter(root, keys, sources)
+    platform::enter(root, keys)
 }
 
 #[cfg(target_os = "linux")]
 mod platform {
-    use std::io;
-    use std::path::{Path, PathBuf};
+    use std::os::fd::AsFd;
+    use std::path::Path;
 
-    use crate::system::environment::Sources;
+    use crate::error::{Error, Result};
     use crate::system::fs::{self, Dir};
-    use crate::system::kernel::landlock::{self, Access};
+    use crate::system::kernel::{landlock, seccomp};
 
-    pub(super) fn enter(root: &Path, keys: &Path, sources: &Sources) -> String {
-        // A rule needs a directory that is there. Ours is made before the user's home is opened up for it.
-        let _ = Dir::create(root);
-        let files = [&sources.file, &sources.credential].into_iter().flatten();
-        let files = files.flat_map(|file| fs::parents(file));
-        let wanted = [root, keys].map(|path| (path.to_owned(), Access::Write));
-        let wanted = wanted.into_iter().chain(files.map(|path| (path, Access::Read)));
-        let (mut places, mut written, mut read) = (Vec::new(), Vec::new(), Vec::new());
-        for (path, access) in wanted {
-            if let Ok((handle, path)) = fs::nearest(&path) {
-                match access {
-                    Access::Write => written.push(path),
-                    Access::Read => read.push(path),
-                }
-                places.push((handle, access));
-            }
+    pub(super) fn enter(root: &Path, keys: &Path) -> Result<String> {
+        let make = |path: &Path| {
+            Dir::create(path).map_err(|error| Error::Refused {
+                sentence: format!("{error}; the gateway needs it before it gives up other places"),
+                hint: format!("mkdir -p -m 700 {}", path.display()),
+            })
+        };
+        let mut places = vec![fs::open_named(root)?.map_or_else(|| make(root), Ok)?];
+        match Dir::open(keys)? {
+            // It may come: the root is ours.
+            None if keys.starts_with(root) => {}
+            None => places.push(make(keys)?),
+            Some(keys) => places.push(keys),
         }
-        match landlock::confine(&places) {
-            Ok(version) => sentence(version, &written, &read),
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                "none: this kernel has no Landlock, or one from before Linux 5.19".to_owned()
-            }
-            Err(error) => format!("none: the system does not allow it ({error})"),
-        }
+        let handles: Vec<_> = places.iter().map(AsFd::as_fd).collect();
+        let files = match landlock::confine(&handles) {
+            Ok(version) => sentence(version, &places.iter().map(Dir::path).collect::<Vec<_>>()),
+            Err(error) => format!("landlock: none ({error})"),
+        };
+        let calls = match seccomp::confine() {
+            Ok(()) => "no sockets, no programs".to_owned(),
+            Err(error) => format!("none ({error})"),
+        };
+        Ok(format!("{files}; seccomp: {calls}"))
     }
 
-    fn sentence(version: u32, written: &[PathBuf], read: &[PathBuf]) -> String {
-        let is_written = |path: &&PathBuf| written.iter().any(|place| path.starts_with(place));
-        let rest = read.iter().filter(|path| !is_written(path)).cloned();
-        let rest = match list(&rest.collect::<Vec<_>>()) {
-            rest if rest.is_empty() => rest,
-            rest => format!(", to read also below {rest}"),
-        };
+    /// A path that lies in the one before it is not named.
+    fn sentence(version: u32, paths: &[&Path]) -> String {
+        let mut list = vec![paths[0].display().to_string()];
+        let others = paths[1..].iter().filter(|path| !path.starts_with(paths[0]));
+        list.extend(others.map(|path| path.display().to_string()));
         let from = |first, text| if version >= first { text } else { "" };
         let tcp = from(landlock::TCP, ", no other TCP");
         let signals = from(landlock::SIGNALS, ", no signals");
-        let written = list(written);
-        format!("landlock {version}: files below {written}{rest}; no programs{tcp}{signals}")
-    }
-
-    /// The paths, but for those that lie in one before.
-    fn list(paths: &[PathBuf]) -> String {
-        let mut list: Vec<String> = Vec::new();
-        for (at, path) in paths.iter().enumerate() {
-            if !paths[..at].iter().any(|before| path.starts_with(before)) {
-                list.push(path.display().to_string());
-            }
-        }
-        list.join(" and ")
+        let files = list.join(" and ");
+        format!("landlock {version}: files below {files}; no programs{tcp}{signals}")
     }
 
     #[cfg(test)]
@@ -80,33 +68,21 @@ mod platform {
 
         #[test]
         fn the_sentence_says_what_this_version_does_and_names_a_place_once() {
-            let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
-            let (home, mount) = (paths(&["/h/.l", "/h/.l/keys"]), paths(&["/h/.l", "/mnt"]));
+            let (home, keys, mount) =
+                (Path::new("/h/.l"), Path::new("/h/.l/keys"), Path::new("/mnt"));
+            let all = "landlock 7: files below /h/.l; no programs, no other TCP, no signals";
             let table = [
-                (
-                    7,
-                    &home,
-                    "",
-                    "landlock 7: files below /h/.l; no programs, no other TCP, no signals",
-                ),
+                (7, vec![home], all),
+                (7, vec![home, keys], all),
                 (
                     4,
-                    &mount,
-                    "",
+                    vec![home, mount],
                     "landlock 4: files below /h/.l and /mnt; no programs, no other TCP",
                 ),
-                (
-                    2,
-                    &home,
-                    "/run/c",
-                    "landlock 2: files below /h/.l, to read also below /run/c; no programs",
-                ),
-                (2, &home, "/h/.l/keys", "landlock 2: files below /h/.l; no programs"),
+                (2, vec![home], "landlock 2: files below /h/.l; no programs"),
             ];
-            for (version, written, read, expected) in table {
-                let read: Vec<PathBuf> =
-                    read.split(' ').filter(|path| !path.is_empty()).map(PathBuf::from).collect();
-                assert_eq!(sentence(version, written, &read), expected);
+            for (version, paths, expected) in table {
+                assert_eq!(sentence(version, &paths), expected);
             }
         }
     }
@@ -114,7 +90,7 @@ mod platform {
 
 #[cfg(not(target_os = "linux"))]
 mod platform {
-    pub(super) fn enter(_: &super::Path, _: &super::Path, _: &super::Sources) -> String {
-        "none: it needs Landlock, which Linux has".to_owned()
+    pub(super) fn enter(_: &super::Path, _: &super::Path) -> super::Result<String> {
+        Ok("none: it needs Landlock and seccomp, which Linux has".to_owned())
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     let address = listener.local_addr().map_err(unusable)?;
     let _ = state::record(&state::dir(&setup.root), address);
     let manager = Manager::at(variables.notify.as_deref());
-    let sandbox = sandbox::enter(&setup.root, &environment.keys()?, &environment.passphrase);
+    let sandbox = sandbox::enter(&setup.root, &environment.keys()?)?;
     host::eprint(&format!("lf: sandbox: {sandbox}\n"));
     host::print(&format!("listening on http://{address}\n"))?;
     manager.tell(&format!("READY=1\nSTATUS=listening on http://{address}"));

@@ -14,10 +14,8 @@ use crate::base::shell::quoted;
 use crate::base::time::Deadline;
 use crate::error::{Error, Result};
 
-#[cfg(target_os = "linux")]
-pub(crate) use self::named::nearest;
 pub(crate) use self::named::{
-    create_private, find_above, is_below, open_named, parents, read_exposed, read_private, real,
+    create_private, find_above, is_below, open_named, read_exposed, read_private, real,
 };
 pub(crate) use self::platform::{Stamp, own_user};
 

@@ -93,36 +93,6 @@ pub(crate) fn open_named(path: &Path) -> Result<Option<Dir>> {
     }
 }
 
-/// A handle that only names a directory; the nearest one above it where it does not exist, or cannot be
-/// reached. With the path that it has.
-#[cfg(target_os = "linux")]
-pub(crate) fn nearest(path: &Path) -> Result<(std::os::fd::OwnedFd, PathBuf)> {
-    let failed = |path: &Path, error| Error::from_io(OPEN, path, error);
-    let path = std::path::absolute(path).map_err(|error| failed(path, error))?;
-    let mut last = failed(&path, ErrorKind::NotFound.into());
-    for dir in path.ancestors() {
-        match platform::name_directory(dir) {
-            Ok(handle) => return Ok((handle, dir.to_owned())),
-            Err(error) => last = failed(dir, error),
-        }
-    }
-    Err(last)
-}
-
-/// The directories that a file is in: by its path, and where the links on the way lead. A link in place
-/// of its directory is there to be moved on, so the one that the next directory will be in counts too.
-pub(crate) fn parents(path: &Path) -> Vec<PathBuf> {
-    let real = fs::canonicalize(path).ok();
-    let dir = parent(path);
-    let link = fs::symlink_metadata(dir).is_ok_and(|stat| stat.is_symlink());
-    let led = fs::canonicalize(dir).ok().filter(|_| link);
-    // Never all there is, because /var/run leads to /run.
-    let above = led.as_deref().and_then(Path::parent);
-    let above = above.filter(|above| above.parent().is_some());
-    let parents = [Some(dir), real.as_deref().map(parent), above];
-    parents.into_iter().flatten().map(Path::to_owned).collect()
-}
-
 /// The directory that a path names its last part in.
 pub(super) fn parent(path: &Path) -> &Path {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use rustix::fs::RenameFlags;
 use rustix::fs::{Access, AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
-use super::{Purpose, Stat};
+use super::{Dir, Purpose, Stat};
 
 /// An open directory: nobody can swap a parent under our feet.
 #[derive(Debug)]
@@ -202,11 +203,10 @@ pub(super) fn foreign(path: &Path) -> Option<PathBuf> {
     path.ancestors().find(is_it).map(Path::to_owned)
 }
 
-/// A handle for naming it only; a link is followed.
-#[cfg(target_os = "linux")]
-pub(super) fn name_directory(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.0.as_fd()
+    }
 }
 
 pub(super) fn others_can_reach(file: &File) -> io::Result<bool> {

@@ -4,20 +4,11 @@
 //! the interface knows more; what this one does not know is not asked for.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use libc::{SYS_landlock_add_rule as ADD_RULE, SYS_landlock_create_ruleset as CREATE_RULESET};
 use libc::{SYS_landlock_restrict_self as RESTRICT_SELF, c_long, c_ulong, syscall};
-
-/// What may be done below a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Read its files.
-    Read,
-    /// That, and list it, write, make, move and remove files and directories.
-    Write,
-}
 
 /// The version from which on files may be moved between directories: what is older would break the
 /// completion of `rekey`.
@@ -35,17 +26,17 @@ struct PathBeneath {
 }
 
 /// Confines this thread, and every thread that it will start, to what lies below these
-/// directories: no other file, no program, no TCP socket to be bound or connected, no signal to a
-/// process outside, as far as this kernel's Landlock goes; the answer is its version. What is open
-/// stays open. (tests/service.rs: `a_store_that_is_moved_out_of_the_sandbox_is_out_of_reach`)
-pub(crate) fn confine(places: &[(OwnedFd, Access)]) -> io::Result<u32> {
+/// directories: no other file, no program, no TCP socket to be bound or connected, no signal and no
+/// abstract Unix socket of a process outside, as far as this kernel's Landlock goes; the answer is its
+/// version. What is open stays open. (tests/service.rs: `a_store_that_is_moved_out_of_the_sandbox_is_out_of_reach`)
+pub(crate) fn confine(places: &[BorrowedFd<'_>]) -> io::Result<u32> {
     let (yes, unused): (c_ulong, c_ulong) = (1, 0);
     // SAFETY: numbers only, as wide as the system reads them: it refuses what is not zero there.
     let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, unused, unused, unused) };
     checked(set.into())?;
     let version = version()?;
     if version < OLDEST {
-        return Err(io::ErrorKind::Unsupported.into());
+        return Err(io::Error::other("this kernel's is from before Linux 5.19"));
     }
     let attributes = ruleset(version);
     let size = size_of::<Ruleset>();
@@ -56,9 +47,8 @@ pub(crate) fn confine(places: &[(OwnedFd, Access)]) -> io::Result<u32> {
     // SAFETY: the kernel has just made this descriptor for us.
     let rules = unsafe { OwnedFd::from_raw_fd(rules) };
     let fd = rules.as_raw_fd();
-    for (directory, access) in places {
-        let rule =
-            PathBeneath { allowed: allowed(*access, version), directory: directory.as_raw_fd() };
+    for directory in places {
+        let rule = PathBeneath { allowed: allowed(version), directory: directory.as_raw_fd() };
         // SAFETY: two open descriptors and the structure that goes with this kind of rule.
         checked(unsafe { syscall(ADD_RULE, fd, PATH_BENEATH, &raw const rule, 0) })?;
     }
@@ -70,14 +60,7 @@ pub(crate) fn confine(places: &[(OwnedFd, Access)]) -> io::Result<u32> {
 fn version() -> io::Result<u32> {
     // SAFETY: with this flag it takes no structure.
     let version = unsafe { syscall(CREATE_RULESET, ptr::null::<Ruleset>(), 0_usize, VERSION) };
-    match checked(version) {
-        Ok(version) => u32::try_from(version).map_err(io::Error::other),
-        // Not compiled in, or not switched on.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP)) => {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-        Err(error) => Err(error),
-    }
+    u32::try_from(checked(version)?).map_err(io::Error::other)
 }
 
 fn checked(answer: c_long) -> io::Result<c_long> {
@@ -96,25 +79,20 @@ struct Ruleset {
     scopes: u64,
 }
 
-/// All that this version can forbid and that the gateway can do without; of sockets by abstract name
-/// it cannot, because a session bus may have one.
+/// All that this version can forbid.
 fn ruleset(version: u32) -> Ruleset {
     Ruleset {
         files: known(version),
         tcp: if version >= TCP { BIND | CONNECT } else { 0 },
-        scopes: if version >= SIGNALS { SCOPE_SIGNAL } else { 0 },
+        scopes: if version >= SIGNALS { SCOPE_SIGNAL | SCOPE_ABSTRACT } else { 0 },
     }
 }
 
-/// What a rule of this access allows below its directory; never to run a program, to make anything but
-/// files and directories, or to talk to a device.
-fn allowed(access: Access, version: u32) -> u64 {
+/// What a rule allows below its directory: to list it, and to read, write, make, move and remove files and
+/// directories; never to run a program, to make anything else, or to talk to a device.
+fn allowed(version: u32) -> u64 {
     let files = READ_FILE | WRITE_FILE | MAKE_REG | REMOVE_FILE | REFER | TRUNCATE;
-    known(version)
-        & match access {
-            Access::Read => READ_FILE,
-            Access::Write => files | READ_DIR | MAKE_DIR | REMOVE_DIR,
-        }
+    known(version) & (files | READ_DIR | MAKE_DIR | REMOVE_DIR)
 }
 
 /// The rights over files that this version knows; the list grows at its end.
@@ -136,6 +114,7 @@ const REFER: u64 = 1 << 13;
 const TRUNCATE: u64 = 1 << 14;
 const BIND: u64 = 1 << 0;
 const CONNECT: u64 = 1 << 1;
+const SCOPE_ABSTRACT: u64 = 1 << 0;
 const SCOPE_SIGNAL: u64 = 1 << 1;
 
 /// `LANDLOCK_CREATE_RULESET_VERSION`
@@ -156,9 +135,9 @@ mod tests {
             (3, 0x7fff, 0, 0),
             (4, 0x7fff, 3, 0),
             (5, 0xffff, 3, 0),
-            (6, 0xffff, 3, 2),
-            (7, 0xffff, 3, 2),
-            (99, 0xffff, 3, 2),
+            (6, 0xffff, 3, 3),
+            (7, 0xffff, 3, 3),
+            (99, 0xffff, 3, 3),
         ];
         for (version, files, tcp, scopes) in table {
             let expected = Ruleset { files, tcp, scopes };
@@ -169,14 +148,11 @@ mod tests {
     #[test]
     fn no_rule_lets_a_program_run_or_allows_what_is_not_handled() {
         for version in 0..10 {
-            for access in [Access::Read, Access::Write] {
-                let allowed = allowed(access, version);
-                assert_eq!(allowed & EXECUTE, 0);
-                assert_eq!(allowed & !ruleset(version).files, 0, "version {version}");
-            }
+            let allowed = allowed(version);
+            assert_eq!(allowed & EXECUTE, 0);
+            assert_eq!(allowed & !ruleset(version).files, 0, "version {version}");
             let writes = WRITE_FILE | MAKE_REG | REMOVE_FILE;
-            assert_eq!(allowed(Access::Read, version) & writes, 0);
-            assert_eq!(allowed(Access::Write, version) & writes, writes & known(version));
+            assert_eq!(allowed & writes, writes & known(version));
         }
     }
 }

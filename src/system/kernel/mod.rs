@@ -9,6 +9,8 @@ pub(crate) mod inherit;
 #[cfg(target_os = "linux")]
 pub(crate) mod landlock;
 pub(crate) mod memory;
+#[cfg(target_os = "linux")]
+pub(crate) mod seccomp;
 #[cfg(unix)]
 pub(crate) mod signal;
 #[cfg(unix)]
