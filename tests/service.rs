@@ -308,6 +308,39 @@ fn printing_the_unit_needs_no_systemd_changes_nothing_and_has_no_secret() {
 }
 
 #[test]
+fn a_unit_that_needs_no_keychain_sees_no_socket_of_the_session() {
+    let home = Home::new();
+    let run = home.path().join("run");
+    let hidden = |arguments: &str, variables: &[(&str, PathBuf)]| {
+        let install = home.bare(&format!("gateway install --print --keys-only {arguments}"));
+        let install = install.env("XDG_RUNTIME_DIR", &run);
+        let set = |install: support::Run, (name, value): &(&str, PathBuf)| install.env(name, value);
+        let unit = variables.iter().fold(install, set).ok().out;
+        assert!(unit.contains("\nBindPaths=%t/systemd/notify\n"), "{unit}");
+        let mut lines = unit.lines();
+        let line = lines.find_map(|line| line.strip_prefix("TemporaryFileSystem="));
+        line.unwrap().to_owned()
+    };
+    let force = ("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", "1".into());
+    let file = |path: PathBuf| ("LENSERFIGHT_KEYS_PASSPHRASE_FILE", path);
+    let (manager, all) = ("%t/systemd:ro", "%t:ro");
+    let out = || file(home.path().join("passphrase"));
+    for (arguments, variables, expected) in [
+        ("", vec![], manager),
+        ("", vec![force.clone()], manager),
+        // The tokens of pairings may be in the keychain.
+        ("", vec![out()], manager),
+        ("--credential x", vec![], manager),
+        ("", vec![force.clone(), out()], all),
+        ("--credential x", vec![force.clone()], all),
+        ("", vec![force.clone(), file(run.join("passphrase"))], manager),
+        ("--credential x", vec![force, ("LENSERFIGHT_RUNTIME_DIR", run.join("root"))], manager),
+    ] {
+        assert_eq!(hidden(arguments, &variables), expected, "{arguments} {variables:?}");
+    }
+}
+
+#[test]
 fn the_unit_names_the_path_that_lf_was_called_by() {
     let home = Home::new();
     let (versions, bin) = (home.path().join("Cellar/1.0"), home.path().join("bin"));
@@ -615,6 +648,14 @@ fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
     for line in ["NoNewPrivs:\t1", "Seccomp:\t2"] {
         assert!(status.contains(line), "{status}");
     }
+    // The manager's own socket, which starts any program, is out of sight.
+    let seen = |name: &str| {
+        let run = manager.home.path().join("run/systemd").join(name);
+        let (own, here) = (PathBuf::from(format!("/proc/{pid}/root{}", run.display())), run);
+        assert!(here.exists());
+        own.exists()
+    };
+    assert!(seen("notify") && !seen("private"));
 
     // In use by somebody else: said before anything is changed.
     let taken = TcpListener::bind(at(second)).unwrap();

@@ -144,14 +144,22 @@ fn service(environment: &Environment, options: &InstallOptions) -> Result<(Servi
         )));
     }
     let credential = options.credential.clone().map(absolute);
+    let (root, keys) = (absolute(environment.root()?), absolute(environment.keys()?));
+    // Forced, the passphrase's file or credential is all that it asks, so it can go without the bus.
+    let file = environment.passphrase.file.clone().map(absolute);
+    let has_source = file.is_some() || credential.is_some();
+    let runtime = environment.bus.runtime_dir.as_ref();
+    let is_seen = |path: &PathBuf| runtime.is_none_or(|runtime| !path.starts_with(runtime));
+    let needs_no_bus = force && has_source && [&root, &keys].into_iter().chain(&file).all(is_seen);
     let service = Service {
         program,
         address,
         variables: variables.collect::<Result<_>>()?,
         credential: credential.map(text).transpose()?,
         is_private: is_keys_only && options.socket,
-        root: text(absolute(environment.root()?))?,
-        keys: text(absolute(environment.keys()?))?,
+        hidden: if needs_no_bus { "%t" } else { "%t/systemd" },
+        root: text(root)?,
+        keys: text(keys)?,
     };
     let foreground = format!("lf gateway serve {mode}--bind {ip} --port {port}");
     Ok((service, foreground))

@@ -22,6 +22,8 @@ pub(crate) struct Service {
     pub(crate) credential: Option<String>,
     /// Its only socket comes from systemd.
     pub(crate) is_private: bool,
+    /// What it does not see: where the manager has its sockets, or all sockets of the user's session.
+    pub(crate) hidden: &'static str,
     /// A directory that it writes to.
     pub(crate) root: String,
     /// Another one, which may come later.
@@ -48,6 +50,7 @@ impl Service {
             port = self.address.port(),
             settings = settings,
             private = if self.is_private { "yes" } else { "no" },
+            hidden = self.hidden,
             root = quoted(&self.root),
             keys = quoted(&format!("-{}", self.keys)),
         )
@@ -160,6 +163,7 @@ mod tests {
             variables: vec![("LENSERFIGHT_KEYS_DIR", "/m/<a> \"b\" \\c%".into())],
             credential: None,
             is_private: false,
+            hidden: "%t/systemd",
             root: "/h/.lenserfight".into(),
             keys: "/m/<a> \"b\" \\c%".into(),
         }
@@ -197,6 +201,8 @@ mod tests {
                 "ReadWritePaths=\"/h/.lenserfight\"",
                 "ReadWritePaths=\"-/m/<a> \\\"b\\\" \\\\c%%\"",
                 "PrivateNetwork=no",
+                "TemporaryFileSystem=%t/systemd:ro",
+                "BindPaths=%t/systemd/notify",
                 "WantedBy=default.target",
             ],
         );
@@ -228,7 +234,7 @@ mod tests {
         let unit = service.unit();
         assert!(unit.contains("ProtectSystem=strict"), "{unit}");
         let text = without_namespaces(&unit);
-        for word in ["Private", "Protect", "Capability", "ReadWritePaths"] {
+        for word in ["Private", "Protect", "Capability", "ReadWritePaths", "Temporary", "Bind"] {
             assert!(!text.contains(word), "{text}");
         }
         has(
