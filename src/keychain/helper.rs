@@ -3,8 +3,8 @@
 //!
 //! The two share [`CHANNELS`] pairs of sockets. On each the gateway writes one question at a time, and
 //! the helper one answer; what may be asked is up to its caller. A message is its length (4 bytes,
-//! little-endian) and so many bytes of text. The helper ends with the gateway, because its channels are
-//! closed then, and the gateway with the helper, because SIGCHLD asks it to.
+//! little-endian) and so many bytes of text. One more pair ends each process with the other: the system
+//! closes one side of it with its process, and the other side comes to its end.
 //! (tests/sandbox.rs: `the_gateway_and_its_helper_end_together`)
 
 use std::io::{self, Read, Write};
@@ -30,8 +30,8 @@ pub(crate) type Answer = dyn Fn(&[&str]) -> Result<Option<Secret>> + Send + Sync
 pub(crate) struct Helper {
     free: Mutex<Vec<UnixStream>>,
     changed: Condvar,
-    /// Closed by the helper's end.
-    life: UnixStream,
+    /// Comes to its end with the helper.
+    pub(crate) life: UnixStream,
 }
 
 impl Helper {
@@ -61,7 +61,6 @@ impl Helper {
         }
         #[cfg(not(target_os = "linux"))]
         serve(theirs, answer).map(|()| std::mem::forget((let_go, end)))?;
-        life.set_nonblocking(true)?;
         let (free, changed) = (Mutex::new(free), Condvar::new());
         Ok(Some(Arc::new(Helper { free, changed, life })))
     }
@@ -86,7 +85,7 @@ impl Helper {
 
     /// Has it ended?
     pub(crate) fn is_over(&self) -> bool {
-        matches!((&self.life).read(&mut [0]), Ok(0))
+        (&self.life).write(&[0]).is_err()
     }
 }
 

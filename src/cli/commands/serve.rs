@@ -57,7 +57,6 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
         }
     }
     host::raise_file_limit();
-    let end = signal::on_end().map_err(|error| failed("listen for", "signals", error))?;
     let own = environment.passphrase.clone();
     let answer = helper::answer(environment.keys()?, own, setup.keychain, helpers);
     let helper = Helper::start(&answer, || drop(inherited.take()));
@@ -65,6 +64,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     else {
         return Ok(());
     };
+    signal::on_end(&helper.life).map_err(|error| failed("listen for", "signals", error))?;
     let (sources, keychain) =
         (helper::sources(&helper, environment.passphrase.force), Keychain::through(&helper));
     let pairings = pairings.through(sources.clone(), keychain.clone());
@@ -86,7 +86,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     host::eprint(&format!("lf: sandbox: {sandbox}\n"));
     host::print(&format!("listening on http://{address}\n"))?;
     manager.tell(&format!("READY=1\nSTATUS=listening on http://{address}"));
-    gateway.serve(listener, &end, idle, || manager.tell("STOPPING=1"))?;
+    gateway.serve(listener, &helper.life, idle, || manager.tell("STOPPING=1"))?;
     if helper.is_over() {
         let sentence = "the gateway's helper has ended, and the gateway with it".to_owned();
         return Err(Error::KeychainUnavailable(sentence));

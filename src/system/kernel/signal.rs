@@ -1,4 +1,4 @@
-//! Signals: a request to end becomes something to read, and a file that may not grow is an error.
+//! Signals: a request to end becomes the end of a stream, and a file that may not grow is an error.
 
 use std::io;
 use std::os::fd::IntoRawFd;
@@ -6,20 +6,14 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::{mem, ptr};
 
-use libc::{SA_NOCLDSTOP, SA_RESTART, SIG_DFL, SIGCHLD, SIGINT, SIGTERM, SIGXFSZ, c_int};
+use libc::{SA_RESTART, SHUT_RD, SIG_DFL, SIGINT, SIGTERM, SIGXFSZ, c_int};
 
-/// Something to read, once somebody asks this process to end (SIGINT, SIGTERM), or the process that it
-/// has started has ended (SIGCHLD). A second request ends it at once.
-pub(crate) fn on_end() -> io::Result<UnixStream> {
-    let (end, notify) = UnixStream::pair()?;
-    notify.set_nonblocking(true)?;
+/// Lets this stream come to its end, as if its other side were closed, once somebody asks this process to
+/// end (SIGINT, SIGTERM). A second request ends it at once.
+pub(crate) fn on_end(end: &UnixStream) -> io::Result<()> {
     // It stays open for good, because a signal may come at any time.
-    NOTIFY.store(notify.into_raw_fd(), Ordering::SeqCst);
-    for signal in REQUESTS {
-        // A helper that is stopped, as by Ctrl-Z, has not ended.
-        catch(signal, request, SA_RESTART | SA_NOCLDSTOP)?;
-    }
-    Ok(end)
+    END.store(end.try_clone()?.into_raw_fd(), Ordering::SeqCst);
+    REQUESTS.into_iter().try_for_each(|signal| catch(signal, request, SA_RESTART))
 }
 
 /// Makes requests to end mean nothing, for a process that ends with another.
@@ -47,14 +41,14 @@ pub(super) fn catch(signal: c_int, handler: extern "C" fn(c_int), flags: c_int) 
 }
 
 extern "C" fn request(_: c_int) {
-    // SAFETY: signal(2) and write(2) may be called in a handler (signal-safety(7)), and the code that
+    // SAFETY: signal(2) and shutdown(2) may be called in a handler (signal-safety(7)), and the code that
     // was interrupted finds errno as it was.
     unsafe {
         let before = *errno();
         for signal in REQUESTS {
             libc::signal(signal, SIG_DFL);
         }
-        libc::write(NOTIFY.load(Ordering::SeqCst), [0_u8].as_ptr().cast(), 1);
+        libc::shutdown(END.load(Ordering::SeqCst), SHUT_RD);
         *errno() = before;
     }
 }
@@ -68,5 +62,5 @@ pub(super) use libc::__errno_location as errno;
 #[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
 pub(super) use libc::__error as errno;
 
-static NOTIFY: AtomicI32 = AtomicI32::new(-1);
-const REQUESTS: [c_int; 3] = [SIGINT, SIGTERM, SIGCHLD];
+static END: AtomicI32 = AtomicI32::new(-1);
+const REQUESTS: [c_int; 2] = [SIGINT, SIGTERM];
