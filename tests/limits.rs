@@ -318,10 +318,11 @@ fn at_once(page: &Page, count: usize, line: &str) -> Vec<thread::JoinHandle<(u16
     );
     let streams: Vec<TcpStream> = (0..count).map(|_| page.gateway.connect()).collect();
     let send = |mut stream: TcpStream| {
-        stream.write_all(head.as_bytes()).unwrap();
+        // It may have been closed for another already.
+        let _ = stream.write_all(head.as_bytes());
         thread::spawn(move || {
             let mut answer = String::new();
-            stream.read_to_string(&mut answer).unwrap();
+            let _ = stream.read_to_string(&mut answer);
             let status = answer.split(' ').nth(1).map_or(0, |status| status.parse().unwrap());
             (status, Instant::now())
         })
@@ -344,7 +345,7 @@ fn a_page_that_derives_on_every_connection_keeps_nobody_waiting() {
     let statuses: Vec<u16> = asked.into_iter().map(|one| one.join().unwrap().0).collect();
     let of = |status| statuses.iter().filter(|it| **it == status).count();
     // A connection may be closed for another before its request was read.
-    assert!(of(200) >= 1 && of(429) >= 30 && of(200) + of(429) + of(0) == 64, "{statuses:?}");
+    assert!(of(200) >= 1 && of(429) >= 10 && of(200) + of(429) + of(0) == 64, "{statuses:?}");
     assert!(page.lines(&[r#""kind":"rate_limited""#, r#""route":"POST /keys/:id/rotate""#]) >= 1);
 }
 
@@ -355,16 +356,18 @@ fn turns_go_round_the_pairings() {
     let serve = home.lf("gateway serve --keys-only --port 0").on_core(&support::cores()[0]);
     let page = Page { home, gateway: Gateway::run(serve), token, other };
     assert_eq!(page.ask("GET /keys", "").status, 200);
-    let asked = at_once(&page, 8, &format!("POST /keys/{id}/rotate"));
+    let asked = at_once(&page, 10, &format!("POST /keys/{id}/rotate"));
     let start = Instant::now();
     let mut other = Client::new(&page.gateway);
     ask(&mut other, &page.other, &format!("POST /keys/{id}/resolve"), "");
     let alone = start.elapsed();
-    let ends = asked.into_iter().map(|one| one.join().unwrap());
-    let ends = ends.map(|(status, end)| (assert_eq!(status, 200), end).1);
+    let (done, refused): (Vec<_>, Vec<_>) =
+        asked.into_iter().map(|one| one.join().unwrap()).partition(|(status, _)| *status == 200);
+    assert_eq!((done.len(), refused.len()), (8, 2), "eight of one pairing at a time");
+    assert!(refused.iter().all(|(status, _)| *status == 429), "{refused:?}");
     // Sixteen derivations, one after the other: whoever comes then waits for one or two, and not
     // for eight.
-    let whole = ends.max().unwrap() - start;
+    let whole = done.iter().map(|(_, end)| *end).max().unwrap() - start;
     assert!(alone * 3 < whole, "{alone:?} of {whole:?}");
 }
 

@@ -99,7 +99,7 @@ pub(crate) struct Turn(());
 /// The parties come in turn. The nth request of a party that waits belongs to the nth round from
 /// the present one, and a round is served in the order in which its requests came. So whoever asks
 /// for one turn waits for one turn of each other party, however many these ask for.
-/// (tests/limits.rs: `a_page_that_derives_without_end_does_not_starve_another`)
+/// (tests/limits.rs: `turns_go_round_the_pairings`)
 pub(crate) fn turn() -> Turn {
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
     let place = turns.ask(PARTY.with_borrow(Clone::clone));

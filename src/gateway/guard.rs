@@ -90,8 +90,7 @@ impl Guard {
     /// A guard with full buckets.
     pub(crate) fn new(hosts: Hosts, origins: Origins, pairings: Pairings) -> Guard {
         let recogniser = Recogniser::new(pairings);
-        let (buckets, places) = (Mutex::default(), Mutex::default());
-        Guard { hosts, origins, recogniser, buckets, places }
+        Guard { hosts, origins, recogniser, buckets: Mutex::default(), places: Mutex::default() }
     }
 
     /// Checks a request by its head: its route, or a denial. Its body has not been read. `caller`
@@ -179,7 +178,7 @@ impl Guard {
     ///
     /// Without a limit of places, a page that asks on all connections at once would leave none to
     /// others.
-    /// (tests/limits.rs: `a_page_that_derives_on_every_connection_keeps_nobody_waiting`)
+    /// (tests/limits.rs: `turns_go_round_the_pairings`)
     fn take(&self, pairing: &str, rate: Rate, clock: Instant) -> Result<Arc<()>, Denial> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = buckets.entry((pairing.to_owned(), rate));
@@ -187,9 +186,9 @@ impl Guard {
         taken.map_err(|wait| limited(wait.as_millis().div_ceil(1000)))?;
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let place = places.entry(pairing.to_owned()).or_default();
-        // One is the table's own.
-        let taken = Arc::strong_count(place) - 1;
-        if taken < MOST_PLACES { Ok(Arc::clone(place)) } else { Err(limited(1)) }
+        // One of these is the table's own.
+        let has_room = Arc::strong_count(place) <= MOST_PLACES;
+        if has_room { Ok(Arc::clone(place)) } else { Err(limited(1)) }
     }
 
     /// Writes down what was recognised; now and then, and when the gateway ends.

@@ -247,8 +247,8 @@ impl Gateway {
         let over = self.flood().settle(now);
         for ((kind, reason, paired), count) in over {
             let count = count.to_string();
-            let paired = paired.iter();
-            let paired = paired.flat_map(|(name, route)| [("route", *route), ("pairing", name)]);
+            let paired =
+                paired.iter().flat_map(|(name, route)| [("route", *route), ("pairing", name)]);
             let context: Vec<_> = paired.chain([("count", count.as_str())]).collect();
             let _ = self.log(&Event { kind, key: None, reason, context: &context });
         }

@@ -128,7 +128,9 @@ pub(crate) fn turn_over(dir: &Dir) -> Result<()> {
         let (oldest, older) = (generation(&dir, OLDEST)?, generation(&dir, OLDER)?);
         let (mut used, mut room) = (LastUsed::default(), MAX_CARRIED);
         let is_kept = |line: &&str| {
-            let is_event = !line.contains(LIST) && Event::parse(line).is_some();
+            // As `audit` writes a list; no other member can hold these quotes.
+            let is_list = line.contains(r#""kind":"list""#);
+            let is_event = !is_list && Event::parse(line).is_some();
             room = room.saturating_sub(if is_event { line.len() + 1 } else { 0 });
             let is_there = |id: KeyId| !matches!(dir.stat(&id.file_name()), Ok(None));
             is_event && (used.add(line).is_some_and(is_there) || room > 0)
@@ -185,8 +187,6 @@ pub(crate) const OLDEST: &str = "audit.log.2";
 const MAX_SIZE: u64 = 5 * 1024 * 1024;
 /// The kinds of events that give a value away.
 const USES: [&str; 3] = ["resolve", "export", "run"];
-/// As `audit` writes it; no other member can hold these quotes.
-const LIST: &str = r#""kind":"list""#;
 /// Bytes of events that the oldest generation has at most, beside the last uses.
 const MAX_CARRIED: usize = 4 * 1024 * 1024;
 /// Bytes of a generation that are read, from its end: it may be one line longer than its limit, or have

@@ -129,8 +129,8 @@ pub(super) fn replaced(context: &Context<'_>) -> Result<()> {
     });
     let back = bring_back(context, files::REPLACED, &oldest);
     for kept in &oldest {
-        let id = &kept.envelope.meta.id;
-        context.audit(Kind::Add, "keys restore", Some(id), back.as_ref().err());
+        let (id, failure) = (&kept.envelope.meta.id, back.as_ref().err());
+        context.audit(Kind::Add, "keys restore", Some(id), failure);
     }
     host::print(&format!("restored {} of {total} keys\n", back?))?;
     all_of(total, oldest.len())
