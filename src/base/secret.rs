@@ -81,12 +81,27 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
-/// Text that cannot drive a terminal: control characters and what reorders text are escaped.
+/// One line of text that cannot drive a terminal: control characters and what reorders text are escaped.
 pub(crate) fn printable(text: &str) -> String {
+    escaped(text, "", |c| c.escape_unicode().to_string())
+}
+
+/// The same for a text of many lines, which may have tabs.
+pub(crate) fn printable_lines(text: &str) -> String {
+    escaped(text, "\n\t", |c| c.escape_unicode().to_string())
+}
+
+/// The same for lines of JSON, which mean what they meant.
+pub(crate) fn printable_json(json: &str) -> String {
+    let unit = |unit: &mut u16| format!("\\u{unit:04x}");
+    escaped(json, "\n", |c| c.encode_utf16(&mut [0; 2]).iter_mut().map(unit).collect())
+}
+
+fn escaped(text: &str, kept: &str, escape: impl Fn(char) -> String) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        match is_hidden(c) {
-            true => safe.extend(c.escape_unicode()),
+        match is_hidden(c) && !kept.contains(c) {
+            true => safe.push_str(&escape(c)),
             false => safe.push(c),
         }
     }
@@ -163,6 +178,8 @@ mod tests {
     #[test]
     fn what_is_shown_cannot_drive_a_terminal() {
         assert_eq!(shown("a\u{1b}[2Jb\nc\u{202e}d"), "a\\u{1b}[2Jb\\u{a}c\\u{202e}d");
+        assert_eq!(printable_lines("a\tb\n\u{85}\r"), "a\tb\n\\u{85}\\u{d}");
+        assert_eq!(printable_json("\"\u{7f}\u{e0041}ü\"\n"), "\"\\u007f\\udb40\\udc41ü\"\n");
         assert_eq!(printable("a\u{61c}b\u{ad}c\u{e0041}"), "a\\u{61c}b\\u{ad}c\\u{e0041}");
         assert_eq!(shown(&"ü".repeat(65)).chars().count(), 65, "64 and an ellipsis");
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use miniserde::{Serialize, json};
 
+use crate::base::secret::printable_json;
+
 /// Chosen by `--json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
@@ -19,7 +21,7 @@ impl Format {
 
 /// One line of JSON.
 pub(super) fn json(view: &(impl Serialize + ?Sized)) -> String {
-    json::to_string(view) + "\n"
+    printable_json(&json::to_string(view)) + "\n"
 }
 
 /// An error or a warning as one line of JSON: its kind, and what there is to say about it.

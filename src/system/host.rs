@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
+use crate::base::secret::{printable, printable_lines};
 use crate::error::{Error, Result};
 use crate::system::environment::search_path;
 #[cfg(unix)]
@@ -185,15 +186,31 @@ fn unbuffered(stream: &impl std::os::windows::io::AsHandle) -> io::Result<File> 
     Ok(stream.as_handle().try_clone_to_owned()?.into())
 }
 
-/// Writes to standard output, all of it or an error, unbuffered.
+/// Writes to standard output, all of it or an error, unbuffered. What could drive a terminal is escaped, here
+/// and wherever else this process prints. (tests/terminal.rs: `no_text_from_elsewhere_drives_a_terminal`)
 pub(crate) fn print(text: &str) -> Result<()> {
+    write(&printable_lines(text))
+}
+
+/// As [`print`], and unchanged where a program reads it: a value, a file.
+pub(crate) fn print_exactly(text: &str) -> Result<()> {
+    if output_is_terminal() { print(text) } else { write(text) }
+}
+
+fn write(text: &str) -> Result<()> {
     output().and_then(|mut file| file.write_all(text.as_bytes())).map_err(Error::Output)
 }
 
 /// As [`print`], for what is only there to be looked at: whoever closed the pipe, such as `head`, has
 /// seen enough.
 pub(crate) fn show(text: &str) -> Result<()> {
-    match print(text) {
+    show_coloured(&[("", text)])
+}
+
+/// The same with a terminal's sequence before each text, which is ours.
+pub(crate) fn show_coloured(texts: &[(&'static str, &str)]) -> Result<()> {
+    let texts = texts.iter().map(|(colour, text)| [colour, &*printable_lines(text)].concat());
+    match write(&texts.collect::<String>()) {
         Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         printed => printed,
     }
@@ -201,5 +218,10 @@ pub(crate) fn show(text: &str) -> Result<()> {
 
 /// Writes to standard error; when that fails there is nobody left to tell.
 pub(crate) fn eprint(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
+    let _ = io::stderr().write_all(printable_lines(text).as_bytes());
+}
+
+/// Writes one line in place of the last one.
+pub(crate) fn eprint_over(line: &str) {
+    let _ = io::stderr().write_all(format!("\r{}", printable(line)).as_bytes());
 }

@@ -162,6 +162,31 @@ pub(crate) fn alone(dir: &Dir) -> Result<()> {
     Ok(())
 }
 
+/// What is to be said of a directory that keys were written to: it is another user's, or others can reach
+/// it. One of ours for keys alone is made private, as `lf keys doctor --fix` would.
+pub(crate) fn tighten(path: &Path) -> Option<String> {
+    let dir = Dir::open(path).ok()??;
+    let (stat, path) = (dir.stat(".").ok()??, path.display());
+    let mode = stat.mode;
+    if stat.owner != fs::own_user() {
+        return Some(format!(
+            "{path} belongs to user {}, who can change or remove your keys",
+            stat.owner
+        ));
+    }
+    if mode & 0o077 == 0 {
+        return None;
+    }
+    let tightened = alone(&dir).and_then(|()| dir.make_private("."));
+    Some(match tightened {
+        Ok(true) => {
+            format!("{path} had mode {mode:04o}; now only its owner can reach it")
+        }
+        Ok(false) => format!("{path} has mode {mode:04o}, and others can reach it"),
+        Err(error) => format!("{path} has mode {mode:04o}, and others can reach it: {error}"),
+    })
+}
+
 /// A way to keep what a key's file holds.
 pub(crate) type Keep = fn(&Locked, &KeyId, &[u8]) -> Result<PathBuf>;
 

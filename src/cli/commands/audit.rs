@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::secret::printable_json;
 use crate::base::time::{Timestamp, parse_moment, parse_span};
 use crate::cli::args::{Args, is_not};
 use crate::error::{Error, Result};
@@ -68,10 +69,10 @@ pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
     let count = which.tail.unwrap_or(usize::MAX);
     let events = &events[events.len().saturating_sub(count)..];
     let text = match context.format {
-        // Lines are printed unchanged, so that members of a newer version are kept.
+        // Lines are printed as they are, so that members of a newer version are kept.
         Format::Json => {
             let lines: Vec<&str> = events.iter().map(|(line, _)| *line).collect();
-            format!("[{}]\n", lines.join(",\n"))
+            printable_json(&format!("[{}]\n", lines.join(",\n")))
         }
         Format::Text if events.is_empty() => {
             host::eprint("the audit log has no such events\n");

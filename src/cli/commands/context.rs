@@ -2,6 +2,7 @@
 //! person.
 
 use std::path::PathBuf;
+use std::sync::Once;
 use std::time::Duration;
 
 use crate::base::pool;
@@ -33,6 +34,8 @@ pub(super) struct Context<'a> {
     /// The gateway's directory, if it can be known.
     pub(super) state: Option<PathBuf>,
     pub(super) format: Format,
+    /// Has the directory that was written to been looked at?
+    tightened: Once,
 }
 
 impl Context<'_> {
@@ -52,6 +55,7 @@ impl Context<'_> {
             keychain,
             state: environment.root().ok().map(|root| state::dir(&root)),
             format,
+            tightened: Once::new(),
         })
     }
 
@@ -248,6 +252,14 @@ impl Context<'_> {
         key: Option<&KeyId>,
         failure: Option<&Error>,
     ) {
+        if failure.is_none() && matches!(kind, Kind::Add | Kind::Update | Kind::Remove) {
+            self.tightened.call_once(|| {
+                if let Some(sentence) = files::tighten(self.store.path()) {
+                    let path = self.store.path().to_owned();
+                    self.warn(&sentence, &Error::Permission("protect", path));
+                }
+            });
+        }
         let event = Event { kind, key, reason: failure.map(Error::code), context: details };
         match self.store.audit(&event, Timestamp::now()) {
             // If the directory cannot be used, the command itself has failed for the same reason.
@@ -278,12 +290,13 @@ impl Context<'_> {
     /// Shows progress on one line, at a terminal.
     pub(super) fn progress(&self, doing: &str, done: usize, total: usize) {
         if host::errors_are_terminal() && self.format == Format::Text {
-            let mut line = format!("\r{doing} {done}/{total}");
+            let line = format!("{doing} {done}/{total}");
+            host::eprint_over(&line);
             if done == total {
                 // Overwritten with blanks: not every terminal knows a sequence that clears a line.
-                line = format!("\r{:1$}\r", "", line.len());
+                host::eprint_over(&" ".repeat(line.len()));
+                host::eprint_over("");
             }
-            host::eprint(&line);
         }
     }
 }

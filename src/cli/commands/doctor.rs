@@ -1,5 +1,6 @@
 //! `lf keys doctor`: the report, and `--fix`.
 
+use crate::base::secret::printable;
 use crate::error::{Error, Result};
 use crate::system::host;
 use crate::vault::doctor::{self, Check, Status};
@@ -34,32 +35,32 @@ pub(super) fn report(context: &Context<'_>, checks: &[Check], fixed: &[String]) 
     let is_failed = |check: &&Check| check.status == Status::Fail;
     let (failed, total) = (checks.iter().filter(is_failed).count(), checks.len());
     let ok = failed == 0;
-    host::show(&match context.format {
-        Format::Text => {
-            let colour = context.environment.colour && host::output_is_terminal();
-            let fixed = fixed.iter().map(|sentence| format!("fixed {sentence}\n"));
-            let checks = checks.iter().map(|check| text(check, colour));
-            fixed.chain(checks).collect()
-        }
-        Format::Json => format::json(&View { ok, checks, fixed }),
-    })?;
+    if context.format == Format::Json {
+        host::show(&format::json(&View { ok, checks, fixed }))?;
+    } else {
+        let colour = context.environment.colour && host::output_is_terminal();
+        let fixed = fixed.iter().map(|sentence| ("", format!("fixed {}\n", printable(sentence))));
+        let texts: Vec<_> = fixed.chain(checks.iter().flat_map(text)).collect();
+        let shown = texts.iter().map(|(on, text)| (if colour { on } else { "" }, text.as_str()));
+        host::show_coloured(&shown.collect::<Vec<_>>())?;
+    }
     if ok {
         return Ok(());
     }
     Err(Error::ChecksFailed(failed, total))
 }
 
-fn text(check: &Check, colour: bool) -> String {
-    let word = word(check.status);
-    let (on, off) = match check.status {
-        _ if !colour => ("", ""),
-        Status::Pass => ("\x1b[32m", "\x1b[0m"),
-        Status::Fail => ("\x1b[1;31m", "\x1b[0m"),
-        Status::Note => ("\x1b[33m", "\x1b[0m"),
+/// In two parts, each with the sequence that colours it.
+fn text(check: &Check) -> [(&'static str, String); 2] {
+    let on = match check.status {
+        Status::Pass => "\x1b[32m",
+        Status::Fail => "\x1b[1;31m",
+        Status::Note => "\x1b[33m",
     };
     let hint = check.hint.as_ref();
-    let hint = hint.map_or_else(String::new, |hint| format!("      hint: {hint}\n"));
-    format!("{on}{word}{off}  {}: {}\n{hint}", check.id, check.message)
+    let hint = hint.map_or_else(String::new, |hint| format!("      hint: {}\n", printable(hint)));
+    let rest = format!("  {}: {}\n{hint}", check.id, printable(&check.message));
+    [(on, word(check.status).to_owned()), ("\x1b[0m", rest)]
 }
 
 /// In text a failure is in capitals, so that it is easy to find; JSON has it in small letters.

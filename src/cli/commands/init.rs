@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::base::secret::Secret;
+use crate::base::secret::{Secret, printable};
 use crate::base::shell::quote;
 use crate::base::text::{count, count_are};
 use crate::error::{Error, Result};
@@ -54,7 +54,7 @@ fn use_environment(context: &Context<'_>, given: &Secret, origin: &str) -> Resul
         )));
     }
     envelope::check_passphrase(given)?;
-    let place = context.store.path().display();
+    let place = printable(&context.store.path().to_string_lossy());
     if !make_directory(context)? {
         return Err(Error::AlreadyConfigured(format!(
             "{place} is there already, and the master passphrase comes from {origin}"
@@ -136,7 +136,7 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
         make_directory(context)?;
         return host::print(&format!(
             "{} is ready; the keychain's master passphrase seals what is added there\n",
-            context.store.path().display()
+            printable(&context.store.path().to_string_lossy())
         ));
     }
     let new = if options.passphrase_stdin {
@@ -147,7 +147,7 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
     envelope::check_passphrase(&new)?;
     let survey = survey(context, &new, &record)?;
     let shut = survey.shut();
-    let place = context.store.path().display();
+    let place = printable(&context.store.path().to_string_lossy());
     let dir = context.store.dir()?;
     if let Some(staging) = dir.map(|dir| staging::ready(&dir)).transpose()?.flatten() {
         return Err(Error::Refused {

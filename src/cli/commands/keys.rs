@@ -332,7 +332,7 @@ pub(super) fn export(context: &Context<'_>, selector: &str) -> Result<()> {
     let mut line = Zeroizing::new(String::with_capacity(value.expose().len() + 1));
     line.push_str(value.expose());
     line.push('\n');
-    host::print(&line)
+    host::print_exactly(&line)
 }
 
 /// Replaces a key's value by the one on standard input.
