@@ -192,11 +192,51 @@ fn full_mode_listens_where_a_consent_says_and_nowhere_else() {
     let status = format!("gateway status --bind {TAILNET} --port {port}");
     net.run(full.0.lf(&status)).ok();
     assert_eq!(gateway.ends().status, Some(0));
-    // Without an address nothing is guessed; the other way to ask for it is the environment.
-    let gateway = Gateway::run(serve(&net, &full, "").env("LF_GATEWAY_TAILSCALE", "1"));
+    // Where addresses are named, it is those.
+    let gateway = Gateway::run(serve(&net, &full, "--bind localhost --tailscale"));
     assert!(gateway.address.ip().is_loopback());
-    let told = gateway.ends().err;
-    assert!(told.contains("nobody on the tailnet reaches 127.0.0.1"), "{told}");
+    assert_eq!(gateway.ends().status, Some(0));
+}
+
+#[test]
+fn tailscale_is_loopback_and_the_address_of_the_consent_with_the_rules_of_each() {
+    let (net, full) = (Net::with_tailscale(), full_mode());
+    let refused = serve(&net, &full, "--keys-only --tailscale").fails(5, "consent_missing");
+    assert!(refused.err.contains("FAIL tailscale_consent"), "{refused}");
+    grant(&net, &full.0);
+    for (arguments, variable) in [("--tailscale", ""), ("--keys-only --tailscale", ""), ("", "1")] {
+        let run = serve(&net, &full, arguments).env("LF_GATEWAY_TAILSCALE", variable);
+        let gateway = Gateway::run(run.env("LF_GATEWAY_EXTRA_HOSTS", "extra.example"));
+        let port = gateway.address.port();
+        let loopback = ["127.0.0.1", "[::1]"].map(|ip| format!("http://{ip}:{port}/healthz"));
+        let tailnet = format!("http://{TAILNET}:{port}/healthz");
+        for (host, on_loopback, on_tailnet) in [
+            ("localhost", "200", "200"),
+            ("extra.example", "200", "200"),
+            ("laptop.local", "421", "200"),
+            ("192.168.1.1", "421", "200"),
+            ("evil.example", "421", "421"),
+        ] {
+            let host = format!("Host: {host}");
+            for url in &loopback {
+                assert_eq!(net.get(url, &host).0, on_loopback, "{arguments} {url} {host}");
+            }
+            assert_eq!(net.get(&tailnet, &host).0, on_tailnet, "{arguments} {host}");
+        }
+        // Its page is for this machine.
+        let page = |url: &str| net.get(&url.replace("/healthz", "/"), "X: y").0;
+        assert_eq!((page(&loopback[1]), page(&tailnet)), ("200".to_owned(), "404".to_owned()));
+        net.run(full.0.lf(&format!("gateway status --port {port}"))).ok();
+        if arguments.contains("keys-only") {
+            net.run(full.0.lf("gateway consent revoke")).ok();
+            net.get(&tailnet, "X: y");
+            let ended = gateway.wait();
+            assert_eq!(ended.status, Some(5), "{ended}");
+            grant(&net, &full.0);
+        } else {
+            assert_eq!(gateway.ends().status, Some(0));
+        }
+    }
 }
 
 #[test]

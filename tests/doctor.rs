@@ -293,3 +293,64 @@ fn a_person_sees_progress_and_colours_a_pipe_does_not() {
     assert!(!screen.contains("\u{1b}[32m"), "{screen}");
     assert!(!home.lf("keys doctor").ok().err.contains("decrypting"));
 }
+
+#[test]
+fn a_directory_that_others_can_reach_is_said_at_each_write_and_closed_if_it_is_ours_alone() {
+    let (home, _) = Home::with_key();
+    let token = support::gateway::pair(&home, "");
+    let gateway = support::gateway::Gateway::start(&home);
+    let place = home.keys().display().to_string();
+    let authorization = support::gateway::bearer(&token);
+    let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+    let body = r#"{"provider":"openai","label":"New","rawKey":"v"}"#;
+    let add = || home.lf("keys add --provider openai --label More").input("v").ok();
+    assert!(!add().err.contains("warning"), "nothing to say");
+    for open in [0o755, 0o777, 0o770, 0o701] {
+        chmod(&home.keys(), open);
+        assert_eq!(home.lf("keys list").ok().err, "", "reading says nothing");
+        assert_eq!(mode(&home.keys()), open);
+        let told = add();
+        let sentence = format!("{place} had mode {open:04o}; now only its owner can reach it");
+        assert_eq!(told.err.matches(&sentence).count(), 1, "{told}");
+        assert_eq!(mode(&home.keys()), 0o700);
+    }
+    for command in ["keys update Prod --label Prod", "keys rotate --all", "keys remove --yes Prod"]
+    {
+        chmod(&home.keys(), 0o777);
+        let told = home.lf(command).ok();
+        assert_eq!(told.err.matches("had mode 0777").count(), 1, "{told}");
+    }
+    chmod(&home.keys(), 0o777);
+    assert_eq!(gateway.ask("POST /keys", &headers, body).status, 201);
+    assert_eq!(mode(&home.keys()), 0o700);
+    // Others use it for something else.
+    fs::create_dir(home.keys().join("photos")).unwrap();
+    chmod(&home.keys(), 0o777);
+    for _ in 0..2 {
+        let told = add();
+        assert!(
+            told.err.contains("others can reach it: ") && told.err.contains("photos"),
+            "{told}"
+        );
+    }
+    assert_eq!(gateway.ask("POST /keys", &headers, body).status, 201);
+    assert_eq!(mode(&home.keys()), 0o777);
+    let json = home.lf("keys add --provider openai --json").input("v").ok();
+    assert!(json.err.contains(r#"{"warning":{"code":"permission_error","message":"#), "{json}");
+    let ended = gateway.ends();
+    for sentence in ["had mode 0777; now only", "others can reach it: "] {
+        assert_eq!(ended.err.matches(sentence).count(), 1, "{ended}");
+    }
+    if rustix::process::geteuid().is_root() {
+        fs::remove_dir(home.keys().join("photos")).unwrap();
+        std::os::unix::fs::chown(home.keys(), Some(65534), None).unwrap();
+        for command in ["keys add --provider openai --label Last", "keys remove --yes Last"] {
+            let told = home.lf(command).input("v").ok();
+            assert!(
+                told.err.contains(&format!("{place} belongs to user 65534, who can")),
+                "{told}"
+            );
+        }
+        assert_eq!(mode(&home.keys()), 0o777, "it is not ours to close");
+    }
+}

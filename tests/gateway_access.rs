@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -234,6 +236,91 @@ fn a_wide_bind_answers_to_literals_and_to_the_names_it_was_given() {
     }
     let outcome = gateway.ends();
     assert!(outcome.status == Some(0) && outcome.err.contains("does not encrypt"), "{outcome}");
+}
+
+#[test]
+fn a_name_that_the_owner_chose_is_answered_on_loopback_too() {
+    let home = Home::new();
+    let token = pair(&home, "");
+    let serve = |hosts: &str| {
+        home.lf("gateway serve --keys-only --port 0").env("LF_GATEWAY_EXTRA_HOSTS", hosts)
+    };
+    let gateway = Gateway::run(serve("keys.example, 192.0.2.1"));
+    for (host, forwarded, status) in [
+        ("keys.example", "x", 200),
+        ("KEYS.example:8443", "evil.com", 200),
+        ("192.0.2.1", "x", 200),
+        ("evil.com", "keys.example", 421),
+        ("mac.local", "keys.example", 421),
+    ] {
+        let headers = [
+            ("Host", host),
+            ("X-Forwarded-Host", forwarded),
+            ("X-Forwarded-For", "127.0.0.1"),
+            ("Authorization", &bearer(&token)),
+        ];
+        assert_eq!(gateway.ask("GET /keys", &headers, "").status, status, "{host}");
+        // The page behind the proxy has an origin, which is allowed by itself.
+        let with_origin = [headers.as_slice(), &[("Origin", "https://keys.example")]].concat();
+        let expected = if status == 200 { 403 } else { status };
+        assert_eq!(gateway.ask("GET /keys", &with_origin, "").status, expected, "{host}");
+    }
+    for bad in ["*.x", "http://x", "x:8080", ".x", "fine,x/"] {
+        let refused = serve(bad).fails(2, "usage");
+        let named = bad.rsplit(',').next().unwrap();
+        assert!(
+            refused.err.contains(&format!("\"{named}\" of LF_GATEWAY_EXTRA_HOSTS")),
+            "{refused}"
+        );
+        let install = home.lf("gateway install --print --keys-only");
+        install.env("LF_GATEWAY_EXTRA_HOSTS", bad).fails(2, "usage");
+    }
+}
+
+/// The same gateway, by another address of it.
+fn health_at(gateway: &Gateway, ip: &str, host: &str) -> Option<u16> {
+    let address: SocketAddr = format!("{ip}:{}", gateway.address.port()).parse().unwrap();
+    let mut stream = TcpStream::connect(address).ok()?;
+    write!(stream, "GET /healthz HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1)?.parse().ok()
+}
+
+#[test]
+fn a_loopback_bind_holds_both_addresses_and_several_binds_have_each_its_rules() {
+    let home = Home::new();
+    let serve = |binds: &str| home.lf(&format!("gateway serve --keys-only --port 0 {binds}"));
+    for binds in
+        ["", "--bind 127.0.0.1", "--bind ::1", "--bind localhost", "--bind ::1 --bind 127.0.0.1"]
+    {
+        let gateway = Gateway::run(serve(binds));
+        for ip in ["127.0.0.1", "[::1]"] {
+            assert_eq!(health_at(&gateway, ip, "localhost"), Some(200), "{binds} {ip}");
+            assert_eq!(health_at(&gateway, ip, "mac.local"), Some(421), "{binds} {ip}");
+        }
+        assert_eq!(health_at(&gateway, "127.0.0.2", "localhost"), None, "{binds}");
+        let ended = gateway.ends();
+        assert!(ended.status == Some(0) && ended.err.contains("it listens on http://"), "{ended}");
+    }
+    // 127.0.0.1 is among all of IPv4, and ::1 is not.
+    let gateway = Gateway::run(serve("--bind 0.0.0.0"));
+    assert_eq!(health_at(&gateway, "[::1]", "mac.local"), Some(421));
+    assert_eq!(health_at(&gateway, "127.0.0.1", "mac.local"), Some(200));
+    drop(gateway);
+    for run in [
+        serve("--bind 127.0.0.1 --bind 127.0.0.2"),
+        serve("").env("LF_GATEWAY_BIND", "127.0.0.1, 127.0.0.2"),
+    ] {
+        let gateway = Gateway::run(run);
+        for ip in ["127.0.0.1", "127.0.0.2", "[::1]"] {
+            assert_eq!(health_at(&gateway, ip, "localhost"), Some(200), "{ip}");
+        }
+        assert_eq!(gateway.ends().status, Some(0));
+    }
+    serve("--bind 127.0.0.1 --bind nowhere").fails(2, "usage");
+    serve("").env("LF_GATEWAY_BIND", "127.0.0.1,nowhere").fails(2, "usage");
+    home.lf("gateway serve --bind 127.0.0.1 --bind 0.0.0.0 --port 0").fails(5, "unsafe_bind");
 }
 
 #[test]

@@ -165,10 +165,10 @@ fn bad_bodies_have_their_codes() {
         (&put, r#"{"label":5}"#, 400, "invalid_body"),
         (&put, r#"{"label":""}"#, 400, "invalid_label"),
         (&put, r#"{"rawKey":""}"#, 400, "empty_key"),
-        ("PUT /keys/short", r#"{"label":"a"}"#, 400, "invalid_key_id"),
-        ("PUT /keys/..%2f..%2f..%2fetc%2fpasswd", r#"{"label":"a"}"#, 400, "invalid_key_id"),
-        ("DELETE /keys/short", "", 400, "invalid_key_id"),
-        ("POST /keys/short/resolve", "", 400, "invalid_key_id"),
+        ("PUT /keys/short", r#"{"label":"a"}"#, 404, "key_not_found"),
+        ("PUT /keys/..%2f..%2f..%2fetc%2fpasswd", r#"{"label":"a"}"#, 404, "key_not_found"),
+        ("DELETE /keys/short", "", 404, "key_not_found"),
+        ("POST /keys/short/resolve", "", 404, "key_not_found"),
         ("PUT /keys/aaaaaaaaaaaaaaaaaaaaaaaa", r#"{"label":"a"}"#, 404, "key_not_found"),
     ];
     // A pairing may change ten things at once, and these count.
@@ -258,22 +258,20 @@ fn unknown_paths_and_methods_are_told_apart() {
         assert_eq!(web.gateway.ask(line, &[], "").told(), (404, "not_found"), "{line}");
     }
     for (line, allow) in [
-        ("POST /healthz", "GET, OPTIONS"),
-        ("DELETE /identity", "GET, OPTIONS"),
-        ("PUT /keys", "GET, POST, OPTIONS"),
-        ("PATCH /keys", "GET, POST, OPTIONS"),
+        ("POST /healthz", "GET, HEAD, OPTIONS"),
+        ("DELETE /identity", "GET, HEAD, OPTIONS"),
+        ("PUT /keys", "GET, HEAD, POST, OPTIONS"),
+        ("PATCH /keys", "GET, HEAD, POST, OPTIONS"),
         ("GET /keys/aaaaaaaaaaaaaaaaaaaaaaaa", "PUT, DELETE, OPTIONS"),
         ("GET /keys/aaaaaaaaaaaaaaaaaaaaaaaa/resolve", "POST, OPTIONS"),
         ("PUT /keys/aaaaaaaaaaaaaaaaaaaaaaaa/rotate", "POST, OPTIONS"),
-        ("POST /", "GET, OPTIONS"),
-        ("HEAD /", "GET, OPTIONS"),
-        ("DELETE /client.js", "GET, OPTIONS"),
-        ("BREW /healthz", "GET, OPTIONS"),
+        ("POST /", "GET, HEAD, OPTIONS"),
+        ("DELETE /client.js", "GET, HEAD, OPTIONS"),
+        ("BREW /healthz", "GET, HEAD, OPTIONS"),
     ] {
         let answer = web.gateway.ask(line, &[], "");
         assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{line}");
     }
-    assert_eq!(web.gateway.ask("HEAD /healthz", &[], "").status, 405);
     assert_eq!(web.ask("GET /keys?x=/healthz", "").status, 200, "a query is no part of the path");
 }
 
@@ -585,4 +583,49 @@ fn what_the_system_forbids_is_a_500_and_a_taken_id_a_409() {
     let answer = forbidden.ask(&format!("PUT /keys/{id}"), &headers, r#"{"label":"b"}"#);
     assert_eq!(answer.told(), (500, "permission_error"));
     assert_eq!(web.home.value("Prod"), VALUE);
+}
+
+#[test]
+fn head_is_get_without_a_body() {
+    let web = Web::new();
+    web.add("Prod");
+    let authorization = bearer(&web.token);
+    let headers = [("Authorization", authorization.as_str())];
+    // One connection for all: an answer that had a body would be read as the next one's head.
+    let mut client = Client::new(&web.gateway);
+    for path in
+        ["/healthz", "/keys", "/keys?include=last_used", "/", "/client.js", "/identity", "/no"]
+    {
+        let get = client.ask(&format!("GET {path}"), &headers, "");
+        let head = client.ask(&format!("HEAD {path}"), &headers, "");
+        assert_eq!(head.status, get.status, "{path}");
+        assert_eq!(head.headers.len(), get.headers.len(), "{path}");
+        for name in ["Content-Type", "Content-Length"] {
+            assert_eq!(head.header(name), get.header(name), "{path}");
+        }
+    }
+    assert_eq!(client.ask("HEAD /keys", &[], "").status, 401);
+    let line = "HEAD /keys/aaaaaaaaaaaaaaaaaaaaaaaa/resolve";
+    assert_eq!(client.ask(line, &headers, "").status, 405);
+}
+
+#[test]
+fn every_503_says_when_to_come_back() {
+    let (home, bus) = Home::with_keychain();
+    let token = support::gateway::token(bus.on(home.bare("gateway pair")));
+    let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
+    let (authorization, origin) = (bearer(&token), "http://localhost:3000");
+    let headers = [
+        ("Authorization", authorization.as_str()),
+        ("Content-Type", "application/json"),
+        ("Origin", origin),
+    ];
+    let body = r#"{"provider":"openai","label":"a","rawKey":"v"}"#;
+    assert_eq!(gateway.ask("POST /keys", &headers, body).status, 201);
+    bus.lock();
+    let locked = gateway.ask("POST /keys", &headers, body);
+    assert_eq!(locked.told(), (503, "keychain_unavailable"));
+    assert_eq!(locked.header("retry-after"), Some("5"));
+    let exposed = locked.header("access-control-expose-headers");
+    assert_eq!(exposed, Some("retry-after"), "a page can read it");
 }

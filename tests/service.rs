@@ -66,6 +66,35 @@ fn a_socket_that_the_service_manager_opened_is_served() {
 }
 
 #[test]
+fn all_sockets_that_were_passed_on_are_served_and_only_those() {
+    let (home, _) = Home::with_key();
+    let listeners = ["127.0.0.1:0", "[::1]:0"].map(|address| TcpListener::bind(address).unwrap());
+    let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    let [first, second] = listeners.map(OwnedFd::from);
+    // Standard error carries the second one over.
+    let mut shell = Command::new("sh");
+    let line = "LISTEN_PID=$$ exec \"$@\" 3<&0 4<&2 0</dev/null 2>/dev/null";
+    let child = shell
+        .args(["-c", line, "sh", env!("CARGO_BIN_EXE_lf"), "gateway", "serve", "--keys-only"])
+        .env_clear()
+        .env("HOME", home.path())
+        .env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
+        .env("LF_GATEWAY_EXTRA_ORIGINS", ORIGIN)
+        .env("LISTEN_FDS", "2")
+        .stdin(Stdio::from(first))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::from(second))
+        .spawn();
+    let mut child = child.unwrap();
+    assert_eq!(first_line(&mut child), format!("listening on http://{}\n", addresses[0]));
+    assert!(addresses.iter().all(|address| answers(*address)));
+    // One that an older unit opened alone stays alone.
+    let other = SocketAddr::new("::1".parse().unwrap(), addresses[0].port());
+    assert!(TcpStream::connect(other).is_err());
+    assert_eq!(end(&home, child).status, Some(0));
+}
+
+#[test]
 fn the_rules_for_addresses_hold_for_a_socket_that_was_passed_on() {
     let home = Home::new();
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
@@ -96,7 +125,9 @@ fn what_is_no_listening_socket_is_refused() {
     refused(passed_on(&home, socket(), "gateway serve --keys-only --port 1"));
     refused(passed_on(&home, socket(), "gateway serve --keys-only --bind ::1"));
     // More than one: the environment says so, whatever there is.
-    refused(passed_on_many(&home, socket(), "2", "gateway serve --keys-only"));
+    for count in ["2", "17", "-1", "x"] {
+        refused(passed_on_many(&home, socket(), count, "gateway serve --keys-only"));
+    }
 }
 
 #[test]
@@ -300,7 +331,12 @@ fn printing_the_unit_needs_no_systemd_changes_nothing_and_has_no_secret() {
     let home = Home::new();
     let run = home.lf("gateway install --print --keys-only --socket --port 4711");
     let unit = run.env("PATH", "/nowhere").ok();
-    for line in ["ListenStream=127.0.0.1:4711", "Type=notify", "NoNewPrivileges=yes"] {
+    for line in [
+        "ListenStream=127.0.0.1:4711",
+        "ListenStream=[::1]:4711",
+        "Type=notify",
+        "NoNewPrivileges=yes",
+    ] {
         assert!(unit.out.lines().any(|it| it == line), "no {line}: {unit}");
     }
     assert!(!unit.out.contains(PASSPHRASE), "{unit}");
@@ -693,6 +729,7 @@ fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
     let socket = format!("gateway install --keys-only --socket --port {second}");
     manager.lf(&socket).ok();
     assert_eq!(manager.ask(&["is-active", "lf-gateway.service"]), "inactive");
+    assert!(answers(SocketAddr::new("::1".parse().unwrap(), second)), "the first connection");
     let line = format!("POST /keys/{}/resolve", id.trim_end());
     let resolved = tell(at(second), &line, &token, "");
     let value = format!("{{\"key\":\"{VALUE}\"}}");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use miniserde::json::{self, Array, Object, Value};
 
 use support::gateway::{Gateway, pair};
-use support::{Home, Outcome, free_ports};
+use support::{Home, Outcome, Stranger, free_ports};
 
 /// Something that is no gateway of ours: takes one request and says this. Gives back what it was asked.
 fn stranger(says: Vec<u8>) -> (u16, JoinHandle<String>) {
@@ -236,4 +236,70 @@ fn the_doctor_tells_of_tokens_that_end_soon_or_have_ended() {
     let told = doctor();
     assert_eq!(told.status, Some(3));
     assert!(line(&told, "pairings").starts_with("FAIL"), "{told}");
+}
+
+#[test]
+fn another_user_on_the_other_loopback_address_is_named_and_no_gateway_starts_beside_him() {
+    let home = Home::new();
+    let port = free_ports().next().unwrap();
+    let variable = |command: &str| home.lf(command).env("LF_GATEWAY_PORT", port.to_string());
+    // Without another user the gateway that is found is nobody to be warned of.
+    for (ours, theirs) in [("127.0.0.1", "[::1]"), ("[::1]", "127.0.0.1")] {
+        let theirs = format!("{theirs}:{port}");
+        let stranger = Stranger::on(theirs.parse().unwrap());
+        for bind in ["", "--bind localhost", &format!("--bind {ours}"), "--bind 0.0.0.0"] {
+            let refused = variable(&format!("gateway serve --keys-only {bind}"));
+            let refused = refused.fails(1, "cannot_listen");
+            assert!(refused.err.contains(&Stranger::name()), "{bind} {refused}");
+        }
+        let told = variable("gateway doctor --keys-only").fails(3, "checks_failed");
+        assert!(told.out.contains(&Stranger::name()), "{told}");
+        if rustix::process::geteuid().is_root() {
+            let sentence = format!("{}on {theirs}", Stranger::name());
+            for (command, status) in [("pair", 0), ("status", 4)] {
+                let told = variable(&format!("gateway {command}")).go();
+                assert_eq!(told.status, Some(status), "{told}");
+                assert!(told.err.contains(&sentence), "{told}");
+            }
+            let told = variable("gateway pair --json").ok();
+            assert!(
+                told.err.starts_with("{\"warning\":{\"code\":\"gateway_unreachable\""),
+                "{told}"
+            );
+        }
+        drop(stranger);
+        assert_eq!(variable("gateway pair").ok().err, "");
+    }
+}
+
+#[test]
+fn a_gateway_that_holds_one_loopback_address_alone_is_told_apart() {
+    let home = Home::new();
+    let gateway = Gateway::start(&home);
+    let port = gateway.address.port();
+    let well = home.lf(&format!("gateway status --port {port}")).ok();
+    assert_eq!(well.err, "");
+    drop(gateway);
+    // As from before both were held: what a service manager passes on is not added to.
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer = http(
+        "200 OK",
+        r#"{"status":"ok","daemon_version":"lf/0.0.1","time":"2026-01-02T03:04:05.678Z"}"#,
+    );
+    let answers = thread::spawn(move || {
+        for stream in listener.incoming().take(2) {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 512]);
+            let _ = stream.write_all(&answer);
+        }
+    });
+    let told = home.lf(&format!("gateway status --port {port}")).ok();
+    assert!(told.err.contains(&format!("does not listen on [::1]:{port}")), "{told}");
+    let told = home.lf(&format!("gateway doctor --keys-only --port {port}")).go();
+    assert!(
+        told.out.contains(&format!("FAIL  gateway: the gateway does not listen on [::1]:{port}")),
+        "{told}"
+    );
+    answers.join().unwrap();
 }

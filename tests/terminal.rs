@@ -6,8 +6,9 @@ mod support;
 use std::os::unix::process::ExitStatusExt;
 
 use rustix::process::Signal;
+use support::gateway::Gateway;
 use support::pty::Terminal;
-use support::{Home, Run};
+use support::{Home, PASSPHRASE, Run};
 
 /// Whoever starts the tests in the background has them ignore an interrupt.
 const HEARING: &[&str] = &["env", "--default-signal"];
@@ -18,7 +19,7 @@ fn shell(home: &Home, words: &[&str]) -> Run {
     let path = format!("{}:{}", lf.display(), std::env::var("PATH").unwrap());
     let words: Vec<&str> = HEARING.iter().chain(&["setsid", "-c"]).chain(words).copied().collect();
     let run = home.program(&words).env("PATH", path).env("PS1", "ready> ");
-    run.env("LENSERFIGHT_KEYS_PASSPHRASE", support::PASSPHRASE)
+    run.env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
 }
 
 #[test]
@@ -55,7 +56,7 @@ fn an_empty_line_is_no_value() {
 fn labels_cannot_drive_the_terminal() {
     let home = Home::new();
     home.words(&["keys", "add", "--provider", "openai", "--label", "a\u{202e}b\u{200b}"])
-        .env("LENSERFIGHT_KEYS_PASSPHRASE", support::PASSPHRASE)
+        .env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE)
         .input("v")
         .ok();
     let listed = home.bare("keys list").ok();
@@ -376,4 +377,140 @@ fn an_audit_at_80_columns_has_labels_and_local_time() {
     ]);
     let (_, screen) = Terminal::start(&json).ends();
     assert!(screen.contains("2026-01-02T23:59:08.000Z") && screen.contains(gone), "{screen}");
+}
+
+/// Every character that could drive a terminal, reorder what is read, or be seen by nobody.
+fn hidden() -> Vec<char> {
+    let ranges = [
+        '\u{1}'..='\u{1f}',
+        '\u{7f}'..='\u{9f}',
+        '\u{ad}'..='\u{ad}',
+        '\u{61c}'..='\u{61c}',
+        '\u{180e}'..='\u{180e}',
+        '\u{200b}'..='\u{200f}',
+        '\u{2028}'..='\u{202e}',
+        '\u{2060}'..='\u{206f}',
+        '\u{feff}'..='\u{feff}',
+        '\u{fff9}'..='\u{fffb}',
+        '\u{e0001}'..='\u{e0001}',
+    ];
+    ranges.into_iter().flatten().collect()
+}
+
+#[track_caller]
+fn drives_nothing(what: &str, text: &str) {
+    let found = text.chars().find(|c| hidden().contains(c) && !matches!(c, '\n' | '\t'));
+    assert_eq!(found, None, "{what}: {text:?}");
+}
+
+#[test]
+fn no_text_from_elsewhere_drives_a_terminal() {
+    let home = Home::new();
+    let all = hidden();
+    // Names of at most 255 bytes.
+    let parts: Vec<String> = all.chunks(40).map(|part| part.iter().collect()).collect();
+    let root = home.path().join(parts.iter().collect::<std::path::PathBuf>());
+    let text: Vec<char> = all.iter().copied().filter(|c| !c.is_control()).collect();
+    let place = |run: Run| {
+        let run =
+            run.env("LENSERFIGHT_RUNTIME_DIR", &root).env("LENSERFIGHT_KEYS_DIR", root.join("k"));
+        run.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}/bus", root.display()))
+    };
+    let lf =
+        |words: &[&str]| place(home.words(words).env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE));
+    let mut seen = 0;
+    let mut check = |words: &[&str]| {
+        for json in [None, Some("--json")] {
+            let at = words.iter().position(|word| *word == "--").unwrap_or(words.len());
+            let mut words = words.to_vec();
+            words.splice(at..at, json);
+            // The doctor without a passphrase, so that it names the bus.
+            let without = words.contains(&"doctor").then(|| place(home.words(&words)));
+            for run in [lf(&words)].into_iter().chain(without) {
+                let told = run.input("value").go();
+                drives_nothing(&format!("{words:?}"), &told.out);
+                drives_nothing(&format!("{words:?}"), &told.err);
+                seen += told.err.matches("\\u").count() + told.out.matches("\\u").count();
+            }
+        }
+    };
+    check(&["keys", "init"]);
+    let shape = "keys add --provider openai --label";
+    for label in text.chunks(30).map(|part| part.iter().collect::<String>()) {
+        check(&[&*shape.split(' ').collect::<Vec<_>>(), &[&*label]].concat());
+    }
+    for part in &parts {
+        std::fs::write(root.join("k").join(part), "x").unwrap();
+        std::fs::write(root.join("k").join(format!("{part}.json")), "x").unwrap();
+    }
+    std::fs::create_dir(root.join("k/sub")).unwrap();
+    support::chmod(&root.join("k"), 0o777);
+    for part in &parts {
+        check(&["keys", "add", "--provider", part]);
+        check(&["keys", "export", "--i-understand", part]);
+        check(&["keys", "restore", part]);
+        check(&["keys", "import", "--dotenv", part]);
+        check(&["keys", "import", "--env", part]);
+        check(&["keys", "run", "--key", part, "--", part]);
+        check(&["keys", part]);
+        check(&["keys", "list", &format!("--{part}")]);
+        check(&["gateway", "pair", "--name", part]);
+        check(&["gateway", "serve", "--bind", part]);
+        check(&["gateway", "consent", "grant", "tailscale", "--yes", "--notes", part]);
+    }
+    for line in [
+        "keys list",
+        "keys doctor",
+        "keys doctor --fix",
+        "keys audit",
+        "keys rotate --all",
+        "keys rekey",
+        "keys adopt",
+        "keys recovery import",
+        "keys recovery forget --yes",
+        "keys init --force --yes",
+        "keys restore .",
+        "gateway doctor --port 1",
+        "gateway status --port 1",
+        "gateway pairings",
+        "gateway consent show",
+        "gateway unpair --all",
+        "gateway serve --port 0",
+        "gateway install",
+        "gateway install --print",
+        "gateway uninstall",
+        "keys list --last-used",
+        "keys rekey --undo",
+    ] {
+        check(&line.split(' ').collect::<Vec<_>>());
+    }
+    assert!(seen > 5000, "{seen}: what is escaped is there");
+    // JSON still means the same.
+    let report = lf(&["keys", "doctor", "--json"]).go().out;
+    let report: miniserde::json::Object = miniserde::json::from_str(&report).unwrap();
+    let messages = miniserde::json::to_string(&report["checks"]);
+    let path = miniserde::json::to_string(&root.join("k").display().to_string());
+    assert!(messages.contains(path.trim_matches('"')), "{messages}");
+    // The gateway's first lines, and what it warns of.
+    let gateway = Gateway::run(lf(&["gateway", "serve", "--keys-only", "--port", "0"]));
+    let ended = gateway.ends();
+    drives_nothing("serve", &(ended.err.clone() + &ended.out));
+    assert!(ended.err.contains("sandbox: "), "{ended}");
+    // At a terminal there are colours, and they are ours.
+    let (_, screen) = Terminal::start(&lf(&["keys", "doctor"])).ends();
+    assert!(screen.contains("\u{1b}[32mpass\u{1b}[0m"), "{screen:?}");
+    let plain = ["\u{1b}[32m", "\u{1b}[1;31m", "\u{1b}[33m", "\u{1b}[0m", "\r"];
+    drives_nothing("doctor", &plain.iter().fold(screen, |text, ours| text.replace(ours, "")));
+}
+
+#[test]
+fn a_value_is_exact_in_a_pipe_and_drives_no_terminal() {
+    let home = Home::new();
+    let value: String = hidden().into_iter().filter(|c| !matches!(c, '\n' | '\r')).collect();
+    home.add("openai", "Prod", &value);
+    assert_eq!(home.value("Prod"), value);
+    let run = home.lf("keys export --i-understand Prod");
+    let (status, screen) = Terminal::start(&run).ends();
+    assert_eq!(status, Some(0));
+    drives_nothing("export", &screen.replace("\r\n", "\n"));
 }

@@ -14,7 +14,7 @@ use super::pairing::Pairing;
 use super::state;
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
-use crate::error::{ErrorInfo, Result, refusal};
+use crate::error::{Error, ErrorInfo, Result, refusal};
 use crate::keychain::Keychain;
 use crate::system::environment::Sources;
 use crate::system::fs::Dir;
@@ -184,7 +184,8 @@ fn on_key(kind: Kind, id: &str, work: impl FnOnce(&KeyId) -> Outcome<Reply>) -> 
             let done = work(&id);
             told(kind, Some(id), done)
         }
-        Err(error) => told(kind, None, Err(error.into())),
+        // Existing clients branch on that, and no key has such an id.
+        Err(_) => told(kind, None, Err(Error::KeyNotFound(String::new()).into())),
     }
 }
 

@@ -1,56 +1,117 @@
 //! The connections that are open, and the threads that serve them: one each, reused when idle.
 //!
-//! There are 64 places. When all are taken, a new connection closes an old one: first the oldest silent one,
-//! because a browser's spare socket matters less than a request; without a silent one, the oldest that has
-//! been sending its request for more than a second. A connection whose request is being served is never
-//! closed for another. On a wide
-//! bind no single peer has more than half of the places.
+//! There are 64 places, and connections that wait for their peer have at most 56 of them: those that are
+//! silent, that send a request, or that have an answer under way. The other 8 are for requests that are
+//! being served. Where too many wait, a new connection closes another one, the one that has waited longest
+//! of the first of these:
+//! 1. silent for a second: a browser's spare socket matters less than a request;
+//! 2. sending a request, or not taking its answer: both take a moment;
+//! 3. silent, and just connected.
+//!
+//! One that has shown a good token is closed after all that have not. One whose request is being served,
+//! or waits for the keychain or for its turn, is never closed for another. On a wide bind no single peer
+//! has more than half of the places. (tests/gateway_load.rs: `sockets_that_are_renewed_lock_nobody_out`,
+//! `clients_that_never_read_lock_nobody_out`)
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::ioctl_fionread;
+
 use crate::base::time::{Deadline, monotonic};
 
 /// The table of open connections and the queue for threads.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Connections {
     table: Mutex<Table>,
     changed: Condvar,
+    is_ending: AtomicBool,
 }
 
-/// What a thread does with a connection, which has a number.
-pub(crate) type Serve = Arc<dyn Fn(u64, &TcpStream) + Send + Sync>;
+/// What a thread does with a connection.
+pub(crate) type Serve = Arc<dyn Fn(&Place) + Send + Sync>;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Table {
-    next: u64,
-    open: Vec<Open>,
-    queue: VecDeque<(u64, Arc<TcpStream>)>,
+    open: Vec<Arc<Place>>,
+    queue: VecDeque<(Arc<Place>, Serve)>,
     threads: usize,
     idle_threads: usize,
-    is_ending: bool,
 }
 
+/// One connection, and how far it has come.
 #[derive(Debug)]
-struct Open {
-    id: u64,
+pub(crate) struct Place {
+    /// The connection itself.
+    pub(crate) stream: TcpStream,
     peer: IpAddr,
-    stream: Arc<TcpStream>,
-    state: State,
+    state: Mutex<State>,
+    has_token: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Nothing of a request has come, or the last answer is on its way out.
+    /// Nothing of a request has come.
     Silent(Instant),
-    /// A request has begun, and is not complete.
-    Receiving(Instant),
+    /// The peer sends a request, or has an answer to take.
+    Waiting(Instant),
     /// A request is being served.
     Serving,
+}
+
+impl Place {
+    fn new(stream: TcpStream, peer: IpAddr) -> Place {
+        let state = Mutex::new(State::Silent(monotonic()));
+        Place { stream, peer, state, has_token: AtomicBool::new(false) }
+    }
+
+    /// The peer has begun a request, has more of it to send, or has an answer to take.
+    pub(crate) fn waiting(&self) {
+        *self.state() = State::Waiting(monotonic());
+    }
+
+    /// What was to come has come, and is worked on.
+    pub(crate) fn serving(&self) {
+        *self.state() = State::Serving;
+    }
+
+    /// A good token was shown.
+    pub(crate) fn recognised(&self) {
+        self.has_token.store(true, Ordering::Relaxed);
+    }
+
+    /// The answer is out, and the next request is waited for.
+    fn silent(&self) {
+        let mut state = self.state();
+        // It has been silent since it was opened, whenever its thread reads from it.
+        if !matches!(*state, State::Silent(_)) {
+            *state = State::Silent(monotonic());
+        }
+    }
+
+    /// The less, the sooner it is closed; `None` for never.
+    fn worth(&self, now: Instant) -> Option<(bool, u8, Instant)> {
+        let (class, since) = match *self.state() {
+            // What it has sent waits for a thread of ours.
+            State::Silent(_) if ioctl_fionread(&self.stream).is_ok_and(|bytes| bytes > 0) => {
+                return None;
+            }
+            State::Silent(since) if now.duration_since(since) >= PATIENCE => (1, since),
+            State::Waiting(since) => (2, since),
+            State::Silent(since) => (3, since),
+            State::Serving => return None,
+        };
+        Some((self.has_token.load(Ordering::Relaxed), class, since))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
 }
 
 impl Connections {
@@ -67,15 +128,9 @@ impl Connections {
         if !table.make_room(peer, most) {
             return;
         }
-        let (id, stream) = (table.next, Arc::new(stream));
-        table.next += 1;
-        table.open.push(Open {
-            id,
-            peer,
-            stream: stream.clone(),
-            state: State::Silent(monotonic()),
-        });
-        table.queue.push_back((id, stream));
+        let place = Arc::new(Place::new(stream, peer));
+        table.open.push(Arc::clone(&place));
+        table.queue.push_back((place, Arc::clone(serve)));
         if table.queue.len() <= table.idle_threads {
             self.changed.notify_all();
             return;
@@ -86,9 +141,8 @@ impl Connections {
             return;
         }
         table.threads += 1;
-        let (connections, serve) = (Arc::clone(self), Arc::clone(serve));
-        let work = move || connections.work(&*serve);
-        let started = thread::Builder::new().stack_size(STACK).spawn(work);
+        let connections = Arc::clone(self);
+        let started = thread::Builder::new().stack_size(STACK).spawn(move || connections.work());
         if started.is_err() {
             table.threads -= 1;
             if table.threads == 0 {
@@ -99,22 +153,11 @@ impl Connections {
         }
     }
 
-    /// A request has begun on this connection.
-    pub(crate) fn begun(&self, id: u64) {
-        self.table().set(id, State::Receiving(monotonic()));
-    }
-
-    /// The request on this connection is complete.
-    pub(crate) fn received(&self, id: u64) {
-        self.table().set(id, State::Serving);
-    }
-
     /// This connection waits for its next request; `false` if the gateway is ending and it should
     /// not.
-    pub(crate) fn silent(&self, id: u64) -> bool {
-        let mut table = self.table();
-        table.set(id, State::Silent(monotonic()));
-        !table.is_ending
+    pub(crate) fn silent(&self, place: &Place) -> bool {
+        place.silent();
+        !self.is_ending()
     }
 
     /// Is no connection open?
@@ -124,18 +167,19 @@ impl Connections {
 
     /// Is the gateway ending?
     pub(crate) fn is_ending(&self) -> bool {
-        self.table().is_ending
+        self.is_ending.load(Ordering::SeqCst)
     }
 
     /// Waits until the requests that have begun are answered, at most until `deadline`; silent connections
     /// are closed.
     pub(crate) fn end(&self, deadline: Deadline) {
-        let mut table = self.table();
-        table.is_ending = true;
-        for open in &table.open {
-            if matches!(open.state, State::Silent(_)) {
+        let table = self.table();
+        // Before the states are looked at: one that becomes silent afterwards sees it.
+        self.is_ending.store(true, Ordering::SeqCst);
+        for place in &table.open {
+            if matches!(*place.state(), State::Silent(_)) {
                 // Only for reading: a request that has come, and that no thread has seen yet, is answered.
-                let _ = open.stream.shutdown(Shutdown::Read);
+                let _ = place.stream.shutdown(Shutdown::Read);
             }
         }
         self.changed.notify_all();
@@ -145,73 +189,68 @@ impl Connections {
     }
 
     /// What a thread does: it serves connections, one after the other, until there is none for a while.
-    fn work(&self, serve: &(dyn Fn(u64, &TcpStream) + Send + Sync)) {
+    fn work(&self) {
         let mut table = self.table();
         loop {
             table.idle_threads += 1;
-            let is_idle = |table: &mut Table| table.queue.is_empty() && !table.is_ending;
+            let is_idle = |table: &mut Table| table.queue.is_empty() && !self.is_ending();
             let woken = self.changed.wait_timeout_while(table, IDLE, is_idle);
             table = woken.unwrap_or_else(PoisonError::into_inner).0;
             table.idle_threads -= 1;
-            let Some((id, stream)) = table.queue.pop_front() else {
+            let Some((place, serve)) = table.queue.pop_front() else {
                 break;
             };
             drop(table);
             // A panic that got as far as here costs its connection, and neither the place nor the
             // thread.
-            let _ = catch_unwind(AssertUnwindSafe(|| serve(id, &stream)));
+            let _ = catch_unwind(AssertUnwindSafe(|| serve(&place)));
             table = self.table();
-            table.open.retain(|open| open.id != id);
+            table.open.retain(|open| !Arc::ptr_eq(open, &place));
             self.changed.notify_all();
         }
         table.threads -= 1;
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 }
 
 impl Table {
     fn make_room(&mut self, peer: IpAddr, most: usize) -> bool {
+        let now = monotonic();
         let of_peer = self.open.iter().filter(|open| open.peer == peer).count();
         if of_peer >= most {
-            return self.evict(|open| open.peer == peer);
+            return self.evict(now, |open| open.peer == peer);
         }
-        self.open.len() < PLACES || self.evict(|_| true)
+        let waiting = || self.open.iter().filter(|open| open.worth(now).is_some()).count();
+        let count = self.open.len();
+        let has_room = count < WAITING || (count < PLACES && waiting() < WAITING);
+        has_room || self.evict(now, |_| true)
     }
 
     /// Closes the connection of these that matters least; its thread notices and serves another.
-    fn evict(&mut self, of: impl Fn(&Open) -> bool) -> bool {
-        let now = monotonic();
-        let worth = |open: &Open| match open.state {
-            State::Silent(since) => Some((0, since)),
-            State::Receiving(since) if now.duration_since(since) >= PATIENCE => Some((1, since)),
-            State::Receiving(_) | State::Serving => None,
-        };
+    fn evict(&mut self, now: Instant, of: impl Fn(&Place) -> bool) -> bool {
         let these = self.open.iter().enumerate().filter(|(_, open)| of(open));
-        let least = these.filter_map(|(at, open)| worth(open).map(|worth| (worth, at))).min();
+        let least = these.filter_map(|(at, open)| open.worth(now).map(|worth| (worth, at))).min();
         let Some((_, at)) = least else { return false };
         let evicted = self.open.remove(at);
         let _ = evicted.stream.shutdown(Shutdown::Both);
-        self.queue.retain(|(id, _)| *id != evicted.id);
+        self.queue.retain(|(queued, _)| !Arc::ptr_eq(queued, &evicted));
         true
-    }
-
-    fn set(&mut self, id: u64, state: State) {
-        if let Some(open) = self.open.iter_mut().find(|open| open.id == id)
-            // A silent connection has been silent since it was opened, whenever its thread reads from it.
-            && !matches!((open.state, state), (State::Silent(_), State::Silent(_)))
-        {
-            open.state = state;
-        }
     }
 }
 
-/// A request that is sent at once takes a few milliseconds.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whoever connects for a request sends it within a few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Connections at a time.
 pub(crate) const PLACES: usize = 64;
+/// Those of them that may wait for their peer.
+const WAITING: usize = PLACES - 8;
 const THREADS: usize = 96;
 const IDLE: Duration = Duration::from_secs(10);
 /// A request needs far less; 64 threads of the usual 2 MiB would look like a lot.
@@ -222,16 +261,21 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
+    /// Both ends of a connection.
+    fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (stream, listener.accept().unwrap().0)
+    }
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     #[test]
     fn a_panic_costs_neither_the_place_nor_the_thread() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let connections = Arc::new(Connections::default());
-        let serve: Serve = Arc::new(|_, _| panic!("expected by this test"));
+        let serve: Serve = Arc::new(|_| panic!("expected by this test"));
         for _ in 0..2 * THREADS {
-            let stream = TcpStream::connect(address).unwrap();
-            drop(listener.accept().unwrap());
-            connections.admit(stream, address.ip(), PLACES, &serve);
+            connections.admit(connected().0, PEER, PLACES, &serve);
         }
         connections.end(Deadline::after(Duration::from_secs(10)));
         assert!(connections.is_empty());
@@ -245,21 +289,48 @@ mod tests {
 
     #[test]
     fn who_came_first_makes_room_first_whichever_thread_is_the_faster() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let mut table = Table::default();
-        for id in 0..2 {
-            table.open.push(Open {
-                id,
-                peer: address.ip(),
-                stream: Arc::new(TcpStream::connect(address).unwrap()),
-                state: State::Silent(monotonic()),
-            });
+        table.open.extend((0..2).map(|_| Arc::new(Place::new(connected().0, PEER))));
+        let last = Arc::clone(&table.open[1]);
+        for at in [1, 0] {
+            table.open[at].silent();
         }
-        for id in [1, 0] {
-            table.set(id, State::Silent(monotonic()));
+        assert!(table.evict(monotonic(), |_| true));
+        assert!(Arc::ptr_eq(&table.open[0], &last));
+    }
+
+    #[test]
+    fn connections_are_closed_in_the_order_of_the_list_and_one_that_is_served_never() {
+        let now = monotonic() + 10 * PATIENCE;
+        let ago = |seconds: f64| now - PATIENCE.mul_f64(seconds);
+        let order = [
+            (State::Silent(ago(2.0)), false),
+            (State::Silent(ago(1.0)), false),
+            (State::Waiting(ago(3.0)), false),
+            (State::Waiting(ago(0.9)), false),
+            (State::Waiting(ago(0.1)), false),
+            (State::Silent(ago(0.8)), false),
+            (State::Silent(ago(0.2)), false),
+            (State::Silent(ago(5.0)), true),
+            (State::Waiting(ago(4.0)), true),
+        ];
+        let mut table = Table::default();
+        let serving = Place::new(connected().0, PEER);
+        serving.serving();
+        table.open.push(Arc::new(serving));
+        for (state, has_token) in order.iter().rev() {
+            let place = Place::new(connected().0, PEER);
+            *place.state() = *state;
+            place.has_token.store(*has_token, Ordering::Relaxed);
+            table.open.push(Arc::new(place));
         }
-        assert!(table.evict(|_| true));
-        assert_eq!(table.open[0].id, 1);
+        for (state, _) in order {
+            let expected = table.open.iter().position(|open| *open.state() == state).unwrap();
+            let expected = Arc::clone(&table.open[expected]);
+            assert!(table.evict(now, |_| true));
+            let is_left = table.open.iter().any(|open| Arc::ptr_eq(open, &expected));
+            assert!(!is_left, "{state:?} is next, of {order:?}");
+        }
+        assert!(!table.evict(now, |_| true), "the last one is being served");
     }
 }

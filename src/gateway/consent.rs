@@ -32,7 +32,12 @@ pub(crate) struct Consent {
 impl Consent {
     /// Does it cover an address that this machine has now?
     pub(crate) fn holds(&self) -> bool {
-        self.addresses().any(is_live)
+        self.live().is_some()
+    }
+
+    /// The address that it covers and that this machine has now.
+    pub(crate) fn live(&self) -> Option<IpAddr> {
+        self.addresses().find(|address| is_live(*address)).map(IpAddr::V4)
     }
 
     fn covers(&self, address: IpAddr) -> bool {

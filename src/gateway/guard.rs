@@ -12,7 +12,7 @@ use super::page::File;
 use crate::base::bucket::{Bucket, Rate};
 use crate::base::time::Timestamp;
 use crate::error::{Error, ErrorInfo, refusal};
-use crate::gateway::origin::{Hosts, Origins};
+use crate::gateway::origin::{self, Hosts, Origins};
 use crate::gateway::pairing::{Pairing, Pairings, Recogniser};
 use crate::vault::audit::Kind;
 
@@ -54,6 +54,11 @@ impl Caller {
         context.extend(self.origin.as_deref().map(|origin| ("origin", origin)));
         context.extend(self.pairing.as_ref().map(|pairing| ("pairing", pairing.name.as_str())));
         context
+    }
+
+    /// Has the request shown a good token?
+    pub(crate) fn has_token(&self) -> bool {
+        self.pairing.is_some()
     }
 }
 
@@ -108,7 +113,7 @@ impl Guard {
         let is_ours = origin.is_none_or(|origin| self.origins.allow(origin));
         caller.origin = origin.filter(|_| is_ours).map(str::to_owned);
         let authorization = request.header("authorization").map_err(silent)?;
-        match self.hosts.check(host.unwrap_or_default()) {
+        match self.hosts.check(request.at, host.unwrap_or_default()) {
             Ok(true) => {}
             Ok(false) => return Err(logged(&refusal::MISDIRECTED_REQUEST)),
             Err(malformed) => return Err(silent(malformed)),
@@ -126,7 +131,7 @@ impl Guard {
         if is_keys && matches!(mode, Some("no-cors" | "navigate")) {
             return Err(logged(&refusal::FORBIDDEN_FETCH_MODE));
         }
-        let (name, route) = self.find(request)?;
+        let (name, route) = find(request)?;
         caller.route = Some(name);
         if !is_keys {
             return Ok(route);
@@ -144,23 +149,16 @@ impl Guard {
         Ok(route)
     }
 
-    fn find(&self, request: &Request) -> Result<(&'static str, Route), Denial> {
-        match (File::at(&request.path), &request.method) {
-            (None, _) => find(request),
-            (Some(file), _) if !file.is_public() && !self.hosts.serve_a_page() => {
-                Err(silent(&refusal::NOT_FOUND))
-            }
-            (Some(file), Method::Get) => Ok((file.path, Route::Page(file))),
-            (Some(_), _) => Err(wrong_method("GET, OPTIONS")),
-        }
-    }
-
-    fn recognise(&self, header: Option<&str>, now: Timestamp) -> Result<Arc<Pairing>, Denial> {
+    fn recognise(
+        &self,
+        authorization: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Arc<Pairing>, Denial> {
         let unauthorised = |info| {
             let (reply, event) = logged(info);
             (reply.with("WWW-Authenticate", "Bearer"), event)
         };
-        let value = header.ok_or_else(|| unauthorised(&refusal::MISSING_TOKEN))?;
+        let value = authorization.ok_or_else(|| unauthorised(&refusal::MISSING_TOKEN))?;
         let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
         // The scheme's case does not matter (RFC 9110, section 11.1).
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -243,12 +241,24 @@ fn preflight(request: &Request) -> Reply {
 
 /// The route of a request; its name has no id in it.
 fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
+    let method = match &request.method {
+        Method::Head => &Method::Get,
+        method => method,
+    };
+    match (File::at(&request.path), method) {
+        (None, _) => {}
+        (Some(file), _) if !file.is_public() && !origin::is_for_pages(request.at) => {
+            return Err(silent(&refusal::NOT_FOUND));
+        }
+        (Some(file), Method::Get) => return Ok((file.path, Route::Page(file))),
+        (Some(_), _) => return Err(wrong_method("GET, HEAD, OPTIONS")),
+    }
     let segments: Vec<&str> = request.path.split('/').skip(1).collect();
     if segments.contains(&"") {
         return Err(silent(&refusal::NOT_FOUND));
     }
     let id = || segments[1].to_owned();
-    Ok(match (segments.as_slice(), &request.method) {
+    Ok(match (segments.as_slice(), method) {
         (["healthz"], Method::Get) => ("GET /healthz", Route::Health),
         (["identity"], Method::Get) => ("GET /identity", Route::Identity),
         (["pairing"], Method::Get) => ("GET /pairing", Route::Pairing),
@@ -258,8 +268,10 @@ fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
         (["keys", _], Method::Delete) => ("DELETE /keys/:id", Route::Remove(id())),
         (["keys", _, "resolve"], Method::Post) => ("POST /keys/:id/resolve", Route::Resolve(id())),
         (["keys", _, "rotate"], Method::Post) => ("POST /keys/:id/rotate", Route::Rotate(id())),
-        (["healthz" | "identity" | "pairing"], _) => return Err(wrong_method("GET, OPTIONS")),
-        (["keys"], _) => return Err(wrong_method("GET, POST, OPTIONS")),
+        (["healthz" | "identity" | "pairing"], _) => {
+            return Err(wrong_method("GET, HEAD, OPTIONS"));
+        }
+        (["keys"], _) => return Err(wrong_method("GET, HEAD, POST, OPTIONS")),
         (["keys", _], _) => return Err(wrong_method("PUT, DELETE, OPTIONS")),
         (["keys", _, "resolve" | "rotate"], _) => return Err(wrong_method("POST, OPTIONS")),
         _ => return Err(silent(&refusal::NOT_FOUND)),

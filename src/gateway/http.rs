@@ -8,9 +8,11 @@ mod reply;
 mod request;
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use tiny_http::{HTTPVersion, Method};
 use zeroize::Zeroizing;
 
@@ -18,6 +20,7 @@ pub(crate) use self::reply::Reply;
 pub(crate) use self::request::Request;
 use crate::base::time::Deadline;
 use crate::error::{ErrorInfo, refusal};
+use crate::gateway::connections::Place;
 
 /// Why there is no request.
 #[derive(Debug)]
@@ -45,7 +48,9 @@ impl From<io::Error> for Failure {
 
 /// One accepted connection.
 pub(crate) struct Connection<'a> {
-    stream: &'a TcpStream,
+    place: &'a Place,
+    /// The address of the listener that it came to.
+    at: IpAddr,
     /// Bytes that were received and not parsed yet: at most a head.
     received: Zeroizing<Vec<u8>>,
     /// By when the request that has begun must be complete.
@@ -54,35 +59,45 @@ pub(crate) struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     /// Takes over a connection.
-    pub(crate) fn new(stream: &'a TcpStream) -> Connection<'a> {
+    pub(crate) fn new(place: &'a Place, at: IpAddr) -> Connection<'a> {
         // Without it an answer of two packets waits 40 ms for the peer's delayed acknowledgement.
-        let _ = stream.set_nodelay(true);
+        let _ = place.stream.set_nodelay(true);
         Connection {
-            stream,
+            place,
+            at,
             received: Zeroizing::new(Vec::with_capacity(MAX_HEAD)),
             deadline: Deadline::after(REQUEST),
         }
     }
 
-    /// Waits for the next request's head. `begun` is called at its first byte: until then the peer
-    /// may be silent for two minutes, because a browser opens its connection before it asks its user
-    /// for permission.
-    pub(crate) fn request(&mut self, begun: impl FnOnce()) -> Result<Request, Failure> {
+    /// Waits for the next request's head. Until its first byte the peer may be silent for two minutes,
+    /// because a browser opens its connection before it asks its user for permission.
+    pub(crate) fn request(&mut self) -> Result<Request, Failure> {
         if self.received.is_empty() {
-            self.deadline = Deadline::after(SILENCE);
+            let mut events = [PollFd::new(&self.place.stream, PollFlags::IN)];
+            while poll(&mut events, Some(&SILENCE)) == Err(Errno::INTR) {}
+            if events[0].revents().is_empty() {
+                return Err(Failure::Gone);
+            }
+            // While its bytes are still on the socket: otherwise it would pass for a silent one.
+            self.place.serving();
+            self.deadline = Deadline::after(REQUEST);
             self.receive().map_err(|_| Failure::Gone)?;
         }
-        begun();
         self.deadline = Deadline::after(REQUEST);
         let mut scanned = 0;
         loop {
             if let Some(end) = request::scan(&self.received, scanned)? {
-                let request = request::parse(&self.received[..end]);
+                let request = request::parse(&self.received[..end], self.at);
                 self.received.drain(..end);
+                self.place.serving();
                 return Ok(request?);
             }
             if self.received.len() >= MAX_HEAD {
                 return Err((&refusal::HEADERS_TOO_LARGE).into());
+            }
+            if scanned == 0 {
+                self.place.waiting();
             }
             scanned = self.received.len().saturating_sub(3);
             self.receive()?;
@@ -112,12 +127,16 @@ impl<'a> Connection<'a> {
         let mut filled = length.min(self.received.len());
         body[..filled].copy_from_slice(&self.received[..filled]);
         self.received.drain(..filled);
+        if filled < length {
+            self.place.waiting();
+        }
         while filled < length {
             match self.read(&mut body[filled..])? {
                 0 => return Err(Failure::Gone),
                 count => filled += count,
             }
         }
+        self.place.serving();
         Ok(body)
     }
 
@@ -129,13 +148,14 @@ impl<'a> Connection<'a> {
         let is_head = to.is_some_and(|request| request.method == Method::Head);
         let bytes = reply.print(version, is_head)?;
         self.deadline = Deadline::after(ANSWER);
+        self.place.waiting();
         self.send(&bytes)
     }
 
     /// Ends the connection so that the peer gets to read the answer: what it is still sending is
     /// taken and dropped for a moment, because closing on unread bytes would reset the connection.
     pub(crate) fn linger(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.place.stream.shutdown(Shutdown::Write);
         self.deadline = Deadline::after(LINGER);
         let mut dropped = Zeroizing::new(vec![0; 8 * 1024]);
         let mut left = MAX_LINGER;
@@ -160,7 +180,7 @@ impl<'a> Connection<'a> {
     /// Reads once, with the time that is left as the socket's timeout: a peer that trickles cannot
     /// extend it.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut stream = self.stream;
+        let mut stream = &self.place.stream;
         loop {
             let left = self.deadline.left().ok_or(io::ErrorKind::TimedOut)?;
             stream.set_read_timeout(Some(left))?;
@@ -172,7 +192,7 @@ impl<'a> Connection<'a> {
     }
 
     fn send(&self, mut bytes: &[u8]) -> io::Result<()> {
-        let mut stream = self.stream;
+        let mut stream = &self.place.stream;
         while !bytes.is_empty() {
             let left = self.deadline.left().ok_or(io::ErrorKind::TimedOut)?;
             stream.set_write_timeout(Some(left))?;
@@ -196,7 +216,7 @@ fn is_again(error: &io::Error) -> bool {
 const MAX_HEAD: usize = 16 * 1024;
 /// The largest body, in bytes.
 const MAX_BODY: u64 = 64 * 1024;
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Timespec = Timespec { tv_sec: 120, tv_nsec: 0 };
 const REQUEST: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(1);

@@ -27,4 +27,4 @@ pub(crate) mod server;
 pub(crate) mod state;
 
 #[cfg(unix)]
-pub(crate) use server::{Gateway, listen, unusable};
+pub(crate) use server::{Gateway, is_own, listen, unusable};

@@ -71,6 +71,11 @@ pub(crate) fn is_cgnat(address: Ipv4Addr) -> bool {
     first == 100 && second & 0xC0 == 64
 }
 
+/// The same, of either family; Tailscale's own of IPv6 are not among them.
+pub(crate) fn is_tailscale(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(address) if is_cgnat(address))
+}
+
 /// One label of a host name (RFC 1123), in lower case.
 fn is_label(label: &str) -> bool {
     let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
@@ -97,53 +102,77 @@ fn is_port(port: &str) -> bool {
 /// is not among them.
 #[derive(Debug)]
 pub(crate) struct Hosts {
-    /// The address that we listen on.
-    bind: IpAddr,
-    /// Lower-case names beside the built-in ones; unused on a loopback bind.
-    names: Vec<String>,
+    /// Those of the owner's choice, for every listener; in lower case, as the others.
+    extra: Vec<String>,
+    /// The machine's own, for listeners beyond loopback.
+    own: [String; 2],
 }
 
+type Malformed = &'static ErrorInfo;
+
 impl Hosts {
-    /// For a listener on `bind`, on a machine of this name, with further names separated by commas.
-    pub(crate) fn new(bind: IpAddr, machine: &str, extra: &str) -> Hosts {
-        let short = machine.split('.').next().unwrap_or_default();
-        let names = [machine, short].into_iter().chain(extra.split(','));
-        let names = names.map(|name| name.trim().to_ascii_lowercase());
-        let names = names.filter(|name| !name.is_empty()).collect();
-        Hosts { bind, names }
-    }
-
-    /// Is this `Host` header one of ours? An error if it is not a host and an optional port.
-    pub(crate) fn check(&self, header: &str) -> std::result::Result<bool, &'static ErrorInfo> {
-        const MALFORMED: &ErrorInfo = &refusal::BAD_REQUEST;
-        // RFC 3986 allows an empty port.
-        let host = header.strip_suffix(':').or_else(|| without_port(header));
-        let host = host.ok_or(MALFORMED)?.to_ascii_lowercase();
-        let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let address = match literal.map(str::parse::<Ipv6Addr>) {
-            Some(address) => Some(IpAddr::V6(address.map_err(|_| MALFORMED)?)),
-            None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
-        };
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-        let is_host = (1..=253).contains(&host.len()) && host.bytes().all(is_name);
-        let is_wide = !self.bind.is_loopback();
-        match address {
-            Some(address) => Ok(is_wide || address.is_loopback()),
-            None if is_host => Ok(host == "localhost" || (is_wide && self.has_name(&host))),
-            None => Err(MALFORMED),
+    /// For a machine of this name, with further names separated by commas.
+    pub(crate) fn new(machine: &str, extra: &str) -> Result<Hosts> {
+        let mut names = Vec::new();
+        for name in extra.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            let host = name.to_ascii_lowercase();
+            if !parse_host(&host).is_ok_and(|(parsed, _)| parsed == host) {
+                return Err(Error::usage(format!(
+                    "\"{}\" of LF_GATEWAY_EXTRA_HOSTS matches no host; it takes names such as box.example, without scheme, port or asterisk",
+                    shown(name)
+                )));
+            }
+            names.push(host);
         }
+        let machine = machine.to_ascii_lowercase();
+        let short = machine.split('.').next().unwrap_or_default().to_owned();
+        Ok(Hosts { extra: names, own: [machine, short] })
     }
 
-    /// Can a page of our own talk to us? Of all loopback addresses only these two are origins of ours.
-    pub(crate) fn serve_a_page(&self) -> bool {
-        self.bind == Ipv4Addr::LOCALHOST || self.bind == Ipv6Addr::LOCALHOST
+    /// Is this `Host` header one of ours, for the listener on `at`? An error if it is not a host and an
+    /// optional port.
+    pub(crate) fn check(&self, at: IpAddr, header: &str) -> std::result::Result<bool, Malformed> {
+        let (host, address) = parse_host(header)?;
+        let is_wide = !at.is_loopback();
+        let is_built_in = match address {
+            Some(address) => is_wide || address.is_loopback(),
+            None => host == "localhost" || (is_wide && self.is_own(&host)),
+        };
+        Ok(is_built_in || self.extra.contains(&host))
     }
 
-    fn has_name(&self, host: &str) -> bool {
+    fn is_own(&self, host: &str) -> bool {
         let is_mdns = host.strip_suffix(".local");
         let is_mdns = is_mdns.is_some_and(|name| name.split('.').all(is_label));
-        is_mdns || self.names.iter().any(|name| name == host)
+        is_mdns || self.own.iter().any(|name| name == host)
     }
+}
+
+/// A host, in lower case, and the address that it may be; without the port behind it.
+fn parse_host(text: &str) -> std::result::Result<(String, Option<IpAddr>), Malformed> {
+    const MALFORMED: Malformed = &refusal::BAD_REQUEST;
+    // RFC 3986 allows an empty port.
+    let host = text.strip_suffix(':').or_else(|| without_port(text));
+    let host = host.ok_or(MALFORMED)?.to_ascii_lowercase();
+    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let address = match literal.map(str::parse::<Ipv6Addr>) {
+        Some(address) => Some(IpAddr::V6(address.map_err(|_| MALFORMED)?)),
+        None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    };
+    let is_part = |part: &str| {
+        let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        !part.is_empty() && part.bytes().all(is_fit)
+    };
+    // A name may end with the root's dot.
+    let name = host.strip_suffix('.').unwrap_or(&host);
+    let is_host = host.len() <= 253 && name.split('.').all(is_part);
+    (address.is_some() || is_host).then_some((host, address)).ok_or(MALFORMED)
+}
+
+/// Can a page of our own talk to the listener on this address? Of all loopback addresses only these two
+/// are origins of ours.
+pub(crate) fn is_for_pages(at: IpAddr) -> bool {
+    at == Ipv4Addr::LOCALHOST || at == Ipv6Addr::LOCALHOST
 }
 
 #[cfg(test)]
@@ -277,8 +306,9 @@ mod tests {
     }
 
     #[test]
-    fn a_loopback_bind_answers_to_loopback_names_only() {
-        let hosts = Hosts::new(IpAddr::V4(Ipv4Addr::LOCALHOST), "box.example", "extra.example");
+    fn a_loopback_bind_answers_to_loopback_names_and_those_of_its_owner() {
+        let hosts = Hosts::new("box.example", "extra.example, 192.0.2.1,[2001:db8::1]").unwrap();
+        let check = |host| hosts.check(IpAddr::V4(Ipv4Addr::LOCALHOST), host);
         for host in [
             "localhost",
             "LocalHost:38080",
@@ -287,21 +317,26 @@ mod tests {
             "127.9.9.9",
             "[::1]:38080",
             "localhost:",
+            "extra.example:443",
+            "Extra.example",
+            "192.0.2.1",
+            "[2001:DB8::1]:80",
         ] {
-            assert!(matches!(hosts.check(host), Ok(true)), "{host}");
+            assert!(matches!(check(host), Ok(true)), "{host}");
         }
         for host in [
             "box",
             "box.example",
-            "extra.example",
             "a.local",
             "192.168.1.1",
             "evil.com",
             "localhost.evil.com",
             "localhost.",
             "[::2]",
+            "192.0.2.2",
+            "x.extra.example",
         ] {
-            assert!(matches!(hosts.check(host), Ok(false)), "{host}");
+            assert!(matches!(check(host), Ok(false)), "{host}");
         }
         for host in [
             "",
@@ -316,15 +351,17 @@ mod tests {
             "a,b",
             "[x]",
             "localhost:1:2",
+            ".extra.example",
+            "extra..example",
         ] {
-            assert!(hosts.check(host).is_err(), "{host}");
+            assert!(check(host).is_err(), "{host}");
         }
     }
 
     #[test]
     fn a_wide_bind_answers_to_literals_and_its_own_names() {
-        let hosts =
-            Hosts::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), "Box.example", " extra.example , Other ");
+        let hosts = Hosts::new("Box.example", " extra.example , Other ,").unwrap();
+        let check = |host| hosts.check(IpAddr::V4(Ipv4Addr::UNSPECIFIED), host);
         for host in [
             "localhost",
             "192.168.1.1:80",
@@ -336,10 +373,24 @@ mod tests {
             "mac.local",
             "a.b.local",
         ] {
-            assert!(matches!(hosts.check(host), Ok(true)), "{host}");
+            assert!(matches!(check(host), Ok(true)), "{host}");
         }
-        for host in ["evil.com", "box.evil.com", ".local", "box.example.", "example"] {
-            assert!(matches!(hosts.check(host), Ok(false)), "{host}");
+        for host in ["evil.com", "box.evil.com", "box.example.", "example"] {
+            assert!(matches!(check(host), Ok(false)), "{host}");
+        }
+    }
+
+    #[test]
+    fn what_can_match_no_host_is_no_extra_host() {
+        for host in [
+            "*.x", "http://x", "x:8080", "x:", ".x", "x/", "a b", "a..b", "[::1", "::1", "ü", "*",
+            "x@y", "[::1]:80", "?", "x\u{1b}y", ".",
+        ] {
+            let error = Hosts::new("box", &format!("fine,{host}")).unwrap_err();
+            assert!(error.exit_code() == 2 && error.to_string().contains("EXTRA_HOSTS"), "{host}");
+        }
+        for host in ["x", "x.y.", "a_b.example", "xn--4ca", "192.0.2.1", "[::1]", "X.Example", ""] {
+            assert!(Hosts::new("box", host).is_ok(), "{host}");
         }
     }
 }

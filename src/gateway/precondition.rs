@@ -1,6 +1,6 @@
 //! What must be so before the gateway serves, and the diagnosis of `lf gateway doctor`, one line each.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use miniserde::json::{Object, Value};
 
 use super::api::DAEMON_VERSION;
 use super::consent::{self, Permit};
-use super::origin::Origins;
+use super::origin::{Hosts, Origins, is_tailscale};
 use super::pairing::Pairings;
 use super::probe::{self, Absence, Health};
 use super::server::listen;
@@ -25,8 +25,8 @@ use crate::vault::master::source;
 
 /// What a gateway is to be started with.
 pub(crate) struct Setup<'a> {
-    /// Where it is to listen.
-    pub(crate) address: SocketAddr,
+    /// Where it is to listen: the first one is what a person is told.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// Is it for keys alone? Otherwise it is for what the cloud's signed coordination asks for too.
     pub(crate) keys_only: bool,
     /// Is Tailscale's consent asked for?
@@ -52,7 +52,19 @@ impl Setup<'_> {
             return self.of_full_mode();
         }
         let passphrase = self.keys_passphrase(&mut || record::present(&self.keychain));
-        vec![self.no_service_role(), noted(passphrase)]
+        let consent = self.wants_tailscale.then(|| self.tailscale_consent());
+        [self.no_service_role(), noted(passphrase)].into_iter().chain(consent).collect()
+    }
+
+    /// The consent that it listens by: to all addresses beyond loopback, or for keys alone to Tailscale's
+    /// if that was asked for.
+    pub(crate) fn permit(&self) -> Result<Option<Permit>> {
+        let needs_consent = |ip: &IpAddr| match self.keys_only {
+            true => self.wants_tailscale && is_tailscale(*ip),
+            false => !ip.is_loopback(),
+        };
+        let ips = self.addresses.iter().map(SocketAddr::ip).filter(needs_consent);
+        ips.map(|ip| Permit::new(&self.state, ip)).try_fold(None, |_, permit| permit.map(Some))
     }
 
     fn of_full_mode(&self) -> Vec<Check> {
@@ -94,19 +106,17 @@ impl Setup<'_> {
     }
 
     fn bind_safe(&self) -> Check {
-        let address = self.address.ip();
-        if address.is_loopback() {
-            return pass("bind_safe", "a loopback address".to_owned());
-        }
-        if !self.wants_tailscale || address.is_unspecified() {
+        let mut beyond = self.addresses.iter().map(SocketAddr::ip).filter(|ip| !ip.is_loopback());
+        if let Some(address) = beyond.find(|ip| !self.wants_tailscale || ip.is_unspecified()) {
             let message = format!(
                 "{address} is not a loopback address; others take --tailscale and a consent that covers them"
             );
             return check("bind_safe", None, &message);
         }
-        let covered = Permit::new(&self.state, address);
-        let covered = covered.map(|_| "the consent to Tailscale covers it".to_owned());
-        outcome("bind_safe", covered)
+        let by = |permit: Option<Permit>| {
+            permit.map_or("a loopback address", |_| "the consent to Tailscale covers it")
+        };
+        outcome("bind_safe", self.permit().map(|permit| by(permit).to_owned()))
     }
 
     fn no_service_role(&self) -> Check {
@@ -161,15 +171,18 @@ impl Setup<'_> {
                 Err(error) => failed(CONSENT, &error),
             });
         }
-        if let Err(error) = Origins::with_extra(&self.environment.gateway.extra_origins) {
+        let variables = &self.environment.gateway;
+        if let Err(error) = Origins::with_extra(&variables.extra_origins) {
             checks.push(failed("extra_origins", &error));
         }
-        let address = self.address;
-        checks.push(match address.ip().is_loopback() {
+        if let Err(error) = Hosts::new("", &variables.extra_hosts) {
+            checks.push(failed("extra_hosts", &error));
+        }
+        checks.extend(self.addresses.iter().map(|address| match address.ip().is_loopback() {
             true => pass("bind", format!("{address}, for this machine alone")),
             false => note("bind", format!("{address}, for other machines too; lf does not encrypt what goes there, Tailscale does")),
-        });
-        checks.push(examine_gateway(address));
+        }));
+        checks.extend(examine_gateway(&self.addresses));
         checks.extend(examine_pairings(&self.pairings(), now));
         checks
     }
@@ -187,8 +200,11 @@ fn noted(mut check: Check) -> Check {
     check
 }
 
-fn examine_gateway(address: SocketAddr) -> Check {
-    match probe::ask(address) {
+fn examine_gateway(addresses: &[SocketAddr]) -> Vec<Check> {
+    let address = addresses[0];
+    let answer = probe::ask(address);
+    let doubts = probe::doubts(addresses, answer.is_ok());
+    let first = match answer {
         Ok(health) if health.daemon_version == DAEMON_VERSION => {
             pass("gateway", format!("{DAEMON_VERSION} answers on {address}"))
         }
@@ -198,12 +214,14 @@ fn examine_gateway(address: SocketAddr) -> Check {
                 "{daemon_version} answers on {address}, and is not the version that asks; restart it"
             ),
         ),
-        Err(Absence::Nobody(_)) => match listen(address) {
+        Err(Absence::Nobody(_)) => match listen(addresses) {
             Ok(_) => note("gateway", format!("none is running; {address} is free")),
             Err(error) => failed("gateway", &error),
         },
         Err(absence) => failed("gateway", &absence.error(address)),
-    }
+    };
+    let doubts = doubts.iter().map(|doubt| failed("gateway", doubt));
+    [first].into_iter().chain(doubts).collect()
 }
 
 fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {

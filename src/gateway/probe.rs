@@ -1,13 +1,15 @@
-//! Asks what listens on an address: a gateway of `lf`, another program, or none. It sends no token.
+//! Asks what listens on an address: a gateway of `lf`, another program, or none; and whose it is. It sends
+//! no token.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use miniserde::{Deserialize, json};
 
 use crate::base::time::{Deadline, Timestamp};
 use crate::error::Error;
+use crate::system::fs;
 
 /// What a gateway of `lf` answers to `GET /healthz`.
 #[derive(Debug, Deserialize)]
@@ -33,7 +35,7 @@ impl Absence {
         match self {
             Absence::Stranger(reason) => Error::GatewayUnreachable(
                 format!("something else listens on {address}: {reason}"),
-                "stop that, or take another port: lf gateway serve --port N",
+                STOP,
             ),
             Absence::Nobody(error) => Error::GatewayUnreachable(
                 format!("no gateway listens on {address}: {error}"),
@@ -53,6 +55,53 @@ pub(crate) fn ask(address: SocketAddr) -> Result<Health, Absence> {
     let reason = |error| if is_late(&error) { LATE } else { NO_HTTP };
     let answer = exchange(stream, deadline).map_err(reason);
     answer.and_then(|bytes| parse(&bytes)).map_err(Absence::Stranger)
+}
+
+/// The user whose socket listens on this address, or on one that it stands for or belongs to, as far as the
+/// system tells: in proc_net_tcp(5) an address is words of its bytes, read as this machine's numbers.
+pub(crate) fn listener(address: SocketAddr) -> Option<u32> {
+    let octets = match address.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let word = |word: &[u8]| Some(format!("{:08X}", u32::from_ne_bytes(word.try_into().ok()?)));
+    let mut ip = octets.chunks_exact(4).map(word).collect::<Option<String>>()?;
+    if address.ip().is_unspecified() {
+        ip.clear();
+    }
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let tables =
+        tables.map(|path| fs::read_exposed(path.as_ref(), MAX_TABLE).unwrap_or_default().0);
+    let tables = String::from_utf8_lossy(&tables.concat()).into_owned();
+    let rows = tables.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let rows: Vec<_> = rows.filter(|row| row.get(3) == Some(&LISTENING)).collect();
+    [&*ip, "00000000"].into_iter().find_map(|ip| {
+        let place = format!("{ip}:{:04X}", address.port());
+        rows.iter().find(|row| row[1].ends_with(&place))?.get(7)?.parse().ok()
+    })
+}
+
+/// What else than one gateway of this user is to be found on these addresses; if one runs, on the first
+/// of them, it holds the others too. Whoever holds another one gets what pages send there: tokens.
+pub(crate) fn doubts(addresses: &[SocketAddr], is_running: bool) -> Vec<Error> {
+    let doubt = |(at, address): (usize, &SocketAddr)| {
+        // Nobody is safe from root, who may hold a socket for somebody else.
+        let is_other = |user: &u32| ![0, fs::own_user()].contains(user);
+        let whose = listener(*address).filter(is_other);
+        let (sentence, hint) = match (whose, (at > 0 && is_running).then(|| ask(*address))) {
+            (Some(user), _) => {
+                (format!("user {user} listens on {address}, where pages may send tokens"), STOP)
+            }
+            (None, Some(Err(Absence::Nobody(_)))) => (
+                format!("the gateway does not listen on {address}, where another user could"),
+                RESTART,
+            ),
+            (None, Some(Err(absence))) => return Some(absence.error(*address)),
+            (None, None | Some(Ok(_))) => return None,
+        };
+        Some(Error::GatewayUnreachable(sentence, hint))
+    };
+    addresses.iter().enumerate().filter_map(doubt).collect()
 }
 
 /// All that is answered, until the other side closes.
@@ -103,6 +152,11 @@ fn is_late(error: &io::Error) -> bool {
 /// Every gateway answers to this host.
 const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 const PATIENCE: Duration = Duration::from_secs(2);
+const STOP: &str = "stop that, or take another port: lf gateway serve --port N";
+const RESTART: &str = "start it again; if it is a service: lf gateway install";
+const LISTENING: &str = "0A";
+/// A line has 150 bytes.
+const MAX_TABLE: usize = 8 * 1024 * 1024;
 const MAX_ANSWER: usize = 16 * 1024;
 const MAX_VERSION: usize = 64;
 const LATE: &str = "it does not answer within 2 seconds";

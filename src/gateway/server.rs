@@ -1,6 +1,7 @@
 //! The gateway: it listens, asks the guard about each request, answers with the API, and ends in order.
 
-use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
@@ -8,16 +9,19 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 
 use super::api::{Api, Told};
-use super::connections::{Connections, PLACES, Serve};
+use super::connections::{Connections, PLACES, Place, Serve};
 use super::consent::Permit;
 use super::guard::{Caller, Guard, with_cors};
 use super::http::{Connection, Failure, Reply, Request};
+use super::probe;
 use crate::base::pool;
 use crate::base::time::{Deadline, Timestamp, monotonic};
 use crate::error::{Error, Result, refusal};
 use crate::vault::audit::{Event, Flood, Kind};
+use crate::vault::files;
 
 /// A gateway, ready to serve.
 pub(crate) struct Gateway {
@@ -32,13 +36,39 @@ pub(crate) struct Gateway {
     warn: fn(&str),
 }
 
-/// Opens a listener; it does not accept connections yet.
-pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).map_err(|source| Error::Listen(address.to_string(), source))
+/// Opens a listener on each address; they do not accept connections yet. Port 0 stands for one that is
+/// free on all of them.
+pub(crate) fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    for mut address in addresses.iter().copied() {
+        let is_any = address.port() == 0 && !listeners.is_empty();
+        if is_any {
+            address.set_port(listeners[0].local_addr().map_err(unusable)?.port());
+        }
+        match TcpListener::bind(address) {
+            Ok(listener) => listeners.push(listener),
+            // The first one keeps its port meanwhile, so that it gets another one.
+            Err(error) if is_any && error.kind() == ErrorKind::AddrInUse => {
+                return listen(addresses);
+            }
+            Err(error) => {
+                let user =
+                    probe::listener(address).map(|user| format!("user {user} listens there"));
+                let error = user.map_or(error, |user| io::Error::new(ErrorKind::AddrInUse, user));
+                return Err(Error::Listen(address.to_string(), error));
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+/// Can this machine listen on this address? Some have no IPv6.
+pub(crate) fn is_own(address: IpAddr) -> bool {
+    TcpListener::bind((address, 0)).is_ok()
 }
 
 /// The error of a listener that has been opened.
-pub(crate) fn unusable(source: std::io::Error) -> Error {
+pub(crate) fn unusable(source: io::Error) -> Error {
     Error::Listen("that socket".to_owned(), source)
 }
 
@@ -53,41 +83,48 @@ impl Gateway {
     /// consent that was withdrawn.
     pub(crate) fn serve(
         self,
-        listener: TcpListener,
+        listeners: Vec<TcpListener>,
         end: &UnixStream,
         idle: Option<Duration>,
         on_ending: impl FnOnce(),
     ) -> Result<()> {
-        listener.set_nonblocking(true).map_err(unusable)?;
-        let is_local = listener.local_addr().is_ok_and(|at| at.ip().is_loopback());
-        let most = if is_local { PLACES } else { PLACES / 2 };
         let (gateway, connections) = (Arc::new(self), Arc::new(Connections::default()));
-        let (of_gateway, of_connections) = (Arc::clone(&gateway), Arc::clone(&connections));
-        let serve: Serve =
-            Arc::new(move |id, stream| of_gateway.serve_connection(&of_connections, id, stream));
-        let admit = |(stream, peer): (TcpStream, SocketAddr)| {
+        let doors = listeners.into_iter().map(|listener| {
+            listener.set_nonblocking(true)?;
+            // Its connections inherit that: answers that nobody takes fill no megabytes of the kernel's.
+            let _ = set_socket_send_buffer_size(&listener, SEND_BUFFER);
+            let at = listener.local_addr()?.ip();
+            let most = if at.is_loopback() { PLACES } else { PLACES / 2 };
+            let (gateway, connections) = (Arc::clone(&gateway), Arc::clone(&connections));
+            let serve: Serve =
+                Arc::new(move |place| gateway.serve_connection(&connections, place, at));
+            Ok((listener, most, serve))
+        });
+        let doors: Vec<Door> = doors.collect::<io::Result<_>>().map_err(unusable)?;
+        let accept = |(listener, most, serve): &Door| -> io::Result<()> {
+            let (stream, peer) = listener.accept()?;
             if stream.set_nonblocking(false).is_ok() {
-                connections.admit(stream, canonical(peer.ip()), most, &serve);
+                connections.admit(stream, canonical(peer.ip()), *most, serve);
             }
+            Ok(())
         };
         let interval = idle.unwrap_or(TICK).min(TICK);
         let (mut tick, mut last_used) = (Deadline::after(interval), monotonic());
         let ended = loop {
-            if is_over(&listener, end, tick) {
+            if is_over(&doors, end, tick) {
                 break Ok(());
             }
             // One that cannot be read now is no reason to end.
             if let Err(error @ Error::ConsentMissing(_)) = gateway.check_permit() {
                 break Err(error);
             }
-            match listener.accept() {
-                Ok(accepted) => {
-                    admit(accepted);
-                    last_used = monotonic();
+            for door in &doors {
+                match accept(door) {
+                    Ok(()) => last_used = monotonic(),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    // No descriptor is free, or the peer has gone: neither is a reason to end.
+                    Err(_) => thread::sleep(BACK_OFF),
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                // No descriptor is free, or the peer has gone: neither is a reason to end.
-                Err(_) => thread::sleep(BACK_OFF),
             }
             if tick.left().is_none() {
                 let now = monotonic();
@@ -102,12 +139,12 @@ impl Gateway {
             }
         };
         on_ending();
-        // Connections that are in the accept queue already are still served.
-        for accepted in std::iter::from_fn(|| listener.accept().ok()).take(PLACES) {
-            admit(accepted);
+        // Connections that are in the accept queues already are still served.
+        for door in &doors {
+            let _ = (0..PLACES).try_for_each(|_| accept(door));
         }
         // New ones are refused at once, and need not wait for the others.
-        drop(listener);
+        drop(doors);
         connections.end(Deadline::after(FAREWELL));
         gateway.settle(None);
         ended
@@ -119,19 +156,18 @@ impl Gateway {
         self.permit.as_ref().map_or(Ok(()), Permit::check)
     }
 
-    /// One connection, from its first request to its last.
-    fn serve_connection(&self, connections: &Connections, id: u64, stream: &TcpStream) {
-        let mut connection = Connection::new(stream);
+    /// One connection, which came to the listener on this address, from its first request to its last.
+    fn serve_connection(&self, connections: &Connections, place: &Place, at: IpAddr) {
+        let mut connection = Connection::new(place, at);
         loop {
-            if !connections.silent(id) {
+            if !connections.silent(place) {
                 // Bytes that have arrived are still read, but none are waited for.
-                let _ = stream.shutdown(Shutdown::Read);
+                let _ = place.stream.shutdown(Shutdown::Read);
             }
-            let (reply, body, request) = match connection.request(|| connections.begun(id)) {
+            let (reply, body, request) = match connection.request() {
                 Err(Failure::Gone) => return,
                 Err(Failure::Refused(reply)) => (reply, Rest::Broken, None),
                 Ok(mut request) => {
-                    let place = (connections, id);
                     let (reply, body) =
                         or_internal_error(|| self.respond(&mut connection, &request, place));
                     let is_kept = match body {
@@ -151,7 +187,7 @@ impl Gateway {
                 return;
             }
             let Some(request) = request.filter(|request| request.keeps_alive) else {
-                connections.silent(id);
+                connections.silent(place);
                 return connection.linger();
             };
             if body == Rest::Unread && connection.body(&request).is_err() {
@@ -165,7 +201,7 @@ impl Gateway {
         &self,
         connection: &mut Connection<'_>,
         request: &Request,
-        (connections, id): (&Connections, u64),
+        place: &Place,
     ) -> (Reply, Rest) {
         if self.check_permit().is_err() {
             let info = Error::ConsentMissing(String::new()).info();
@@ -175,10 +211,11 @@ impl Gateway {
         let mut caller = Caller::default();
         // Who waits for the keychain is not sending, and is not closed for another.
         // (tests/limits.rs: `who_waits_for_the_keychain_is_not_closed_for_another`)
-        connections.received(id);
         let admitted =
             connection.off_the_clock(|| self.guard.admit(request, now, monotonic(), &mut caller));
-        connections.begun(id);
+        if caller.has_token() {
+            place.recognised();
+        }
         let (reply, event, rest) = match admitted {
             Err((reply, event)) => {
                 let event = event.map(|(kind, reason)| (kind, None, Some(reason)));
@@ -186,7 +223,6 @@ impl Gateway {
             }
             Ok(route) => match connection.body(request) {
                 Ok(bytes) => {
-                    connections.received(id);
                     let pairing = caller.pairing.as_deref();
                     let answer = || self.api.answer(&route, pairing, (request, &bytes), now);
                     let party = pairing.map(|pairing| pairing.name.as_str().into());
@@ -231,6 +267,9 @@ impl Gateway {
         let foreign = origin.filter(|origin| !origin.is_empty() && caller.origin.is_none());
         let foreign = foreign.map(|origin| origin.chars().take(MAX_ORIGIN).collect::<String>());
         context.extend(foreign.as_deref().map(|origin| ("origin", origin)));
+        if reason.is_none() && matches!(kind, Kind::Add | Kind::Update | Kind::Remove) {
+            files::tighten(self.api.store.path()).iter().for_each(|it| (self.warn)(it));
+        }
         let told = self.log(&Event { kind, key: key.as_ref(), reason, context: &context });
         if kind == Kind::Resolve && reason.is_none() { told } else { Ok(()) }
     }
@@ -284,15 +323,21 @@ fn canonical(peer: IpAddr) -> IpAddr {
 }
 
 /// Waits for a connection, the end or the tick; is it the end?
-fn is_over(listener: &TcpListener, end: &UnixStream, tick: Deadline) -> bool {
-    let mut events = [PollFd::new(listener, PollFlags::IN), PollFd::new(end, PollFlags::IN)];
+fn is_over(doors: &[Door], end: &UnixStream, tick: Deadline) -> bool {
+    let mut events = vec![PollFd::new(end, PollFlags::IN)];
+    events.extend(doors.iter().map(|(listener, ..)| PollFd::new(listener, PollFlags::IN)));
     let tick = Timespec::try_from(tick.left().unwrap_or_default()).ok();
-    poll(&mut events, tick.as_ref()).is_ok() && !events[1].revents().is_empty()
+    poll(&mut events, tick.as_ref()).is_ok() && !events[0].revents().is_empty()
 }
+
+/// A listener, the places that one of its peers may have, and what serves those who come.
+type Door = (TcpListener, usize, Serve);
 
 /// How often counts and times of last use are written down.
 const TICK: Duration = Duration::from_secs(15);
 const BACK_OFF: Duration = Duration::from_millis(50);
+/// Bytes; more than the largest answer.
+const SEND_BUFFER: usize = 256 * 1024;
 /// A request has ten seconds, its answer too, and a key derivation may wait for its turn.
 const FAREWELL: Duration = Duration::from_secs(25);
 const MAX_ORIGIN: usize = 100;

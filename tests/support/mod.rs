@@ -466,6 +466,39 @@ pub fn free_ports() -> impl Iterator<Item = u16> {
     (first..).filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
 }
 
+/// Another user of this machine, who listens on an address; without root to become one, this user.
+pub struct Stranger(Child);
+
+impl Stranger {
+    pub fn on(address: std::net::SocketAddr) -> Stranger {
+        const LISTEN: &str = "use IO::Socket::IP; my $s = IO::Socket::IP->new(LocalHost => $ARGV[0], \
+            LocalPort => $ARGV[1], Listen => 9) or die $@; $| = 1; print qq(up\\n); sleep 1 while 1;";
+        let mut command = Command::new("perl");
+        command.args(["-e", LISTEN, &address.ip().to_string(), &address.port().to_string()]);
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::process::CommandExt::uid(&mut command, 65534);
+        }
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = [0; 3];
+        child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+        Stranger(child)
+    }
+
+    /// How lf names that user.
+    pub fn name() -> String {
+        let user = rustix::process::geteuid();
+        let user = if user.is_root() { 65534 } else { user.as_raw() };
+        format!("user {user} listens ")
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 pub fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
@@ -560,6 +593,7 @@ pub fn package_of(program: &std::ffi::OsStr) -> String {
         Some("mkfs.exfat") => "exfatprogs",
         Some("mount.exfat-fuse") => "exfat-fuse",
         Some("mkfs.ntfs" | "lowntfs-3g") => "ntfs-3g",
+        Some("nginx") => "nginx-light",
         Some(other) => other,
         None => "it",
     };

@@ -45,15 +45,17 @@ await all({
   async 'the gateway is where the session says, if that is safe, and never where a link says'() {
     const link = `?${OVERRIDE}=http://evil.test:1&url=http://evil.test:2#${OVERRIDE}=http://evil.test:3`;
     for (const [page, override, expected] of [
-      ['localhost', null, 'http://localhost:38080'],
+      ['localhost', null, 'http://127.0.0.1:38080'],
+      ['localhost', 'http://localhost:4', 'http://127.0.0.1:4'],
+      ['localhost', 'https://localhost:4', 'https://localhost:4'],
       ['127.0.0.1', null, 'http://127.0.0.1:38080'],
       ['evil.test', null, 'http://evil.test:38080'],
-      ['localhost', 'http://evil.test:4', 'http://localhost:38080'],
-      ['localhost', 'http://192.168.1.1:38080', 'http://localhost:38080'],
-      ['localhost', 'http://localhost.evil.test:4', 'http://localhost:38080'],
-      ['localhost', 'http://localhost@evil.test:4', 'http://localhost:38080'],
-      ['localhost', 'javascript:alert(1)', 'http://localhost:38080'],
-      ['localhost', 'no URL', 'http://localhost:38080'],
+      ['localhost', 'http://evil.test:4', 'http://127.0.0.1:38080'],
+      ['localhost', 'http://192.168.1.1:38080', 'http://127.0.0.1:38080'],
+      ['localhost', 'http://localhost.evil.test:4', 'http://127.0.0.1:38080'],
+      ['localhost', 'http://localhost@evil.test:4', 'http://127.0.0.1:38080'],
+      ['localhost', 'javascript:alert(1)', 'http://127.0.0.1:38080'],
+      ['localhost', 'no URL', 'http://127.0.0.1:38080'],
       ['localhost', 'https://gateway.test:5/path?query', 'https://gateway.test:5'],
       ['localhost', 'http://[::1]:6', 'http://[::1]:6'],
     ]) {

@@ -14,16 +14,10 @@ use super::{InstallOptions, ServeOptions};
 
 pub(super) fn serve(args: &mut Args) -> Result<ServeOptions> {
     args.no_operands()?;
-    let (keys_only, tailscale) = (args.flag("--keys-only"), args.flag("--tailscale"));
-    if keys_only && tailscale {
-        return Err(Error::usage(
-            "--tailscale is about full mode; with --keys-only, --bind takes any address",
-        ));
-    }
     Ok(ServeOptions {
-        keys_only,
-        tailscale,
-        bind: args.value("--bind"),
+        keys_only: args.flag("--keys-only"),
+        tailscale: args.flag("--tailscale"),
+        bind: args.all("--bind"),
         port: args.value("--port"),
     })
 }

@@ -148,7 +148,7 @@ fn nothing(args: &mut Args) -> Result<()> {
 pub(crate) struct ServeOptions {
     pub(crate) keys_only: bool,
     pub(crate) tailscale: bool,
-    pub(crate) bind: Option<String>,
+    pub(crate) bind: Vec<String>,
     pub(crate) port: Option<String>,
 }
 

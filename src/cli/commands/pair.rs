@@ -16,6 +16,8 @@ use crate::vault::key::Label;
 use zeroize::Zeroizing;
 
 use super::{Context, Format, NOTHING, table};
+#[cfg(unix)]
+use super::{ServeOptions, serve, status};
 use crate::system::term;
 
 /// A new pairing, or a new token for an old one.
@@ -23,6 +25,10 @@ pub(super) fn pair(
     context: &Context<'_>,
     (mut wanted, keys, term, others): (Pairing, Vec<String>, Option<Duration>, Others),
 ) -> Result<()> {
+    #[cfg(unix)]
+    if let Ok(addresses) = serve::addresses(context.environment, &ServeOptions::default()) {
+        status::warn_of_others(context, &addresses, false);
+    }
     let now = Timestamp::now();
     wanted.created_at = Some(now);
     wanted.expires_at = term.map(|term| now.after(term));
@@ -79,8 +85,9 @@ pub(super) fn pair(
 #[cfg(unix)]
 fn running(context: &Context<'_>) -> Option<SocketAddr> {
     let recorded = context.state.as_deref().and_then(state::recorded);
-    let default = super::serve::address(context.environment, &super::ServeOptions::default());
-    recorded.into_iter().chain(default.ok()).find(|place| probe::ask(*place).is_ok())
+    let default = serve::addresses(context.environment, &ServeOptions::default());
+    let default = default.ok().and_then(|addresses| addresses.first().copied());
+    recorded.into_iter().chain(default).find(|place| probe::ask(*place).is_ok())
 }
 
 #[cfg(not(unix))]

@@ -1,12 +1,13 @@
 //! `lf gateway install` and `uninstall`: the gateway as a service of this user, kept by systemd's user
 //! manager, on macOS by launchd.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::base::secret::printable;
 use crate::error::{Error, Result};
 use crate::gateway::listen;
-use crate::gateway::origin::Origins;
+use crate::gateway::origin::{Hosts, Origins};
 use crate::system::environment::Environment;
 use crate::system::fs::{self, Dir, Publish};
 use crate::system::host;
@@ -17,7 +18,8 @@ use crate::system::service::{
 use super::{InstallOptions, serve};
 
 pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Result<()> {
-    let (service, foreground) = service(environment, options)?;
+    let addresses = serve::addresses(environment, &options.serve)?;
+    let (service, foreground) = service(environment, options, &addresses)?;
     let mut files = match options.socket {
         _ if IS_MAC => {
             let log = environment.home()?.join("Library/Logs/lf-gateway.log");
@@ -28,7 +30,7 @@ pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Re
     };
     if options.print {
         let texts: Vec<String> = files.iter().map(|(_, text)| signed(text)).collect();
-        return host::print(&texts.join("\n"));
+        return host::print_exactly(&texts.join("\n"));
     }
     let (path, dir, old) = installed(environment)?;
     find_manager(foreground)?;
@@ -38,7 +40,7 @@ pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Re
     let serves = |(name, text): &(&str, String)| is_for(text, service.address) && is_running(name);
     if !old.iter().any(serves) {
         // A manager would only say that the start failed.
-        drop(listen(service.address)?);
+        drop(listen(&addresses)?);
     }
     Dir::create(&environment.root()?)?;
     say_what_may_surprise(environment, &service)?;
@@ -70,7 +72,7 @@ pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Re
     host::print(&format!(
         "{first}: enabled, and {what} http://{}\nwritten to {}\n",
         service.address,
-        dir.path().display()
+        printable(&dir.path().to_string_lossy())
     ))
 }
 
@@ -98,10 +100,13 @@ pub(super) fn uninstall(environment: &Environment) -> Result<()> {
 
 /// What is to run, and the command for the same without a service manager. Everything that `lf gateway
 /// serve` would refuse is refused here, before anything is written.
-fn service(environment: &Environment, options: &InstallOptions) -> Result<(Service, String)> {
+fn service(
+    environment: &Environment,
+    options: &InstallOptions,
+    addresses: &[SocketAddr],
+) -> Result<(Service, String)> {
     let gateway = &environment.gateway;
-    let address = serve::address(environment, &options.serve)?;
-    let (ip, port) = (address.ip(), address.port());
+    let (address, port) = (addresses[0], addresses[0].port());
     if port == 0 {
         return Err(Error::usage("a service needs a port that its clients know; 0 is any"));
     }
@@ -109,13 +114,16 @@ fn service(environment: &Environment, options: &InstallOptions) -> Result<(Servi
         return Err(Error::usage("--socket and --credential are systemd's"));
     }
     Origins::with_extra(&gateway.extra_origins)?;
+    Hosts::new("", &gateway.extra_hosts)?;
     let is_keys_only = serve::is_keys_only(environment, &options.serve);
     let wants_tailscale = options.serve.tailscale || gateway.tailscale;
-    let mode = match (is_keys_only, wants_tailscale) {
-        (true, _) => "--keys-only ",
-        (false, true) => "--tailscale ",
-        (false, false) if !ip.is_loopback() => return Err(Error::UnsafeBind(ip.to_string())),
-        (false, false) => "",
+    let beyond = addresses.iter().find(|address| !address.ip().is_loopback());
+    let mode = match (is_keys_only, wants_tailscale, beyond) {
+        (true, true, _) => "--keys-only --tailscale ",
+        (true, false, _) => "--keys-only ",
+        (false, true, _) => "--tailscale ",
+        (false, false, Some(at)) => return Err(Error::UnsafeBind(at.ip().to_string())),
+        (false, false, None) => "",
     };
     if options.credential.is_some() && environment.passphrase.file.is_some() {
         return Err(Error::usage(
@@ -123,12 +131,12 @@ fn service(environment: &Environment, options: &InstallOptions) -> Result<(Servi
         ));
     }
     let is_on = |on: bool| PathBuf::from(u8::from(on).to_string());
-    let (force, is_full) = (environment.passphrase.force, !is_keys_only);
+    let force = environment.passphrase.force;
     let (origins, hosts) = (&gateway.extra_origins, &gateway.extra_hosts);
     // The switches in any case: the service manager may have variables of its own.
     let mut variables = vec![
         ("LF_GATEWAY_KEYS_ONLY", is_on(is_keys_only)),
-        ("LF_GATEWAY_TAILSCALE", is_on(wants_tailscale && is_full)),
+        ("LF_GATEWAY_TAILSCALE", is_on(wants_tailscale)),
         ("LF_GATEWAY_EXTRA_ORIGINS", origins.into()),
         ("LF_GATEWAY_EXTRA_HOSTS", hosts.into()),
         ("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", is_on(force)),
@@ -144,6 +152,8 @@ fn service(environment: &Environment, options: &InstallOptions) -> Result<(Servi
         )));
     }
     let credential = options.credential.clone().map(absolute);
+    let bind = address.ip();
+    let foreground = format!("lf gateway serve {mode}--bind {bind} --port {port}");
     let (root, keys) = (absolute(environment.root()?), absolute(environment.keys()?));
     // Forced, the passphrase's file or credential is all that it asks, so it can go without the bus.
     let file = environment.passphrase.file.clone().map(absolute);
@@ -154,6 +164,8 @@ fn service(environment: &Environment, options: &InstallOptions) -> Result<(Servi
     let service = Service {
         program,
         address,
+        binds: serve::binds(environment, &options.serve),
+        streams: addresses.iter().map(|address| format!("ListenStream={address}\n")).collect(),
         variables: variables.collect::<Result<_>>()?,
         credential: credential.map(text).transpose()?,
         is_private: is_keys_only && options.socket,
@@ -161,7 +173,6 @@ fn service(environment: &Environment, options: &InstallOptions) -> Result<(Servi
         root: text(root)?,
         keys: text(keys)?,
     };
-    let foreground = format!("lf gateway serve {mode}--bind {ip} --port {port}");
     Ok((service, foreground))
 }
 

@@ -1,5 +1,7 @@
 //! `lf gateway status` and `doctor`: is a gateway running, and is all well with it?
 
+use std::net::SocketAddr;
+
 use miniserde::Serialize;
 
 use crate::base::time::Timestamp;
@@ -11,10 +13,13 @@ use super::{Context, Format, NOTHING, ServeOptions, doctor, format, serve};
 
 pub(super) fn status(context: &Context<'_>, options: &ServeOptions) -> Result<()> {
     let setup = serve::known(context.environment, options)?;
-    let health = probe::ask(setup.address).map_err(|absence| absence.error(setup.address))?;
+    let address = setup.addresses[0];
+    let answer = probe::ask(address);
+    warn_of_others(context, &setup.addresses, answer.is_ok());
+    let health = answer.map_err(|absence| absence.error(address))?;
     let (list, now) = (setup.pairings().list()?, Timestamp::now());
     let view = View {
-        address: format!("http://{}", setup.address),
+        address: format!("http://{address}"),
         daemon_version: health.daemon_version,
         time: health.time,
         pairings: list.iter().filter(|(pairing, _)| pairing.is_good(now)).count(),
@@ -29,6 +34,13 @@ pub(super) fn status(context: &Context<'_>, options: &ServeOptions) -> Result<()
             view.address, view.daemon_version, view.time, view.pairings
         ),
     })
+}
+
+/// Warns of whoever else can be reached where pages look for the gateway.
+pub(super) fn warn_of_others(context: &Context<'_>, addresses: &[SocketAddr], is_running: bool) {
+    for doubt in probe::doubts(addresses, is_running) {
+        context.warn(&doubt.to_string(), &doubt);
+    }
 }
 
 pub(super) fn doctor(context: &Context<'_>, options: &ServeOptions) -> Result<()> {

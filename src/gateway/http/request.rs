@@ -1,5 +1,7 @@
 //! A request's head, read strictly (RFC 9112): whatever is ambiguous is an error.
 
+use std::net::IpAddr;
+
 use tiny_http::Method;
 
 use super::MAX_BODY;
@@ -8,6 +10,8 @@ use crate::error::{ErrorInfo, refusal};
 /// A request's head; its body is still on the wire.
 #[derive(Debug)]
 pub(crate) struct Request {
+    /// The address of the listener that it came to.
+    pub(crate) at: IpAddr,
     /// The method.
     pub(crate) method: Method,
     /// The target's path, as it was sent.
@@ -62,10 +66,10 @@ pub(super) fn scan(bytes: &[u8], from: usize) -> Result<Option<usize>> {
 }
 
 /// Reads a head, ended by an empty line; [`scan`] has looked at every byte.
-pub(super) fn parse(head: &[u8]) -> Result<Request> {
+pub(super) fn parse(head: &[u8], at: IpAddr) -> Result<Request> {
     let text = std::str::from_utf8(head).map_err(|_| BAD)?;
     let mut lines = text.trim_end_matches("\r\n").split("\r\n");
-    let mut request = parse_request_line(lines.next().unwrap_or_default())?;
+    let mut request = parse_request_line(lines.next().unwrap_or_default(), at)?;
     let is_1_1 = request.keeps_alive;
     for line in lines {
         if request.headers.len() == MAX_HEADERS {
@@ -104,7 +108,7 @@ pub(super) fn parse(head: &[u8]) -> Result<Request> {
 }
 
 /// A request without headers; one of HTTP/1.1 keeps its connection alive, one of 1.0 does not.
-fn parse_request_line(line: &str) -> Result<Request> {
+fn parse_request_line(line: &str, at: IpAddr) -> Result<Request> {
     let parts: Vec<&str> = line.split(' ').collect();
     let [method, target, version] = parts[..] else {
         return Err(BAD);
@@ -121,6 +125,7 @@ fn parse_request_line(line: &str) -> Result<Request> {
     }
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     Ok(Request {
+        at,
         method: method.parse().map_err(|()| BAD)?,
         path: path.to_owned(),
         query: query.to_owned(),
@@ -146,11 +151,15 @@ const MAX_HEADERS: usize = 64;
 mod tests {
     use super::*;
 
+    const AT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn status(head: &str) -> u16 {
         match scan(head.as_bytes(), 0) {
             Err(info) => info.http,
             Ok(None) => 0,
-            Ok(Some(end)) => parse(&head.as_bytes()[..end]).map_or_else(|info| info.http, |_| 200),
+            Ok(Some(end)) => {
+                parse(&head.as_bytes()[..end], AT).map_or_else(|info| info.http, |_| 200)
+            }
         }
     }
 
@@ -214,6 +223,6 @@ mod tests {
     #[test]
     fn a_length_that_fits_no_number_is_a_length_too_large() {
         let head = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", "9".repeat(40));
-        assert_eq!(parse(head.as_bytes()).unwrap().content_length, u64::MAX);
+        assert_eq!(parse(head.as_bytes(), AT).unwrap().content_length, u64::MAX);
     }
 }

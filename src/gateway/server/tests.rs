@@ -1,5 +1,6 @@
 //! What ends a gateway, and what does not.
 
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 
@@ -24,11 +25,11 @@ fn a_gateway_that_a_socket_started_ends_when_nobody_is_connected_any_more() {
     // A root that is not there: nobody is paired, and there is no key.
     let root = std::env::temp_dir().join(format!("lf-test-server-{}", std::process::id()));
     let state = root.join("gateway");
-    let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = listener.local_addr().unwrap();
+    let listeners = listen(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let address = listeners[0].local_addr().unwrap();
     let pairings = Pairings::at(root.clone(), &environment, keychain.clone());
-    let guard =
-        Guard::new(Hosts::new(address.ip(), "box", ""), Origins::with_extra("").unwrap(), pairings);
+    let hosts = Hosts::new("box", "").unwrap();
+    let guard = Guard::new(hosts, Origins::with_extra("").unwrap(), pairings);
     let api = Api { store: Store::at(root.join("keys")), state, sources, keychain };
     let (stop, notify) = UnixStream::pair().unwrap();
     // Connected from before it begins: its time only runs once this is closed.
@@ -37,7 +38,7 @@ fn a_gateway_that_a_socket_started_ends_when_nobody_is_connected_any_more() {
     let served = thread::spawn(move || {
         let gateway = Gateway::new(guard, api, None, |_| {});
         let idle = Some(Duration::from_millis(200));
-        gateway.serve(listener, &stop, idle, || sender.send(()).unwrap())
+        gateway.serve(listeners, &stop, idle, || sender.send(()).unwrap())
     });
     let too_early = receiver.recv_timeout(Duration::from_millis(700));
     assert!(too_early.is_err(), "somebody was still connected");

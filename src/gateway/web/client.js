@@ -10,9 +10,9 @@
 /**
  * What every function rejects with. `code` is the gateway's own (`key_not_found`, …) or
  * - `invalid_token`: no pairing token; nothing was sent
- * - `gateway_not_paired`: no token, or one that the gateway does not know (any more)
+ * - `gateway_not_paired`: no token, or one that is not known (any more)
  * - `gateway_rate_limited`: wait `retryAfter` seconds
- * - `gateway_forbidden`: it refuses this page, as far as a browser tells that from
+ * - `gateway_forbidden`: it refuses this page, as far as a browser tells
  * - `gateway_unreachable`: nothing answers
  * - `permission_denied`: the browser keeps this page from programs on this machine
  * - `gateway_slow`: no answer in time; what was asked may still happen
@@ -77,9 +77,9 @@ const TOKEN = 'lf-gateway-bearer';
 const FORM = /^[\w-]{43}$/;
 const URL_OVERRIDE = 'lf-gateway-url';
 const PORT = 38080;
-/** Milliseconds; the gateway may have to wait for a keychain. */
+/** Milliseconds; a keychain may be slow. */
 const PATIENCE = 15_000;
-/** Bytes; the gateway takes no more. */
+/** Bytes, at most. */
 const MAX_BODY = 65_536;
 const LOOPBACK = ['localhost', '127.0.0.1', '[::1]'];
 
@@ -108,15 +108,15 @@ const isLoopback = (url) => LOOPBACK.includes(url.hostname);
 /** Where the gateway is. No link has a say, or it could have tokens sent elsewhere. */
 function base() {
   if (own) return new URL(own);
-  try {
-    const url = new URL(sessionStorage.getItem(URL_OVERRIDE));
-    if (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url))) return url;
-  } catch {
-    // none
-  }
   // From an https page plain HTTP goes to loopback only.
-  const host = location.protocol === 'http:' ? location.hostname : '127.0.0.1';
-  return new URL(`http://${host}:${PORT}`);
+  let url = new URL(`http://${location.protocol === 'http:' ? location.hostname : '127.0.0.1'}:${PORT}`);
+  try {
+    const kept = new URL(sessionStorage.getItem(URL_OVERRIDE));
+    if (kept.protocol === 'https:' || (kept.protocol === 'http:' && isLoopback(kept))) url = kept;
+  } catch {}
+  // Another user could listen on ::1.
+  if (url.protocol === 'http:' && url.hostname === 'localhost') url.hostname = '127.0.0.1';
+  return url;
 }
 
 /** One request; answers parsed JSON, or null for no content. */

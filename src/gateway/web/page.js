@@ -7,8 +7,7 @@ lf.at(location.origin);
 const $ = (id) => document.getElementById(id);
 const PAIR = 'lf gateway pair --web';
 const DOCTOR = 'lf keys doctor';
-const SERVE = `lf gateway serve --keys-only${location.hostname === '[::1]' ? ' --bind ::1' : ''}${
-  location.port === '38080' ? '' : ` --port ${location.port || 80}`}`;
+const SERVE = `lf gateway serve --keys-only${location.port === '38080' ? '' : ` --port ${location.port || 80}`}`;
 const WORDS = {
   invalid_token: ['That is not a pairing token.', 'Nothing was sent. It has 43 letters, digits, - and _:', PAIR],
   unknown_token: ['The gateway does not know this token.', 'A newer one may have replaced it. Print a new one:', PAIR],

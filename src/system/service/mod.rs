@@ -14,8 +14,12 @@ use sha2::{Digest, Sha256};
 pub(crate) struct Service {
     /// The absolute path of `lf`.
     pub(crate) program: String,
-    /// Where it listens.
+    /// Where it listens, as a person is told.
     pub(crate) address: SocketAddr,
+    /// What `LF_GATEWAY_BIND` says of that.
+    pub(crate) binds: String,
+    /// The lines for all of its addresses in [`SOCKET`].
+    pub(crate) streams: String,
     /// The variables that it is set up by.
     pub(crate) variables: Vec<(&'static str, String)>,
     /// The file of an encrypted systemd credential with the passphrase.
@@ -46,7 +50,7 @@ impl Service {
             address = self.address,
             digest = DIGEST,
             program = quoted(&self.program),
-            ip = self.address.ip(),
+            ip = self.binds,
             port = self.address.port(),
             settings = settings,
             private = if self.is_private { "yes" } else { "no" },
@@ -58,8 +62,13 @@ impl Service {
 
     /// The text of [`SOCKET`].
     pub(crate) fn socket(&self) -> String {
-        let (address, digest) = (self.address, DIGEST);
-        format!(include_str!("lf-gateway.socket"), address = address, digest = digest)
+        let (address, digest, streams) = (self.address, DIGEST, &self.streams);
+        format!(
+            include_str!("lf-gateway.socket"),
+            address = address,
+            digest = digest,
+            streams = streams
+        )
     }
 
     /// The text of the agent [`AGENT`]; what the gateway says goes to this log.
@@ -74,7 +83,7 @@ impl Service {
             address = self.address,
             digest = DIGEST,
             program = escaped(&self.program),
-            ip = self.address.ip(),
+            ip = self.binds,
             port = self.address.port(),
             settings = settings,
             log = escaped(log),
@@ -160,6 +169,8 @@ mod tests {
         Service {
             program: "/opt/my tools/100%/$lf".into(),
             address: "127.0.0.1:38080".parse().unwrap(),
+            binds: "127.0.0.1,100.64.0.1".into(),
+            streams: "ListenStream=127.0.0.1:38080\n".into(),
             variables: vec![("LENSERFIGHT_KEYS_DIR", "/m/<a> \"b\" \\c%".into())],
             credential: None,
             is_private: false,
@@ -196,7 +207,7 @@ mod tests {
             &service().unit(),
             &[
                 "ExecStart=\"/opt/my tools/100%%/$lf\" gateway serve",
-                "Environment=\"LF_GATEWAY_BIND=127.0.0.1\" \"LF_GATEWAY_PORT=38080\"",
+                "Environment=\"LF_GATEWAY_BIND=127.0.0.1,100.64.0.1\" \"LF_GATEWAY_PORT=38080\"",
                 "Environment=\"LENSERFIGHT_KEYS_DIR=/m/<a> \\\"b\\\" \\\\c%%\"",
                 "ReadWritePaths=\"/h/.lenserfight\"",
                 "ReadWritePaths=\"-/m/<a> \\\"b\\\" \\\\c%%\"",
@@ -210,10 +221,9 @@ mod tests {
 
     #[test]
     fn a_socket_takes_the_network_away() {
-        let service =
-            Service { is_private: true, address: "[::1]:8080".parse().unwrap(), ..service() };
+        let service = Service { is_private: true, ..service() };
         has(&service.unit(), &["PrivateNetwork=yes"]);
-        has(&service.socket(), &["ListenStream=[::1]:8080", "WantedBy=sockets.target"]);
+        has(&service.socket(), &["ListenStream=127.0.0.1:38080", "WantedBy=sockets.target"]);
     }
 
     #[test]
