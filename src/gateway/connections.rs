@@ -6,7 +6,8 @@
 //! of the first of these:
 //! 1. silent for a second: a browser's spare socket matters less than a request;
 //! 2. sending a request, or not taking its answer: both take a moment;
-//! 3. silent, and just connected.
+//! 3. silent, and just connected;
+//! 4. waiting in fact for a thread of ours, with a request that nobody has begun to read.
 //!
 //! One that has shown a good token is closed after all that have not. One whose request is being served,
 //! or waits for the keychain or for its turn, is never closed for another. On a wide bind no single peer
@@ -98,8 +99,8 @@ impl Place {
     fn worth(&self, now: Instant) -> Option<(bool, u8, Instant)> {
         let (class, since) = match *self.state() {
             // What it has sent waits for a thread of ours.
-            State::Silent(_) if ioctl_fionread(&self.stream).is_ok_and(|bytes| bytes > 0) => {
-                return None;
+            State::Silent(since) if ioctl_fionread(&self.stream).is_ok_and(|count| count > 0) => {
+                (4, since)
             }
             State::Silent(since) if now.duration_since(since) >= PATIENCE => (1, since),
             State::Waiting(since) => (2, since),
