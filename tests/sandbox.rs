@@ -397,8 +397,8 @@ fn a_change_of_the_passphrase_that_was_cut_short_is_settled_by_the_helper() {
     };
     let id = add("Prod");
     let rekey = bus.on(home.bare("keys rekey")).inject("renameat:signal=SIGKILL:when=4");
-    rekey.on_core(&support::cores()[0]).go();
-    assert!(home.keys().join(".rekey").is_dir());
+    let killed = rekey.on_core(&support::cores()[0]).go();
+    assert!(home.keys().join(".rekey").is_dir(), "{killed}");
     let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
     let token = support::gateway::token(bus.on(home.bare("gateway pair")));
     let authorization = bearer(&token);

@@ -56,11 +56,19 @@ impl Helper {
             // The gateway is asked to end as well, and needs the helper until it has.
             signal::ignore_end()?;
             serve(theirs, answer)?;
+            (&end).write_all(&[0])?;
             let _ = (&end).read(&mut [0]);
             return Ok(None);
         }
+        #[cfg(target_os = "linux")]
+        drop(end);
         #[cfg(not(target_os = "linux"))]
-        serve(theirs, answer).map(|()| std::mem::forget((let_go, end)))?;
+        {
+            serve(theirs, answer).and_then(|()| (&end).write_all(&[0]))?;
+            std::mem::forget((let_go, end));
+        }
+        // It is ready, or a signal might come before it ignores that.
+        (&life).read_exact(&mut [0])?;
         let (free, changed) = (Mutex::new(free), Condvar::new());
         Ok(Some(Arc::new(Helper { free, changed, life })))
     }
