@@ -56,7 +56,7 @@ until grep -q listening "$dir/log"; do sleep 0.05; done
 url=$(sed -n 's/^listening on //p' "$dir/log")
 status() { awk -v name="$1:" '$1 == name { print $2 " KiB" }' "/proc/$gateway/status"; }
 row "gateway, idle (VmRSS)" "$(status VmRSS)"
-[ "$(id -u)" != 0 ] || row "gateway and helper, idle (Pss of smaps_rollup)" "$(for pid in $gateway $(cat /proc/$gateway/task/$gateway/children); do
+[ "$(id -u)" != 0 ] || row "gateway and helper, idle (Pss of both)" "$(for pid in $gateway $(cat /proc/$gateway/task/$gateway/children); do
     cat "/proc/$pid/smaps_rollup"; done | awk '/^Pss:/ { sum += $2 } END { print sum " KiB" }')"
 curl -s -o /dev/null -H "Authorization: Bearer ${tokens[0]}" "$url/keys" # the first one reads the list of pairings
 load() { wrk -t1 -d3s --latency "${@:2}" | awk -v name="$1" '/99%/ { p99 = $2 } /Requests\/sec/ { printf "%-44s %d requests/s, p99 %s\n", name, $2, p99 }'; }
