@@ -99,7 +99,7 @@ fn without_a_live_address_of_its_range_there_is_nothing_to_consent_to() {
 
 #[test]
 fn a_person_is_asked_and_only_yes_is_yes() {
-    for (answer, status) in [("yes\r", 0), ("y\r", 2)] {
+    for (answer, status) in [("yes\r", 0), ("no\r", 2)] {
         let (net, home) = (Net::with_tailscale(), Home::new());
         let run = net.run(home.bare("gateway consent grant tailscale"));
         let mut terminal = Terminal::start(&run);

@@ -28,8 +28,7 @@ fn a_link_in_place_of_a_key_is_refused_by_every_command() {
     for target in [outside.clone(), home.path().join("dangling")] {
         symlink(&target, home.file(&id)).unwrap();
         for command in COMMANDS {
-            let refused =
-                home.lf(&format!("{command} {id}")).input("v").fails(1, "symlink_refused");
+            let refused = home.lf(&format!("{command} {id}")).fed("v").fails(1, "symlink_refused");
             assert!(refused.err.contains(&id) && !refused.err.contains("outside"), "{refused}");
         }
         let listed = home.lf("keys list").ok();
@@ -61,7 +60,7 @@ fn a_link_in_place_of_the_directory_is_refused_however_it_is_written() {
             let refused = home
                 .lf(command)
                 .env("LENSERFIGHT_KEYS_DIR", &spelling)
-                .input("v")
+                .fed("v")
                 .fails(1, "symlink_refused");
             assert_eq!(refused.err.matches("symbolic link").count(), 1, "said once: {refused}");
         }
@@ -93,7 +92,7 @@ fn what_is_no_regular_file_is_refused_and_does_not_hang() {
         fs::remove_dir(&place).or_else(|_| fs::remove_file(&place)).unwrap();
         make(&place);
         for command in COMMANDS {
-            home.lf(&format!("{command} {id}")).input("v").fails(1, "io_error");
+            home.lf(&format!("{command} {id}")).fed("v").fails(1, "io_error");
         }
         let listed = home.lf("keys list").ok();
         assert!(listed.err.contains(&id), "{listed}");
@@ -127,7 +126,7 @@ fn a_file_where_the_directory_belongs_is_an_error() {
     fs::create_dir(home.path().join(".lenserfight")).unwrap();
     fs::write(home.keys(), "x").unwrap();
     for command in ["keys list", "keys add --provider openai", "keys init"] {
-        home.lf(command).input("v").fails(1, "io_error");
+        home.lf(command).fed("v").fails(1, "io_error");
     }
     assert_eq!(fs::read(home.keys()).unwrap(), b"x");
 }
@@ -163,7 +162,7 @@ fn a_full_disk_loses_nothing() {
     ] {
         let full = home
             .lf(&command)
-            .input(VALUE)
+            .fed(VALUE)
             .under(&["unshare", "-rm", "sh", "-c", &script])
             .fails(1, "io_error");
         assert!(
@@ -196,7 +195,7 @@ fn a_read_only_directory_is_read_and_nothing_more() {
         "keys remove Prod --yes",
         "keys add --provider openai",
     ] {
-        home.lf(command).input("v").unprivileged().fails(1, "permission_error");
+        home.lf(command).fed("v").unprivileged().fails(1, "permission_error");
     }
     let listed = home.lf("keys list").unprivileged().ok();
     assert!(
@@ -218,7 +217,7 @@ fn a_file_system_without_exclusive_rename_still_creates_exclusively() {
     let home = Home::new();
     let id = home
         .lf("keys add --provider openai")
-        .input(VALUE)
+        .fed(VALUE)
         .inject("renameat2:error=EINVAL")
         .ok()
         .out
@@ -232,7 +231,7 @@ fn a_file_system_without_exclusive_rename_still_creates_exclusively() {
 fn an_existing_file_is_never_replaced_by_a_new_key() {
     let home = Home::new();
     home.lf("keys add --provider openai")
-        .input(VALUE)
+        .fed(VALUE)
         .inject("renameat2:error=EEXIST")
         .fails(1, "duplicate_key");
     assert!(home.names().is_empty());
@@ -247,7 +246,7 @@ fn what_is_published_is_synced_first_and_its_directory_after() {
     ] {
         let log = home.path().join("strace.log");
         home.lf(&command)
-            .input(VALUE)
+            .fed(VALUE)
             .trace(&log, "openat,write,fsync,renameat,renameat2,flock")
             .ok();
         let log = fs::read_to_string(&log).unwrap();
@@ -291,7 +290,7 @@ fn a_limit_on_file_sizes_is_an_error_and_loses_nothing() {
     ] {
         let limited = home
             .lf(&command)
-            .input("a passphrase, or a value")
+            .fed("a passphrase, or a value")
             .under(&["prlimit", "--fsize=100"])
             .fails(1, "io_error");
         assert!(limited.err.contains("File too large"), "{limited}");

@@ -196,7 +196,7 @@ fn without_locks_keys_can_be_read_and_it_is_said_what_cannot_be_done() {
         let fault = format!("flock:error={error}");
         for command in ["keys add --provider openai", "keys rotate Prod", "keys remove --yes Prod"]
         {
-            let refused = home.lf(command).input("v").inject(&fault).fails(2, "refused");
+            let refused = home.lf(command).fed("v").inject(&fault).fails(2, "refused");
             assert!(
                 refused.err.contains("cannot be locked") && refused.err.contains("local disk"),
                 "{refused}"
@@ -263,7 +263,7 @@ fn an_id_in_other_letters_is_no_key() {
         } else {
             format!(" -- {other}")
         };
-        home.lf(&format!("keys {command}{end}")).input("v").fails(1, "key_not_found");
+        home.lf(&format!("keys {command}{end}")).fed("v").fails(1, "key_not_found");
     }
     let token = home.lf("gateway pair --name web").ok().out.lines().next().unwrap().to_owned();
     let gateway = Gateway::start(&home);

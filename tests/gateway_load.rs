@@ -269,23 +269,28 @@ fn locks_nobody_out(attack: impl Fn(&Gateway, &AtomicBool) + Sync) {
     let ask = |nth: u32| {
         // They are spread over three rounds of the attack.
         thread::sleep((50 * nth * MILLISECOND).saturating_sub(start.elapsed()));
-        let asked = Instant::now();
-        let mut stream = gateway.connect();
         let path = if nth.is_multiple_of(2) { "/healthz" } else { "/keys" };
-        let mut answer = String::new();
-        let done = write!(stream, "GET {path} HTTP/1.1\r\n{head}\r\n\r\n")
-            .and_then(|()| stream.read_to_string(&mut answer));
-        (status_of(&answer), done, asked.elapsed())
+        loop {
+            let asked = Instant::now();
+            let mut stream = gateway.connect();
+            let sent = write!(stream, "GET {path} HTTP/1.1\r\n{head}\r\n\r\n");
+            // A machine too busy to send what it has connected for says nothing of the gateway.
+            if asked.elapsed() > 300 * MILLISECOND {
+                continue;
+            }
+            let mut answer = String::new();
+            let done = sent.and_then(|()| stream.read_to_string(&mut answer));
+            return (status_of(&answer), done, asked.elapsed());
+        }
     };
     thread::scope(|scope| {
         scope.spawn(|| attack(&gateway, &is_over));
         let told: Vec<_> = (0..60).map(ask).collect();
         is_over.store(true, Ordering::SeqCst);
         let refused: Vec<_> = told.iter().filter(|(status, ..)| *status != 200).collect();
-        // None is, unless the machine is too busy for the owner to send what it has connected for.
-        assert!(refused.len() <= 6, "{} of 60: {refused:#?}", refused.len());
+        assert!(refused.is_empty(), "{} of 60: {refused:#?}", refused.len());
         let in_time = told.iter().filter(|(_, _, time)| *time < 2000 * MILLISECOND);
-        assert!(in_time.count() >= 40, "{told:#?}");
+        assert!(in_time.count() >= 50, "{told:#?}");
     });
 }
 

@@ -533,7 +533,7 @@ fn a_command_uses_one_connection() {
     ] {
         connections.store(0, Ordering::SeqCst);
         let run = home.bare(arguments).env("DBUS_SESSION_BUS_ADDRESS", address(&place));
-        run.input(VALUE).ok();
+        run.fed(VALUE).ok();
         assert_eq!(connections.load(Ordering::SeqCst), 1, "{arguments}");
     }
 }

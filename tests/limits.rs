@@ -234,7 +234,8 @@ fn a_page_that_is_killed_between_the_two_steps_has_lost_nothing() {
     // What is kept is published; then the key is replaced or removed.
     for (method, fault) in [
         ("PUT", "renameat2:signal=SIGKILL:when=1"),
-        ("PUT", "renameat:signal=SIGKILL:when=1"),
+        // The first one says where the gateway listens.
+        ("PUT", "renameat:signal=SIGKILL:when=2"),
         ("DELETE", "renameat2:signal=SIGKILL:when=1"),
         ("DELETE", "unlinkat:signal=SIGKILL:when=1"),
     ] {

@@ -114,7 +114,7 @@ fn with_a_passphrase_from_the_environment_both_open_until_the_new_one_comes() {
         "keys restore elsewhere".to_owned(),
         "keys init --force".to_owned(),
     ] {
-        let refused = home.lf(&command).input("v").fails(2, "rekey_pending");
+        let refused = home.lf(&command).fed("v").fails(2, "rekey_pending");
         assert!(refused.err.contains("keys rekey --undo"), "{refused}");
     }
     home.lf("keys doctor").ok();

@@ -61,7 +61,7 @@ fn no_output_and_no_file_ever_has_a_value_or_a_passphrase() {
         ("keys remove New --yes", VALUE),
         ("keys rotate New", VALUE),
     ] {
-        let outcome = home.lf(arguments).input(input).go();
+        let outcome = home.lf(arguments).fed(input).go();
         said.push_str(&format!("{}{}", outcome.out, outcome.err));
     }
     for text in [&said, &everything_on_disk(&home)] {
@@ -82,7 +82,7 @@ fn a_wrong_passphrase_is_not_repeated() {
             "keys init",
         ] {
             let outcome =
-                home.bare(arguments).env("LENSERFIGHT_KEYS_PASSPHRASE", wrong).input(VALUE).go();
+                home.bare(arguments).env("LENSERFIGHT_KEYS_PASSPHRASE", wrong).fed(VALUE).go();
             assert!(!outcome.err.contains(wrong) && !outcome.out.contains(wrong), "{outcome}");
         }
     }

@@ -196,6 +196,12 @@ impl Run {
         self
     }
 
+    /// Input for a command that may read one: a rotate that keeps the value refuses it.
+    pub fn fed(self, input: &str) -> Run {
+        let has = |word: &str| self.arguments.iter().any(|given| given == word);
+        if has("rotate") && !has("--new-value") { self } else { self.input(input) }
+    }
+
     /// Runs `lf` under another program, such as strace.
     pub fn under(mut self, program: &[&str]) -> Run {
         self.program.splice(0..0, program.iter().map(Into::into));
