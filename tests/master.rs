@@ -353,7 +353,7 @@ fn a_rekey_killed_at_ready_then_one_of_another_directory_then_finish_and_undo_wo
         ("keys rekey --finish", 2),
         ("keys rekey --undo", 1),
         ("keys rekey --undo", 2),
-        ("keys rotate --new-value One", 1),
+        ("keys rotate One", 1),
     ] {
         let desk = Desk::new();
         desk.killed(Default, READY);
@@ -842,7 +842,7 @@ fn no_hint_leads_into_a_circle_when_a_rekeys_passphrase_is_gone() {
 #[test]
 fn a_rekey_of_the_first_version_that_was_cut_short_is_finished_or_undone() {
     for end in
-        ["keys rekey --finish", "keys rekey --undo", "keys rotate --new-value One", "keys rekey"]
+        ["keys rekey --finish", "keys rekey --undo", "keys rotate One", "keys rekey"]
     {
         let desk = Desk::new();
         desk.killed(Default, READY);
