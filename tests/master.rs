@@ -841,9 +841,7 @@ fn no_hint_leads_into_a_circle_when_a_rekeys_passphrase_is_gone() {
 
 #[test]
 fn a_rekey_of_the_first_version_that_was_cut_short_is_finished_or_undone() {
-    for end in
-        ["keys rekey --finish", "keys rekey --undo", "keys rotate One", "keys rekey"]
-    {
+    for end in ["keys rekey --finish", "keys rekey --undo", "keys rotate One", "keys rekey"] {
         let desk = Desk::new();
         desk.killed(Default, READY);
         let id = desk.home.keys().join(".rekey/id");

@@ -275,6 +275,7 @@ fn another_user_on_the_other_loopback_address_is_named_and_no_gateway_starts_bes
 #[test]
 fn a_gateway_that_holds_one_loopback_address_alone_is_told_apart() {
     let home = Home::new();
+    home.lf("gateway pair").ok();
     let gateway = Gateway::start(&home);
     let port = gateway.address.port();
     let well = home.lf(&format!("gateway status --port {port}")).ok();

@@ -317,7 +317,8 @@ pub(super) fn read_line(what: &str, behind: Behind) -> Result<Secret> {
     let mut secret = read_input(envelope::MAX_VALUE + "\r\n".len())?;
     secret.drop_trailing_newline();
     if secret.expose().starts_with('\u{FEFF}') {
-        return Err(Error::usage(MARKED));
+        let (sentence, hint) = (MARKED.to_owned(), IN_POWERSHELL.to_owned());
+        return Err(Error::Refused { sentence, hint });
     }
     Ok(secret)
 }
@@ -360,7 +361,9 @@ pub(super) fn confirm(question: &str, yes: bool, hint: &str) -> Result<()> {
     Err(Error::Refused { sentence, hint })
 }
 
-const MARKED: &str = "what came on standard input begins with a byte-order mark (EF BB BF), which is no part of a key or passphrase; nothing was stored. In PowerShell: $OutputEncoding = [Text.UTF8Encoding]::new($false)";
+const MARKED: &str = "standard input begins with a byte-order mark, which is no part of a secret; nothing was stored";
+const IN_POWERSHELL: &str =
+    "without the mark; in PowerShell: $OutputEncoding = [Text.UTF8Encoding]::new($false)";
 /// At a terminal a person may have to find the keychain's dialog and type a password.
 const PERSON: Patience = Patience {
     service: Duration::from_secs(3),
