@@ -39,6 +39,8 @@ fn a_projects_file_names_the_keys_of_run_once_it_is_allowed() {
     assert!(refused.err.contains("lf keys allow"), "{}", refused.err);
     let allowed = lf_in(&home, &inner, &["keys", "allow"]).ok();
     assert!(allowed.out.contains("OPENAI_API_KEY=Prod"), "{}", allowed.out);
+    // Not below the root, which the gateway can write to.
+    assert!(home.path().join(".config/lf/allowed").exists());
     for place in [&dir, &inner] {
         assert_eq!(run_in(&home, place).ok().out, VALUE);
     }

@@ -53,17 +53,18 @@ impl Project {
         Ok(Project { path, variables, digest })
     }
 
-    /// Has a person allowed this file as it is, on this root?
-    pub(crate) fn is_allowed(&self, root: &Path) -> error::Result<bool> {
-        let Some(dir) = Dir::open(&root.join(ALLOWED))? else {
+    /// Has a person allowed this file as it is? That is recorded below this user's configuration, which
+    /// the gateway's sandbox does not reach.
+    pub(crate) fn is_allowed(&self, config: &Path) -> error::Result<bool> {
+        let Some(dir) = Dir::open(&config.join(ALLOWED))? else {
             return Ok(false);
         };
         Ok(dir.stat(&self.digest)?.is_some())
     }
 
     /// Allows this file as it is.
-    pub(crate) fn allow(&self, root: &Path) -> error::Result<()> {
-        let dir = Dir::create(&root.join(ALLOWED))?.lock()?;
+    pub(crate) fn allow(&self, config: &Path) -> error::Result<()> {
+        let dir = Dir::create(&config.join(ALLOWED))?.lock()?;
         let path = format!("{}\n", self.path.display());
         dir.publish(&self.digest, path.as_bytes(), Publish::Replacement)
     }
@@ -139,8 +140,8 @@ fn is_in(path: &Path, (line, fault): (usize, String)) -> Error {
 }
 
 const NAME: &str = ".lf";
-/// The directory, below the root, with a file for each `.lf` that was allowed.
-const ALLOWED: &str = "allowed";
+/// The directory, below the configuration, with a file for each `.lf` that was allowed.
+const ALLOWED: &str = "lf/allowed";
 const REFERENCE: &str = "lf://";
 /// Bytes.
 const MAX: usize = 64 * 1024;

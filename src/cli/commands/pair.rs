@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::base::secret::{Secret, printable};
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::gateway::origin::is_for_pages;
 use crate::gateway::pairing::{Others, Pairing, Pairings};
 #[cfg(unix)]
 use crate::gateway::{probe, state};
@@ -42,7 +43,7 @@ pub(super) fn pair(
     let end = wanted.expires_at.map_or("never ends".to_owned(), |at| format!("ends at {at}"));
     let (name, scope) = (printable(wanted.name.as_str()), scope(&wanted));
     let gateway = match running(context) {
-        Some(at) if at.ip().is_loopback() => {
+        Some(at) if is_for_pages(at.ip()) => {
             format!("A gateway, and its page, are on http://{at}.")
         }
         Some(at) => format!("A gateway is on http://{at}."),

@@ -58,7 +58,7 @@ pub(super) fn allow(context: &Context<'_>) -> Result<()> {
     let project = Project::find()?.ok_or_else(|| {
         Error::usage("there is no .lf file here or in a directory above; it has NAME=ID lines")
     })?;
-    project.allow(&context.environment.root()?)?;
+    project.allow(&context.environment.config()?)?;
     let mut text = format!("allowed {}:\n", printable(&project.path.to_string_lossy()));
     for (name, key) in &project.variables {
         text += &format!("  {name}={}\n", printable(key));
@@ -83,7 +83,7 @@ fn variables(context: &Context<'_>, options: &Options) -> Result<Variables> {
                 .to_owned(),
         hint: Some("lf keys run --help".to_owned()),
     })?;
-    if !project.is_allowed(&context.environment.root()?)? {
+    if !project.is_allowed(&context.environment.config()?)? {
         return Err(Error::Refused {
             sentence: format!(
                 "{} is not allowed, or has changed since; nothing was started",
