@@ -320,7 +320,7 @@ fn a_loopback_bind_holds_both_addresses_and_several_binds_have_each_its_rules() 
     }
     serve("--bind 127.0.0.1 --bind nowhere").fails(2, "usage");
     serve("").env("LF_GATEWAY_BIND", "127.0.0.1,nowhere").fails(2, "usage");
-    home.lf("gateway serve --bind 127.0.0.1 --bind 0.0.0.0 --port 0").fails(5, "unsafe_bind");
+    home.lf("gateway serve --bind 127.0.0.1 --bind 10.9.8.7 --port 0").fails(5, "unsafe_bind");
 }
 
 #[test]
@@ -587,4 +587,29 @@ fn extra_origins_are_regular_expressions_that_match_in_full() {
             .fails(2, "usage");
         assert!(broken.err.contains("expression 2") && broken.err.contains(pattern), "{broken}");
     }
+}
+
+#[test]
+fn an_address_that_another_bind_covers_is_named_and_nothing_is_held() {
+    let home = Home::new();
+    for binds in ["--bind 0.0.0.0 --bind 127.0.0.1", "--bind ::1 --bind ::"] {
+        let serve = home.lf(&format!("gateway serve --keys-only --port 0 {binds}"));
+        let refused = serve.fails(2, "usage");
+        assert!(refused.err.contains("every address"), "{refused}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_state_directory_that_others_can_write_to_is_closed_at_the_start() {
+    let home = Home::new();
+    let token = pair(&home, "");
+    let state = home.path().join(".lenserfight/gateway");
+    support::chmod(&state, 0o777);
+    let gateway = Gateway::start(&home);
+    assert_eq!(support::mode(&state), 0o700);
+    let answer = gateway.ask("GET /keys", &[("Authorization", &bearer(&token))], "");
+    assert_eq!(answer.status, 200);
+    let ended = gateway.ends();
+    assert!(ended.err.contains("had mode 0777"), "{ended}");
 }

@@ -164,6 +164,7 @@ fn a_value_that_a_page_replaces_is_there_beside_the_new_one() {
     let second = second.into_iter().find(|key| *key != id).unwrap();
     assert!(restored.err.contains(&second), "{restored}");
     assert_eq!(page.home.value(&second), VALUE);
+    assert_eq!(page.home.value("Own"), "somebody else's", "its label selects it as before");
     assert!(page.lines(&[r#""kind":"add""#, r#""command":"keys restore""#]) == 1);
     page.home.lf("keys doctor").ok();
     assert_eq!(page.home.lf("keys restore --replaced").ok().out, "restored 0 of 0 keys\n");

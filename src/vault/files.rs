@@ -169,19 +169,14 @@ pub(crate) fn tighten(path: &Path) -> Option<String> {
     let (stat, path) = (dir.stat(".").ok()??, path.display());
     let mode = stat.mode;
     if stat.owner != fs::own_user() {
-        return Some(format!(
-            "{path} belongs to user {}, who can change or remove your keys",
-            stat.owner
-        ));
+        let owner = stat.owner;
+        return Some(format!("{path} belongs to user {owner}, who can change what is in it"));
     }
     if mode & 0o077 == 0 {
         return None;
     }
-    let tightened = alone(&dir).and_then(|()| dir.make_private("."));
-    Some(match tightened {
-        Ok(true) => {
-            format!("{path} had mode {mode:04o}; now only its owner can reach it")
-        }
+    Some(match alone(&dir).and_then(|()| dir.make_private(".")) {
+        Ok(true) => format!("{path} had mode {mode:04o}; now only its owner can reach it"),
         Ok(false) => format!("{path} has mode {mode:04o}, and others can reach it"),
         Err(error) => format!("{path} has mode {mode:04o}, and others can reach it: {error}"),
     })

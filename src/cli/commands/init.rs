@@ -14,7 +14,7 @@ use crate::vault::master::staging;
 use crate::vault::predecessor;
 
 use super::master::{configured, install, make_directory, set_aside, survey};
-use super::{Context, Format, confirm, read_passphrase};
+use super::{Context, confirm, read_passphrase};
 
 /// The flags.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
         Some((given, origin)) => use_environment(context, &given, &origin.to_string()),
         None => match &options.passphrase_file {
             Some(file) => make_file(context, file),
-            None => establish(context, options).inspect_err(|error| show_way(context, error)),
+            None => establish(context, options).inspect_err(show_way),
         },
     }
 }
@@ -63,7 +63,7 @@ fn use_environment(context: &Context<'_>, given: &Secret, origin: &str) -> Resul
     host::print(&format!(
         "{place} is ready; the master passphrase comes from {origin}, and the keychain was not changed\n"
     ))?;
-    show_next(context);
+    host::eprint(NEXT);
     Ok(())
 }
 
@@ -88,20 +88,13 @@ fn make_file(context: &Context<'_>, file: &Path) -> Result<()> {
         "{shown} has a new master passphrase; keep a copy of it, and put this line into your shell's profile:\n"
     ));
     host::print(&format!("export LENSERFIGHT_KEYS_PASSPHRASE_FILE={typed}\n"))?;
-    show_next(context);
+    host::eprint(NEXT);
     Ok(())
 }
 
-/// What to type after `init`.
-fn show_next(context: &Context<'_>) {
-    if context.format == Format::Text {
-        host::eprint(NEXT);
-    }
-}
-
 /// Where there is no keychain: how a file takes its place.
-fn show_way(context: &Context<'_>, error: &Error) {
-    if matches!(error, Error::KeychainUnavailable(_)) && context.format == Format::Text {
+fn show_way(error: &Error) {
+    if matches!(error, Error::KeychainUnavailable(_)) {
         host::eprint(WITHOUT_KEYCHAIN);
     }
 }
@@ -205,7 +198,7 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
     }
     let whose = if options.passphrase_stdin { "the" } else { "a new" };
     host::print(&format!("{place} is ready; {whose} master passphrase is in the keychain\n"))?;
-    show_next(context);
+    host::eprint(NEXT);
     Ok(())
 }
 

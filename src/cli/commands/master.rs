@@ -126,6 +126,9 @@ pub(super) fn bring_back(context: &Context<'_>, place: &str, kept: &[Kept]) -> R
             Some(_) if place == files::REPLACED => {
                 let mut second = envelope.clone();
                 second.meta.id = KeyId::mint()?;
+                // A label of its own, so that the present value can still be named by its label.
+                let end = format!(" (former value, {:.4})", second.meta.id.as_str());
+                second.meta.label = second.meta.label.with_end(&end);
                 let file = second.meta.id.file_name();
                 dir.publish(&file, second.print().as_bytes(), Publish::New)?;
                 let (meta, id) = (&envelope.meta, &second.meta.id);

@@ -25,6 +25,7 @@ use crate::system::kernel::inherit;
 use crate::system::kernel::signal;
 use crate::system::service::notify::Manager;
 use crate::vault::doctor::Status;
+use crate::vault::files;
 use crate::vault::master::source;
 use crate::vault::store::Store;
 
@@ -44,6 +45,10 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     // A passphrase may still come; one that is given twice stays so for as long as this runs.
     if let Err(error @ Error::Usage { .. }) = source::from_environment(&environment.passphrase) {
         return Err(error);
+    }
+    // Whoever can change the list of pairings can bring a revoked token back.
+    if let Some(sentence) = files::tighten(&setup.state) {
+        host::eprint(&format!("lf: warning: {}\n", printable(&sentence)));
     }
     let permit = setup.permit()?;
     let (pairings, helpers) = (setup.pairings(), setup.pairings());
@@ -93,7 +98,8 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     gateway.serve(listeners, &helper.life, idle, || manager.tell("STOPPING=1"))?;
     if helper.is_over() {
         let sentence = "the gateway's helper has ended, and the gateway with it".to_owned();
-        return Err(Error::KeychainUnavailable(sentence));
+        let hint = "lf gateway serve, which starts both again".to_owned();
+        return Err(Error::ServiceFailed(sentence, hint));
     }
     Ok(())
 }
@@ -187,6 +193,11 @@ pub(super) fn addresses(
             let consent = consent::in_force(&state::dir(&environment.root()?)).ok();
             ips.extend(consent.and_then(|consent| consent.live()));
         }
+    }
+    if ips.len() > 1 && ips.iter().any(IpAddr::is_unspecified) {
+        return Err(Error::usage(
+            "0.0.0.0 and :: stand for every address; bind to one of them alone",
+        ));
     }
     let mut all: Vec<IpAddr> = Vec::new();
     for ip in ips {
