@@ -70,6 +70,10 @@ fn every_command_on_keys_works_with_nothing_but_the_program() {
         support::lf().into_iter().map(|word| word.into_string().unwrap()).collect();
     let run = format!("keys run --key Web -- {} --version", program.join(" "));
     assert!(lf(&home, &run).out.starts_with("lf "));
+    assert_eq!(lf(&home, "keys get Web").out, VALUE);
+    assert!(lf(&home, "keys providers").out.contains("OPENAI_API_KEY"));
+    std::fs::write(home.path().join(".lf"), "OPENAI_API_KEY=Web\n").unwrap();
+    assert!(lf(&home, "keys allow").out.contains("OPENAI_API_KEY=Web"));
     let import = with(&home, PASSPHRASE, "keys import --env GROQ_API_KEY --yes");
     import.env("GROQ_API_KEY", VALUE).ok();
     assert!(lf(&home, "keys audit --tail 1").out.contains("keys import"));

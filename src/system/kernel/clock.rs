@@ -5,7 +5,7 @@ use crate::base::time::Timestamp;
 /// A moment as `YYYY-MM-DD HH:MM:SS` where this process runs: by `TZ`, else `/etc/localtime`, else UTC.
 #[cfg(unix)]
 pub(crate) fn local(at: Timestamp) -> String {
-    let seconds = libc::time_t::try_from(at.seconds()).unwrap_or(libc::time_t::MAX);
+    let seconds = at.seconds().try_into().unwrap_or_default();
     // SAFETY: integers and a pointer, for which all zeros is a value.
     let mut at: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both live as long as the call, and nothing here changes the environment meanwhile.
