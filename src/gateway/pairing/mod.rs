@@ -383,9 +383,10 @@ impl Pairings {
         self.sources.force && self.has_passphrase()
     }
 
-    /// Is no keychain in use here? Asked once it has failed.
+    /// Is no keychain in use here? Asked once it has failed. The passphrase may come from a slow
+    /// command, so that is not asked for where there is no keychain at all.
     fn is_without_keychain(&self) -> bool {
-        self.has_passphrase() || self.keychain.is_absent()
+        self.keychain.is_absent() || self.has_passphrase()
     }
 
     fn has_passphrase(&self) -> bool {
