@@ -97,8 +97,8 @@ pub(crate) struct Turn(());
 /// more at once would only take turns at the processor, with the memory of all of them.
 ///
 /// The parties come in turn. The nth request of a party that waits belongs to the nth round from
-/// the present one, and a round is served in the order in which its requests came. So whoever asks
-/// for one turn waits for one turn of each other party, however many these ask for.
+/// the present one, and a round is served in the order in which its requests came. So a party
+/// that asks for one turn waits for at most one turn of each other party.
 /// (tests/limits.rs: `turns_go_round_the_pairings`)
 pub(crate) fn turn() -> Turn {
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);

@@ -28,7 +28,7 @@ pub(crate) fn parse<T: Deserialize>(bytes: &[u8]) -> Option<T> {
     json::from_str(std::str::from_utf8(bytes).ok()?).ok()
 }
 
-/// Records where a gateway listens, unless the directory is locked; whoever reads it asks whether
+/// Records where a gateway listens, unless the directory is locked. A reader has to ask whether
 /// one answers there.
 pub(crate) fn record(dir: &Path, address: SocketAddr) -> Result<()> {
     Dir::create(dir)?.try_lock()?.map_or(Ok(()), |dir| {

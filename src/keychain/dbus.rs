@@ -23,7 +23,7 @@ use crate::system::environment::Bus;
 pub(super) struct Connection {
     socket: UnixStream,
     serial: u32,
-    /// By when everything must be done; whoever owns the connection may move it.
+    /// By when everything must be done; the owner of the connection may move it.
     pub(super) deadline: Deadline,
     /// The paths of the last signals, newest first: one may arrive while something else is awaited.
     signals: Vec<String>,

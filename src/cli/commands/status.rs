@@ -36,7 +36,7 @@ pub(super) fn status(context: &Context<'_>, options: &ServeOptions) -> Result<()
     })
 }
 
-/// Warns of whoever else can be reached where pages look for the gateway.
+/// Warns of other programs that answer where pages look for the gateway.
 pub(super) fn warn_of_others(context: &Context<'_>, addresses: &[SocketAddr], is_running: bool) {
     for doubt in probe::doubts(addresses, is_running) {
         context.warn(&doubt.to_string(), &doubt);
