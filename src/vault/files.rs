@@ -43,9 +43,8 @@ type Named = (String, KeyFile);
 
 /// Is there a file that is a key or is named like one?
 pub(crate) fn has_keys(path: &Path) -> bool {
-    let names = || Dir::open(path).ok()??.names().ok();
-    let is_key = |name: &String| name.ends_with(".json") && !name.starts_with('.');
-    names().is_some_and(|names| names.iter().any(is_key))
+    let dir = Dir::open(path).ok().flatten();
+    dir.and_then(|dir| names(&dir).ok()).is_some_and(|names| !names.is_empty())
 }
 
 /// Every key's file in the directory, and the files that are named like one and cannot be read as one.

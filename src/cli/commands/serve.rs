@@ -43,12 +43,12 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     let setup = setup(environment, options, addresses.clone())?;
     check(&setup)?;
     // A passphrase may still come; one that is given twice stays so for as long as this runs.
-    if let Err(error @ Error::Usage { .. }) = source::from_environment(&environment.passphrase) {
+    if let Err(error @ Error::Usage { .. }) = source::given_once(&environment.passphrase) {
         return Err(error);
     }
     // Whoever can change the list of pairings can bring a revoked token back.
     if let Some(sentence) = files::tighten(&setup.state) {
-        host::eprint(&format!("lf: warning: {}\n", printable(&sentence)));
+        warn(&sentence);
     }
     let permit = setup.permit()?;
     let (pairings, helpers) = (setup.pairings(), setup.pairings());
@@ -56,9 +56,8 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
         Ok(list) if list.is_empty() => host::eprint(NOTHING),
         Ok(_) => {}
         Err(error) => {
-            let (hint, error) = (error.hint().unwrap_or_default(), error.to_string());
-            let sentence = format!("no pairing is recognised: {error}; {hint}");
-            host::eprint(&format!("lf: warning: {}\n", printable(&sentence)));
+            let hint = error.hint().unwrap_or_default();
+            warn(&format!("no pairing is recognised: {error}; {hint}"));
         }
     }
     host::raise_file_limit();
@@ -79,9 +78,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     if !matches!(api.store.dir(), Ok(Some(_))) {
         host::eprint("lf: note: there are no keys yet, and no audit log until there are\n");
     }
-    let gateway = Gateway::new(guard, api, permit, |sentence| {
-        host::eprint(&format!("lf: warning: {}\n", printable(sentence)));
-    });
+    let gateway = Gateway::new(guard, api, permit, warn);
     let idle = inherited.is_some().then_some(IDLE);
     let listeners = inherited.map_or_else(|| listen(&addresses), Ok)?;
     let addresses = own_addresses(&listeners)?;
@@ -102,6 +99,10 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
         return Err(Error::ServiceFailed(sentence, hint));
     }
     Ok(())
+}
+
+fn warn(sentence: &str) {
+    host::eprint(&format!("lf: warning: {}\n", printable(sentence)));
 }
 
 fn failed(action: &'static str, what: &str, error: std::io::Error) -> Error {
@@ -248,8 +249,8 @@ fn check(setup: &Setup<'_>) -> Result<()> {
     let ips = setup.addresses.iter().map(SocketAddr::ip);
     let beyond: Vec<IpAddr> = ips.filter(|ip| !ip.is_loopback()).collect();
     for bind in beyond.iter().filter(|_| setup.keys_only) {
-        host::eprint(&format!(
-            "lf: warning: {bind} is not a loopback address, and lf does not encrypt what goes there. Tailscale does; on a LAN, whoever listens reads your keys\n"
+        warn(&format!(
+            "{bind} is not a loopback address, and lf does not encrypt what goes there. Tailscale does; on a LAN, anyone who listens can read your keys"
         ));
     }
     let other = beyond.iter().find(|ip| !is_tailscale(**ip));

@@ -132,16 +132,14 @@ pub(crate) fn find_among(
     }
 }
 
-/// What the environment has, if it has one; an error if it has more.
-pub(crate) fn from_environment(sources: &Sources) -> Result<Option<(Secret, Origin)>> {
+/// What the environment has of the variable and of the credential; an error if more is given than one
+/// of all its sources. It opens no file that the user names, and runs no command.
+pub(crate) fn given_once(sources: &Sources) -> Result<(Option<Secret>, Option<Vec<u8>>)> {
     let variable = (sources.variable)()?;
     let file = sources.file.as_ref();
     // A unit may well point the variable at the credential itself.
-    let credential = sources.credential.as_ref();
-    let credential = match credential.filter(|path| file != Some(path)) {
-        Some(path) => fs::read_private(path, MAX)?.map(|bytes| (bytes, path)),
-        None => None,
-    };
+    let credential = sources.credential.as_ref().filter(|path| file != Some(path));
+    let credential = credential.map(|path| fs::read_private(path, MAX)).transpose()?.flatten();
     let given = [
         variable.as_ref().map(|_| VARIABLE),
         file.map(|_| FILE),
@@ -154,10 +152,16 @@ pub(crate) fn from_environment(sources: &Sources) -> Result<Option<(Secret, Orig
             "the master passphrase is given twice, by {one} and by {other}; keep one of them"
         )));
     }
+    Ok((variable, credential))
+}
+
+/// What the environment has, if it has one; an error if it has more.
+pub(crate) fn from_environment(sources: &Sources) -> Result<Option<(Secret, Origin)>> {
+    let (variable, credential) = given_once(sources)?;
     if let Some(secret) = variable {
         return Ok(Some((secret, Origin::Variable)));
     }
-    if let Some(file) = file {
+    if let Some(file) = &sources.file {
         let missing = || format!("names {}, which does not exist", file.display());
         let bytes = fs::read_private(file, MAX)?.ok_or_else(|| invalid(FILE, &missing()))?;
         return from_file(bytes, file, Origin::File(file.clone())).map(Some);
@@ -165,7 +169,7 @@ pub(crate) fn from_environment(sources: &Sources) -> Result<Option<(Secret, Orig
     if let Some(line) = &sources.command {
         return Ok(Some((from_command(line)?, Origin::Command)));
     }
-    let Some((bytes, path)) = credential else {
+    let Some((bytes, path)) = credential.zip(sources.credential.as_ref()) else {
         return Ok(None);
     };
     from_file(bytes, path, Origin::Credential(path.clone())).map(Some)
