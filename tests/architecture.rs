@@ -67,7 +67,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("File::create", &[]),
     ("OpenOptions", &["system/fs/portable.rs"]),
     ("fs::write(", &[]),
-    ("rustix::net", &["gateway/server.rs", "keychain/dbus.rs", "system/kernel/inherit.rs"]),
+    (
+        "rustix::net",
+        &["gateway/server.rs", "keychain/dbus.rs", "system/kernel/inherit.rs", "system/stream.rs"],
+    ),
     ("rustix::process", &["system/fs/unix.rs", "system/host.rs"]),
     ("termios", &["system/term.rs", "system/kernel/terminal.rs"]),
     (

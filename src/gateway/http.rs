@@ -8,7 +8,7 @@ mod reply;
 mod request;
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -21,6 +21,7 @@ pub(crate) use self::request::Request;
 use crate::base::time::Deadline;
 use crate::error::{ErrorInfo, refusal};
 use crate::gateway::connections::Place;
+use crate::system::stream::Stream;
 
 /// Why there is no request.
 #[derive(Debug)]
@@ -53,8 +54,8 @@ pub(crate) struct Connection<'a> {
     at: IpAddr,
     /// Bytes that were received and not parsed yet: at most a head.
     received: Zeroizing<Vec<u8>>,
-    /// By when the request that has begun must be complete.
-    deadline: Deadline,
+    /// Its deadline is when the request that has begun must be complete, or its answer taken.
+    stream: Stream<&'a TcpStream>,
 }
 
 impl<'a> Connection<'a> {
@@ -62,12 +63,9 @@ impl<'a> Connection<'a> {
     pub(crate) fn new(place: &'a Place, at: IpAddr) -> Connection<'a> {
         // Without it an answer of two packets waits 40 ms for the peer's delayed acknowledgement.
         let _ = place.stream.set_nodelay(true);
-        Connection {
-            place,
-            at,
-            received: Zeroizing::new(Vec::with_capacity(MAX_HEAD)),
-            deadline: Deadline::after(REQUEST),
-        }
+        let received = Zeroizing::new(Vec::with_capacity(MAX_HEAD));
+        let stream = Stream { socket: &place.stream, deadline: Deadline::after(REQUEST) };
+        Connection { place, at, received, stream }
     }
 
     /// Waits for the next request's head. Until its first byte the peer may be silent for two minutes,
@@ -81,10 +79,10 @@ impl<'a> Connection<'a> {
             }
             // While its bytes are still on the socket: otherwise it would pass for a silent one.
             self.place.serving();
-            self.deadline = Deadline::after(REQUEST);
+            self.stream.deadline = Deadline::after(REQUEST);
             self.receive().map_err(|_| Failure::Gone)?;
         }
-        self.deadline = Deadline::after(REQUEST);
+        self.stream.deadline = Deadline::after(REQUEST);
         let mut scanned = 0;
         loop {
             if let Some(end) = request::scan(&self.received, scanned)? {
@@ -106,10 +104,10 @@ impl<'a> Connection<'a> {
 
     /// Does something that does not count against the peer's deadline.
     pub(crate) fn off_the_clock<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let left = self.deadline.left();
+        let left = self.stream.deadline.left();
         let done = work();
         if let Some(left) = left {
-            self.deadline = Deadline::after(left);
+            self.stream.deadline = Deadline::after(left);
         }
         done
     }
@@ -121,20 +119,15 @@ impl<'a> Connection<'a> {
         }
         let length = usize::try_from(request.content_length).map_err(|_| Failure::Gone)?;
         if request.expects_continue && self.received.is_empty() && length > 0 {
-            self.send(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| Failure::Gone)?;
+            self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| Failure::Gone)?;
         }
         let mut body = Zeroizing::new(vec![0; length]);
-        let mut filled = length.min(self.received.len());
+        let filled = length.min(self.received.len());
         body[..filled].copy_from_slice(&self.received[..filled]);
         self.received.drain(..filled);
         if filled < length {
             self.place.waiting();
-        }
-        while filled < length {
-            match self.read(&mut body[filled..])? {
-                0 => return Err(Failure::Gone),
-                count => filled += count,
-            }
+            self.stream.read_exact(&mut body[filled..])?;
         }
         self.place.serving();
         Ok(body)
@@ -147,20 +140,20 @@ impl<'a> Connection<'a> {
         let version = HTTPVersion(1, u8::from(is_kept));
         let is_head = to.is_some_and(|request| request.method == Method::Head);
         let bytes = reply.print(version, is_head)?;
-        self.deadline = Deadline::after(ANSWER);
+        self.stream.deadline = Deadline::after(ANSWER);
         self.place.waiting();
-        self.send(&bytes)
+        self.stream.write_all(&bytes)
     }
 
     /// Ends the connection so that the peer gets to read the answer: what it is still sending is
     /// taken and dropped for a moment, because closing on unread bytes would reset the connection.
     pub(crate) fn linger(&mut self) {
         let _ = self.place.stream.shutdown(Shutdown::Write);
-        self.deadline = Deadline::after(LINGER);
+        self.stream.deadline = Deadline::after(LINGER);
         let mut dropped = Zeroizing::new(vec![0; 8 * 1024]);
         let mut left = MAX_LINGER;
         while left > 0 {
-            match self.read(&mut dropped) {
+            match self.stream.read(&mut dropped) {
                 Ok(0) | Err(_) => return,
                 Ok(count) => left = left.saturating_sub(count),
             }
@@ -171,45 +164,11 @@ impl<'a> Connection<'a> {
     fn receive(&mut self) -> io::Result<()> {
         let mut chunk = Zeroizing::new([0; 4096]);
         let space = chunk.len().min(MAX_HEAD - self.received.len());
-        let count = self.read(&mut chunk[..space])?;
+        let count = self.stream.read(&mut chunk[..space])?;
         self.received.extend_from_slice(&chunk[..count]);
         let got = (count > 0).then_some(());
         got.ok_or(io::ErrorKind::UnexpectedEof.into())
     }
-
-    /// Reads once, with the time that is left as the socket's timeout: a peer that trickles cannot
-    /// extend it.
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut stream = &self.place.stream;
-        loop {
-            let left = self.deadline.left().ok_or(io::ErrorKind::TimedOut)?;
-            stream.set_read_timeout(Some(left))?;
-            match stream.read(buffer) {
-                Err(error) if is_again(&error) => {}
-                done => return done,
-            }
-        }
-    }
-
-    fn send(&self, mut bytes: &[u8]) -> io::Result<()> {
-        let mut stream = &self.place.stream;
-        while !bytes.is_empty() {
-            let left = self.deadline.left().ok_or(io::ErrorKind::TimedOut)?;
-            stream.set_write_timeout(Some(left))?;
-            match stream.write(bytes) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => bytes = &bytes[count..],
-                Err(error) if is_again(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn is_again(error: &io::Error) -> bool {
-    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
-    matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
 }
 
 /// The largest head, in bytes.

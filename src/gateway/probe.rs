@@ -1,7 +1,7 @@
 //! Asks what listens on an address: a gateway of `lf`, another program, or none; and whose it is. It sends
 //! no token.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use miniserde::{Deserialize, json};
 use crate::base::time::{Deadline, Timestamp};
 use crate::error::Error;
 use crate::system::fs;
+use crate::system::stream::Stream;
 
 /// What a gateway of `lf` answers to `GET /healthz`.
 #[derive(Debug, Deserialize)]
@@ -48,12 +49,15 @@ impl Absence {
 /// One `GET /healthz` to a gateway that listens there, within two seconds.
 pub(crate) fn ask(address: SocketAddr) -> Result<Health, Absence> {
     let deadline = Deadline::after(PATIENCE);
-    let stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(|error| {
-        let late = is_late(&error).then_some(Absence::Stranger(LATE));
-        late.unwrap_or(Absence::Nobody(error))
+    let socket = TcpStream::connect_timeout(&address, PATIENCE);
+    let socket = socket.map_err(|error| match error.kind() {
+        ErrorKind::TimedOut => Absence::Stranger(LATE),
+        _ => Absence::Nobody(error),
     })?;
-    let reason = |error| if is_late(&error) { LATE } else { NO_HTTP };
-    let answer = exchange(stream, deadline).map_err(reason);
+    let answer = exchange(Stream { socket, deadline }).map_err(|error| match error.kind() {
+        ErrorKind::TimedOut => LATE,
+        _ => NO_HTTP,
+    });
     answer.and_then(|bytes| parse(&bytes)).map_err(Absence::Stranger)
 }
 
@@ -105,23 +109,14 @@ pub(crate) fn doubts(addresses: &[SocketAddr], is_running: bool) -> Vec<Error> {
 }
 
 /// All that is answered, until the other side closes.
-fn exchange(mut stream: TcpStream, deadline: Deadline) -> io::Result<Vec<u8>> {
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn exchange(mut stream: Stream<TcpStream>) -> io::Result<Vec<u8>> {
     stream.write_all(REQUEST)?;
-    let (mut bytes, mut buffer) = (Vec::new(), [0; 1024]);
-    while bytes.len() <= MAX_ANSWER {
-        let left = deadline.left().ok_or(io::ErrorKind::TimedOut)?;
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // It sent more than was read, or refused the request.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
-            Err(error) => return Err(error),
-        }
+    let mut bytes = Vec::new();
+    match stream.take(MAX_ANSWER).read_to_end(&mut bytes) {
+        // It sent more than was read, or refused the request.
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => Err(error),
+        Ok(_) | Err(_) => Ok(bytes),
     }
-    Ok(bytes)
 }
 
 /// Takes what our own gateway sends: one JSON object of a known shape, and nothing after it.
@@ -144,11 +139,6 @@ fn parse(bytes: &[u8]) -> Result<Health, &'static str> {
     is_ours.then_some(health).ok_or(OTHER)
 }
 
-fn is_late(error: &io::Error) -> bool {
-    use io::ErrorKind::{TimedOut, WouldBlock};
-    matches!(error.kind(), TimedOut | WouldBlock)
-}
-
 /// Every gateway answers to this host.
 const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -157,7 +147,7 @@ const RESTART: &str = "start it again; if it is a service: lf gateway install";
 const LISTENING: &str = "0A";
 /// A line has 150 bytes.
 const MAX_TABLE: usize = 8 * 1024 * 1024;
-const MAX_ANSWER: usize = 16 * 1024;
+const MAX_ANSWER: u64 = 16 * 1024;
 const MAX_VERSION: usize = 64;
 const LATE: &str = "it does not answer within 2 seconds";
 const NO_HTTP: &str = "it does not answer as HTTP does";

@@ -6,7 +6,6 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use zeroize::Zeroizing;
@@ -17,14 +16,14 @@ use super::wire::{
 };
 use crate::base::time::Deadline;
 use crate::system::environment::Bus;
+use crate::system::stream::Stream;
 
-/// A connection that has said hello. As a stream it fails with `TimedOut` once the deadline has passed.
+/// A connection that has said hello.
 #[derive(Debug)]
 pub(super) struct Connection {
-    socket: UnixStream,
+    /// Its deadline is for everything; the owner of the connection may move it.
+    pub(super) stream: Stream<UnixStream>,
     serial: u32,
-    /// By when everything must be done; the owner of the connection may move it.
-    pub(super) deadline: Deadline,
     /// The paths of the last signals, newest first: one may arrive while something else is awaited.
     signals: Vec<String>,
 }
@@ -48,22 +47,18 @@ impl Connection {
 
     fn connect(address: &SocketAddrUnix, deadline: Deadline) -> Result<Connection> {
         let failed = |error| Failure::Unreachable(format!("cannot connect: {error}"));
-        let mut connection = Connection {
-            socket: connect(address).map_err(failed)?,
-            serial: 0,
-            deadline,
-            signals: Vec::new(),
-        };
+        let stream = Stream { socket: connect(address).map_err(failed)?, deadline };
+        let mut connection = Connection { stream, serial: 0, signals: Vec::new() };
         // SASL EXTERNAL without an identity of our own: the bus takes it from the socket.
-        connection.write_all(b"\0AUTH EXTERNAL\r\n")?;
+        connection.stream.write_all(b"\0AUTH EXTERNAL\r\n")?;
         if connection.line()? != b"DATA\r\n" {
             return Err(Failure::Malformed("no DATA after AUTH EXTERNAL"));
         }
-        connection.write_all(b"DATA\r\n")?;
+        connection.stream.write_all(b"DATA\r\n")?;
         if !connection.line()?.starts_with(b"OK ") {
             return Err(Failure::Malformed("the bus does not accept this user"));
         }
-        connection.write_all(b"BEGIN\r\n")?;
+        connection.stream.write_all(b"BEGIN\r\n")?;
         connection.call(&BUS, "Hello", &Body::new(""))?;
         Ok(connection)
     }
@@ -77,7 +72,7 @@ impl Connection {
     ) -> Result<Message> {
         self.serial += 1;
         let serial = self.serial;
-        self.write_all(&wire::call(serial, target, member, body))?;
+        self.stream.write_all(&wire::call(serial, target, member, body))?;
         loop {
             let message = self.receive()?;
             match message.kind {
@@ -101,11 +96,11 @@ impl Connection {
     /// The next message; a signal is also put aside for who waits for it.
     fn receive(&mut self) -> Result<Message> {
         let mut header = [0; FIXED_HEADER];
-        self.read_exact(&mut header)?;
+        self.stream.read_exact(&mut header)?;
         // Of the final size from the start: growing it would leave a copy behind.
         let mut whole = Zeroizing::new(vec![0; wire::message_length(&header)?]);
         whole[..FIXED_HEADER].copy_from_slice(&header);
-        self.read_exact(&mut whole[FIXED_HEADER..])?;
+        self.stream.read_exact(&mut whole[FIXED_HEADER..])?;
         let message = Message::parse(whole)?;
         if message.kind == SIGNAL {
             self.signals.insert(0, message.text(FIELD_PATH).to_owned());
@@ -118,7 +113,7 @@ impl Connection {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
             let mut byte = [0];
-            self.read_exact(&mut byte)?;
+            self.stream.read_exact(&mut byte)?;
             line.extend(byte);
             if line.len() > MAX_LINE {
                 return Err(Failure::Malformed("an endless line in place of an answer"));
@@ -126,36 +121,12 @@ impl Connection {
         }
         Ok(line)
     }
-
-    /// The time that is left, not a fixed span: a peer that trickles cannot extend it.
-    fn left(&self) -> io::Result<Option<Duration>> {
-        let left = self.deadline.left();
-        left.map(Some).ok_or(io::ErrorKind::TimedOut.into())
-    }
-}
-
-impl Read for Connection {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.set_read_timeout(self.left()?)?;
-        self.socket.read(buffer)
-    }
-}
-
-impl Write for Connection {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.set_write_timeout(self.left()?)?;
-        self.socket.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Failure::TimedOut,
+            io::ErrorKind::TimedOut => Failure::TimedOut,
             io::ErrorKind::UnexpectedEof => Failure::Broken("the connection was closed".to_owned()),
             _ => Failure::Broken(format!("the connection broke: {error}")),
         }

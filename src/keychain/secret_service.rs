@@ -128,7 +128,7 @@ impl Item {
         let Keychain { bus, patience, line, held, .. } = &self.keychain;
         let mut line = turn(held.as_ref().map_or(line, |held| &held.connection), deadline)?;
         let open = |mut connection: Connection| {
-            connection.deadline = deadline;
+            connection.stream.deadline = deadline;
             let arguments = Body::new("sv").string("plain").signature("s").string("");
             let reply = connection.call(&SERVICE, "OpenSession", &arguments)?;
             let mut body = reply.body("vo")?;
@@ -216,7 +216,7 @@ impl Held {
             let open = || Connection::open(&keychain.bus, in_time(keychain));
             let mut connection = kept.map_or_else(open, Ok)?;
             let taken = deadline.poll(LOCK_PAUSE, || {
-                connection.deadline = in_time(keychain);
+                connection.stream.deadline = in_time(keychain);
                 let arguments = Body::new("su").string(LOCK).uint32(DO_NOT_QUEUE);
                 let reply = connection.call(&BUS, "RequestName", &arguments)?;
                 Result::Ok((reply.body("u")?.uint32()? == PRIMARY_OWNER).then_some(()))
@@ -234,7 +234,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let kept = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
         let Some(mut connection) = kept.take() else { return };
-        connection.deadline = Deadline::after(AFTERWARDS);
+        connection.stream.deadline = Deadline::after(AFTERWARDS);
         let released = connection.call(&BUS, "ReleaseName", &Body::new("s").string(LOCK));
         if let (Ok(_), Ok(mut line)) = (released, self.line.lock()) {
             *line = Some(connection);
@@ -371,13 +371,13 @@ impl Session<'_> {
         self.connection.call(&BUS, "AddMatch", &Body::new("s").string(&rule))?;
         let Patience { service, person, .. } = *self.patience;
         if person > service {
-            self.connection.deadline = Deadline::after(person);
+            self.connection.stream.deadline = Deadline::after(person);
         }
         on_dialog();
         let shown = self.call(prompt, PROMPT, "Prompt", &Body::new("s").string(""));
         let answered = shown.and_then(|_| self.connection.wait_for(prompt));
         if let Err(Failure::TimedOut) = answered {
-            self.connection.deadline = Deadline::after(AFTERWARDS);
+            self.connection.stream.deadline = Deadline::after(AFTERWARDS);
             if !has_owner(self.connection, GNOME_KEYRING)? {
                 self.call(prompt, PROMPT, "Dismiss", &Body::new(""))?;
             }
@@ -385,7 +385,7 @@ impl Session<'_> {
             return Err(Failure::Unreachable(reason.to_owned()));
         }
         if person > service {
-            self.connection.deadline = Deadline::after(service);
+            self.connection.stream.deadline = Deadline::after(service);
         }
         answered
     }
