@@ -213,7 +213,7 @@ impl Gateway {
         // (tests/limits.rs: `who_waits_for_the_keychain_is_not_closed_for_another`)
         let admitted =
             connection.off_the_clock(|| self.guard.admit(request, now, monotonic(), &mut caller));
-        if caller.has_token() {
+        if caller.pairing.is_some() {
             place.recognised();
         }
         let (reply, event, rest) = match admitted {

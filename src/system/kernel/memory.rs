@@ -1,10 +1,9 @@
 //! The allocator: it wipes every block when it is freed, whoever allocated it, and has scrypt's 32 MiB
-//! on huge pages, given back to the system after use.
+//! on huge pages.
 
-use std::alloc::{GlobalAlloc, Layout};
+use std::alloc::{GlobalAlloc, Layout, alloc_zeroed, dealloc};
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::ptr;
 use std::slice;
 
 use zeroize::optimization_barrier;
@@ -42,42 +41,45 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Wiping<A> {
     }
 }
 
-/// Wraps an allocator: blocks of [`LARGE`] bytes and more come straight from the system, on huge pages
-/// where it has them (Linux, `madvise(2)`: scrypt takes a quarter less time on them), and go back there
-/// at once.
+/// Wraps an allocator: blocks of [`LARGE`] bytes and more are on huge pages where the system has them
+/// (Linux, `madvise(2)`: scrypt takes a quarter less time on them), and may be set aside before. Every
+/// allocator has such blocks from the system alone, and gives them back there at once.
 #[derive(Debug, Default)]
 pub struct Paged<A>(pub A);
 
 /// Bytes; only scrypt asks for so much at a time.
 pub(crate) const LARGE: usize = 8 * 1024 * 1024;
 
-// SAFETY: a block comes from and goes back to the same of two places, which its layout alone decides.
-// Mapped blocks are fresh, zeroed, at least as large as asked for, and aligned to a huge page.
+// SAFETY: every block comes from and goes back to an allocator that upholds the contract, with the same
+// layout. One that was set aside came from there too, zeroed, and nobody has seen it.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Paged<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if is_mapped(layout) {
-            return take(layout.size());
-        }
         // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { self.0.alloc(layout) }
+        unsafe {
+            match layout.size() {
+                LARGE.. => self.alloc_zeroed(layout),
+                _ => self.0.alloc(layout),
+            }
+        }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if is_mapped(layout) {
-            return take(layout.size());
+        if layout.size() >= LARGE
+            && let Some(block) = take(layout)
+        {
+            return block;
         }
         // SAFETY: as above.
-        unsafe { self.0.alloc_zeroed(layout) }
+        let block = unsafe { self.0.alloc_zeroed(layout) };
+        if layout.size() >= LARGE {
+            advise(block, layout.size());
+        }
+        block
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if is_mapped(layout) {
-            // SAFETY: such a block came from `take`, and its owner gives it up.
-            unsafe { unmap(block, layout.size()) };
-        } else {
-            // SAFETY: the caller's promise is passed on.
-            unsafe { self.0.dealloc(block, layout) };
-        }
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.0.dealloc(block, layout) };
     }
 }
 
@@ -104,98 +106,55 @@ pub(crate) struct Reserved(PhantomData<*const ()>);
 /// Sets so many bytes aside, at least [`LARGE`], because an allocation that fails ends the process, and
 /// one derivation too many should only be an error. `None` if the system has no more.
 pub(crate) fn reserve(size: usize) -> Option<Reserved> {
-    let layout = Layout::from_size_align(size, 1).ok()?;
-    if !is_mapped(layout) {
-        return Some(Reserved(PhantomData));
-    }
+    let layout = Layout::array::<u8>(size.max(LARGE)).ok()?;
     drop(Reserved(PhantomData)); // what was set aside before
-    let block = map(size);
-    ASIDE.set((block, size));
-    (!block.is_null()).then_some(Reserved(PhantomData))
+    // SAFETY: it has a size.
+    let block = unsafe { alloc_zeroed(layout) };
+    ASIDE.set((!block.is_null()).then_some((block, layout)));
+    ASIDE.get().map(|_| Reserved(PhantomData))
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        let (block, size) = ASIDE.replace((ptr::null_mut(), 0));
-        if !block.is_null() {
-            // SAFETY: it came from `map`, and whoever takes it leaves nothing here.
-            unsafe { unmap(block, size) };
+        if let Some((block, layout)) = ASIDE.take() {
+            // SAFETY: it came from the allocator with this layout, and whoever takes it leaves nothing here.
+            unsafe { dealloc(block, layout) };
         }
     }
 }
 
 thread_local! {
-    /// A block and its size; without a destructor, so that an allocator may look at it.
-    static ASIDE: Cell<(*mut u8, usize)> = const { Cell::new((ptr::null_mut(), 0)) };
+    /// A block and its layout; without a destructor, so that an allocator may look at it.
+    static ASIDE: Cell<Option<(*mut u8, Layout)>> = const { Cell::new(None) };
 }
 
+/// What was set aside for this.
 #[cold] // and kept out of every place where something is allocated
 #[inline(never)]
-fn take(size: usize) -> *mut u8 {
-    match ASIDE.get() {
-        (block, aside) if !block.is_null() && aside == size => {
-            ASIDE.set((ptr::null_mut(), 0));
-            block
-        }
-        _ => map(size),
-    }
+fn take(layout: Layout) -> Option<*mut u8> {
+    let (block, _) = ASIDE.get().filter(|(_, aside)| *aside == layout)?;
+    ASIDE.set(None);
+    Some(block)
 }
 
-fn is_mapped(layout: Layout) -> bool {
-    cfg!(unix) && layout.size() >= LARGE && layout.align() <= HUGE
-}
-
-/// Fresh zeroed pages that begin where a huge page does; null if the system has none.
-#[cfg(unix)]
-fn map(size: usize) -> *mut u8 {
-    use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
-    let Some(whole) = size.checked_next_multiple_of(HUGE) else {
-        return ptr::null_mut();
-    };
-    let flags = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: a new mapping at an address of the system's choice touches nobody's memory.
-    let start = unsafe { mmap_anonymous(ptr::null_mut(), whole + HUGE, flags, MapFlags::PRIVATE) };
-    let Ok(start) = start.map(<*mut _>::cast::<u8>) else {
-        return ptr::null_mut();
-    };
-    let before = start.addr().next_multiple_of(HUGE) - start.addr();
-    // SAFETY: all within the new mapping; what is before and behind the aligned part goes back, each a
-    // whole number of pages, and nobody has seen it.
-    unsafe {
-        let block = start.add(before);
-        unmap_pages(start, before);
-        unmap_pages(block.add(whole), HUGE - before);
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        // A system without huge pages gives small ones.
-        let _ = rustix::mm::madvise(block.cast(), whole, rustix::mm::Advice::LinuxHugepage);
-        block
-    }
-}
-
-#[cfg(not(unix))]
-fn map(_: usize) -> *mut u8 {
-    ptr::null_mut()
-}
-
-/// # Safety
-/// `block` came from [`map`] with this size, and nobody uses it any more.
+/// Asks for huge pages, where whole ones lie in a fresh block; a system that has none gives small ones.
 #[cold]
 #[inline(never)]
-unsafe fn unmap(block: *mut u8, size: usize) {
-    // SAFETY: the caller's promise is passed on.
-    unsafe { unmap_pages(block, size.next_multiple_of(HUGE)) };
-}
-
-/// # Safety
-/// Whole pages of a mapping that nobody uses any more.
-#[cfg_attr(not(unix), allow(unused_variables))]
-unsafe fn unmap_pages(start: *mut u8, length: usize) {
-    #[cfg(unix)]
-    if length > 0 {
-        // SAFETY: the caller's promise is passed on. Pages that do not go back are lost, not wrong.
-        let _ = unsafe { rustix::mm::munmap(start.cast(), length) };
+fn advise(block: *mut u8, size: usize) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if !block.is_null() {
+        let before = block.addr().next_multiple_of(HUGE) - block.addr();
+        let length = size.saturating_sub(before) / HUGE * HUGE;
+        // SAFETY: all of it is within the block, whose content this does not change.
+        let _ = unsafe {
+            let start = block.add(before).cast();
+            rustix::mm::madvise(start, length, rustix::mm::Advice::LinuxHugepage)
+        };
     }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = (block, size);
 }
 
 /// The size of a huge page where they are smallest, in bytes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 const HUGE: usize = 2 * 1024 * 1024;
