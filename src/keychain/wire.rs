@@ -61,7 +61,7 @@ pub(super) struct Target<'a> {
     pub(super) interface: &'a str,
 }
 
-/// A call's arguments, marshalled little-endian.
+/// A call's arguments, marshalled in this machine's byte order.
 pub(super) struct Body {
     signature: &'static str,
     bytes: Zeroizing<Vec<u8>>,
@@ -74,7 +74,7 @@ impl Body {
     }
 
     pub(super) fn uint32(self, value: u32) -> Body {
-        self.align(4).raw(&value.to_le_bytes())
+        self.align(4).raw(&value.to_ne_bytes())
     }
 
     /// A string or an object path.
@@ -120,7 +120,7 @@ impl Body {
         let start = body.bytes.len();
         let mut body = fill(body);
         let size = length(body.bytes.len() - start);
-        body.bytes[at..at + 4].copy_from_slice(&size.to_le_bytes());
+        body.bytes[at..at + 4].copy_from_slice(&size.to_ne_bytes());
         body
     }
 
@@ -161,7 +161,7 @@ pub(super) fn call(serial: u32, to: &Target<'_>, member: &str, body: &Body) -> Z
     // Without arguments there is no signature either.
     let fields = fields.into_iter().filter(|(_, _, value)| !value.is_empty());
     let message = Body::new("")
-        .raw(&[b'l', METHOD_CALL, 0, PROTOCOL])
+        .raw(&[ORDER, METHOD_CALL, 0, PROTOCOL])
         .uint32(length(body.bytes.len()))
         .uint32(serial)
         .array(8, |message| fields.fold(message, field));
@@ -179,18 +179,17 @@ pub(super) struct Message {
     pub(super) reply_serial: u32,
     /// The header's texts, each at the place of its code.
     texts: [String; FIELDS],
-    big_endian: bool,
     bytes: Zeroizing<Vec<u8>>,
     body_at: usize,
 }
 
 /// The length of the whole message, from the first 16 bytes of it.
 pub(super) fn message_length(head: &[u8]) -> Result<usize> {
-    let mut reader = Reader::of_message(head)?;
-    reader.at = 4;
-    let body = u64::from(reader.uint32()?);
-    reader.at = 12;
-    let fields = u64::from(reader.uint32()?);
+    if head.first() != Some(&ORDER) {
+        return Err(Failure::Malformed("not a D-Bus message of this machine"));
+    }
+    let word = |at| Reader { bytes: head, at }.uint32();
+    let (body, fields) = (u64::from(word(4)?), u64::from(word(12)?));
     let length = (FIXED_HEADER as u64 + fields).next_multiple_of(8) + body;
     let length = usize::try_from(length).ok();
     let short = length.filter(|length| *length <= MAX_MESSAGE);
@@ -199,7 +198,7 @@ pub(super) fn message_length(head: &[u8]) -> Result<usize> {
 
 impl Message {
     pub(super) fn parse(bytes: Zeroizing<Vec<u8>>) -> Result<Message> {
-        let mut reader = Reader::of_message(&bytes)?;
+        let mut reader = Reader { bytes: &bytes, at: 0 };
         let kind = *reader.take(4)?.get(1).ok_or(CUT)?;
         reader.take(8)?;
         let mut reply_serial = 0;
@@ -225,14 +224,8 @@ impl Message {
             Ok(())
         })?;
         reader.align(8)?;
-        Ok(Message {
-            kind,
-            reply_serial,
-            texts,
-            big_endian: reader.big_endian,
-            body_at: reader.at,
-            bytes,
-        })
+        let body_at = reader.at;
+        Ok(Message { kind, reply_serial, texts, body_at, bytes })
     }
 
     /// What the header has in the field of this code; empty if it has none.
@@ -246,11 +239,7 @@ impl Message {
             return Err(Failure::Malformed("an answer of another type"));
         }
         // Offsets count from the body's start, which is a multiple of 8, the largest alignment.
-        Ok(Reader {
-            bytes: self.bytes.get(self.body_at..).unwrap_or_default(),
-            at: 0,
-            big_endian: self.big_endian,
-        })
+        Ok(Reader { bytes: self.bytes.get(self.body_at..).unwrap_or_default(), at: 0 })
     }
 }
 
@@ -258,20 +247,9 @@ impl Message {
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
-    big_endian: bool,
 }
 
 impl<'a> Reader<'a> {
-    /// At the start of a message, whose first byte is its byte order.
-    fn of_message(bytes: &'a [u8]) -> Result<Reader<'a>> {
-        let big_endian = match bytes.first() {
-            Some(b'l') => false,
-            Some(b'B') => true,
-            _ => return Err(Failure::Malformed("not a D-Bus message")),
-        };
-        Ok(Reader { bytes, at: 0, big_endian })
-    }
-
     pub(super) fn boolean(&mut self) -> Result<bool> {
         let value = self.uint32()?;
         (value < 2).then_some(value == 1).ok_or(Failure::Malformed("a boolean that is neither"))
@@ -333,11 +311,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn uint32(&mut self) -> Result<u32> {
         self.align(4)?;
-        let bytes = self.take(4)?.try_into().map_err(|_| CUT)?;
-        Ok(match self.big_endian {
-            true => u32::from_be_bytes(bytes),
-            false => u32::from_le_bytes(bytes),
-        })
+        Ok(u32::from_ne_bytes(self.take(4)?.try_into().map_err(|_| CUT)?))
     }
 
     fn byte(&mut self) -> Result<u8> {
@@ -378,6 +352,9 @@ const MAX_MESSAGE: usize = 1024 * 1024;
 const ROOM: usize = 80 * 1024;
 /// The part of a header that comes before its fields.
 pub(super) const FIXED_HEADER: usize = 16;
+/// A message's first byte says its byte order. All programs of a machine have the same, so another one is
+/// neither written nor read.
+const ORDER: u8 = if cfg!(target_endian = "big") { b'B' } else { b'l' };
 const PROTOCOL: u8 = 1;
 const METHOD_CALL: u8 = 1;
 pub(super) const METHOD_RETURN: u8 = 2;
@@ -469,19 +446,13 @@ mod tests {
     }
 
     #[test]
-    fn big_endian_is_read_too() {
-        let mut bytes = vec![b'B', METHOD_RETURN, 0, PROTOCOL];
-        for word in [4_u32, 9, 15] {
-            bytes.extend(word.to_be_bytes());
+    fn another_byte_order_is_refused() {
+        let mut head = calls()[0].1[..FIXED_HEADER].to_vec();
+        assert!(message_length(&head).is_ok());
+        for order in (0..=u8::MAX).filter(|order| *order != ORDER) {
+            head[0] = order;
+            assert!(message_length(&head).is_err(), "{order}");
         }
-        bytes.extend([FIELD_REPLY_SERIAL, 1, b'u', 0]);
-        bytes.extend(7_u32.to_be_bytes());
-        bytes.extend([FIELD_SIGNATURE, 1, b'g', 0, 1, b'b', 0, 0]);
-        bytes.extend(1_u32.to_be_bytes());
-        assert_eq!(message_length(&bytes[..FIXED_HEADER]).unwrap(), bytes.len());
-        let message = Message::parse(Zeroizing::new(bytes)).unwrap();
-        assert_eq!((message.kind, message.reply_serial), (METHOD_RETURN, 7));
-        assert!(message.body("b").unwrap().boolean().unwrap());
     }
 
     #[test]
@@ -491,7 +462,7 @@ mod tests {
             bytes.extend_from_slice(signature.as_bytes());
             bytes.resize((bytes.len() + 1).next_multiple_of(4), 0);
             bytes.extend_from_slice(value);
-            Reader { bytes: &bytes.clone(), at: 0, big_endian: false }.empty_variant().is_ok()
+            Reader { bytes: &bytes.clone(), at: 0 }.empty_variant().is_ok()
         };
         assert!(message("s", &[0; 5]), "gnome-keyring, KeePassXC");
         assert!(message("ay", &[0; 4]), "KWallet");
@@ -510,14 +481,13 @@ mod tests {
             short[12..16].copy_from_slice(&(fields - 1).to_le_bytes());
             assert!(Message::parse(Zeroizing::new(short)).is_err(), "{signature}");
         }
-        let read = |bytes: &[u8]| Reader { bytes, at: 0, big_endian: false }.paths();
+        let read = |bytes: &[u8]| Reader { bytes, at: 0 }.paths();
         assert_eq!(read(b"\x07\0\0\0\x02\0\0\0/a\0").unwrap(), ["/a"]);
         assert!(read(b"\x06\0\0\0\x02\0\0\0/a\0").is_err());
-        let boolean = |byte| Reader { bytes: &[byte, 0, 0, 0], at: 0, big_endian: false }.boolean();
+        let boolean = |byte| Reader { bytes: &[byte, 0, 0, 0], at: 0 }.boolean();
         assert_eq!([boolean(0).unwrap(), boolean(1).unwrap()], [false, true]);
         assert!(boolean(2).is_err());
-        let text =
-            |bytes: &[u8]| Reader { bytes, at: 0, big_endian: false }.string().map(str::to_owned);
+        let text = |bytes: &[u8]| Reader { bytes, at: 0 }.string().map(str::to_owned);
         assert_eq!(text(b"\x01\0\0\0a\0").unwrap(), "a");
         assert!(text(b"\x02\0\0\0a\0\0").is_err());
     }
