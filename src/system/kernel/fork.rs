@@ -3,14 +3,13 @@
 
 use std::io;
 
+use super::checked;
+
 /// Makes a second process; `true` in the new one. The caller must not have started a thread yet: the
 /// new process has only the thread that calls, and would wait for ever for a lock that another held.
 /// (tests/sandbox.rs: `the_helper_is_there_before_the_first_thread`)
 pub(crate) fn fork() -> io::Result<bool> {
     // SAFETY: it takes nothing. With one thread, every lock and every allocation of this process is in
     // a state that the new one can go on with.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        child => Ok(child == 0),
-    }
+    Ok(checked(unsafe { libc::fork() })? == 0)
 }

@@ -9,6 +9,8 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::AddressFamily;
 use rustix::net::sockopt::{socket_acceptconn, socket_domain};
 
+use super::checked;
+
 /// The sockets that were passed on, if each is a TCP socket that listens; for the first caller only.
 pub(crate) fn listeners(count: i32) -> io::Result<Vec<TcpListener>> {
     if TAKEN.swap(true, Ordering::SeqCst) {
@@ -19,10 +21,7 @@ pub(crate) fn listeners(count: i32) -> io::Result<Vec<TcpListener>> {
 
 fn listener(descriptor: i32) -> io::Result<TcpListener> {
     // SAFETY: a question about a number; -1 if it is no descriptor.
-    let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
-    if flags < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let flags = checked(unsafe { libc::fcntl(descriptor, libc::F_GETFD) })?;
     // What this process opens itself has the flag, from its first moment: std and src/system/ set it.
     if flags & libc::FD_CLOEXEC != 0 {
         return Err(not_ours(descriptor));

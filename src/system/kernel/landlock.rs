@@ -8,7 +8,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use libc::{SYS_landlock_add_rule as ADD_RULE, SYS_landlock_create_ruleset as CREATE_RULESET};
-use libc::{SYS_landlock_restrict_self as RESTRICT_SELF, c_long, c_ulong, syscall};
+use libc::{SYS_landlock_restrict_self as RESTRICT_SELF, syscall};
+
+use super::checked;
 
 /// The version from which on files may be moved between directories: what is older would break the
 /// completion of `rekey`.
@@ -30,10 +32,7 @@ struct PathBeneath {
 /// abstract Unix socket of a process outside, as far as this kernel's Landlock goes; the answer is its
 /// version. What is open stays open. (tests/service.rs: `a_store_that_is_moved_out_of_the_sandbox_is_out_of_reach`)
 pub(crate) fn confine(places: &[BorrowedFd<'_>]) -> io::Result<u32> {
-    let (yes, unused): (c_ulong, c_ulong) = (1, 0);
-    // SAFETY: numbers only, as wide as the system reads them: it refuses what is not zero there.
-    let set = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, yes, unused, unused, unused) };
-    checked(set.into())?;
+    rustix::thread::set_no_new_privs(true)?;
     let version = version()?;
     if version < OLDEST {
         return Err(io::Error::other("this kernel's is from before Linux 5.19"));
@@ -61,13 +60,6 @@ fn version() -> io::Result<u32> {
     // SAFETY: with this flag it takes no structure.
     let version = unsafe { syscall(CREATE_RULESET, ptr::null::<Ruleset>(), 0_usize, VERSION) };
     u32::try_from(checked(version)?).map_err(io::Error::other)
-}
-
-fn checked(answer: c_long) -> io::Result<c_long> {
-    if answer < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(answer)
 }
 
 /// `struct landlock_ruleset_attr`: what is forbidden unless a rule allows it.

@@ -1,6 +1,9 @@
 //! What no safe wrapper of the system's calls offers: the one room with `unsafe`.
 #![allow(unsafe_code)]
 
+#[cfg(unix)]
+use std::io;
+
 pub(crate) mod clock;
 #[cfg(target_os = "linux")]
 pub(crate) mod fork;
@@ -15,3 +18,9 @@ pub(crate) mod seccomp;
 pub(crate) mod signal;
 #[cfg(unix)]
 pub(crate) mod terminal;
+
+/// What a system call answered; less than zero is an error.
+#[cfg(unix)]
+fn checked<T: PartialOrd + Default>(answer: T) -> io::Result<T> {
+    if answer < T::default() { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}

@@ -12,6 +12,8 @@ use std::io;
 use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
 use libc::{c_long, c_ulong, sock_filter, sock_fprog};
 
+use super::checked;
+
 /// Confines this thread, and every thread that it will start, to the calls that serving takes: no
 /// program, no process, no socket but those that are open or accepted, no mode by path, no other
 /// process's memory, no code that was not there at the start. Takes `PR_SET_NO_NEW_PRIVS`.
@@ -21,10 +23,8 @@ pub(crate) fn confine() -> io::Result<()> {
     let program = sock_fprog { len: length, filter: program.as_mut_ptr() };
     let mode: c_ulong = libc::SECCOMP_MODE_FILTER.into();
     // SAFETY: the program and its length, which the kernel checks and copies before it returns.
-    match unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program, 0, 0) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program, 0, 0) };
+    checked(set).map(drop)
 }
 
 /// `None` for a processor whose calls nobody has looked at.

@@ -8,6 +8,8 @@ use std::{mem, ptr};
 
 use libc::{SA_RESTART, SHUT_RD, SIG_DFL, SIGINT, SIGTERM, SIGXFSZ, c_int};
 
+use super::checked;
+
 /// Lets this stream come to its end, as if its other side were closed, once somebody asks this process to
 /// end (SIGINT, SIGTERM). A second request ends it at once.
 pub(crate) fn on_end(end: &UnixStream) -> io::Result<()> {
@@ -34,10 +36,7 @@ pub(super) fn catch(signal: c_int, handler: extern "C" fn(c_int), flags: c_int) 
     action.sa_sigaction = handler as *const () as libc::sighandler_t;
     action.sa_flags = flags;
     // SAFETY: a complete action, whose handler has this signature and is async-signal-safe.
-    match unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    checked(unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) }).map(drop)
 }
 
 extern "C" fn request(_: c_int) {
