@@ -385,13 +385,8 @@ impl Locked {
         probed.map_err(|error| failed("make a file in", &self.path, error))
     }
 
-    /// Moves a file from another directory over the one of the same name here, in one step. Both
+    /// Moves a file here from this or another directory, over the one of its new name, in one step. Both
     /// directories are for the caller to [`Dir::sync`], once for many files.
-    pub(crate) fn take(&self, from: &Locked, name: &str) -> Result<()> {
-        self.move_here(from, name, name)
-    }
-
-    /// Moves a file here, over the one of its new name.
     pub(crate) fn move_here(&self, from: &Locked, old: &str, new: &str) -> Result<()> {
         from.refuse_special(old)?;
         self.refuse_special(new)?;

@@ -278,7 +278,7 @@ impl Change {
         for file in ids.iter().map(KeyId::file_name) {
             // What was removed since does not come back.
             if keys.stat(&file)?.is_some() {
-                keys.take(&self.staging, &file)?;
+                keys.move_here(&self.staging, &file, &file)?;
             } else {
                 self.staging.remove(&file)?;
             }
