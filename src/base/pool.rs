@@ -6,7 +6,7 @@ use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, OnceLock, PoisonError, mpsc};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 /// The results in the items' order. `done` hears on the calling thread how many are finished. Where
 /// a thread gains nothing, or none can be had, the calling thread does the work.
@@ -29,15 +29,12 @@ pub(crate) fn beside<A: Send, B>(aside: impl Fn() -> A + Sync, here: impl FnOnce
     let party = PARTY.with_borrow(Clone::clone);
     thread::scope(|scope| {
         let aside_of_party = || on_behalf_of(party.clone(), &aside);
-        let builder = (cores() > 1).then(thread::Builder::new);
-        match builder.map(|builder| builder.spawn_scoped(scope, aside_of_party)) {
-            Some(Ok(thread)) => {
-                let here = here();
-                let aside = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
-                (aside, here)
-            }
-            Some(Err(_)) | None => (aside(), here()),
-        }
+        let start = || thread::Builder::new().spawn_scoped(scope, aside_of_party).ok();
+        let thread = (cores() > 1).then(start).flatten();
+        let here = here();
+        let join =
+            |thread: ScopedJoinHandle<'_, A>| thread.join().unwrap_or_else(|it| resume_unwind(it));
+        (thread.map_or_else(&aside, join), here)
     })
 }
 
