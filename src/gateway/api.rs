@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use miniserde::json::{self, Object, Value};
 use miniserde::{Deserialize, Serialize};
 
-use super::guard::Route;
+use super::guard::{Answer, Route};
 use super::helper;
 use super::http::{Reply, Request};
 use super::pairing::Pairing;
@@ -38,12 +38,6 @@ pub(crate) struct Api {
     /// The keychain.
     pub(crate) keychain: Keychain,
 }
-
-/// A reply without CORS headers, and what the audit log should say of it.
-pub(crate) type Answer = (Reply, Option<Told>);
-
-/// The kind, the key, and the error's code if it failed.
-pub(crate) type Told = (Kind, Option<KeyId>, Option<&'static str>);
 
 /// What is known of why a request failed.
 type Fault = &'static ErrorInfo;

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorInfo, refusal};
 use crate::gateway::origin::{self, Hosts, Origins};
 use crate::gateway::pairing::{Pairing, Pairings, Recogniser};
 use crate::vault::audit::Kind;
+use crate::vault::key::KeyId;
 
 /// Everything that decides.
 #[derive(Debug)]
@@ -55,16 +56,13 @@ impl Caller {
         context.extend(self.pairing.as_ref().map(|pairing| ("pairing", pairing.name.as_str())));
         context
     }
-
-    /// Has the request shown a good token?
-    pub(crate) fn has_token(&self) -> bool {
-        self.pairing.is_some()
-    }
 }
 
-/// The answer to a request that is not admitted, without CORS headers; and what the audit log
-/// should say: the kind, and the reason's code.
-pub(crate) type Denial = (Reply, Option<(Kind, &'static str)>);
+/// An answer without CORS headers, and what the audit log should say of it.
+pub(crate) type Answer = (Reply, Option<Told>);
+
+/// The kind, the key, and the error's code if it failed.
+pub(crate) type Told = (Kind, Option<KeyId>, Option<&'static str>);
 
 /// What is asked for. Ids are as they were sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +96,7 @@ impl Guard {
         Guard { hosts, origins, recogniser, buckets: Mutex::default(), places: Mutex::default() }
     }
 
-    /// Checks a request by its head: its route, or a denial. Its body has not been read. `caller`
+    /// Checks a request by its head: its route, or the answer that denies it. Its body has not been read. `caller`
     /// has what was found out, in either case.
     pub(crate) fn admit(
         &self,
@@ -106,7 +104,7 @@ impl Guard {
         now: Timestamp,
         clock: Instant,
         caller: &mut Caller,
-    ) -> Result<Route, Denial> {
+    ) -> Result<Route, Answer> {
         let host = request.header("host").map_err(silent)?;
         let origin = request.header("origin").map_err(silent)?;
         // From here on a page of an allowed origin can read why it is refused.
@@ -153,7 +151,7 @@ impl Guard {
         &self,
         authorization: Option<&str>,
         now: Timestamp,
-    ) -> Result<Arc<Pairing>, Denial> {
+    ) -> Result<Arc<Pairing>, Answer> {
         let unauthorised = |info| {
             let (reply, event) = logged(info);
             (reply.with("WWW-Authenticate", "Bearer"), event)
@@ -177,7 +175,7 @@ impl Guard {
     /// Without a limit of places, a page that asks on all connections at once would leave none to
     /// others.
     /// (tests/limits.rs: `turns_go_round_the_pairings`)
-    fn take(&self, pairing: &str, rate: Rate, clock: Instant) -> Result<Arc<()>, Denial> {
+    fn take(&self, pairing: &str, rate: Rate, clock: Instant) -> Result<Arc<()>, Answer> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = buckets.entry((pairing.to_owned(), rate));
         let taken = bucket.or_insert_with(|| Bucket::full(rate, clock)).take(clock);
@@ -210,7 +208,7 @@ pub(crate) fn with_cors(reply: Reply, origin: Option<&str>) -> Reply {
 /// The one place where a pairing's scope is enforced; of what it may list, `GET /keys` shows the
 /// part that this lets in. A key outside of it is as one that is not there.
 /// (tests/scope.rs: `every_act_and_every_key_outside_of_a_scope_is_refused`)
-fn check_scope(route: &Route, pairing: &Pairing) -> Result<(), Denial> {
+fn check_scope(route: &Route, pairing: &Pairing) -> Result<(), Answer> {
     let (act, id) = match route {
         Route::Health | Route::Identity | Route::Page(_) | Route::Pairing => return Ok(()),
         Route::List => ("list", None),
@@ -240,7 +238,7 @@ fn preflight(request: &Request) -> Reply {
 }
 
 /// The route of a request; its name has no id in it.
-fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
+fn find(request: &Request) -> Result<(&'static str, Route), Answer> {
     let method = match &request.method {
         Method::Head => &Method::Get,
         method => method,
@@ -278,23 +276,23 @@ fn find(request: &Request) -> Result<(&'static str, Route), Denial> {
     })
 }
 
-fn wrong_method(allow: &'static str) -> Denial {
+fn wrong_method(allow: &'static str) -> Answer {
     let reply = Reply::error(&refusal::METHOD_NOT_ALLOWED);
     (reply.with("Allow", allow), None)
 }
 
-fn limited(seconds: u128) -> Denial {
+fn limited(seconds: u128) -> Answer {
     let info = &refusal::RATE_LIMITED;
     let reply = Reply::error(info).with("Retry-After", seconds.to_string());
-    (reply, Some((Kind::RateLimited, info.code)))
+    (reply, Some((Kind::RateLimited, None, Some(info.code))))
 }
 
-fn silent(info: &'static ErrorInfo) -> Denial {
+fn silent(info: &'static ErrorInfo) -> Answer {
     (Reply::error(info), None)
 }
 
-fn logged(info: &'static ErrorInfo) -> Denial {
-    (Reply::error(info), Some((Kind::AuthFailure, info.code)))
+fn logged(info: &'static ErrorInfo) -> Answer {
+    (Reply::error(info), Some((Kind::AuthFailure, None, Some(info.code))))
 }
 
 /// Five values at once, and 60 a minute.

@@ -36,15 +36,11 @@ impl File {
 }
 
 static FILES: [File; 4] = [
-    file("/", "html", include_str!("web/index.html")),
-    file("/page.js", "javascript", include_str!("web/page.js")),
-    file("/style.css", "css", include_str!("web/style.css")),
-    file("/client.js", "javascript", include_str!("web/client.js")),
+    File { path: "/", media_type: "html", text: include_str!("web/index.html") },
+    File { path: "/page.js", media_type: "javascript", text: include_str!("web/page.js") },
+    File { path: "/style.css", media_type: "css", text: include_str!("web/style.css") },
+    File { path: "/client.js", media_type: "javascript", text: include_str!("web/client.js") },
 ];
-
-const fn file(path: &'static str, media_type: &'static str, text: &'static str) -> File {
-    File { path, media_type, text }
-}
 
 /// What the page may do (CSP level 3): run and show its own files, and ask its own gateway and a local
 /// Ollama; its icon is a data URL. No script may make markup of a string, whatever a label says.

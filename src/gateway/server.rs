@@ -11,10 +11,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_socket_send_buffer_size;
 
-use super::api::{Api, Told};
+use super::api::Api;
 use super::connections::{Connections, PLACES, Place, Serve};
 use super::consent::Permit;
-use super::guard::{Caller, Guard, with_cors};
+use super::guard::{Caller, Guard, Told, with_cors};
 use super::http::{Connection, Failure, Reply, Request};
 use super::probe;
 use crate::base::pool;
@@ -216,21 +216,17 @@ impl Gateway {
         if caller.pairing.is_some() {
             place.recognised();
         }
-        let (reply, event, rest) = match admitted {
-            Err((reply, event)) => {
-                let event = event.map(|(kind, reason)| (kind, None, Some(reason)));
-                (reply, event, Rest::Unread)
-            }
+        let ((reply, event), rest) = match admitted {
+            Err(answer) => (answer, Rest::Unread),
             Ok(route) => match connection.body(request) {
                 Ok(bytes) => {
                     let pairing = caller.pairing.as_deref();
                     let answer = || self.api.answer(&route, pairing, (request, &bytes), now);
                     let party = pairing.map(|pairing| pairing.name.as_str().into());
-                    let (reply, event) = pool::on_behalf_of(party, answer);
-                    (reply, event, Rest::Read)
+                    (pool::on_behalf_of(party, answer), Rest::Read)
                 }
-                Err(Failure::Refused(reply)) => (reply, None, Rest::Broken),
-                Err(Failure::Gone) => (Reply::error(&refusal::BAD_REQUEST), None, Rest::Broken),
+                Err(Failure::Refused(reply)) => ((reply, None), Rest::Broken),
+                Err(Failure::Gone) => ((Reply::error(&refusal::BAD_REQUEST), None), Rest::Broken),
             },
         };
         let reply = match event.map(|event| self.tell(event, request, &caller)) {
