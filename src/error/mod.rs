@@ -182,6 +182,11 @@ impl Error {
         Error::Usage { sentence: sentence.into(), hint: None }
     }
 
+    /// A step that is refused, and what to type instead.
+    pub(crate) fn refused(sentence: impl Into<String>, hint: impl Into<String>) -> Error {
+        Error::Refused { sentence: sentence.into(), hint: hint.into() }
+    }
+
     /// Sorts what the system said about `path` into the codes above.
     pub(crate) fn from_io(action: &'static str, path: &Path, source: io::Error) -> Error {
         let path = path.to_owned();

@@ -148,14 +148,13 @@ pub(crate) fn alone(dir: &Dir) -> Result<()> {
             && ![UNREADABLE, REPLACED].contains(&name.as_str())
             && stat.is_some_and(|stat| !stat.is_file && !stat.is_symlink)
         {
-            return Err(Error::Refused {
-                sentence: format!(
-                    "{} has \"{}\" in it, and is not for keys alone; its permissions were left as they are",
-                    dir.path().display(),
-                    shown(&name)
-                ),
-                hint: "set LENSERFIGHT_KEYS_DIR to a directory that holds nothing else".to_owned(),
-            });
+            let sentence = format!(
+                "{} has \"{}\" in it, and is not for keys alone; its permissions were left as they are",
+                dir.path().display(),
+                shown(&name)
+            );
+            let hint = "set LENSERFIGHT_KEYS_DIR to a directory that holds nothing else";
+            return Err(Error::refused(sentence, hint));
         }
     }
     Ok(())

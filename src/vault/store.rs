@@ -289,10 +289,8 @@ impl Store {
         if let Some(master) = master
             && master.replaced()?.is_some()
         {
-            return Err(Error::Refused {
-                sentence: "the master passphrase was changed by somebody else meanwhile; nothing was restored".to_owned(),
-                hint: "the same command again".to_owned(),
-            });
+            let sentence = "the master passphrase was changed by somebody else meanwhile; nothing was restored";
+            return Err(Error::refused(sentence, "the same command again"));
         }
         copies.iter().try_for_each(|copy| {
             let name = copy.envelope.meta.id.file_name();

@@ -317,8 +317,7 @@ pub(super) fn read_line(what: &str, behind: Behind) -> Result<Secret> {
     let mut secret = read_input(envelope::MAX_VALUE + "\r\n".len())?;
     secret.drop_trailing_newline();
     if secret.expose().starts_with('\u{FEFF}') {
-        let (sentence, hint) = (MARKED.to_owned(), IN_POWERSHELL.to_owned());
-        return Err(Error::Refused { sentence, hint });
+        return Err(Error::refused(MARKED, IN_POWERSHELL));
     }
     Ok(secret)
 }
@@ -357,8 +356,7 @@ pub(super) fn confirm(question: &str, yes: bool, hint: &str) -> Result<()> {
         return term::confirm(question);
     }
     let sentence = format!("{question} There is no terminal to ask at, so nothing was changed");
-    let hint = hint.to_owned();
-    Err(Error::Refused { sentence, hint })
+    Err(Error::refused(sentence, hint))
 }
 
 const MARKED: &str = "standard input begins with a byte-order mark, which is no part of a secret; nothing was stored";

@@ -180,11 +180,12 @@ impl Found {
             list.push(format!("{place}: {}", reason.unwrap_or_default()));
             return Ok(());
         };
-        let provider = provider.ok_or_else(|| Error::Refused {
-            sentence: format!("{shown} does not say whose key it is; nothing was changed"),
+        let Some(provider) = provider else {
+            let sentence = format!("{shown} does not say whose key it is; nothing was changed");
             // The command asks for the value, because the shell does not have the file's variables.
-            hint: format!("lf keys add --provider PROVIDER --label {shown}"),
-        })?;
+            let hint = format!("lf keys add --provider PROVIDER --label {shown}");
+            return Err(Error::refused(sentence, hint));
+        };
         let label = Label::parse(&name);
         match label.and_then(|label| envelope::check_value(&value).map(|()| label)) {
             Ok(label) => self.keys.push(Key { provider, label, value }),

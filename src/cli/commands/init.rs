@@ -73,11 +73,8 @@ fn make_file(context: &Context<'_>, file: &Path) -> Result<()> {
         return Err(configured(context));
     }
     if context.has_keys() {
-        return Err(Error::Refused {
-            sentence: "there are keys already, which a new master passphrase would not open; nothing was changed"
-                .to_owned(),
-            hint: way_to(context).to_owned(),
-        });
+        let sentence = "there are keys already, which a new master passphrase would not open; nothing was changed";
+        return Err(Error::refused(sentence, way_to(context)));
     }
     let passphrase = source::mint()?;
     let path = fs::create_private(file, passphrase.expose())?;
@@ -106,12 +103,10 @@ fn reseat(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
     let present = record::present(&context.keychain)?;
     let shut = survey(context, given, &Record::default())?.shut().len();
     if shut > 0 {
-        return Err(Error::Refused {
-            sentence: format!(
-                "the master passphrase from {origin} does not open {shut} of the keys that are there; the keychain was not changed"
-            ),
-            hint: "lf keys doctor".to_owned(),
-        });
+        let sentence = format!(
+            "the master passphrase from {origin} does not open {shut} of the keys that are there; the keychain was not changed"
+        );
+        return Err(Error::refused(sentence, "lf keys doctor"));
     }
     install(context, COMMAND, present.as_ref(), given)?;
     host::print(&format!(
@@ -143,22 +138,17 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
     let place = printable(&context.store.path().to_string_lossy());
     let dir = context.store.dir()?;
     if let Some(staging) = dir.map(|dir| staging::ready(&dir)).transpose()?.flatten() {
-        return Err(Error::Refused {
-            sentence: "a change of the master passphrase is not finished here, and its passphrases are not at hand; nothing was changed".to_owned(),
-            hint: format!(
-                "lf keys recovery import; to give its keys up, move {} away first",
-                staging.path().display()
-            ),
-        });
+        let sentence = "a change of the master passphrase is not finished here, and its passphrases are not at hand; nothing was changed";
+        let path = staging.path().display();
+        let hint = format!("lf keys recovery import; to give its keys up, move {path} away first");
+        return Err(Error::refused(sentence, hint));
     }
     if !shut.is_empty() && !options.force {
-        return Err(Error::Refused {
-            sentence: format!(
-                "{} in {place} would not open with the new master passphrase; nothing was changed",
-                count(shut.len(), "key")
-            ),
-            hint: way_to(context).to_owned(),
-        });
+        let keys = count(shut.len(), "key");
+        let sentence = format!(
+            "{keys} in {place} would not open with the new master passphrase; nothing was changed"
+        );
+        return Err(Error::refused(sentence, way_to(context)));
     }
     // What --force does to keys that are under another passphrase.
     let mut questions = Vec::new();

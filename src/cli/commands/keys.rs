@@ -192,12 +192,10 @@ pub(super) fn rotate(
     (selectors, has_value): (Vec<String>, bool),
 ) -> Result<()> {
     if !has_value && host::input_has_data() {
-        return Err(Error::Refused {
-            sentence: "standard input has something, and rotate keeps the value; nothing was changed"
-                .to_owned(),
-            hint: "--new-value stores it as the key's new value; < /dev/null re-encrypts the one that is there"
-                .to_owned(),
-        });
+        let sentence =
+            "standard input has something, and rotate keeps the value; nothing was changed";
+        let hint = "--new-value stores it as the key's new value; < /dev/null re-encrypts the one that is there";
+        return Err(Error::refused(sentence, hint));
     }
     let done = if has_value {
         "has a new value"
@@ -293,11 +291,9 @@ pub(super) fn id_and_show(args: &mut Args) -> Result<(String, bool)> {
 /// Writes the value of one key to standard output, and nothing else, for the program that asks.
 pub(super) fn get(context: &Context<'_>, (selector, shows): (String, bool)) -> Result<()> {
     if host::output_is_terminal() && !shows {
-        return Err(Error::Refused {
-            sentence: "standard output is a terminal, where the value would stay in sight"
-                .to_owned(),
-            hint: format!("lf keys get --show -- {}", quote(&shown(&selector), None)),
-        });
+        let sentence = "standard output is a terminal, where the value would stay in sight";
+        let hint = format!("lf keys get --show -- {}", quote(&shown(&selector), None));
+        return Err(Error::refused(sentence, hint));
     }
     let parent = host::parent_name().unwrap_or_default();
     let details = [("command", "keys get"), ("program", parent.as_str())];
@@ -428,7 +424,7 @@ fn understood(args: &Args, what: &str, hint: String) -> Result<()> {
     let sentence = format!(
         "this writes {what} to standard output in the clear; say --i-understand if that is what you want"
     );
-    Err(Error::Refused { sentence, hint })
+    Err(Error::refused(sentence, hint))
 }
 
 pub(super) fn rekey(args: &mut Args) -> Result<rekey::What> {

@@ -35,14 +35,10 @@ fn print(context: &Context<'_>) -> Result<Secret> {
     let survey = survey(context, master.secret(), &Record::default())?;
     let (opens, shut) = (survey.opened(), survey.shut().len());
     if shut > 0 && opens == 0 {
-        return Err(Error::Refused {
-            sentence: format!(
-                "the passphrase from {} {}; its sheet would be worth nothing",
-                master.origin(),
-                opens_none(shut)
-            ),
-            hint: "lf keys doctor".to_owned(),
-        });
+        let (origin, opens) = (master.origin(), opens_none(shut));
+        let sentence =
+            format!("the passphrase from {origin} {opens}; its sheet would be worth nothing");
+        return Err(Error::refused(sentence, "lf keys doctor"));
     }
     if shut > 0 {
         let sentence = format!("{shut} of the keys do not open with this passphrase");
@@ -60,13 +56,11 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
     let mut aside =
         dir.as_ref().map_or(Ok(Vec::new()), |dir| files::kept(dir, files::UNREADABLE))?;
     if !context.has_keys() && aside.is_empty() {
-        return Err(Error::Refused {
-            sentence: format!(
-                "there is no key in {} to try the sheet on; the keychain was not changed",
-                context.store.path().display()
-            ),
-            hint: "copy the keys directory there first, or: lf keys restore DIR".to_owned(),
-        });
+        let place = context.store.path().display();
+        let sentence =
+            format!("there is no key in {place} to try the sheet on; the keychain was not changed");
+        let hint = "copy the keys directory there first, or: lf keys restore DIR";
+        return Err(Error::refused(sentence, hint));
     }
     let passphrase = if host::input_is_terminal() {
         ask()?
@@ -80,14 +74,13 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
     });
     let (opens, total) = (survey.opened(), survey.keys.len());
     if opens == 0 && aside.is_empty() {
-        return Err(Error::Refused {
-            sentence: format!(
-                "the passphrase of this sheet {}, and the keychain's opens {}; the keychain was not changed",
-                opens_none(total),
-                survey.recorded()
-            ),
-            hint: "lf keys doctor; a change of the master passphrase (rekey) makes older sheets useless".to_owned(),
-        });
+        let (none, known) = (opens_none(total), survey.recorded());
+        let sentence = format!(
+            "the passphrase of this sheet {none}, and the keychain's opens {known}; the keychain was not changed"
+        );
+        let hint =
+            "lf keys doctor; a change of the master passphrase (rekey) makes older sheets useless";
+        return Err(Error::refused(sentence, hint));
     }
     let is_master = take(context, IMPORT, &record, &survey, &passphrase)?;
     let back = bring_back(context, files::UNREADABLE, &aside)?;

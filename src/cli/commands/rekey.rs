@@ -30,13 +30,11 @@ pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
         _ if what == What::FromInput => read_passphrase("new master passphrase")?,
         Origin::Keychain => source::mint()?,
         origin => {
-            return Err(Error::Usage {
-                sentence: format!(
-                    "the master passphrase comes from {}, where lf cannot put a new one; give it yourself, on standard input",
-                    origin
-                ),
-                hint: Some("lf keys rekey --passphrase-stdin < FILE".to_owned()),
-            });
+            let sentence = format!(
+                "the master passphrase comes from {origin}, where lf cannot put a new one; give it yourself, on standard input"
+            );
+            let hint = Some("lf keys rekey --passphrase-stdin < FILE".to_owned());
+            return Err(Error::Usage { sentence, hint });
         }
     };
     let keys = rekey::run(context.store.path(), &old, &new, |done, total| {

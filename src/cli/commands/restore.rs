@@ -113,7 +113,7 @@ pub(super) fn run(context: &Context<'_>, paths: &[String]) -> Result<()> {
             context.warn(&sentence, &Error::PassphraseMissing);
         } else if done.is_empty() {
             let sentence = format!("{sentence}; nothing was changed");
-            return Err(Error::Refused { sentence, hint: BESIDE.to_owned() });
+            return Err(Error::refused(sentence, BESIDE));
         }
     }
     if !files.is_empty() {

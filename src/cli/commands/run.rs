@@ -77,20 +77,16 @@ fn variables(context: &Context<'_>, options: &Options) -> Result<Variables> {
     if is_named || options.env_file.is_some() || !variables.keys.is_empty() {
         return Ok(variables);
     }
-    let project = Project::find()?.ok_or_else(|| Error::Usage {
-        sentence:
+    let Some(project) = Project::find()? else {
+        let sentence =
             "no key is named: lf keys run needs --key, --env, --env-file or --stdin, or a .lf file"
-                .to_owned(),
-        hint: Some("lf keys run --help".to_owned()),
-    })?;
+                .to_owned();
+        return Err(Error::Usage { sentence, hint: Some("lf keys run --help".to_owned()) });
+    };
     if !project.is_allowed(&context.environment.config()?)? {
-        return Err(Error::Refused {
-            sentence: format!(
-                "{} is not allowed, or has changed since; nothing was started",
-                project.path.display()
-            ),
-            hint: "read it, and then: lf keys allow".to_owned(),
-        });
+        let path = project.path.display();
+        let sentence = format!("{path} is not allowed, or has changed since; nothing was started");
+        return Err(Error::refused(sentence, "read it, and then: lf keys allow"));
     }
     Ok(Variables { keys: project.variables, ..variables })
 }
@@ -145,12 +141,10 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
     for (name, at) in &variables {
         let (key, value) = (&keys[*at], &values[*at]);
         if value.expose().contains('\0') {
-            let error = Error::Refused {
-                sentence: format!(
-                    "the value of {key} has a NUL character, which no variable can hold; nothing was started"
-                ),
-                hint: format!("lf keys run --stdin={key} -- CMD"),
-            };
+            let sentence = format!(
+                "the value of {key} has a NUL character, which no variable can hold; nothing was started"
+            );
+            let error = Error::refused(sentence, format!("lf keys run --stdin={key} -- CMD"));
             audit(Some(key), Some(&error));
             return Err(error);
         }
@@ -176,12 +170,11 @@ fn check(names: &[&String], overrides: bool) -> Result<()> {
             )));
         }
         if !overrides && is_set(name) {
-            return Err(Error::Refused {
-                sentence: format!("{name} is set already; nothing was started"),
-                hint: format!(
-                    "unset {name}, or put --override before the -- to replace it for this program"
-                ),
-            });
+            let sentence = format!("{name} is set already; nothing was started");
+            let hint = format!(
+                "unset {name}, or put --override before the -- to replace it for this program"
+            );
+            return Err(Error::refused(sentence, hint));
         }
     }
     Ok(())

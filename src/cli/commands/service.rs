@@ -221,10 +221,9 @@ fn installed(environment: &Environment) -> Result<(PathBuf, Option<Dir>, Files)>
             let stop = command("bootout", "disable --now", name);
             let file = dir.path().join(name);
             let file = file.display();
-            return Err(Error::Refused {
-                sentence: format!("{file} is not as lf gateway install wrote it; nothing was done"),
-                hint: format!("{stop} && rm {file}"),
-            });
+            let sentence =
+                format!("{file} is not as lf gateway install wrote it; nothing was done");
+            return Err(Error::refused(sentence, format!("{stop} && rm {file}")));
         }
         files.push((*name, text));
     }
@@ -287,13 +286,11 @@ fn start(name: &str, dir: &Dir) -> Result<()> {
 fn elsewhere(unit: &str, dir: &Path) -> Error {
     let source = Some(source(unit)).filter(|source| !source.is_empty());
     let source = source.as_deref().unwrap_or("nowhere");
-    Error::Refused {
-        sentence: format!(
-            "systemd has {unit} from {source}, and not from {}: HOME or XDG_CONFIG_HOME is another one there",
-            dir.display()
-        ),
-        hint: "systemctl --user show-environment".to_owned(),
-    }
+    let sentence = format!(
+        "systemd has {unit} from {source}, and not from {}: HOME or XDG_CONFIG_HOME is another one there",
+        dir.display()
+    );
+    Error::refused(sentence, "systemctl --user show-environment")
 }
 
 /// The file that the manager has a unit from; empty if it knows none.

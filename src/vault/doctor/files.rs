@@ -100,10 +100,7 @@ pub(super) fn fix(keys: &Dir, root: Option<&Path>, done: &mut Vec<Result<String>
         let tightened = barred.and_then(|()| loose.dir.make_private(&loose.name));
         done.push(tightened.and_then(|is_private| match is_private {
             true => Ok(format!("{place} had mode {mode:04o}; now only its owner can reach it")),
-            false => Err(Error::Refused {
-                sentence: format!("{place} {KEEPS_NO_MODES}"),
-                hint: String::new(),
-            }),
+            false => Err(Error::refused(format!("{place} {KEEPS_NO_MODES}"), "")),
         }));
     }
     let state = state_of(root.as_ref());

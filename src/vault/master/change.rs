@@ -265,7 +265,7 @@ impl Change {
                 Error::KeychainUnavailable(format!("{reason}; {BOTH}"))
             }
             Error::Refused { sentence, hint } => {
-                Error::Refused { sentence: format!("{sentence}; {BOTH}"), hint }
+                Error::refused(format!("{sentence}; {BOTH}"), hint)
             }
             error => error,
         })
@@ -338,10 +338,8 @@ fn copy(secret: &Secret) -> Secret {
 }
 
 pub(super) fn at_work() -> Error {
-    Error::Refused {
-        sentence: "another change of the master passphrase is at work".to_owned(),
-        hint: "wait for it to end; lf keys doctor tells how it went".to_owned(),
-    }
+    let sentence = "another change of the master passphrase is at work";
+    Error::refused(sentence, "wait for it to end; lf keys doctor tells how it went")
 }
 
 pub(super) const FINISH: &str = "lf keys rekey --finish";

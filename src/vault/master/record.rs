@@ -119,10 +119,8 @@ pub(crate) fn forget(keychain: &Keychain, seen: Option<&Record>) -> Result<()> {
 
 /// What to say when the record is another one than that on which something was decided.
 pub(crate) fn changed(so: &str) -> Error {
-    Error::Refused {
-        sentence: format!("the master passphrase or its record has changed in the meantime; {so}"),
-        hint: "lf keys doctor, and then the same command again".to_owned(),
-    }
+    let sentence = format!("the master passphrase or its record has changed in the meantime; {so}");
+    Error::refused(sentence, "lf keys doctor, and then the same command again")
 }
 
 /// Makes sure that another passphrase can be put on record, before work is done that needs it.
@@ -130,12 +128,10 @@ pub(crate) fn has_room(keychain: &Keychain) -> Result<()> {
     if earlier(keychain)?.len() < MOST {
         return Ok(());
     }
-    Err(Error::Refused {
-        sentence: format!(
-            "the keychain has {MOST} earlier master passphrases on record, and no room for another; nothing was changed"
-        ),
-        hint: "lf keys recovery forget, which names what still needs them".to_owned(),
-    })
+    let sentence = format!(
+        "the keychain has {MOST} earlier master passphrases on record, and no room for another; nothing was changed"
+    );
+    Err(Error::refused(sentence, "lf keys recovery forget, which names what still needs them"))
 }
 
 fn put_on_record(keychain: &Keychain, passphrase: Secret, now: Timestamp) -> Result<()> {
@@ -210,11 +206,11 @@ fn print(list: &[Earlier]) -> Secret {
 }
 
 fn parse(text: &Secret) -> Result<Vec<Earlier>> {
-    let refused = |what: &str, hint: &str| Error::Refused {
-        sentence: format!(
+    let refused = |what: &str, hint: &str| {
+        let sentence = format!(
             "the keychain's entry {SERVICE}/{EARLIER}, the record of earlier master passphrases, is {what}; nothing was changed"
-        ),
-        hint: hint.to_owned(),
+        );
+        Error::refused(sentence, hint)
     };
     let damaged = |_| refused("damaged", FORGET);
     let list: List = json::from_str(text.expose()).map_err(damaged)?;

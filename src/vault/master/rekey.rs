@@ -132,10 +132,8 @@ pub(crate) fn run(
     envelope::check_passphrase(new)?;
     if new.same(old.secret()) {
         let sentence = "this is the present master passphrase already; nothing was changed";
-        return Err(Error::Refused {
-            sentence: sentence.to_owned(),
-            hint: "lf keys rotate --all gives every key a fresh salt and IV".to_owned(),
-        });
+        let hint = "lf keys rotate --all gives every key a fresh salt and IV";
+        return Err(Error::refused(sentence, hint));
     }
     if *old.origin() == Origin::Keychain {
         record::has_room(old.keychain())?;
@@ -174,10 +172,7 @@ pub(crate) fn undo(path: &Path, master: &Master) -> Result<bool> {
     let keys = change.dir.lock()?;
     if staging::is_ready(&change.staging) {
         let too_late = |sentence: &str, hint: &str| {
-            Err(Error::Refused {
-                sentence: format!("{sentence}, so the change was not undone"),
-                hint: hint.to_owned(),
-            })
+            Err(Error::refused(format!("{sentence}, so the change was not undone"), hint))
         };
         let next = change.next(master)?;
         if next.as_ref().is_some_and(|next| next.is_master) {
