@@ -38,9 +38,7 @@ pub(super) struct Question {
 pub(super) fn question(asked: &[OsString]) -> Option<Question> {
     let asked = asked.iter().map(|word| word.to_string_lossy().into_owned());
     let asked: Vec<String> = asked.collect();
-    let [shell, tail, pieces @ ..] = asked.as_slice() else {
-        return None;
-    };
+    let [shell, tail, pieces @ ..] = asked.as_slice() else { return None };
     SCRIPTS.iter().find(|(name, _)| name == shell)?;
     let is_bash = shell == "bash";
     let mut words = pieces.to_vec();

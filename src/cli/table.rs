@@ -21,9 +21,7 @@ pub(super) fn text(titles: &[&str], rows: &[Vec<String>], columns: Option<usize>
 }
 
 fn line(text: &mut String, cells: &[String], widths: &[usize], columns: Option<usize>) {
-    let Some((last, cells)) = cells.split_last() else {
-        return;
-    };
+    let Some((last, cells)) = cells.split_last() else { return };
     let mut used = 0;
     for (cell, width) in cells.iter().zip(widths) {
         let cell = printable(cell);

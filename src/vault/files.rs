@@ -118,9 +118,7 @@ pub(crate) fn may_be_copy(name: &str) -> bool {
 /// any size.
 /// (tests/filesystems.rs: `an_id_in_other_letters_is_no_key`)
 pub(crate) fn read(dir: &Dir, id: &KeyId) -> Result<Option<KeyFile>> {
-    let Some(bytes) = dir.read(&id.file_name(), envelope::MAX_FILE)? else {
-        return Ok(None);
-    };
+    let Some(bytes) = dir.read(&id.file_name(), envelope::MAX_FILE)? else { return Ok(None) };
     match Envelope::parse(&bytes, id) {
         Ok(envelope) => Ok(Some(KeyFile { envelope, bytes })),
         Err(_) if !dir.has(&id.file_name())? => Ok(None),
@@ -257,9 +255,7 @@ pub(crate) struct Kept {
 
 /// Those that can be read; of several of one key the newest first.
 pub(crate) fn kept(dir: &Dir, place: &str) -> Result<Vec<Kept>> {
-    let Some(aside) = dir.child(place)? else {
-        return Ok(Vec::new());
-    };
+    let Some(aside) = dir.child(place)? else { return Ok(Vec::new()) };
     let (mut files, _) = read_files(&aside)?;
     files.sort_by_key(|(name, _)| std::cmp::Reverse(number(name)));
     let kept = |(name, KeyFile { envelope, bytes })| Kept { name, bytes, envelope };

@@ -78,9 +78,7 @@ impl Event {
 
     /// Names and values that tell where from; a value that is no string is JSON.
     pub(crate) fn context(&self) -> Vec<(&str, String)> {
-        let Some(Value::Object(members)) = &self.context else {
-            return Vec::new();
-        };
+        let Some(Value::Object(members)) = &self.context else { return Vec::new() };
         let text = |value: &Value| match value {
             Value::String(text) => text.clone(),
             other => json::to_string(other),

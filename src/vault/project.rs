@@ -56,9 +56,7 @@ impl Project {
     /// Has a person allowed this file as it is? That is recorded below this user's configuration, which
     /// the gateway's sandbox does not reach.
     pub(crate) fn is_allowed(&self, config: &Path) -> error::Result<bool> {
-        let Some(dir) = Dir::open(&config.join(ALLOWED))? else {
-            return Ok(false);
-        };
+        let Some(dir) = Dir::open(&config.join(ALLOWED))? else { return Ok(false) };
         Ok(dir.stat(&self.digest)?.is_some())
     }
 

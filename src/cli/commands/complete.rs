@@ -20,9 +20,7 @@ use super::{Context, Format, pair};
 
 /// Prints the candidates; nothing, if anything is wrong.
 pub(super) fn run(environment: &Environment, asked: &[OsString]) {
-    let Some(question) = question(asked) else {
-        return;
-    };
+    let Some(question) = question(asked) else { return };
     if let Ok(lines) = lines(environment, &question) {
         let _ = host::print(&lines);
     }

@@ -63,9 +63,7 @@ pub(super) fn survey(
     passphrase: &Secret,
     record: &Record,
 ) -> Result<Survey> {
-    let Some(dir) = context.store.dir()? else {
-        return Ok(Survey::default());
-    };
+    let Some(dir) = context.store.dir()? else { return Ok(Survey::default()) };
     let survey = Survey::of(&dir, Some(passphrase), record, |done, total| {
         context.progress("checking", done, total);
     })?;
@@ -82,17 +80,13 @@ pub(super) fn configured(context: &Context<'_>) -> Error {
 
 /// Moves keys that nothing opens into `unreadable/`, unless one of them does by now. Gives back how many.
 pub(super) fn set_aside(context: &Context<'_>, keys: &[&KeyMeta]) -> Result<usize> {
-    let Some(dir) = context.store.dir()?.filter(|_| !keys.is_empty()) else {
-        return Ok(0);
-    };
+    let Some(dir) = context.store.dir()?.filter(|_| !keys.is_empty()) else { return Ok(0) };
     let dir = dir.lock()?;
     let record = Record::read(&context.keychain.without_dialogs())?;
     let mut moved = 0;
     for key in keys {
         let file = key.id.file_name();
-        let Some(bytes) = dir.read(&file, envelope::MAX_FILE)? else {
-            continue;
-        };
+        let Some(bytes) = dir.read(&file, envelope::MAX_FILE)? else { continue };
         let opens = |envelope: Envelope| record.all().any(|known| envelope.open(known).is_ok());
         if !Envelope::parse(&bytes, &key.id).is_ok_and(opens) {
             files::keep_aside(&dir, &key.id, &bytes)?;
@@ -106,13 +100,9 @@ pub(super) fn set_aside(context: &Context<'_>, keys: &[&KeyMeta]) -> Result<usiz
 /// Moves envelopes from below the keys back among them, and says which have another value there by
 /// now: one that a page has replaced becomes a key of its own. Gives back how many.
 pub(super) fn bring_back(context: &Context<'_>, place: &str, kept: &[Kept]) -> Result<usize> {
-    let Some(dir) = context.store.dir()?.filter(|_| !kept.is_empty()) else {
-        return Ok(0);
-    };
+    let Some(dir) = context.store.dir()?.filter(|_| !kept.is_empty()) else { return Ok(0) };
     let dir = dir.lock()?;
-    let Some(from) = dir.covered_child(place)? else {
-        return Ok(0);
-    };
+    let Some(from) = dir.covered_child(place)? else { return Ok(0) };
     let mut back = 0;
     for Kept { name, bytes, envelope } in kept {
         let file = envelope.meta.id.file_name();
@@ -187,9 +177,7 @@ pub(super) fn needing_earlier(
 ) -> Result<Vec<String>> {
     let mut needing = Vec::new();
     for place in places {
-        let Some(keys) = Dir::open(place)? else {
-            continue;
-        };
+        let Some(keys) = Dir::open(place)? else { continue };
         let kept = files::kept(&keys, files::REPLACED)?;
         let opens = |kept: &&Kept| record.present.iter().any(|it| kept.envelope.open(it).is_ok());
         let shut = kept.len() - kept.iter().filter(opens).count();

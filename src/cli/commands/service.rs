@@ -209,13 +209,9 @@ fn installed(environment: &Environment) -> Result<(PathBuf, Option<Dir>, Files)>
         environment.config()?.join("systemd/user")
     };
     let mut files = Vec::new();
-    let Some(dir) = fs::open_named(&path)? else {
-        return Ok((path, None, files));
-    };
+    let Some(dir) = fs::open_named(&path)? else { return Ok((path, None, files)) };
     for name in FILES {
-        let Some(bytes) = dir.read(name, 64 * 1024)? else {
-            continue;
-        };
+        let Some(bytes) = dir.read(name, 64 * 1024)? else { continue };
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if !is_ours(&text) {
             let stop = command("bootout", "disable --now", name);

@@ -60,9 +60,7 @@ pub(super) fn examine_passphrase(
 
 /// Has the predecessor left secrets in the clear?
 pub(super) fn examine_predecessor(state: Option<&Path>, checks: &mut Vec<Check>) -> Result<()> {
-    let Some(left) = state.map(predecessor::find).transpose()?.flatten() else {
-        return Ok(());
-    };
+    let Some(left) = state.map(predecessor::find).transpose()?.flatten() else { return Ok(()) };
     for (remain, what) in [
         (Remain::Passphrase, "the master passphrase"),
         (Remain::Token, "the token of a paired browser"),

@@ -86,12 +86,8 @@ impl Change {
 
     /// The change that was begun in a store; `Some(None)` if another process is at work on it.
     pub(super) fn begun(path: &Path) -> Result<Option<Option<Change>>> {
-        let Some(dir) = Dir::open(path)? else {
-            return Ok(None);
-        };
-        let Some(staging) = staging::of(&dir)? else {
-            return Ok(None);
-        };
+        let Some(dir) = Dir::open(path)? else { return Ok(None) };
+        let Some(staging) = staging::of(&dir)? else { return Ok(None) };
         let staging = staging.try_lock()?;
         Ok(Some(staging.map(|staging| Change { dir, staging })))
     }
@@ -138,9 +134,7 @@ impl Change {
     /// Re-encrypts one key, and opens what has arrived on the disk. Gives back the bytes that it began
     /// with; `None` if the file has gone.
     fn stage(&self, id: &KeyId, old: &Master, new: &Secret) -> Result<Option<Vec<u8>>> {
-        let Some(present) = files::read(&self.dir, id)? else {
-            return Ok(None);
-        };
+        let Some(present) = files::read(&self.dir, id)? else { return Ok(None) };
         let value = old.open(|passphrase| present.envelope.open(passphrase))?;
         let next = envelope::seal(new, &value, present.envelope.meta)?.print();
         let file = id.file_name();

@@ -108,12 +108,8 @@ fn install_waiting(keys: &Path, keychain: &Keychain) -> Result<bool> {
     let dir = Dir::open(keys)?;
     let staging = dir.map(|dir| staging::ready(&dir)).transpose()?.flatten();
     let id = staging.map(|staging| staging::id(&staging)).transpose()?;
-    let Some(id) = id.flatten() else {
-        return Ok(false);
-    };
-    let Some(next) = record::next(keychain, Some(&id))? else {
-        return Ok(false);
-    };
+    let Some(id) = id.flatten() else { return Ok(false) };
+    let Some(next) = record::next(keychain, Some(&id))? else { return Ok(false) };
     record::replace(keychain, &next, Timestamp::now(), |there| match there {
         None => Ok(()),
         Some(_) => Err(record::changed("nothing was changed here")),
@@ -165,9 +161,7 @@ pub(crate) fn run(
 
 /// Drops a change that has not taken effect. `false` if there is none.
 pub(crate) fn undo(path: &Path, master: &Master) -> Result<bool> {
-    let Some(change) = Change::begun(path)? else {
-        return Ok(false);
-    };
+    let Some(change) = Change::begun(path)? else { return Ok(false) };
     let change = change.ok_or_else(at_work)?;
     let keys = change.dir.lock()?;
     if staging::is_ready(&change.staging) {
@@ -228,12 +222,8 @@ fn settle(
     wanted: For,
     progress: &mut impl FnMut(usize, usize),
 ) -> Result<Option<Settled>> {
-    let Some(dir) = Dir::open(path)? else {
-        return Ok(Some(Settled::Nothing));
-    };
-    let Some(staging) = staging::of(&dir)? else {
-        return Ok(Some(Settled::Nothing));
-    };
+    let Some(dir) = Dir::open(path)? else { return Ok(Some(Settled::Nothing)) };
+    let Some(staging) = staging::of(&dir)? else { return Ok(Some(Settled::Nothing)) };
     let is_ready = staging::is_ready(&staging);
     // Without the lock, which readers would only take from each other.
     if is_ready && is_for_others(&staging, master)? {

@@ -100,9 +100,7 @@ impl Master {
         if !matches!(opened, Err(Error::DecryptionFailed(_))) || self.origin != Origin::Keychain {
             return opened;
         }
-        let Ok(record) = Record::read(&self.keychain) else {
-            return opened;
-        };
+        let Ok(record) = Record::read(&self.keychain) else { return opened };
         let mut others = record.all().filter(|other| !other.same(&self.secret));
         others.find_map(|other| open(other).ok()).map_or(opened, Ok)
     }
@@ -169,9 +167,7 @@ pub(crate) fn from_environment(sources: &Sources) -> Result<Option<(Secret, Orig
     if let Some(line) = &sources.command {
         return Ok(Some((from_command(line)?, Origin::Command)));
     }
-    let Some((bytes, path)) = credential.zip(sources.credential.as_ref()) else {
-        return Ok(None);
-    };
+    let Some((bytes, path)) = credential.zip(sources.credential.as_ref()) else { return Ok(None) };
     from_file(bytes, path, Origin::Credential(path.clone())).map(Some)
 }
 

@@ -82,9 +82,7 @@ pub(crate) fn keys(dir: &Dir) -> Result<Vec<KeyId>> {
 ///
 /// `None` if there is no such file.
 pub(crate) fn open(dir: &Dir, id: &KeyId, passphrase: &Secret) -> Result<Option<Secret>> {
-    let Some(before) = files::read(dir, id)? else {
-        return Ok(None);
-    };
+    let Some(before) = files::read(dir, id)? else { return Ok(None) };
     let opened = before.envelope.open(passphrase);
     if !matches!(opened, Err(Error::DecryptionFailed(_))) {
         return opened.map(Some);
@@ -102,9 +100,7 @@ pub(crate) fn open(dir: &Dir, id: &KeyId, passphrase: &Secret) -> Result<Option<
 
 /// Decrypts the staged envelope of a key; `None` if there is none, or it does not open.
 pub(crate) fn open_staged(dir: &Dir, id: &KeyId, passphrase: &Secret) -> Result<Option<Secret>> {
-    let Some(staging) = of(dir)? else {
-        return Ok(None);
-    };
+    let Some(staging) = of(dir)? else { return Ok(None) };
     let envelope = files::read_sound(&staging, id)?;
     Ok(envelope.and_then(|envelope| envelope.open(passphrase).ok()))
 }
