@@ -111,45 +111,32 @@ pub(crate) fn corrupt(file: String, reason: &str) -> Error {
 type Key = Zeroizing<Vec<u8>>;
 
 fn derive(passphrase: &Secret, salt: &[u8; SALT]) -> Result<Key> {
-    let cost = Cost { log_n: 15, r: 8, p: 1 };
     let _turn = pool::turn();
     // If there is not enough memory for several derivations at once, they take turns.
     let with_others = MEMORY.read().unwrap_or_else(PoisonError::into_inner);
-    let (_alone, _memory) = match memory::reserve(cost.memory()) {
+    let (_alone, _memory) = match memory::reserve(WORK) {
         Some(memory) => (Err(with_others), memory),
         None => {
             drop(with_others);
             let alone = MEMORY.write().unwrap_or_else(PoisonError::into_inner);
-            let memory = memory::reserve(cost.memory()).ok_or(Error::OutOfMemory)?;
+            let memory = memory::reserve(WORK).ok_or(Error::OutOfMemory)?;
             (Ok(alone), memory)
         }
     };
     let mut key = Zeroizing::new(vec![0; 32]);
-    stretch(passphrase.expose().as_bytes(), salt, cost, &mut key);
+    stretch(passphrase.expose().as_bytes(), salt, COST, &mut key);
     Ok(key)
 }
 
 /// Held for writing by a derivation that must be the only one, for reading by all others.
 static MEMORY: RwLock<()> = RwLock::new(());
 
-#[derive(Clone, Copy)]
-struct Cost {
-    log_n: u8,
-    r: u32,
-    p: u32,
-}
-
-impl Cost {
-    /// Bytes that scrypt works in (RFC 7914, section 5: 128 * N * r).
-    fn memory(self) -> usize {
-        (128 * self.r as usize) << self.log_n
-    }
-}
+/// What scrypt costs: the binary logarithm of N, r and p.
+type Cost = (u8, u32, u32);
 
 #[allow(clippy::expect_used)] // these lengths and costs are constants, and the tests run them
-fn stretch(passphrase: &[u8], salt: &[u8], cost: Cost, key: &mut [u8]) {
-    let params =
-        scrypt::Params::new(cost.log_n, cost.r, cost.p).expect("RFC 7914 allows this cost");
+fn stretch(passphrase: &[u8], salt: &[u8], (log_n, r, p): Cost, key: &mut [u8]) {
+    let params = scrypt::Params::new(log_n, r, p).expect("RFC 7914 allows this cost");
     scrypt::scrypt(passphrase, salt, &params, key).expect("RFC 7914 allows a key of this length");
 }
 
@@ -179,6 +166,9 @@ const MIN_PASSPHRASE: usize = 16;
 const VERSION: u64 = 1;
 const ALG: &str = "aes-256-gcm";
 const KDF: &str = "scrypt";
+const COST: Cost = (15, 8, 1);
+/// Bytes that scrypt works in at that cost (RFC 7914, section 5: 128 * N * r).
+const WORK: usize = (128 * COST.1 as usize) << COST.0;
 const SALT: usize = 16;
 const IV: usize = 12;
 const TAG: usize = 16;

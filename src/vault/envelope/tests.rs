@@ -75,7 +75,7 @@ fn scrypt_gives_the_vectors_of_rfc_7914_section_12() {
         ),
     ] {
         let mut derived = [0; 64];
-        stretch(passphrase.as_bytes(), salt.as_bytes(), Cost { log_n, r, p }, &mut derived);
+        stretch(passphrase.as_bytes(), salt.as_bytes(), (log_n, r, p), &mut derived);
         assert_eq!(derived.as_slice(), hex(key), "{passphrase:?}");
     }
 }
