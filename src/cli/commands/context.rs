@@ -19,7 +19,7 @@ use crate::vault::files::{self, Unreadable};
 use crate::vault::key::KeyId;
 use crate::vault::master::rekey::{self as rekeying, For, Settled};
 use crate::vault::master::source::{self, Master, Origin};
-use crate::vault::master::staging;
+
 use crate::vault::sheet;
 use crate::vault::store::Store;
 
@@ -149,9 +149,8 @@ impl Context<'_> {
     /// Settles a change of the passphrase before something that must not get in its way, or says that
     /// it waits. Where there is no passphrase yet, that something may be what brings it.
     pub(super) fn settle(&self) -> Result<()> {
-        let dir = self.store.dir()?;
-        let staging = dir.as_ref().map(staging::of).transpose()?.flatten();
-        match staging.map(|_| self.settled_master()) {
+        let has_begun = rekeying::has_begun(self.store.path())?;
+        match has_begun.then(|| self.settled_master()) {
             None | Some(Ok(_) | Err(Error::PassphraseMissing | Error::PassphraseLost)) => Ok(()),
             Some(Err(error)) => Err(error),
         }

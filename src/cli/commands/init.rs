@@ -136,8 +136,9 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
     let survey = survey(context, &new, &record)?;
     let shut = survey.shut();
     let place = printable(&context.store.path().to_string_lossy());
-    let dir = context.store.dir()?;
-    if let Some(staging) = dir.map(|dir| staging::ready(&dir)).transpose()?.flatten() {
+    if let Some((_, staging)) = staging::at(context.store.path())?
+        && staging::is_ready(&staging)
+    {
         let sentence = "a change of the master passphrase is not finished here, and its passphrases are not at hand; nothing was changed";
         let path = staging.path().display();
         let hint = format!("lf keys recovery import; to give its keys up, move {path} away first");

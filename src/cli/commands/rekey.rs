@@ -5,7 +5,6 @@ use crate::system::host;
 use crate::vault::audit::Kind;
 use crate::vault::master::rekey;
 use crate::vault::master::source::{self, Origin};
-use crate::vault::master::staging;
 
 use super::{Context, read_passphrase};
 
@@ -72,12 +71,9 @@ pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
 }
 
 fn finish(context: &Context<'_>) -> Result<()> {
-    let Some(dir) = context.store.dir()? else {
+    if !rekey::has_begun(context.store.path())? {
         host::eprint(NOTHING);
         return Ok(());
-    };
-    if staging::of(&dir)?.is_none() {
-        host::eprint(NOTHING);
     }
     // What comes of it is said there.
     context.settled_master().map(drop)

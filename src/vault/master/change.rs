@@ -86,8 +86,7 @@ impl Change {
 
     /// The change that was begun in a store; `Some(None)` if another process is at work on it.
     pub(super) fn begun(path: &Path) -> Result<Option<Option<Change>>> {
-        let Some(dir) = Dir::open(path)? else { return Ok(None) };
-        let Some(staging) = staging::of(&dir)? else { return Ok(None) };
+        let Some((dir, staging)) = staging::at(path)? else { return Ok(None) };
         let staging = staging.try_lock()?;
         Ok(Some(staging.map(|staging| Change { dir, staging })))
     }

@@ -98,16 +98,14 @@ pub(crate) fn master(
 
 /// Has a change begun that has not ended?
 pub(crate) fn has_begun(keys: &Path) -> Result<bool> {
-    let dir = Dir::open(keys)?;
-    Ok(dir.map(|dir| staging::of(&dir)).transpose()?.flatten().is_some())
+    Ok(staging::at(keys)?.is_some())
 }
 
 /// Where the keychain has lost `master`, and a change that is staged has its next passphrase there, that
 /// one becomes `master`. `false` if there is none.
 fn install_waiting(keys: &Path, keychain: &Keychain) -> Result<bool> {
-    let dir = Dir::open(keys)?;
-    let staging = dir.map(|dir| staging::ready(&dir)).transpose()?.flatten();
-    let id = staging.map(|staging| staging::id(&staging)).transpose()?;
+    let staging = staging::at(keys)?.filter(|(_, staging)| staging::is_ready(staging));
+    let id = staging.map(|(_, staging)| staging::id(&staging)).transpose()?;
     let Some(id) = id.flatten() else { return Ok(false) };
     let Some(next) = record::next(keychain, Some(&id))? else { return Ok(false) };
     record::replace(keychain, &next, Timestamp::now(), |there| match there {
@@ -222,8 +220,7 @@ fn settle(
     wanted: For,
     progress: &mut impl FnMut(usize, usize),
 ) -> Result<Option<Settled>> {
-    let Some(dir) = Dir::open(path)? else { return Ok(Some(Settled::Nothing)) };
-    let Some(staging) = staging::of(&dir)? else { return Ok(Some(Settled::Nothing)) };
+    let Some((dir, staging)) = staging::at(path)? else { return Ok(Some(Settled::Nothing)) };
     let is_ready = staging::is_ready(&staging);
     // Without the lock, which readers would only take from each other.
     if is_ready && is_for_others(&staging, master)? {

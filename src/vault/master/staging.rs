@@ -8,6 +8,8 @@
 //!
 //! Whoever makes, finishes or undoes a change holds the lock on `.rekey` ([`super::rekey`]).
 
+use std::path::Path;
+
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
 use crate::system::fs::{self, Dir, Locked, Publish};
@@ -20,6 +22,12 @@ pub(crate) const NAME: &str = ".rekey";
 /// The staging directory in `dir`, complete or not.
 pub(crate) fn of(dir: &Dir) -> Result<Option<Dir>> {
     dir.child(NAME)
+}
+
+/// The directory of keys and the staging directory in it, if both are there.
+pub(crate) fn at(keys: &Path) -> Result<Option<(Dir, Dir)>> {
+    let Some(dir) = Dir::open(keys)? else { return Ok(None) };
+    Ok(of(&dir)?.map(|staging| (dir, staging)))
 }
 
 /// The same, if everything is staged.
