@@ -39,7 +39,7 @@ impl Unreadable {
 }
 
 /// A key with its file's name.
-type Named = (String, KeyFile);
+pub(crate) type Named = (String, KeyFile);
 
 /// Is there a file that is a key or is named like one?
 pub(crate) fn has_keys(path: &Path) -> bool {
@@ -245,21 +245,12 @@ fn below(dir: &Locked, place: &str) -> Result<Locked> {
     below.ok_or_else(|| Error::from_io("make", dir.path(), ErrorKind::NotFound.into()))
 }
 
-/// An envelope in `unreadable/` or `replaced/`.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    pub(crate) name: String,
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) envelope: Envelope,
-}
-
-/// Those that can be read; of several of one key the newest first.
-pub(crate) fn kept(dir: &Dir, place: &str) -> Result<Vec<Kept>> {
+/// The envelopes in `unreadable/` or `replaced/` that can be read; of several of one key the newest first.
+pub(crate) fn kept(dir: &Dir, place: &str) -> Result<Vec<Named>> {
     let Some(aside) = dir.child(place)? else { return Ok(Vec::new()) };
     let (mut files, _) = read_files(&aside)?;
     files.sort_by_key(|(name, _)| std::cmp::Reverse(number(name)));
-    let kept = |(name, KeyFile { envelope, bytes })| Kept { name, bytes, envelope };
-    Ok(files.into_iter().map(kept).collect())
+    Ok(files)
 }
 
 /// What stands between the id and the end of a kept envelope's name.

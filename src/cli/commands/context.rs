@@ -117,7 +117,7 @@ impl Context<'_> {
             &self.environment.passphrase,
             &self.keychain,
             wanted,
-            |done, total| self.progress("finishing the change of passphrase", done, total),
+            self.progress("finishing the change of passphrase"),
         )
         .map_err(|error| self.lost_or(error))?;
         if let origin @ Origin::Marked(_) = master.origin() {
@@ -220,9 +220,8 @@ impl Context<'_> {
         name: fn(&T) -> &str,
         work: impl Fn(&T) -> Result<R> + Sync,
     ) -> Vec<R> {
-        let done = pool::each(items, work, |count| {
-            self.progress(doing, count, items.len());
-        });
+        let progress = self.progress(doing);
+        let done = pool::each(items, work, |count| progress(count, items.len()));
         for (item, done) in items.iter().zip(&done) {
             if let Err(error) = done {
                 self.warn(&format!("{}: {}: {error}", name(item), error.code()), error);
@@ -286,12 +285,15 @@ impl Context<'_> {
         });
     }
 
-    /// Shows progress on one line, at a terminal.
-    pub(super) fn progress(&self, doing: &str, done: usize, total: usize) {
-        if host::errors_are_terminal() && self.format == Format::Text {
+    /// Shows on one line at a terminal how many of how many are done.
+    pub(super) fn progress(&self, doing: &str) -> impl Fn(usize, usize) {
+        let is_shown = host::errors_are_terminal() && self.format == Format::Text;
+        move |done, total| {
             let line = format!("{doing} {done}/{total}");
-            host::eprint_over(&line);
-            if done == total {
+            if is_shown {
+                host::eprint_over(&line);
+            }
+            if is_shown && done == total {
                 // Overwritten with blanks: not every terminal knows a sequence that clears a line.
                 host::eprint_over(&" ".repeat(line.len()));
                 host::eprint_over("");

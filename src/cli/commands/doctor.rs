@@ -25,7 +25,7 @@ pub(super) fn run(context: &Context<'_>, fix: bool) -> Result<()> {
         &context.keychain,
         context.state.as_deref(),
         root.as_deref(),
-        |done, total| context.progress("decrypting", done, total),
+        context.progress("decrypting"),
     );
     report(context, &checks, &fixed)
 }

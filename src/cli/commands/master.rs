@@ -11,7 +11,7 @@ use crate::system::host;
 use crate::vault::audit::Kind;
 use crate::vault::doctor::files::KEEPS_NO_MODES;
 use crate::vault::envelope::{self, Envelope};
-use crate::vault::files::{self, Kept};
+use crate::vault::files::{self, KeyFile, Named};
 use crate::vault::key::{KeyId, KeyMeta};
 use crate::vault::master::record::{self, Record};
 use crate::vault::master::survey::Survey;
@@ -64,9 +64,7 @@ pub(super) fn survey(
     record: &Record,
 ) -> Result<Survey> {
     let Some(dir) = context.store.dir()? else { return Ok(Survey::default()) };
-    let survey = Survey::of(&dir, Some(passphrase), record, |done, total| {
-        context.progress("checking", done, total);
-    })?;
+    let survey = Survey::of(&dir, Some(passphrase), record, context.progress("checking"))?;
     context.warn_unreadable(&survey.unreadable);
     Ok(survey)
 }
@@ -99,12 +97,12 @@ pub(super) fn set_aside(context: &Context<'_>, keys: &[&KeyMeta]) -> Result<usiz
 
 /// Moves envelopes from below the keys back among them, and says which have another value there by
 /// now: one that a page has replaced becomes a key of its own. Gives back how many.
-pub(super) fn bring_back(context: &Context<'_>, place: &str, kept: &[Kept]) -> Result<usize> {
+pub(super) fn bring_back(context: &Context<'_>, place: &str, kept: &[Named]) -> Result<usize> {
     let Some(dir) = context.store.dir()?.filter(|_| !kept.is_empty()) else { return Ok(0) };
     let dir = dir.lock()?;
     let Some(from) = dir.covered_child(place)? else { return Ok(0) };
     let mut back = 0;
-    for Kept { name, bytes, envelope } in kept {
+    for (name, KeyFile { envelope, bytes }) in kept {
         let file = envelope.meta.id.file_name();
         match dir.read(&file, envelope::MAX_FILE)? {
             None => {
@@ -179,16 +177,16 @@ pub(super) fn needing_earlier(
     for place in places {
         let Some(keys) = Dir::open(place)? else { continue };
         let kept = files::kept(&keys, files::REPLACED)?;
-        let opens = |kept: &&Kept| record.present.iter().any(|it| kept.envelope.open(it).is_ok());
+        let opens =
+            |(_, kept): &&Named| record.present.iter().any(|it| kept.envelope.open(it).is_ok());
         let shut = kept.len() - kept.iter().filter(opens).count();
         if shut > 0 {
             needing.push(format!("{} in {}/replaced", count(shut, "value"), place.display()));
         }
         let aside = keys.child(files::UNREADABLE)?;
         for dir in [Some(&keys), aside.as_ref()].into_iter().flatten() {
-            let survey = Survey::of(dir, record.present.as_ref(), record, |done, total| {
-                context.progress("checking", done, total);
-            })?;
+            let progress = context.progress("checking");
+            let survey = Survey::of(dir, record.present.as_ref(), record, progress)?;
             if survey.recorded() > 0 {
                 let keys = count(survey.recorded(), "key");
                 needing.push(format!("{keys} in {}", dir.path().display()));

@@ -68,7 +68,7 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
         sheet::read(&read_input(envelope::MAX_VALUE)?)?
     };
     let survey = survey(context, &passphrase, &record)?;
-    aside.retain(|kept| {
+    aside.retain(|(_, kept)| {
         let mut known = record.all().chain([&passphrase]);
         known.any(|known| kept.envelope.open(known).is_ok())
     });
@@ -113,15 +113,15 @@ pub(super) fn replaced(context: &Context<'_>) -> Result<()> {
     let dir = context.store.dir()?;
     let kept = dir.map_or(Ok(Vec::new()), |dir| files::kept(&dir, files::REPLACED))?;
     // The newest come first, so the oldest one of a key is what stays.
-    let kept = kept.into_iter().map(|kept| (kept.envelope.meta.id.clone(), kept));
+    let kept = kept.into_iter().map(|kept| (kept.1.envelope.meta.id.clone(), kept));
     let mut oldest: Vec<_> = kept.collect::<BTreeMap<_, _>>().into_values().collect();
     let (total, master) = (oldest.len(), context.settled_master()?);
-    oldest.retain(|kept| {
+    oldest.retain(|(_, kept)| {
         let opened = master.open(|passphrase| kept.envelope.open(passphrase));
         opened.inspect_err(|error| context.warn(&error.to_string(), error)).is_ok()
     });
     let back = bring_back(context, files::REPLACED, &oldest);
-    for kept in &oldest {
+    for (_, kept) in &oldest {
         let (id, failure) = (&kept.envelope.meta.id, back.as_ref().err());
         context.audit(Kind::Add, "keys restore", Some(id), failure);
     }

@@ -36,10 +36,8 @@ pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
             return Err(Error::Usage { sentence, hint });
         }
     };
-    let keys = rekey::run(context.store.path(), &old, &new, |done, total| {
-        context.progress("re-encrypting", done, total);
-    })
-    .inspect_err(|error| context.audit(Kind::Update, COMMAND, None, Some(error)))?;
+    let keys = rekey::run(context.store.path(), &old, &new, context.progress("re-encrypting"))
+        .inspect_err(|error| context.audit(Kind::Update, COMMAND, None, Some(error)))?;
     let total = keys.len();
     if *old.origin() != Origin::Keychain && total > 0 {
         return host::print(&format!(

@@ -63,7 +63,8 @@ pub(super) fn run(context: &Context<'_>, paths: &[String]) -> Result<()> {
         let is_here = ids.contains(id) && (has_it(id) || seconds.any(|second| has_it(&second.id)));
         Ok((!is_here).then_some(value))
     };
-    let opened = pool::each(&copies, other_value, |done| context.progress("checking", done, total));
+    let progress = context.progress("checking");
+    let opened = pool::each(&copies, other_value, |done| progress(done, total));
     let shut = opened.iter().filter(|opened| opened.is_err()).count();
     // In an empty store, keys that do not open are welcome. They are not put among others that do.
     let takes_all = here.is_empty() || master.is_none();

@@ -218,7 +218,7 @@ pub(super) fn examine_envelopes(
         );
         checks.push(note("unreadable", message));
     }
-    for kept in files::kept(dir, files::REPLACED)? {
+    for (_, kept) in files::kept(dir, files::REPLACED)? {
         let (meta, hint) = (kept.envelope.meta, "lf keys restore --replaced");
         let message = format!("a value of {meta} that a paired page changed is kept; {hint}");
         checks.push(note("replaced", message));
