@@ -20,13 +20,7 @@ use crate::system::fs::{Dir, Publish};
 use crate::vault::audit::FILE;
 use crate::vault::key::KeyId;
 
-/// The log as it was at one moment, all generations.
-#[derive(Debug, Default)]
-pub(crate) struct History {
-    oldest: String,
-    older: String,
-    newer: String,
-}
+
 
 /// One event. What it says is somebody else's text: not fit for a terminal as it is.
 #[derive(Debug, Deserialize)]
@@ -46,28 +40,15 @@ pub(crate) struct Event {
     context: Option<Value>,
 }
 
-impl History {
-    /// Reads the log in `dir`. No log is an empty one.
-    pub(crate) fn read(dir: &Dir) -> Result<History> {
-        let mut newer = generation(dir, FILE)?;
-        let older = generation(dir, OLDER)?;
-        // It became the older generation between the two.
-        if older.starts_with(&newer) {
-            newer = generation(dir, FILE)?;
-        }
-        Ok(History { oldest: generation(dir, OLDEST)?, older, newer })
+/// The log as it is at one moment, all generations, oldest line first. No log is an empty one.
+pub(crate) fn read(dir: &Dir) -> Result<String> {
+    let mut newer = generation(dir, FILE)?;
+    let older = generation(dir, OLDER)?;
+    // It became the older generation between the two.
+    if older.starts_with(&newer) {
+        newer = generation(dir, FILE)?;
     }
-
-    /// Its lines, oldest first, whole or not.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
-        let lines = [&self.oldest, &self.older, &self.newer].into_iter().flat_map(|it| it.lines());
-        lines.map(str::trim).filter(|line| !line.is_empty())
-    }
-
-    /// Does it tell of something of this name anywhere?
-    pub(crate) fn mentions(&self, name: &str) -> bool {
-        [&self.newer, &self.older, &self.oldest].iter().any(|text| text.contains(name))
-    }
+    Ok([generation(dir, OLDEST)?, older, newer].join("\n"))
 }
 
 impl Event {

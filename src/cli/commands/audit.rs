@@ -8,7 +8,7 @@ use crate::cli::args::{Args, is_not};
 use crate::error::{Error, Result};
 use crate::system::kernel::clock;
 use crate::system::{host, term};
-use crate::vault::history::{Event, History};
+use crate::vault::history::{self, Event};
 use crate::vault::key::KeyId;
 use crate::vault::store::{Listing, WHOLE};
 
@@ -44,8 +44,7 @@ fn count(text: &str) -> Result<usize> {
 
 pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
     let dir = context.store.dir()?;
-    let history = dir.map(|dir| History::read(&dir)).transpose()?;
-    let history = history.unwrap_or_default();
+    let history = dir.map(|dir| history::read(&dir)).transpose()?.unwrap_or_default();
     let select = |key: &String| selected(context, &history, key);
     let key = which.key.as_ref().map(select).transpose()?;
     let is_wanted = |event: &Event| {
@@ -53,7 +52,7 @@ pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
         key.as_ref().is_none_or(is_key) && which.since.is_none_or(|since| event.at >= since)
     };
     let (mut events, mut damaged) = (Vec::new(), 0);
-    for line in history.lines() {
+    for line in history.lines().map(str::trim).filter(|line| !line.is_empty()) {
         match Event::parse(line) {
             None => damaged += 1,
             Some(event) if is_wanted(&event) => events.push((line, event)),
@@ -101,10 +100,10 @@ pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
 }
 
 /// The key that the selector names; a removed key is found by its whole id.
-fn selected(context: &Context<'_>, history: &History, selector: &str) -> Result<KeyId> {
+fn selected(context: &Context<'_>, history: &str, selector: &str) -> Result<KeyId> {
     context.store.select(selector).or_else(|error| {
         let id = KeyId::parse(selector).ok();
-        let id = id.filter(|id| history.mentions(id.as_str()));
+        let id = id.filter(|id| history.contains(id.as_str()));
         let is_gone = matches!(error, Error::KeyNotFound(_));
         id.filter(|_| is_gone).ok_or(error)
     })
