@@ -17,6 +17,8 @@ use super::suggest;
 /// The arguments of one command; each of them is one that its help page has.
 #[derive(Default)]
 pub(super) struct Args {
+    /// The command's name.
+    pub(super) command: &'static str,
     /// What was given, and its value; a flag that takes none has an empty one.
     flags: Vec<(&'static str, String)>,
     operands: Vec<String>,
@@ -40,7 +42,7 @@ impl Args {
         if names.any(|name| SECRET_FLAGS.contains(&name) && page.flag(name).is_none()) {
             return Err(secret_in_argv());
         }
-        let mut given = Args::default();
+        let mut given = Args { command: page.name, ..Args::default() };
         if page.takes_program() {
             // Passed on unchanged: these arguments are another program's.
             given.program = after.by_ref().collect();

@@ -69,7 +69,7 @@ fn parse(mut argv: Vec<OsString>) -> Result<Command> {
     let rest = argv.split_off(words);
     let mut parsed = if page.is_command() {
         match Args::take(page, rest) {
-            Ok(Some(mut args)) => commands::build(page.name, &mut args),
+            Ok(Some(mut args)) => commands::build(&mut args),
             Ok(None) => Ok(Command::Print(help::text(page))),
             Err(error) => Err(error),
         }

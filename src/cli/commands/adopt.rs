@@ -44,7 +44,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<()> {
                 hint: "lf keys doctor".to_owned(),
             });
         }
-        take(context, "keys adopt", &record, &survey, &secret)?;
+        take(context, &record, &survey, &secret)?;
         host::eprint(&format!("it opens {opens} of {total} keys\n"));
     }
     let token = match left.read(Remain::Token)? {

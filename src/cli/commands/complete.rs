@@ -61,7 +61,7 @@ fn lines(environment: &Environment, question: &Question) -> Result<String> {
             }
         }
         "NAME" => {
-            let context = Context::new(environment, Format::Text)?;
+            let context = Context::new(environment, "complete", Format::Text)?;
             let list = pair::pairings(&context)?.list()?;
             let names = list.iter().map(|(pairing, _)| pairing.name.as_str());
             names.filter(|name| is_fit(name)).for_each(|name| offer(name, ""));

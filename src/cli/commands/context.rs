@@ -33,13 +33,19 @@ pub(super) struct Context<'a> {
     pub(super) keychain: Keychain,
     /// The gateway's directory, if it can be known.
     pub(super) state: Option<PathBuf>,
+    /// Its name, for the audit log.
+    pub(super) command: &'static str,
     pub(super) format: Format,
     /// Has the directory that was written to been looked at?
     tightened: Once,
 }
 
 impl Context<'_> {
-    pub(super) fn new(environment: &Environment, format: Format) -> Result<Context<'_>> {
+    pub(super) fn new<'a>(
+        environment: &'a Environment,
+        command: &'static str,
+        format: Format,
+    ) -> Result<Context<'a>> {
         // Nobody is waited for where the environment's passphrase does as well.
         let given = &environment.passphrase;
         let has_credential = given.credential.as_ref().is_some_and(|path| path.exists());
@@ -54,6 +60,7 @@ impl Context<'_> {
             store: Store::at(environment.keys()?),
             keychain,
             state: environment.root().ok().map(|root| state::dir(&root)),
+            command,
             format,
             tightened: Once::new(),
         })
@@ -130,7 +137,7 @@ impl Context<'_> {
                 "a change of the master passphrase had been cut short; it is undone, and nothing is lost",
             ),
             Ok(Settled::Finished(damaged)) => {
-                self.audit(Kind::Update, "keys rekey", None, None);
+                self.audit_with(Kind::Update, &[("command", "keys rekey")], None, None);
                 warn(
                     "the change of the master passphrase that had been cut short is finished; the new one is in use",
                 );
@@ -188,17 +195,6 @@ impl Context<'_> {
     pub(super) fn on_key<T>(
         &self,
         kind: Kind,
-        command: &str,
-        selector: &str,
-        work: impl FnOnce(&KeyId) -> Result<T>,
-    ) -> Result<T> {
-        self.on_key_with(kind, &[("command", command)], selector, work)
-    }
-
-    /// As [`Context::on_key`], with more details than the command.
-    pub(super) fn on_key_with<T>(
-        &self,
-        kind: Kind,
         details: &[(&str, &str)],
         selector: &str,
         work: impl FnOnce(&KeyId) -> Result<T>,
@@ -232,17 +228,16 @@ impl Context<'_> {
 
     /// Writes an event to the audit log, with the command that caused it. If the log cannot be written,
     /// that is a warning and the command goes on. Without a store there is no log.
-    pub(super) fn audit(
-        &self,
-        kind: Kind,
-        command: &str,
-        key: Option<&KeyId>,
-        failure: Option<&Error>,
-    ) {
-        self.audit_with(kind, &[("command", command)], key, failure);
+    pub(super) fn audit(&self, kind: Kind, key: Option<&KeyId>, failure: Option<&Error>) {
+        self.audit_with(kind, &self.details(), key, failure);
     }
 
-    /// As [`Context::audit`], with more details than the command.
+    /// What the audit log says of where an event is from.
+    pub(super) fn details(&self) -> [(&str, &str); 1] {
+        [("command", self.command)]
+    }
+
+    /// As [`Context::audit`], with other details.
     pub(super) fn audit_with(
         &self,
         kind: Kind,

@@ -262,7 +262,7 @@ fn name_or_line(name: &str, number: usize) -> String {
 /// Stores the keys; returns what was added, and how many did not fail. Another process may have added
 /// the same key meanwhile, which is no failure.
 fn add(context: &Context<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
-    let none = |error: &Error| context.audit(Kind::Add, COMMAND, None, Some(error));
+    let none = |error: &Error| context.audit(Kind::Add, None, Some(error));
     let master = context.sealing_master().inspect_err(none)?;
     // Said once, and not of each key.
     let dir = context.store.dir()?;
@@ -271,7 +271,7 @@ fn add(context: &Context<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
         let (named, now) = ((key.provider.clone(), key.label.clone()), Timestamp::now());
         let added = context.store.add_missing(named, &key.value, &master, now);
         match &added {
-            Ok(Some(key)) => context.audit(Kind::Add, COMMAND, Some(&key.id), None),
+            Ok(Some(key)) => context.audit(Kind::Add, Some(&key.id), None),
             Ok(None) => {
                 let label = key.label.as_str();
                 let sentence = format!("{label} was left alone: somebody else stored it meanwhile");
@@ -286,7 +286,6 @@ fn add(context: &Context<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
     Ok((done.into_iter().flatten().collect(), count))
 }
 
-const COMMAND: &str = "keys import";
 /// What is in a reference to a secret of another program, and in a placeholder: in small letters and
 /// without - and _; `^` and `$` are the ends. No part is one that a key has by chance.
 const NO_KEYS: &str = "^op:// ^lf:// ^encrypted: ^enc[ ^ref+ ^bws:// ^vault: ^< ^yourapi ^youropenai \

@@ -108,7 +108,7 @@ fn reseat(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
         );
         return Err(Error::refused(sentence, "lf keys doctor"));
     }
-    install(context, COMMAND, present.as_ref(), given)?;
+    install(context, present.as_ref(), given)?;
     host::print(&format!(
         "the master passphrase from {origin} is in the keychain now; unset it there, or lf will ask which of the two to use\n"
     ))
@@ -174,7 +174,7 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
             "to change the passphrase and keep every key: lf keys rekey; to bring keys back: lf keys recovery import",
         )?;
     }
-    install(context, COMMAND, record.present.as_ref(), &new)?;
+    install(context, record.present.as_ref(), &new)?;
     // Only now: until the new passphrase is there, nothing has been given up.
     let given_up = set_aside(context, &shut).inspect_err(|error| {
         let sentence =
@@ -203,7 +203,6 @@ fn way_to(context: &Context<'_>) -> &'static str {
     }
 }
 
-const COMMAND: &str = "keys init";
 const NEXT: &str = "next: lf keys add --provider openai, then lf keys run --key openai -- CMD
 a sheet to keep on paper: lf keys recovery export --i-understand | lpr
 ";

@@ -66,7 +66,7 @@ pub(super) fn add(
     };
     let added = add();
     let id = added.as_ref().ok().map(|key: &KeyMeta| &key.id);
-    context.audit(Kind::Add, "keys add", id, added.as_ref().err());
+    context.audit(Kind::Add, id, added.as_ref().err());
     let key = added?;
     match context.format {
         Format::Text => {
@@ -98,7 +98,7 @@ fn check_name(context: &Context<'_>, name: &str) -> Result<()> {
 /// Lists the keys, which needs no passphrase; with `last_used` also in JSON when each was last used.
 pub(super) fn list(context: &Context<'_>, last_used: bool) -> Result<()> {
     let listed = context.store.list();
-    context.audit(Kind::List, "keys list", None, listed.as_ref().err());
+    context.audit(Kind::List, None, listed.as_ref().err());
     let listing = listed?;
     context.warn_unreadable(&listing.unreadable);
     // Plain --json does not have the last use, so the log is not read for it.
@@ -162,7 +162,7 @@ pub(super) fn update(
         Some(label) if !has_value => context.store.relabel(id, label),
         label => replace_value(context, id, label.as_ref()),
     };
-    let key = context.on_key(Kind::Update, "keys update", &selector, update)?;
+    let key = context.on_key(Kind::Update, &context.details(), &selector, update)?;
     if label.is_some() {
         check_label(context, &key);
     }
@@ -208,11 +208,11 @@ pub(super) fn rotate(
             true => replace_value(context, id, None),
             false => context.store.rotate(id, &context.sealing_master()?),
         };
-        let key = context.on_key(Kind::Update, "keys rotate", selector, rotate)?;
+        let key = context.on_key(Kind::Update, &context.details(), selector, rotate)?;
         return host::print(&said(&key));
     }
     let audit = |id: Option<&KeyId>, failure: Option<&Error>| {
-        context.audit(Kind::Update, "keys rotate", id, failure);
+        context.audit(Kind::Update, id, failure);
     };
     let several = several(context, &selectors);
     let (ids, failed, master) = several.inspect_err(|error| audit(None, Some(error)))?;
@@ -256,7 +256,7 @@ pub(super) fn ids_and_yes(args: &mut Args) -> Result<(Vec<String>, bool)> {
 /// Removes keys, after all of them are found and one question is answered for all.
 pub(super) fn remove(context: &Context<'_>, (selectors, yes): (Vec<String>, bool)) -> Result<()> {
     let audit = |id: Option<&KeyId>, error: Option<&Error>| {
-        context.audit(Kind::Remove, "keys remove", id, error);
+        context.audit(Kind::Remove, id, error);
     };
     let mut found = Vec::new();
     for selector in &selectors {
@@ -296,9 +296,9 @@ pub(super) fn get(context: &Context<'_>, (selector, shows): (String, bool)) -> R
         return Err(Error::refused(sentence, hint));
     }
     let parent = host::parent_name().unwrap_or_default();
-    let details = [("command", "keys get"), ("program", parent.as_str())];
+    let details = [("command", context.command), ("program", parent.as_str())];
     // Logged before the first byte is written, as for export.
-    let value = context.on_key_with(Kind::Export, &details, &selector, |id| {
+    let value = context.on_key(Kind::Export, &details, &selector, |id| {
         context.store.resolve(id, &context.master()?)
     })?;
     host::print(value.expose())?;
@@ -319,7 +319,7 @@ pub(super) fn id_in_the_clear(args: &mut Args) -> Result<String> {
 /// Writes one value to standard output, in the clear.
 pub(super) fn export(context: &Context<'_>, selector: &str) -> Result<()> {
     // Logged before the first byte is written: the reader may kill lf at any moment.
-    let (id, value) = context.on_key(Kind::Export, "keys export", selector, |id| {
+    let (id, value) = context.on_key(Kind::Export, &context.details(), selector, |id| {
         Ok((id.clone(), context.store.resolve(id, &context.master()?)?))
     })?;
     host::eprint(&format!(

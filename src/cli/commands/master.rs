@@ -20,12 +20,7 @@ use super::Context;
 
 /// Makes the directory and makes `new` the master passphrase, if the keychain still has what it had
 /// when that was decided. What it had stays on record.
-pub(super) fn install(
-    context: &Context<'_>,
-    command: &str,
-    seen: Option<&Secret>,
-    new: &Secret,
-) -> Result<()> {
+pub(super) fn install(context: &Context<'_>, seen: Option<&Secret>, new: &Secret) -> Result<()> {
     make_directory(context)?;
     let replaced =
         record::replace(&context.keychain, new, Timestamp::now(), |now| match (seen, now) {
@@ -34,7 +29,7 @@ pub(super) fn install(
             (None, Some(_)) => Err(configured(context)),
             (Some(_), _) => Err(record::changed("nothing was changed here")),
         });
-    context.audit(Kind::Update, command, None, replaced.as_ref().err());
+    context.audit(Kind::Update, None, replaced.as_ref().err());
     replaced
 }
 
@@ -43,17 +38,16 @@ pub(super) fn install(
 /// the master passphrase now.
 pub(super) fn take(
     context: &Context<'_>,
-    command: &str,
     record: &Record,
     survey: &Survey,
     passphrase: &Secret,
 ) -> Result<bool> {
     if record.present.is_none() || survey.recorded() == 0 {
-        return install(context, command, record.present.as_ref(), passphrase).map(|()| true);
+        return install(context, record.present.as_ref(), passphrase).map(|()| true);
     }
     let copy = Secret::new(passphrase.expose().to_owned());
     let recorded = record::remember(&context.keychain, copy, Timestamp::now());
-    context.audit(Kind::Update, command, None, recorded.as_ref().err());
+    context.audit(Kind::Update, None, recorded.as_ref().err());
     recorded.map(|()| false)
 }
 

@@ -61,9 +61,9 @@ impl Command {
     }
 }
 
-/// The command with this name, which is also the name of its help page.
-pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
-    match name {
+/// The command that the arguments are for.
+pub(super) fn build(args: &mut Args) -> Result<Command> {
+    match args.command {
         "help" => topic::text(&args.operands("TOPIC").unwrap_or_default()).map(Command::Print),
         "man" => nothing(args).map(|()| Command::Print(man::text())),
         "completions" => super::complete::script(&args.one_operand("shell")?).map(Command::Print),
@@ -111,7 +111,7 @@ pub(super) fn build(name: &str, args: &mut Args) -> Result<Command> {
         "gateway install" => on(args, gateway::install, |c, o| service::install(c.environment, &o)),
         #[cfg(unix)]
         "gateway uninstall" => on(args, nothing, |c, ()| service::uninstall(c.environment)),
-        _ => Err(Error::usage(format!("lf {name} is not there on this system"))),
+        name => Err(Error::usage(format!("lf {name} is not there on this system"))),
     }
 }
 
@@ -130,8 +130,10 @@ fn on<T: 'static>(
     run: fn(&Context<'_>, T) -> Result<()>,
 ) -> Result<Command> {
     let options = read(args)?;
-    let format = args.format();
-    Ok(Command::Run(Box::new(move |environment| run(&Context::new(environment, format)?, options))))
+    let (command, format) = (args.command, args.format());
+    Ok(Command::Run(Box::new(move |environment| {
+        run(&Context::new(environment, command, format)?, options)
+    })))
 }
 
 /// No arguments but this flag: is it given?

@@ -22,7 +22,7 @@ use crate::system::term::{self, Behind};
 pub(super) fn export(context: &Context<'_>) -> Result<()> {
     let sheet = print(context);
     // Written down before the first byte goes out, as for a key.
-    context.audit(Kind::Export, EXPORT, None, sheet.as_ref().err());
+    context.audit(Kind::Export, None, sheet.as_ref().err());
     let sheet = sheet?;
     host::eprint(
         "lf: warning: the master passphrase goes to standard output in the clear; print it, and keep it out of files and logs\n",
@@ -82,7 +82,7 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
             "lf keys doctor; a change of the master passphrase (rekey) makes older sheets useless";
         return Err(Error::refused(sentence, hint));
     }
-    let is_master = take(context, IMPORT, &record, &survey, &passphrase)?;
+    let is_master = take(context, &record, &survey, &passphrase)?;
     let back = bring_back(context, files::UNREADABLE, &aside)?;
     let (opens, total) = (opens + back, total + back);
     host::print(&if is_master {
@@ -123,7 +123,7 @@ pub(super) fn replaced(context: &Context<'_>) -> Result<()> {
     let back = bring_back(context, files::REPLACED, &oldest);
     for (_, kept) in &oldest {
         let (id, failure) = (&kept.envelope.meta.id, back.as_ref().err());
-        context.audit(Kind::Add, "keys restore", Some(id), failure);
+        context.audit(Kind::Add, Some(id), failure);
     }
     host::print(&format!("restored {} of {total} keys\n", back?))?;
     all_of(total, oldest.len())
@@ -173,7 +173,7 @@ pub(super) fn forget(context: &Context<'_>, yes: bool) -> Result<()> {
         }
     }
     let forgotten = record::forget(&context.keychain, record.as_ref());
-    context.audit(Kind::Update, FORGET, None, forgotten.as_ref().err());
+    context.audit(Kind::Update, None, forgotten.as_ref().err());
     forgotten?;
     host::print("the earlier master passphrases are forgotten\n")
 }
@@ -213,9 +213,6 @@ fn ask() -> Result<Secret> {
     }
 }
 
-const EXPORT: &str = "keys recovery export";
-const IMPORT: &str = "keys recovery import";
-const FORGET: &str = "keys recovery forget";
 /// Bytes; a line has 32 characters with its number.
 const MAX_LINE: usize = 256;
 const MOST_MISTAKES: usize = 9;

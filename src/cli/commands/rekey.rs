@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
         }
     };
     let keys = rekey::run(context.store.path(), &old, &new, context.progress("re-encrypting"))
-        .inspect_err(|error| context.audit(Kind::Update, COMMAND, None, Some(error)))?;
+        .inspect_err(|error| context.audit(Kind::Update, None, Some(error)))?;
     let total = keys.len();
     if *old.origin() != Origin::Keychain && total > 0 {
         return host::print(&format!(
@@ -49,9 +49,9 @@ pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
             old.origin()
         ));
     }
-    context.audit(Kind::Update, COMMAND, None, None);
+    context.audit(Kind::Update, None, None);
     for key in &keys {
-        context.audit(Kind::Update, COMMAND, Some(key), None);
+        context.audit(Kind::Update, Some(key), None);
     }
     if *old.origin() != Origin::Keychain {
         return host::print(&format!(
@@ -89,5 +89,4 @@ fn undo(context: &Context<'_>) -> Result<()> {
     }
 }
 
-const COMMAND: &str = "keys rekey";
 const NOTHING: &str = "no change of the master passphrase is unfinished\n";

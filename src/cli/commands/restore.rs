@@ -121,7 +121,7 @@ pub(super) fn run(context: &Context<'_>, paths: &[String]) -> Result<()> {
         context.store.restore(&files, master.as_ref())?;
     }
     for file in &files {
-        context.audit(Kind::Add, "keys restore", Some(&file.envelope.meta.id), None);
+        context.audit(Kind::Add, Some(&file.envelope.meta.id), None);
     }
     host::eprint(&seconds.concat());
     for (copy, name) in done.iter().filter_map(|copy| Some((copy, copy.stray.as_ref()?))) {

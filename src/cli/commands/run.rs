@@ -97,7 +97,7 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
     let name = shown(&name.to_string_lossy());
     // Logs the result for one key, or for none if none was found.
     let audit = |key: Option<&KeyId>, failure: Option<&Error>| {
-        let details = [("command", "keys run"), ("program", name.as_str())];
+        let details = [("command", context.command), ("program", name.as_str())];
         context.audit_with(Kind::Run, &details, key, failure);
     };
     let given = variables(context, options).inspect_err(|error| audit(None, Some(error)))?;
