@@ -86,6 +86,8 @@ for token in "${tokens[@]:4:4}"; do for n in 1 2 3 4 5; do
 done; done; wait "${pids[@]}"
 row "gateway, peak after 20 resolves at once (VmHWM)" "$(status VmHWM)"
 kill "$gateway"; wait "$gateway"; unset LENSERFIGHT_RUNTIME_DIR
+# What a refusal tells by its time: 100,000 requests a row (cargo bench --bench timing).
+(cd "$root"; cargo bench --quiet --locked --bench timing 2>/dev/null)
 
 mkdir -m 700 "$dir/200"; fill "$dir/200" 200
 all=$(mean_ms 1 "$lf keys doctor") one=$(mean_ms 1 "taskset -c 0 $lf keys doctor")
