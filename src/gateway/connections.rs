@@ -1,4 +1,4 @@
-//! The connections that are open, and the threads that serve them: one each.
+//! The connections that are open, and the threads that serve them: one each, reused when idle.
 //!
 //! There are 64 places, and connections that wait for their peer have at most 56 of them: those that are
 //! silent, that send a request, or that have an answer under way. The other 8 are for requests that are
@@ -14,6 +14,7 @@
 //! has more than half of the places. (tests/gateway_load.rs: `sockets_that_are_renewed_lock_nobody_out`,
 //! `clients_that_never_read_lock_nobody_out`)
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +26,7 @@ use rustix::io::ioctl_fionread;
 
 use crate::base::time::{Deadline, monotonic};
 
-/// The table of open connections.
+/// The table of open connections and the queue for threads.
 #[derive(Default)]
 pub(crate) struct Connections {
     table: Mutex<Table>,
@@ -39,7 +40,9 @@ pub(crate) type Serve = Arc<dyn Fn(&Place) + Send + Sync>;
 #[derive(Default)]
 struct Table {
     open: Vec<Arc<Place>>,
+    queue: VecDeque<(Arc<Place>, Serve)>,
     threads: usize,
+    idle_threads: usize,
 }
 
 /// One connection, and how far it has come.
@@ -113,8 +116,8 @@ impl Place {
 }
 
 impl Connections {
-    /// Takes a new connection in and starts a thread for it, which runs `serve`. One that there is no
-    /// place or no thread for is closed. A peer has at most `most` places.
+    /// Takes a new connection in and finds a thread for it, which runs `serve`. One that there is no
+    /// place for is closed. A peer has at most `most` places.
     pub(crate) fn admit(
         self: &Arc<Self>,
         stream: TcpStream,
@@ -122,20 +125,32 @@ impl Connections {
         most: usize,
         serve: &Serve,
     ) {
-        // There are more threads than places, because those of closed connections take a moment to end.
-        let is_full = |table: &mut Table| table.threads == THREADS;
-        let waited = self.changed.wait_timeout_while(self.table(), PATIENCE, is_full);
-        let mut table = waited.unwrap_or_else(PoisonError::into_inner).0;
-        if is_full(&mut table) || !table.make_room(peer, most) {
+        let mut table = self.table();
+        if !table.make_room(peer, most) {
             return;
         }
         let place = Arc::new(Place::new(stream, peer));
-        let (connections, serve) = (Arc::clone(self), Arc::clone(serve));
-        let served = Arc::clone(&place);
-        let work = move || connections.work(&served, &serve);
-        if thread::Builder::new().stack_size(STACK).spawn(work).is_ok() {
-            table.threads += 1;
-            table.open.push(place);
+        table.open.push(Arc::clone(&place));
+        table.queue.push_back((place, Arc::clone(serve)));
+        if table.queue.len() <= table.idle_threads {
+            self.changed.notify_all();
+            return;
+        }
+        // There are more threads than places, so some threads serve connections that were closed, and
+        // take this one next.
+        if table.threads == THREADS {
+            return;
+        }
+        table.threads += 1;
+        let connections = Arc::clone(self);
+        let started = thread::Builder::new().stack_size(STACK).spawn(move || connections.work());
+        if started.is_err() {
+            table.threads -= 1;
+            if table.threads == 0 {
+                // No thread is there that could ever serve it.
+                table.queue.clear();
+                table.open.clear();
+            }
         }
     }
 
@@ -168,19 +183,33 @@ impl Connections {
                 let _ = place.stream.shutdown(Shutdown::Read);
             }
         }
+        self.changed.notify_all();
         let most = deadline.left().unwrap_or_default();
         let is_open = |table: &mut Table| !table.open.is_empty();
         drop(self.changed.wait_timeout_while(table, most, is_open));
     }
 
-    /// What a thread does.
-    fn work(&self, place: &Arc<Place>, serve: &Serve) {
-        // A panic that got as far as here costs its connection alone.
-        let _ = catch_unwind(AssertUnwindSafe(|| serve(place)));
+    /// What a thread does: it serves connections, one after the other, until there is none for a while.
+    fn work(&self) {
         let mut table = self.table();
-        table.open.retain(|open| !Arc::ptr_eq(open, place));
+        loop {
+            table.idle_threads += 1;
+            let is_idle = |table: &mut Table| table.queue.is_empty() && !self.is_ending();
+            let woken = self.changed.wait_timeout_while(table, IDLE, is_idle);
+            table = woken.unwrap_or_else(PoisonError::into_inner).0;
+            table.idle_threads -= 1;
+            let Some((place, serve)) = table.queue.pop_front() else {
+                break;
+            };
+            drop(table);
+            // A panic that got as far as here costs its connection, and neither the place nor the
+            // thread.
+            let _ = catch_unwind(AssertUnwindSafe(|| serve(&place)));
+            table = self.table();
+            table.open.retain(|open| !Arc::ptr_eq(open, &place));
+            self.changed.notify_all();
+        }
         table.threads -= 1;
-        self.changed.notify_all();
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -201,13 +230,14 @@ impl Table {
         has_room || self.evict(now, |_| true)
     }
 
-    /// Closes the connection of these that matters least; its thread notices and ends.
+    /// Closes the connection of these that matters least; its thread notices and serves another.
     fn evict(&mut self, now: Instant, of: impl Fn(&Place) -> bool) -> bool {
         let these = self.open.iter().enumerate().filter(|(_, open)| of(open));
         let least = these.filter_map(|(at, open)| open.worth(now).map(|worth| (worth, at))).min();
         let Some((_, at)) = least else { return false };
         let evicted = self.open.remove(at);
         let _ = evicted.stream.shutdown(Shutdown::Both);
+        self.queue.retain(|(queued, _)| !Arc::ptr_eq(queued, &evicted));
         true
     }
 }
@@ -223,6 +253,7 @@ pub(crate) const PLACES: usize = 64;
 /// Those of them that may wait for their peer.
 const WAITING: usize = PLACES - 8;
 const THREADS: usize = 96;
+const IDLE: Duration = Duration::from_secs(10);
 /// A request needs far less; 64 threads of the usual 2 MiB would look like a lot.
 const STACK: usize = 512 * 1024;
 
