@@ -146,3 +146,32 @@ fn googles_keys_are_known_by_variable_and_by_either_prefix() {
     let said = home.words(&["keys", "add", "--provider", "AQ.Ab8RN6Jabcdefgh0123"]);
     said.fails(2, "secret_in_argv");
 }
+
+#[test]
+fn another_name_of_a_provider_selects_its_only_key() {
+    let home = Home::new();
+    home.add("huggingface", "Models", VALUE);
+    for name in ["hf", "HF", "hugging-face", "huggingface", "HuggingFace"] {
+        assert_eq!(home.lf(&format!("keys get {name}")).ok().out, VALUE, "{name}");
+    }
+    let run = home.lf("keys run --key hf -- printenv HF_TOKEN").ok();
+    assert_eq!(run.out, format!("{VALUE}\n"));
+    // What is called so itself comes first.
+    home.add("openai", "hf", "of the label");
+    assert_eq!(home.lf("keys get hf").ok().out, "of the label");
+    home.lf("keys remove openai --yes").ok();
+    home.add("huggingface", "More", "v");
+    let refused = home.lf("keys get hf").fails(2, "ambiguous_key");
+    assert!(refused.err.contains("Models") && refused.err.contains("More"), "{refused}");
+    home.lf("keys get claude").fails(1, "key_not_found");
+    // A key that was stored under an alias, before it was one.
+    let id = home.add("groq", "Gem", "g");
+    let text = fs::read_to_string(home.file(&id)).unwrap();
+    fs::write(home.file(&id), text.replace("\"groq\"", "\"gemini\"")).unwrap();
+    for name in ["gemini", "google"] {
+        assert_eq!(home.lf(&format!("keys get {name}")).ok().out, "g");
+    }
+    home.add("google", "New", "new");
+    assert_eq!(home.lf("keys get gemini").ok().out, "g", "its own name is nearer");
+    assert_eq!(home.lf("keys get google").ok().out, "new");
+}

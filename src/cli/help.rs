@@ -185,6 +185,6 @@ pub(super) fn fold(text: &mut String, first: &str, indent: usize, words: &str) {
 }
 
 /// The text that stands for notes that are only `ID` in the file.
-const ID: &str = "ID is a key's id, or 4 or more of its first characters, or a label or provider that only one key has. An ID that begins with a dash goes after --.";
+const ID: &str = "ID is a key's id, 4 or more of its first characters, or a label, provider or alias that only one key has. An ID that begins with a dash goes after --.";
 /// No line of help has more columns: a terminal's usual width.
 const WIDTH: usize = 80;

@@ -58,6 +58,12 @@ pub(crate) fn parse(typed: &str) -> Result<Provider> {
     Provider::parse(known.map_or(typed, |known| known.name))
 }
 
+/// Do two names mean one provider? Keys were stored under names that are aliases by now.
+pub(crate) fn is_same(typed: &str, stored: &str) -> bool {
+    typed == stored
+        || by_name(&typed.to_ascii_lowercase()).is_some_and(|it| by_name(stored) == Some(it))
+}
+
 /// The provider of that name or alias.
 pub(crate) fn by_name(name: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.names().any(|it| it == name))

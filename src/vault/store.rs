@@ -18,6 +18,7 @@ use crate::vault::history;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 use crate::vault::master::source::Master;
 use crate::vault::master::staging;
+use crate::vault::provider;
 
 /// A store of keys, by its path. Nothing is opened before it is needed and nothing is kept open, so
 /// that a directory that comes, goes or is replaced is seen as it is.
@@ -86,7 +87,8 @@ impl Store {
     }
 
     /// The one key that a person means: by id, or by an id's first 4 or more characters, a label or
-    /// a provider that only one key has. Ids select damaged files too.
+    /// a provider that only one key has; else by another name of its provider. Ids select damaged
+    /// files too.
     ///
     /// # Errors
     /// [`Error::KeyNotFound`]; [`Error::AmbiguousKey`] with the candidates.
@@ -98,15 +100,23 @@ impl Store {
         }
         let begins = |id: &KeyId| selector.len() >= MIN_PREFIX && id.as_str().starts_with(selector);
         let listing = self.list()?;
-        let readable = listing.keys.into_iter().filter(|key| {
+        let has_name = |key: &&KeyMeta| {
             key.label.as_str() == selector || key.provider.as_str() == selector || begins(&key.id)
-        });
+        };
+        let named = |key: &KeyMeta| (key.to_string(), key.id.clone());
         let damaged = listing.unreadable.iter();
         let damaged = damaged.filter_map(Unreadable::id);
-        let mut matches: Vec<(String, KeyId)> = readable
-            .map(|key| (key.to_string(), key.id))
+        let mut matches: Vec<(String, KeyId)> = listing
+            .keys
+            .iter()
+            .filter(has_name)
+            .map(named)
             .chain(damaged.filter(begins).map(|id| (format!("{id} (unreadable)"), id)))
             .collect();
+        if matches.is_empty() {
+            let is_meant = |key: &&KeyMeta| provider::is_same(selector, key.provider.as_str());
+            matches.extend(listing.keys.iter().filter(is_meant).map(named));
+        }
         match matches.len() {
             1 => Ok(matches.swap_remove(0).1),
             0 => {
