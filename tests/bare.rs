@@ -62,7 +62,9 @@ fn every_command_on_keys_works_with_nothing_but_the_program() {
     let added = with(&home, PASSPHRASE, add).input(VALUE).ok();
     let id = added.out.trim_end();
     assert!(lf(&home, "keys list").out.contains(id));
-    lf(&home, "keys update Prod --label Web");
+    lf(&home, "keys update Prod --label Web --expires 1y");
+    assert!(lf(&home, "keys list openai --label Web").out.contains(id));
+    assert!(!lf(&home, "keys list --stale").out.contains(id));
     lf(&home, "keys rotate --all");
     let export = "keys export Web --i-understand";
     assert_eq!(lf(&home, export).out, format!("{VALUE}\n"));

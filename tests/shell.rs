@@ -274,9 +274,9 @@ fn a_table_aligns_wide_characters_and_is_wrapped_on_a_narrow_terminal_only() {
         assert_eq!(status, Some(0), "{screen}");
         screen
     };
-    // Before the label: 4, 8, 10 and 9 columns, and 2 behind each.
-    let (behind, below) = ("  日本語のとても長いラベルです, and more of", " it than fits there");
-    let wrapped = format!("{behind}\r\n{:39}{below}\r\n", "");
+    // Before the label: 4, 8, 10, 3 and 9 columns, and 2 behind each.
+    let (behind, below) = ("  日本語のとても長いラベルです, and mo", "re of it than fits there");
+    let wrapped = format!("{behind}\r\n{:44}{below}\r\n", "");
     assert!(narrow("80").contains(&wrapped), "{}", narrow("80"));
     assert!(narrow("200").contains(&format!("{label}\r\n")));
     assert!(narrow("80").contains("  Short\r\n"));

@@ -326,7 +326,7 @@ fn a_list_at_80_columns_has_whole_labels_and_ids_that_select() {
         std::fs::write(home.file(twin), made).unwrap();
     }
     let screen = at_80_columns(home.bare("keys list"));
-    let below = " ".repeat(44);
+    let below = " ".repeat(49);
     let whole = |line| str::strip_prefix(line, &below).unwrap_or(line);
     let joined: String = screen.lines().map(whole).collect();
     assert!(joined.contains(long) && joined.contains(&wide), "{screen}");

@@ -44,6 +44,16 @@ impl Timestamp {
         format!("{:.MINUTE$}Z", self.to_string())
     }
 
+    /// The day in UTC, `YYYY-MM-DD`.
+    pub(crate) fn day(self) -> String {
+        format!("{:.DAY$}", self.to_string())
+    }
+
+    /// Whole days from then to this moment; none if then is later.
+    pub(crate) fn days_since(self, then: Timestamp) -> u64 {
+        self.0.saturating_sub(then.0) / (24 * 3600 * 1000)
+    }
+
     /// Whole seconds since 1970.
     pub(crate) fn seconds(self) -> u64 {
         self.0 / 1000
@@ -137,6 +147,8 @@ impl Deadline {
     }
 }
 
+/// Characters of `YYYY-MM-DD`.
+const DAY: usize = 10;
 /// Characters of `YYYY-MM-DDTHH:MM`.
 const MINUTE: usize = 16;
 /// 9999-12-31T23:59:59.999Z, the last moment that four digits of a year can name.
@@ -182,6 +194,11 @@ mod tests {
         let at = Timestamp::parse("2026-11-20T14:03:09.123Z").unwrap();
         assert_eq!(at.minute(), "2026-11-20T14:03Z");
         assert_eq!(at.seconds(), 1_795_183_389);
+        assert_eq!(at.day(), "2026-11-20");
+        for (hours, days) in [(0, 0), (23, 0), (24, 1), (47, 1), (24 * 400, 400)] {
+            let later = at.after(Duration::from_secs(hours * 3600));
+            assert_eq!((later.days_since(at), at.days_since(later)), (days, 0), "{hours}");
+        }
         assert_eq!(at.before(Duration::from_secs(9)).after(Duration::from_secs(9)), at);
         assert_eq!(at.before(Duration::MAX).to_string(), "1970-01-01T00:00:00.000Z");
     }

@@ -66,8 +66,14 @@ impl Args {
     fn take_flags(&mut self, page: &Page, words: Vec<String>) -> Result<()> {
         let mut joined = Vec::new();
         let mut split: Vec<OsString> = Vec::new();
-        for word in words {
-            if let Some((name, value)) = word.split_once('=')
+        let mut words = words.into_iter().peekable();
+        while let Some(word) = words.next() {
+            if page.flag(&word).is_some_and(|(_, place)| place.starts_with('['))
+                && !words.peek().is_some_and(|next| next.starts_with(|c: char| c.is_ascii_digit()))
+            {
+                // It may have a value, which begins with a digit.
+                split.extend([word.into(), OsString::new()]);
+            } else if let Some((name, value)) = word.split_once('=')
                 && let Some((name, place)) = page.flag(name)
                 && !place.is_empty()
             {

@@ -92,7 +92,9 @@ fn by_page(question: &mut Question, before: &[String]) -> &'static str {
     if is_cut && page.takes_program() {
         return "CMD";
     } else if !is_cut {
-        if let Some(place) = rest.last().and_then(|word| place_of(page, word)) {
+        // Behind a flag that may have a value, what else belongs there is as likely.
+        let place = rest.last().and_then(|word| place_of(page, word));
+        if let Some(place) = place.filter(|place| !place.starts_with('[')) {
             return place;
         }
         let word = question.word.clone();
@@ -133,7 +135,7 @@ fn operands(page: &Page, words: &[String]) -> (usize, bool) {
     let (mut count, mut is_value) = (after.len().saturating_sub(1), false);
     for word in words {
         count += usize::from(!is_value && !word.starts_with('-'));
-        is_value = place_of(page, word).is_some();
+        is_value = place_of(page, word).is_some_and(|place| !place.starts_with('['));
     }
     (count, end.is_some())
 }
@@ -252,6 +254,10 @@ mod tests {
             ("keys update a --label ", "LABEL"),
             ("keys add --provider ", "PROVIDER"),
             ("keys add --provider=op", "PROVIDER"),
+            ("keys list ", "PROVIDER"),
+            ("keys list --stale ", "PROVIDER"),
+            ("keys list openai ", ""),
+            ("keys update a --expires ", "WHEN"),
             ("keys restore ", "DIR"),
             ("gateway unpair ", "NAME"),
             ("gateway pair --name ", "NAME"),

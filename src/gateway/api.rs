@@ -77,7 +77,7 @@ impl Api {
                 told(Kind::Add, id, added.map(|key| named(201, "key", &key)))
             }
             Route::Update(id) => on_key(Kind::Update, id, |id| {
-                let key = self.update(id, members(&["label", "rawKey"])?)?;
+                let key = self.update(id, members(&["label", "rawKey"])?, now)?;
                 Ok(named(200, "key", &key))
             }),
             Route::Remove(id) => on_key(Kind::Remove, id, |id| {
@@ -123,20 +123,24 @@ impl Api {
         let provider = Provider::parse(provider.expose())?;
         let label = Label::parse(label.expose())?;
         envelope::check_value(&value)?;
-        let named = (provider, label);
-        Ok(self.store.add(named, &value, &self.master()?, now)?)
+        let meta = KeyMeta::mint((provider, label), now)?;
+        Ok(self.store.add(meta, &value, &self.master()?)?)
     }
 
-    fn update(&self, id: &KeyId, mut members: Object) -> Outcome<KeyMeta> {
+    fn update(&self, id: &KeyId, mut members: Object, now: Timestamp) -> Outcome<KeyMeta> {
         let label = take(&mut members, "label")?;
         let label = label.map(|label| Label::parse(label.expose())).transpose()?;
-        Ok(match (label, take(&mut members, "rawKey")?) {
-            (None, None) => return Err(&refusal::INVALID_BODY),
-            (Some(label), None) => self.store.relabel(id, &label)?,
-            (label, Some(value)) => {
+        let amend = |meta: &mut KeyMeta| {
+            if let Some(label) = &label {
+                meta.label = label.clone();
+            }
+        };
+        Ok(match take(&mut members, "rawKey")? {
+            None if label.is_none() => return Err(&refusal::INVALID_BODY),
+            None => self.store.amend(id, amend)?,
+            Some(value) => {
                 envelope::check_value(&value)?;
-                let master = self.master()?;
-                self.store.replace(id, &value, label.as_ref(), &master)?
+                self.store.replace(id, &value, amend, &self.master()?, now)?
             }
         })
     }

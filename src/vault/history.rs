@@ -20,8 +20,6 @@ use crate::system::fs::{Dir, Publish};
 use crate::vault::audit::FILE;
 use crate::vault::key::KeyId;
 
-
-
 /// One event. What it says is somebody else's text: not fit for a terminal as it is.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Event {

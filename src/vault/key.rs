@@ -3,11 +3,13 @@
 //! Each is checked once, when it is made, and is valid from then on.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use miniserde::Serialize;
 use miniserde::de::{Deserialize, Visitor};
-use miniserde::ser::Fragment;
+use miniserde::ser::{Fragment, Map};
 
 use crate::base::rng;
 use crate::base::secret::{looks_like_secret, printable, shown};
@@ -118,8 +120,9 @@ impl Label {
 }
 
 /// What is known of a key without a passphrase. Envelope v1 does not authenticate it: a program that can
-/// write the file can change the label. In JSON, in files and in answers, it looks like this.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// write the file can change the label. In JSON, in files and in answers, it looks like this: what a key
+/// does not have is no member of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeyMeta {
     /// Also the file's name.
     pub(crate) id: KeyId,
@@ -128,14 +131,55 @@ pub(crate) struct KeyMeta {
     /// What a person calls it.
     pub(crate) label: Label,
     /// When it was added; re-encryption keeps it.
-    #[serde(rename = "createdAt")]
     pub(crate) created_at: Timestamp,
+    /// When its value was last replaced, if it was.
+    pub(crate) rotated_at: Option<Timestamp>,
+    /// When its value expires, if its owner has said so.
+    pub(crate) expires_at: Option<Timestamp>,
+    /// Did the file have something else than a timestamp for one of these two?
+    pub(crate) has_odd_times: bool,
 }
 
 impl KeyMeta {
     /// The metadata of a new key, with a new id.
     pub(crate) fn mint((provider, label): (Provider, Label), now: Timestamp) -> Result<KeyMeta> {
-        Ok(KeyMeta { id: KeyId::mint()?, provider, label, created_at: now })
+        let (id, created_at) = (KeyId::mint()?, now);
+        let (rotated_at, expires_at, has_odd_times) = (None, None, false);
+        Ok(KeyMeta { id, provider, label, created_at, rotated_at, expires_at, has_odd_times })
+    }
+
+    /// Notes that it has a new value. That one is not expired, even if the former one was.
+    pub(crate) fn renew(&mut self, now: Timestamp) {
+        self.rotated_at = Some(now);
+        self.expires_at = self.expires_at.filter(|end| *end > now);
+    }
+
+    /// When its value was stored.
+    pub(crate) fn value_from(&self) -> Timestamp {
+        self.rotated_at.unwrap_or(self.created_at)
+    }
+
+    /// Has its value been there for longer than that?
+    pub(crate) fn is_older(&self, age: Duration, now: Timestamp) -> bool {
+        self.value_from() < now.before(age)
+    }
+
+    /// Does its value expire until then?
+    pub(crate) fn expires_by(&self, then: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= then)
+    }
+
+    /// The members that it has in JSON.
+    pub(crate) fn members(&self) -> Members<'_> {
+        let times = [("rotatedAt", &self.rotated_at), ("expiresAt", &self.expires_at)];
+        let times = times.into_iter().filter_map(|(name, at)| Some((name, at.as_ref()? as _)));
+        let members: [(_, &dyn Serialize); 4] = [
+            ("id", &self.id),
+            ("provider", &self.provider),
+            ("label", &self.label),
+            ("createdAt", &self.created_at),
+        ];
+        Members(members.into_iter().chain(times).collect())
     }
 
     /// Does it have this provider and label?
@@ -146,6 +190,21 @@ impl KeyMeta {
     /// The sort key of listings: when the key was added, then its id.
     pub(crate) fn age(&self) -> (Timestamp, &KeyId) {
         (self.created_at, &self.id)
+    }
+}
+
+/// The members of a JSON object, in this order.
+pub(crate) struct Members<'a>(pub(crate) VecDeque<(&'static str, &'a dyn Serialize)>);
+
+impl Map for Members<'_> {
+    fn next(&mut self) -> Option<(Cow<'_, str>, &dyn Serialize)> {
+        self.0.pop_front().map(|(name, value)| (Cow::Borrowed(name), value))
+    }
+}
+
+impl Serialize for KeyMeta {
+    fn begin(&self) -> Fragment<'_> {
+        Fragment::Map(Box::new(self.members()))
     }
 }
 

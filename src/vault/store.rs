@@ -134,14 +134,7 @@ impl Store {
 
     /// Encrypts and stores a new key; makes the directory if need be, but only once nothing else
     /// can fail.
-    pub(crate) fn add(
-        &self,
-        named: (Provider, Label),
-        value: &Secret,
-        master: &Master,
-        now: Timestamp,
-    ) -> Result<KeyMeta> {
-        let meta = KeyMeta::mint(named, now)?;
+    pub(crate) fn add(&self, meta: KeyMeta, value: &Secret, master: &Master) -> Result<KeyMeta> {
         self.insert(meta.clone(), value, master, || Ok(true))?;
         Ok(meta)
     }
@@ -197,29 +190,29 @@ impl Store {
         Ok(true)
     }
 
-    /// Gives a key a new label; its encryption stays as it is, and no passphrase is needed.
-    pub(crate) fn relabel(&self, id: &KeyId, label: &Label) -> Result<KeyMeta> {
+    /// Changes a key's label or its expiry; its encryption stays as it is, and no passphrase is needed.
+    pub(crate) fn amend(&self, id: &KeyId, amend: impl Fn(&mut KeyMeta)) -> Result<KeyMeta> {
         self.edit(id, None, |mut envelope, _| {
-            envelope.meta.label = label.clone();
+            amend(&mut envelope.meta);
             Ok((envelope, None))
         })
     }
 
-    /// Gives a key a new value, and a new label if there is one. The present value has to open, so that
-    /// the new one is not sealed under a passphrase that opens nothing here. Where it is only this one
-    /// that does not open, its envelope is put into `unreadable/`.
+    /// Gives a key a new value now, and amends the rest. The present value has to open, so that the new
+    /// one is not sealed under a passphrase that opens nothing here. Where it is only this one that does
+    /// not open, its envelope is put into `unreadable/`.
     pub(crate) fn replace(
         &self,
         id: &KeyId,
         value: &Secret,
-        label: Option<&Label>,
+        amend: impl Fn(&mut KeyMeta),
         master: &Master,
+        now: Timestamp,
     ) -> Result<KeyMeta> {
         self.edit(id, Some(master), |old, replaced| {
             let mut meta = old.meta.clone();
-            if let Some(label) = label {
-                meta.label = label.clone();
-            }
+            meta.renew(now);
+            amend(&mut meta);
             let (opened, sealed) = pool::beside(
                 || master.open(|passphrase| old.open(passphrase)),
                 || envelope::seal(replaced.unwrap_or(master.secret()), value, meta),

@@ -191,6 +191,26 @@ impl Context<'_> {
         }
     }
 
+    /// Decrypts a key's value.
+    pub(super) fn value(&self, id: &KeyId) -> Result<Secret> {
+        let value = self.store.resolve(id, &self.master()?)?;
+        self.warn_expired(id);
+        Ok(value)
+    }
+
+    /// Says so if a key has expired. It is given out all the same: only its provider knows for sure.
+    pub(super) fn warn_expired(&self, id: &KeyId) {
+        if let Ok(meta) = self.store.meta(id)
+            && let Some(end) = meta.expires_at.filter(|end| *end <= Timestamp::now())
+        {
+            let sentence = format!(
+                "{meta} expired on {}; lf keys update --rotate -- {id} gives it a new value",
+                end.day()
+            );
+            self.warn(&sentence, &Error::InvalidKey);
+        }
+    }
+
     /// Finds the key that the selector names, works on it, and writes the result to the audit log.
     pub(super) fn on_key<T>(
         &self,

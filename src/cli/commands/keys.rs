@@ -1,4 +1,4 @@
-//! `lf keys add`, `list`, `update`, `rotate`, `remove` and `export`, and the arguments of the commands
+//! `lf keys add`, `update`, `rotate`, `remove` and `export`, and the arguments of the commands
 //! about the master passphrase. Arguments are parsed before anything is opened.
 
 use std::collections::BTreeSet;
@@ -7,24 +7,28 @@ use std::path::PathBuf;
 use crate::base::paste;
 use crate::base::secret::{Secret, shown};
 use crate::base::shell::{quote, quoted};
-use crate::base::time::Timestamp;
-use crate::cli::args::{Args, secret_in_argv};
+use crate::base::time::{Timestamp, parse_moment};
+use crate::cli::args::{Args, is_not, secret_in_argv};
 use crate::error::{Error, Result};
-use crate::system::kernel::clock;
 use crate::system::{host, term};
 use crate::vault::audit::Kind;
-use crate::vault::envelope::{self, UsedView};
-use crate::vault::history::{self, LastUsed};
+use crate::vault::envelope;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 use crate::vault::master::source::Master;
 use crate::vault::provider::{self, KNOWN, Known};
-use crate::vault::store::WHOLE;
 use zeroize::Zeroizing;
 
 use super::context::read_line;
-use super::{Context, Format, all_of, confirm, format, init, rekey, suggest, table};
+use super::{Context, Format, all_of, confirm, format, init, list, rekey, suggest};
 
-pub(super) fn provider_and_label(args: &mut Args) -> Result<(Provider, Option<Label>)> {
+/// The provider, the label if there is one, and the expiry.
+pub(super) fn new_key(args: &mut Args) -> Result<(Provider, Option<Label>, Option<Expiry>)> {
+    let expiry = expiry(args)?;
+    let (provider, label) = provider_and_label(args)?;
+    Ok((provider, label, expiry))
+}
+
+fn provider_and_label(args: &mut Args) -> Result<(Provider, Option<Label>)> {
     let (provider, label) = (args.value("--provider"), label(args)?);
     let words = args.operands("word").unwrap_or_default();
     match (provider, &label, words.first()) {
@@ -50,7 +54,7 @@ pub(super) fn provider_and_label(args: &mut Args) -> Result<(Provider, Option<La
 /// Stores a new key, with the value from standard input. Without a label, it gets the provider's name.
 pub(super) fn add(
     context: &Context<'_>,
-    (provider, label): (Provider, Option<Label>),
+    (provider, label, expiry): (Provider, Option<Label>, Option<Expiry>),
 ) -> Result<()> {
     let add = || {
         check_name(context, provider.as_str())?;
@@ -58,8 +62,9 @@ pub(super) fn add(
         let master = context.sealing_master()?;
         let value = read_value(context, &format!("value of the {provider} key"))?;
         let label = label.unwrap_or_else(|| provider.as_label());
-        let (named, now) = ((provider, label), Timestamp::now());
-        let key = context.store.add(named, &value, &master, now)?;
+        let mut meta = KeyMeta::mint((provider, label), Timestamp::now())?;
+        meta.expires_at = expiry.and_then(|expiry| expiry.end());
+        let key = context.store.add(meta, &value, &master)?;
         check_value(context, "the value", &key.provider, &value);
         check_label(context, &key);
         Ok(key)
@@ -71,11 +76,17 @@ pub(super) fn add(
     match context.format {
         Format::Text => {
             // Only the id goes to standard output, so that a script can keep it.
-            host::eprint(&format!("added {key}\n"));
+            host::eprint(&format!("added {key}{}\n", end(&key)));
             host::print(&format!("{}\n", key.id))
         }
         Format::Json => host::print(&format::json(&key)),
     }
+}
+
+/// The known provider whose name is close to this one.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    let near = suggest::word(name, &mut KNOWN.iter().flat_map(Known::names));
+    near.filter(|near| near.starts_with(&name[..1]))
 }
 
 /// Says what there is to say of a provider before its key is read. A name that is nearly a known one may
@@ -85,8 +96,7 @@ fn check_name(context: &Context<'_>, name: &str) -> Result<()> {
     if name == "ollama" {
         warn("a local Ollama needs no key; ollama.com wants one");
     }
-    let near = suggest::word(name, &mut KNOWN.iter().flat_map(Known::names));
-    if let Some(near) = near.filter(|near| *near != name && near.starts_with(&name[..1])) {
+    if let Some(near) = nearest(name).filter(|near| *near != name) {
         warn(&format!("lf knows no provider {name}; did you mean {near}?"));
         if host::has_person() {
             term::confirm(&format!("Store a key of {name} all the same?"))?;
@@ -95,83 +105,85 @@ fn check_name(context: &Context<'_>, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Lists the keys, which needs no passphrase; with `last_used` also in JSON when each was last used.
-pub(super) fn list(context: &Context<'_>, last_used: bool) -> Result<()> {
-    let listed = context.store.list();
-    context.audit(Kind::List, None, listed.as_ref().err());
-    let listing = listed?;
-    context.warn_unreadable(&listing.unreadable);
-    // Plain --json does not have the last use, so the log is not read for it.
-    let used = match context.store.dir()? {
-        Some(dir) if last_used || context.format == Format::Text => history::last_used(&dir),
-        Some(_) | None => LastUsed::default(),
-    };
-    let used = |key: &KeyMeta| used.of(&key.id);
-    let keys = listing.keys.iter();
-    host::show(&match context.format {
-        Format::Json if last_used => {
-            let views = keys.map(|key| UsedView::of(key, used(key)));
-            format::json(&views.collect::<Vec<_>>())
-        }
-        Format::Json => format::json(&listing.keys),
-        Format::Text if listing.keys.is_empty() => {
-            if listing.unreadable.is_empty() {
-                host::eprint("no keys yet; lf keys add --help shows how to add one\n");
-            }
-            return Ok(());
-        }
-        Format::Text => {
-            let columns = term::columns();
-            // Through a pipe all is whole, and in UTC.
-            let id = columns.map_or(WHOLE, |_| listing.prefix());
-            let time = |at: Timestamp| match columns {
-                None => at.minute(),
-                Some(..ROOMY) => format!("{:.10}", clock::local(at)),
-                Some(_) => format!("{:.16}", clock::local(at)),
-            };
-            let row = |key: &KeyMeta| {
-                vec![
-                    format!("{:.id$}", key.id),
-                    key.provider.to_string(),
-                    time(key.created_at),
-                    used(key).map_or_else(|| "-".to_owned(), time),
-                    key.label.as_str().to_owned(),
-                ]
-            };
-            let rows: Vec<Vec<String>> = keys.map(row).collect();
-            let titles = ["ID", "PROVIDER", "CREATED", "LAST USED", "LABEL"];
-            table::text(&titles, &rows, columns)
-        }
-    })
+/// What `update` changes of a key.
+pub(crate) struct Changes {
+    key: String,
+    label: Option<Label>,
+    /// Does it get a new value?
+    has_value: bool,
+    expiry: Option<Expiry>,
 }
 
-/// The key, its new label, and whether it gets a new value.
-pub(super) fn change(args: &mut Args) -> Result<(String, Option<Label>, bool)> {
-    let (label, has_value) = (label(args)?, args.flag("--rotate"));
-    if label.is_none() && !has_value {
-        return Err(Error::usage("lf keys update needs --label, --rotate, or both"));
+pub(super) fn changes(args: &mut Args) -> Result<Changes> {
+    let (label, has_value, expiry) = (label(args)?, args.flag("--rotate"), expiry(args)?);
+    if label.is_none() && !has_value && expiry.is_none() {
+        return Err(Error::usage(
+            "lf keys update needs --label, --rotate or --expires, or several of them",
+        ));
     }
-    Ok((args.one_operand("ID")?, label, has_value))
+    Ok(Changes { key: args.one_operand("ID")?, label, has_value, expiry })
 }
 
-pub(super) fn update(
-    context: &Context<'_>,
-    (selector, label, has_value): (String, Option<Label>, bool),
-) -> Result<()> {
-    let update = |id: &KeyId| match &label {
-        Some(label) if !has_value => context.store.relabel(id, label),
-        label => replace_value(context, id, label.as_ref()),
+pub(super) fn update(context: &Context<'_>, changes: &Changes) -> Result<()> {
+    let Changes { key, label, has_value, expiry } = changes;
+    let amend = |meta: &mut KeyMeta| {
+        if let Some(label) = label {
+            meta.label = label.clone();
+        }
+        if let Some(expiry) = expiry {
+            meta.expires_at = expiry.end();
+        }
     };
-    let key = context.on_key(Kind::Update, &context.details(), &selector, update)?;
+    let update = |id: &KeyId| match has_value {
+        true => replace_value(context, id, amend),
+        false => context.store.amend(id, amend),
+    };
+    let key = context.on_key(Kind::Update, &context.details(), key, update)?;
     if label.is_some() {
         check_label(context, &key);
     }
-    let done = match (&label, has_value) {
-        (Some(_), false) => "has a new label; its value stays",
-        (Some(_), true) => "has a new label and a new value",
-        (None, _) => "has a new value",
+    let done = [
+        label.as_ref().map(|_| "a new label"),
+        has_value.then_some("a new value"),
+        expiry.as_ref().map(|it| if it.end().is_some() { "a new expiry" } else { "no expiry" }),
+    ];
+    let done = done.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+    let stays = if *has_value { "" } else { "; its value stays" };
+    host::print(&format!("{key} has {done}{stays}{}\n", end(&key)))
+}
+
+/// When a key expires, as it was typed.
+pub(crate) enum Expiry {
+    Never,
+    At(Timestamp),
+}
+
+impl Expiry {
+    fn end(&self) -> Option<Timestamp> {
+        match self {
+            Expiry::Never => None,
+            Expiry::At(end) => Some(*end),
+        }
+    }
+}
+
+fn expiry(args: &Args) -> Result<Option<Expiry>> {
+    let (given, now) = (args.value("--expires"), Timestamp::now());
+    let read = |text: String| {
+        let end = list::parse_age(&text).map(|span| now.after(span));
+        match end.or_else(|| parse_moment(&text)).filter(|end| *end > now) {
+            _ if text == "never" => Ok(Expiry::Never),
+            Some(end) => Ok(Expiry::At(end)),
+            None => Err(is_not(&text, TIMES)),
+        }
     };
-    host::print(&format!("{key} {done}\n"))
+    given.map(read).transpose()
+}
+
+/// Says when a key expires, if it does.
+fn end(key: &KeyMeta) -> String {
+    let verb = if key.expires_by(Timestamp::now()) { "expired" } else { "expires" };
+    key.expires_at.map_or_else(String::new, |end| format!("; it {verb} on {}", end.day()))
 }
 
 /// The keys, none for all of them, and whether the only one gets a new value.
@@ -202,10 +214,10 @@ pub(super) fn rotate(
     } else {
         "is re-encrypted under a fresh salt and IV; its value stays"
     };
-    let said = |key: &KeyMeta| format!("{key} {done}\n");
+    let said = |key: &KeyMeta| format!("{key} {done}{}\n", end(key));
     if let [selector] = selectors.as_slice() {
         let rotate = |id: &KeyId| match has_value {
-            true => replace_value(context, id, None),
+            true => replace_value(context, id, |_| {}),
             false => context.store.rotate(id, &context.sealing_master()?),
         };
         let key = context.on_key(Kind::Update, &context.details(), selector, rotate)?;
@@ -298,9 +310,7 @@ pub(super) fn get(context: &Context<'_>, (selector, shows): (String, bool)) -> R
     let parent = host::parent_name().unwrap_or_default();
     let details = [("command", context.command), ("program", parent.as_str())];
     // Logged before the first byte is written, as for export.
-    let value = context.on_key(Kind::Export, &details, &selector, |id| {
-        context.store.resolve(id, &context.master()?)
-    })?;
+    let value = context.on_key(Kind::Export, &details, &selector, |id| context.value(id))?;
     host::print(value.expose())?;
     if shows && host::output_is_terminal() {
         host::print("\n")?;
@@ -320,7 +330,7 @@ pub(super) fn id_in_the_clear(args: &mut Args) -> Result<String> {
 pub(super) fn export(context: &Context<'_>, selector: &str) -> Result<()> {
     // Logged before the first byte is written: the reader may kill lf at any moment.
     let (id, value) = context.on_key(Kind::Export, &context.details(), selector, |id| {
-        Ok((id.clone(), context.store.resolve(id, &context.master()?)?))
+        Ok((id.clone(), context.value(id)?))
     })?;
     host::eprint(&format!(
         "lf: warning: the value of {id} goes to standard output in the clear; keep it out of files and logs\n"
@@ -332,10 +342,14 @@ pub(super) fn export(context: &Context<'_>, selector: &str) -> Result<()> {
 }
 
 /// Replaces a key's value by the one on standard input.
-fn replace_value(context: &Context<'_>, id: &KeyId, label: Option<&Label>) -> Result<KeyMeta> {
+fn replace_value(
+    context: &Context<'_>,
+    id: &KeyId,
+    amend: impl Fn(&mut KeyMeta),
+) -> Result<KeyMeta> {
     let master = context.sealing_master()?;
     let value = read_value(context, "new value of the key")?;
-    let key = context.store.replace(id, &value, label, &master)?;
+    let key = context.store.replace(id, &value, amend, &master, Timestamp::now())?;
     check_value(context, "the new value", &key.provider, &value);
     Ok(key)
 }
@@ -440,8 +454,7 @@ pub(super) fn rekey(args: &mut Args) -> Result<rekey::What> {
     }
 }
 
-/// With fewer columns, times are shown as days, to leave room for the label.
-const ROOMY: usize = 100;
+const TIMES: &str = "a time to come: a date such as 2027-03-01 (UTC), a span such as 90d, 12w, 6M or 1y (m is minutes), or never";
 
 #[cfg(test)]
 mod tests {

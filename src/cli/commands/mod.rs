@@ -12,6 +12,7 @@ mod gateway;
 mod import;
 mod init;
 mod keys;
+mod list;
 mod master;
 mod pair;
 mod providers;
@@ -69,9 +70,9 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "completions" => super::complete::script(&args.one_operand("shell")?).map(Command::Print),
 
         "keys init" => on(args, keys::init, |c, o| init::run(c, &o)),
-        "keys add" => on(args, keys::provider_and_label, keys::add),
-        "keys list" => on(args, |args| only(args, "--last-used"), keys::list),
-        "keys update" => on(args, keys::change, keys::update),
+        "keys add" => on(args, keys::new_key, keys::add),
+        "keys list" => on(args, list::which, |c, o| list::run(c, &o)),
+        "keys update" => on(args, keys::changes, |c, o| keys::update(c, &o)),
         "keys rotate" => on(args, keys::which, keys::rotate),
         "keys remove" => on(args, keys::ids_and_yes, keys::remove),
         "keys export" => on(args, keys::id_in_the_clear, |c, key| keys::export(c, &key)),

@@ -154,6 +154,7 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
         Some((_, at)) => program::input(&values[at]).inspect_err(nothing)?,
         None => Stdio::inherit(),
     };
+    keys.iter().for_each(|key| context.warn_expired(key));
     // Logged before the program starts, because lf ends with that.
     keys.iter().for_each(|key| audit(Some(key), None));
     let error = program.start(&options.arguments, &filled, input);

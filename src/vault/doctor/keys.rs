@@ -1,17 +1,19 @@
 //! Does the configured passphrase open every key?
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::{Check, fail, failed, note, pass, place, quoted};
 use crate::base::secret::shown;
 use crate::base::text::{count, count_are, opens_none};
+use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 use crate::system::environment::Sources;
 use crate::system::fs::Dir;
 use crate::vault::envelope;
 use crate::vault::files;
-use crate::vault::key::KeyId;
+use crate::vault::key::{KeyId, KeyMeta};
 use crate::vault::master::record::{self, Record};
 use crate::vault::master::rekey;
 use crate::vault::master::source::{self, Master, Origin};
@@ -158,6 +160,7 @@ pub(super) fn examine_envelopes(
     let survey = Survey::of(dir, master.map(Master::secret), record, progress)?;
     let total = survey.keys.len();
     examine_unreadable(dir, &survey, checks);
+    examine_times(&survey, Timestamp::now(), checks);
     let Some(master) = master else {
         // Without a passphrase there is nothing to try, only to read.
         if total > 0 {
@@ -249,3 +252,30 @@ fn examine_unreadable(dir: &Dir, survey: &Survey, checks: &mut Vec<Check>) {
         checks.push(pass("envelopes", format!("{total} of {total} well formed")));
     }
 }
+
+/// Which values are expired, or soon will be, or old? Whoever wants them gets them all the same.
+fn examine_times(survey: &Survey, now: Timestamp, checks: &mut Vec<Check>) {
+    let (soon, before) = (now.after(SOON), checks.len());
+    let is_soon = |key: &KeyMeta| key.expires_by(soon) && !key.expires_by(now);
+    let mut tell = |noun: &str, what: &str, is_meant: &dyn Fn(&KeyMeta) -> bool| {
+        let keys = survey.keys.iter().map(|(key, _)| key).filter(|key| is_meant(key));
+        let labels: Vec<String> = keys.map(|key| shown(key.label.as_str())).collect();
+        if !labels.is_empty() {
+            let keys = count_are(labels.len(), noun);
+            checks.push(note("age", format!("{keys} {what}: {}", labels.join(", "))));
+        }
+    };
+    tell("value", "expired", &|key| key.expires_by(now));
+    tell("value", "about to expire, within 14 days", &is_soon);
+    tell("value", "older than a year", &|key| key.is_older(YEAR, now));
+    let what = "marked with a rotatedAt or expiresAt that is no timestamp, and is ignored";
+    tell("key", what, &|key| key.has_odd_times);
+    if checks.len() == before {
+        checks.push(pass("age", "no value is expired, or older than a year"));
+    }
+}
+
+/// An expiry is told of this long before.
+const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+/// A value that is older is called old.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);

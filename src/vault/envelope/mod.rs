@@ -11,7 +11,8 @@
 //! | `tag`        | 16 bytes                                                                |
 //! | `meta`       | `{id, provider, label, createdAt}`; **not** authenticated               |
 //!
-//! Members that are not listed are ignored on reading.
+//! `meta` also has `rotatedAt` if the value was replaced, and `expiresAt` if it expires; what is no
+//! timestamp there is taken for nothing. Members that are not listed are ignored on reading.
 
 use std::sync::{PoisonError, RwLock};
 

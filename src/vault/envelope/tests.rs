@@ -40,6 +40,9 @@ fn meta() -> KeyMeta {
         provider: Provider::parse("openai").unwrap(),
         label: Label::parse("Prod").unwrap(),
         created_at: Timestamp::parse("2026-01-02T03:04:05.678Z").unwrap(),
+        rotated_at: None,
+        expires_at: None,
+        has_odd_times: false,
     }
 }
 
@@ -286,6 +289,35 @@ fn members_that_nobody_knows_are_ignored() {
         .replace(r#""meta":{"#, r#""meta":{"tags":["x"],"#);
     let opened = Envelope::parse(text.as_bytes(), &id).unwrap().open(&secret(PASSPHRASE)).unwrap();
     assert_eq!(opened.expose(), VALUE);
+}
+
+#[test]
+fn times_that_are_none_are_ignored_and_no_key_gets_lost_by_them() {
+    const ROTATED: &str = "2026-02-03T04:05:06.007Z";
+    const EXPIRES: &str = "2027-03-01T00:00:00.000Z";
+    let (envelope, id) = sealed();
+    let good = envelope.print();
+    let with = |rotated: &str, expires: &str| {
+        let text =
+            good.replace("}}", &format!(",\"rotatedAt\":{rotated},\"expiresAt\":{expires}}}}}"));
+        let parsed = Envelope::parse(text.as_bytes(), &id).unwrap();
+        assert_eq!(parsed.open(&secret(PASSPHRASE)).unwrap().expose(), VALUE);
+        (parsed, text)
+    };
+    let (parsed, text) = with(&format!("\"{ROTATED}\""), &format!("\"{EXPIRES}\""));
+    let times = [parsed.meta.rotated_at, parsed.meta.expires_at];
+    assert_eq!(times, [ROTATED, EXPIRES].map(Timestamp::parse));
+    assert!(!parsed.meta.has_odd_times);
+    assert_eq!(parsed.print(), text, "and they are written as they were read");
+    let deep = "[".repeat(50_000) + &"]".repeat(50_000);
+    for odd in ["1", "true", "\"\"", "\"2027-03-01\"", "\"soon\"", "{\"a\":null}", "[]", &deep] {
+        let (parsed, _) = with(odd, &format!("\"{EXPIRES}\""));
+        let meta = &parsed.meta;
+        assert_eq!((meta.rotated_at, meta.expires_at), (None, Timestamp::parse(EXPIRES)));
+        assert!(meta.has_odd_times && with("null", odd).0.meta.has_odd_times, "{odd:.40}");
+    }
+    let (parsed, _) = with("null", "null");
+    assert_eq!((parsed.meta.has_odd_times, parsed.print()), (false, good.clone()));
 }
 
 #[test]

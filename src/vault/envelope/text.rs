@@ -1,39 +1,37 @@
 //! Envelopes as text: JSON in and out, and what of it can be shown.
 
 use base64ct::{Base64, Encoding};
-use miniserde::{Deserialize, Serialize, json};
+use miniserde::json::{self, Value};
+use miniserde::ser::Fragment;
+use miniserde::{Deserialize, Serialize};
 
 use super::{ALG, Envelope, KDF, MAX_FILE, MAX_VALUE, VERSION};
 use crate::base::time::Timestamp;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 
 /// A key's metadata, and when it was last used.
-#[derive(Serialize)]
 pub(crate) struct UsedView<'a> {
-    id: &'a KeyId,
-    provider: &'a Provider,
-    label: &'a Label,
-    #[serde(rename = "createdAt")]
-    created_at: Timestamp,
-    #[serde(rename = "lastUsedAt")]
+    meta: &'a KeyMeta,
     last_used_at: Option<Timestamp>,
 }
 
 impl UsedView<'_> {
     pub(crate) fn of(meta: &KeyMeta, last_used_at: Option<Timestamp>) -> UsedView<'_> {
-        UsedView {
-            id: &meta.id,
-            provider: &meta.provider,
-            label: &meta.label,
-            created_at: meta.created_at,
-            last_used_at,
-        }
+        UsedView { meta, last_used_at }
+    }
+}
+
+impl Serialize for UsedView<'_> {
+    fn begin(&self) -> Fragment<'_> {
+        let mut members = self.meta.members();
+        members.0.push_back(("lastUsedAt", &self.last_used_at));
+        Fragment::Map(Box::new(members))
     }
 }
 
 // Every member is optional, so that the error can name the one that is missing.
 #[derive(Serialize, Deserialize)]
-struct File {
+struct File<M> {
     v: Option<u64>,
     alg: Option<String>,
     kdf: Option<String>,
@@ -41,21 +39,25 @@ struct File {
     iv: Option<String>,
     ciphertext: Option<String>,
     tag: Option<String>,
-    meta: Option<FileMeta>,
+    meta: Option<M>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct FileMeta {
     id: Option<String>,
     provider: Option<String>,
     label: Option<String>,
     #[serde(rename = "createdAt")]
     created_at: Option<String>,
+    // A key is readable whatever they hold.
+    #[serde(rename = "rotatedAt")]
+    rotated_at: Option<Value>,
+    #[serde(rename = "expiresAt")]
+    expires_at: Option<Value>,
 }
 
 /// The file's content: one line of JSON.
 pub(super) fn print(envelope: &Envelope) -> String {
-    let meta = &envelope.meta;
     let mut text = json::to_string(&File {
         v: Some(VERSION),
         alg: Some(ALG.to_owned()),
@@ -64,12 +66,7 @@ pub(super) fn print(envelope: &Envelope) -> String {
         iv: Some(Base64::encode_string(&envelope.iv)),
         ciphertext: Some(Base64::encode_string(&envelope.ciphertext)),
         tag: Some(Base64::encode_string(&envelope.tag)),
-        meta: Some(FileMeta {
-            id: Some(meta.id.to_string()),
-            provider: Some(meta.provider.to_string()),
-            label: Some(meta.label.as_str().to_owned()),
-            created_at: Some(meta.created_at.to_string()),
-        }),
+        meta: Some(&envelope.meta),
     });
     text.push('\n');
     text
@@ -82,7 +79,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Envelope, &'static str> {
     }
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text")?;
     let parsed = json::from_str(text).or_else(|_| json::from_str(&without_lone_surrogates(text)));
-    let parsed: File = parsed.map_err(|_| "it is not a JSON object of the expected shape")?;
+    let parsed: File<FileMeta> =
+        parsed.map_err(|_| "it is not a JSON object of the expected shape")?;
     if parsed.v != Some(VERSION) {
         return Err("its version is not 1");
     }
@@ -90,6 +88,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Envelope, &'static str> {
         return Err("it does not use aes-256-gcm with scrypt");
     }
     let meta = parsed.meta.ok_or("it has no meta")?;
+    let times = [&meta.rotated_at, &meta.expires_at].map(|it| it.as_ref().map(time));
+    let [rotated_at, expires_at] = times.map(Option::flatten);
     Ok(Envelope {
         meta: KeyMeta {
             id: read(meta.id, |text| KeyId::parse(text).ok())
@@ -99,6 +99,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Envelope, &'static str> {
             label: read(meta.label, Label::stored).ok_or("its meta.label is not a label")?,
             created_at: read(meta.created_at, Timestamp::parse)
                 .ok_or("its meta.createdAt is not a timestamp")?,
+            rotated_at,
+            expires_at,
+            has_odd_times: times.contains(&Some(None)),
         },
         salt: read(parsed.salt, decode).ok_or("its salt is not 16 bytes of base64")?,
         iv: read(parsed.iv, decode).ok_or("its iv is not 12 bytes of base64")?,
@@ -132,6 +135,11 @@ fn without_lone_surrogates(text: &str) -> String {
 
 fn read<T>(member: Option<String>, parse: fn(&str) -> Option<T>) -> Option<T> {
     parse(&member?)
+}
+
+fn time(member: &Value) -> Option<Timestamp> {
+    let Value::String(text) = member else { return None };
+    Timestamp::parse(text)
 }
 
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {

@@ -1,0 +1,146 @@
+//! `lf keys list`: the keys, or those of one provider, of one label, or with an old value.
+
+use std::time::Duration;
+
+use crate::base::time::{Timestamp, parse_span};
+use crate::cli::args::{Args, is_not};
+use crate::error::{Error, Result};
+use crate::system::kernel::clock;
+use crate::system::{host, term};
+use crate::vault::audit::Kind;
+use crate::vault::envelope::UsedView;
+use crate::vault::history::{self, LastUsed};
+use crate::vault::key::{KeyMeta, Provider};
+use crate::vault::provider;
+use crate::vault::store::WHOLE;
+
+use super::{Context, Format, format, keys, table};
+
+/// Which keys to show; all of them without a filter.
+pub(crate) struct Which {
+    provider: Option<Provider>,
+    label: Option<String>,
+    /// Only those whose value is older, or has expired.
+    stale: Option<Duration>,
+    /// Also in JSON when each was last used?
+    last_used: bool,
+}
+
+pub(super) fn which(args: &mut Args) -> Result<Which> {
+    let named = args.value("--provider");
+    let provider = match named {
+        None if args.has_operands() => Some(args.one_operand("PROVIDER")?),
+        named => args.no_operands().map(|()| named)?,
+    };
+    let age = |text: &String| match text.as_str() {
+        "" => Ok(STALE),
+        text => parse_age(text).ok_or_else(|| is_not(text, AGES)),
+    };
+    Ok(Which {
+        provider: provider.map(|name| provider::parse(&name)).transpose()?,
+        label: args.value("--label"),
+        stale: args.value("--stale").as_ref().map(age).transpose()?,
+        last_used: args.flag("--last-used"),
+    })
+}
+
+/// Of an hour or more: whoever writes `6m` means months.
+pub(super) fn parse_age(text: &str) -> Option<Duration> {
+    parse_span(text).filter(|span| *span >= Duration::from_secs(3600))
+}
+
+impl Which {
+    fn is_of_provider(&self, key: &KeyMeta) -> bool {
+        let is_same = |name: &Provider| provider::is_same(name.as_str(), key.provider.as_str());
+        self.provider.as_ref().is_none_or(is_same)
+    }
+
+    fn has(&self, key: &KeyMeta, now: Timestamp) -> bool {
+        let has_label = |label: &String| key.label.as_str() == label;
+        let is_stale = |age| key.is_older(age, now) || key.expires_by(now);
+        self.is_of_provider(key)
+            && self.label.as_ref().is_none_or(has_label)
+            && self.stale.is_none_or(is_stale)
+    }
+}
+
+/// Lists the keys, which needs no passphrase.
+pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
+    let listed = context.store.list();
+    context.audit(Kind::List, None, listed.as_ref().err());
+    let (mut listing, now) = (listed?, Timestamp::now());
+    context.warn_unreadable(&listing.unreadable);
+    // As many characters as select a key among all keys.
+    let (prefix, total) = (listing.prefix(), listing.keys.len());
+    if let Some(provider) = &which.provider
+        && provider::by_name(provider.as_str()).is_none()
+        && !listing.keys.iter().any(|key| which.is_of_provider(key))
+    {
+        let hint = keys::nearest(provider.as_str()).map(|near| format!("; did you mean {near}?"));
+        let sentence = format!("lf knows no provider {provider}, and no key has it");
+        let sentence = sentence + &hint.unwrap_or_default();
+        context.warn(&sentence, &Error::InvalidProvider(String::new()));
+    }
+    listing.keys.retain(|key| which.has(key, now));
+    // Plain --json does not have the last use, so the log is not read for it.
+    let used = match context.store.dir()? {
+        Some(dir) if which.last_used || context.format == Format::Text => history::last_used(&dir),
+        Some(_) | None => LastUsed::default(),
+    };
+    let used = |key: &KeyMeta| used.of(&key.id);
+    let keys = listing.keys.iter();
+    host::show(&match context.format {
+        Format::Json if which.last_used => {
+            let views = keys.map(|key| UsedView::of(key, used(key)));
+            format::json(&views.collect::<Vec<_>>())
+        }
+        Format::Json => format::json(&listing.keys),
+        Format::Text if listing.keys.is_empty() => {
+            if total > 0 {
+                host::eprint("no key is like that; lf keys list shows them all\n");
+            } else if listing.unreadable.is_empty() {
+                host::eprint("no keys yet; lf keys add --help shows how to add one\n");
+            }
+            return Ok(());
+        }
+        Format::Text => {
+            let columns = term::columns();
+            // Through a pipe all is whole, in UTC, and in the same columns.
+            let id = columns.map_or(WHOLE, |_| prefix);
+            let time = |at: Timestamp| match columns {
+                None => at.minute(),
+                Some(..ROOMY) => format!("{:.10}", clock::local(at)),
+                Some(_) => format!("{:.16}", clock::local(at)),
+            };
+            let expiry = |key: &KeyMeta| match key.expires_at {
+                None => "-".to_owned(),
+                Some(_) if key.expires_by(now) => "expired".to_owned(),
+                Some(at) => at.day(),
+            };
+            let has_expiry = columns.is_none() || keys.clone().any(|key| key.expires_at.is_some());
+            let row = |key: &KeyMeta| {
+                let mut row = vec![
+                    format!("{:.id$}", key.id),
+                    key.provider.to_string(),
+                    time(key.created_at),
+                    format!("{}d", now.days_since(key.value_from())),
+                ];
+                row.extend(has_expiry.then(|| expiry(key)));
+                row.push(used(key).map_or_else(|| "-".to_owned(), time));
+                row.push(key.label.as_str().to_owned());
+                row
+            };
+            let rows: Vec<Vec<String>> = keys.map(row).collect();
+            let mut titles = vec!["ID", "PROVIDER", "CREATED", "AGE"];
+            titles.extend(has_expiry.then_some("EXPIRES"));
+            titles.extend(["LAST USED", "LABEL"]);
+            table::text(&titles, &rows, columns)
+        }
+    })
+}
+
+/// With fewer columns, times are shown as days, to leave room for the label.
+const ROOMY: usize = 100;
+/// The age from which a value is called stale, unless another one is given.
+const STALE: Duration = Duration::from_secs(90 * 24 * 3600);
+const AGES: &str = "an age such as 90d, 12w, 6M or 1y, of an hour to ten years; m is minutes";
