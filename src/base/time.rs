@@ -105,6 +105,11 @@ pub(crate) fn parse_span(text: &str) -> Option<Duration> {
     may_be.contains(&span).then_some(span)
 }
 
+/// The same of an hour or more, for what is counted in days: whoever writes `6m` means months.
+pub(crate) fn parse_age(text: &str) -> Option<Duration> {
+    parse_span(text).filter(|span| *span >= Duration::from_secs(3600))
+}
+
 /// A moment as a person writes it, in UTC: a date, a date and a time, or what `Display` writes.
 pub(crate) fn parse_moment(text: &str) -> Option<Timestamp> {
     let midnight = format!("{text}T00:00:00Z");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::base::paste;
 use crate::base::secret::{Secret, shown};
 use crate::base::shell::{quote, quoted};
-use crate::base::time::{Timestamp, parse_moment};
+use crate::base::time::{Timestamp, parse_age, parse_moment};
 use crate::cli::args::{Args, is_not, secret_in_argv};
 use crate::error::{Error, Result};
 use crate::system::{host, term};
@@ -19,7 +19,7 @@ use crate::vault::provider::{self, KNOWN, Known};
 use zeroize::Zeroizing;
 
 use super::context::read_line;
-use super::{Context, Format, all_of, confirm, format, init, list, rekey, suggest};
+use super::{Context, Format, all_of, confirm, format, init, rekey, suggest};
 
 /// The provider, the label if there is one, and the expiry.
 pub(super) fn new_key(args: &mut Args) -> Result<(Provider, Option<Label>, Option<Expiry>)> {
@@ -170,7 +170,7 @@ impl Expiry {
 fn expiry(args: &Args) -> Result<Option<Expiry>> {
     let (given, now) = (args.value("--expires"), Timestamp::now());
     let read = |text: String| {
-        let end = list::parse_age(&text).map(|span| now.after(span));
+        let end = parse_age(&text).map(|span| now.after(span));
         match end.or_else(|| parse_moment(&text)).filter(|end| *end > now) {
             _ if text == "never" => Ok(Expiry::Never),
             Some(end) => Ok(Expiry::At(end)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::time::{Timestamp, parse_span};
+use crate::base::time::{Timestamp, parse_age};
 use crate::cli::args::{Args, is_not};
 use crate::error::{Error, Result};
 use crate::system::kernel::clock;
@@ -42,11 +42,6 @@ pub(super) fn which(args: &mut Args) -> Result<Which> {
         stale: args.value("--stale").as_ref().map(age).transpose()?,
         last_used: args.flag("--last-used"),
     })
-}
-
-/// Of an hour or more: whoever writes `6m` means months.
-pub(super) fn parse_age(text: &str) -> Option<Duration> {
-    parse_span(text).filter(|span| *span >= Duration::from_secs(3600))
 }
 
 impl Which {
