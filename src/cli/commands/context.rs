@@ -19,7 +19,6 @@ use crate::vault::files::{self, Unreadable};
 use crate::vault::key::KeyId;
 use crate::vault::master::rekey::{self as rekeying, For, Settled};
 use crate::vault::master::source::{self, Master, Origin};
-
 use crate::vault::sheet;
 use crate::vault::store::Store;
 
@@ -47,13 +46,8 @@ impl Context<'_> {
         format: Format,
     ) -> Result<Context<'a>> {
         // Nobody is waited for where the environment's passphrase does as well.
-        let given = &environment.passphrase;
-        let has_credential = given.credential.as_ref().is_some_and(|path| path.exists());
-        let is_given = matches!((given.variable)(), Ok(Some(_)))
-            || given.file.is_some()
-            || given.command.is_some()
-            || has_credential;
-        let patience = if host::has_terminal() && !is_given { PERSON } else { Patience::SHORT };
+        let is_asked = matches!(source::given_once(&environment.passphrase), Ok(None));
+        let patience = if host::has_terminal() && is_asked { PERSON } else { Patience::SHORT };
         let keychain = Keychain::new(environment, patience);
         Ok(Context {
             environment,

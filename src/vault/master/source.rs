@@ -130,45 +130,52 @@ pub(crate) fn find_among(
     }
 }
 
-/// What the environment has of the variable and of the credential; an error if more is given than one
-/// of all its sources. It opens no file that the user names, and runs no command.
-pub(crate) fn given_once(sources: &Sources) -> Result<(Option<Secret>, Option<Vec<u8>>)> {
-    let variable = (sources.variable)()?;
+/// By what the environment gives a passphrase.
+pub(crate) enum Given<'a> {
+    Variable(Secret),
+    File(&'a PathBuf),
+    Command(&'a str),
+    /// With what it holds.
+    Credential(&'a PathBuf, Vec<u8>),
+}
+
+/// The one of its sources by which the environment gives a passphrase; an error if there are several. It
+/// opens no file that the user names, and runs no command.
+pub(crate) fn given_once(sources: &Sources) -> Result<Option<Given<'_>>> {
     let file = sources.file.as_ref();
     // A unit may well point the variable at the credential itself.
     let credential = sources.credential.as_ref().filter(|path| file != Some(path));
-    let credential = credential.map(|path| fs::read_private(path, MAX)).transpose()?.flatten();
+    let held = credential.map(|path| fs::read_private(path, MAX)).transpose()?.flatten();
+    let credential = credential.zip(held).map(|(path, held)| Given::Credential(path, held));
     let given = [
-        variable.as_ref().map(|_| VARIABLE),
-        file.map(|_| FILE),
-        sources.command.as_ref().map(|_| COMMAND),
-        credential.as_ref().map(|_| "a systemd credential"),
+        (VARIABLE, (sources.variable)()?.map(Given::Variable)),
+        (FILE, file.map(Given::File)),
+        (COMMAND, sources.command.as_deref().map(Given::Command)),
+        ("a systemd credential", credential),
     ];
-    let given: Vec<&str> = given.into_iter().flatten().collect();
-    if let [one, other, ..] = given[..] {
-        return Err(Error::usage(format!(
+    let mut given = given.into_iter().filter_map(|(name, given)| Some((name, given?)));
+    match (given.next(), given.next()) {
+        (Some((one, _)), Some((other, _))) => Err(Error::usage(format!(
             "the master passphrase is given twice, by {one} and by {other}; keep one of them"
-        )));
+        ))),
+        (first, _) => Ok(first.map(|(_, given)| given)),
     }
-    Ok((variable, credential))
 }
 
 /// What the environment has, if it has one; an error if it has more.
 pub(crate) fn from_environment(sources: &Sources) -> Result<Option<(Secret, Origin)>> {
-    let (variable, credential) = given_once(sources)?;
-    if let Some(secret) = variable {
-        return Ok(Some((secret, Origin::Variable)));
-    }
-    if let Some(file) = &sources.file {
-        let missing = || format!("names {}, which does not exist", file.display());
-        let bytes = fs::read_private(file, MAX)?.ok_or_else(|| invalid(FILE, &missing()))?;
-        return from_file(bytes, file, Origin::File(file.clone())).map(Some);
-    }
-    if let Some(line) = &sources.command {
-        return Ok(Some((from_command(line)?, Origin::Command)));
-    }
-    let Some((bytes, path)) = credential.zip(sources.credential.as_ref()) else { return Ok(None) };
-    from_file(bytes, path, Origin::Credential(path.clone())).map(Some)
+    let Some(given) = given_once(sources)? else { return Ok(None) };
+    let found = match given {
+        Given::Variable(secret) => (secret, Origin::Variable),
+        Given::File(file) => {
+            let missing = || format!("names {}, which does not exist", file.display());
+            let bytes = fs::read_private(file, MAX)?.ok_or_else(|| invalid(FILE, &missing()))?;
+            from_file(bytes, file, Origin::File(file.clone()))?
+        }
+        Given::Command(line) => (from_command(line)?, Origin::Command),
+        Given::Credential(path, bytes) => from_file(bytes, path, Origin::Credential(path.clone()))?,
+    };
+    Ok(Some(found))
 }
 
 /// A new master passphrase: 32 random bytes, 43 characters of base64url.
