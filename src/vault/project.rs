@@ -45,7 +45,7 @@ impl Project {
     }
 
     fn read(path: PathBuf) -> error::Result<Project> {
-        let text = text(&path)?;
+        let (text, _) = text(&path, MAX)?;
         let hash = Sha256::new().chain_update(path.as_os_str().as_encoded_bytes());
         let hash = hash.chain_update([0]).chain_update(text.expose());
         let digest = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -71,8 +71,8 @@ impl Project {
 /// Reads a dotenv file for `lf keys run`: variables whose value is `lf://ID` get that key, and the
 /// others get the value that is in the file.
 pub(crate) fn env_file(path: &Path) -> error::Result<Variables> {
-    let mut variables = Variables::default();
-    for line in dotenv::parse(text(path)?.expose()) {
+    let (mut variables, (text, _)) = (Variables::default(), text(path, MAX)?);
+    for line in dotenv::parse(text.expose()) {
         let is_wrong = |fault: &str| is_in(path, (line.number, fault.to_owned()));
         let value = line.value.map_err(is_wrong)?;
         let name = line.name.ok_or_else(|| is_wrong("it sets no variable"))?;
@@ -125,12 +125,14 @@ fn passphrase_of(name: &str) -> String {
     format!("{name} is where lf looks for its own passphrase, and no program is given that")
 }
 
-fn text(path: &Path) -> error::Result<Secret> {
-    let (bytes, _) = fs::read_exposed(path, MAX)?;
-    let is_fit = bytes.len() <= MAX;
+/// The text of a file that a person named, and whether other users can reach it.
+pub(crate) fn text(path: &Path, most: usize) -> error::Result<(Secret, bool)> {
+    let (bytes, is_exposed) = fs::read_exposed(path, most)?;
+    let is_fit = bytes.len() <= most;
     let text = Secret::from_bytes(bytes).filter(|_| is_fit);
-    let unfit = || Error::usage(format!("{} is not a text of at most 64 KiB", path.display()));
-    text.ok_or_else(unfit)
+    let (path, most) = (path.display(), most / 1024);
+    let unfit = || Error::usage(format!("{path} is not a text of at most {most} KiB"));
+    Ok((text.ok_or_else(unfit)?, is_exposed))
 }
 
 fn is_in(path: &Path, (line, fault): (usize, String)) -> Error {

@@ -7,13 +7,13 @@ use crate::base::time::Timestamp;
 use crate::cli::args::{Args, secret_in_argv};
 use crate::error::{Error, Result};
 use crate::system::environment::secret_variable;
-use crate::system::fs;
+
 use crate::system::host;
 use crate::vault::audit::Kind;
 use crate::vault::dotenv::{self, Line};
 use crate::vault::envelope;
 use crate::vault::key::{KeyMeta, Label, Provider};
-use crate::vault::provider;
+use crate::vault::{project, provider};
 
 use super::{Context, Format, all_of, confirm, format, keys};
 
@@ -120,17 +120,11 @@ fn stays(file: &Path) -> bool {
 }
 
 fn file_lines(context: &Context<'_>, file: &Path, names: &[String]) -> Result<Vec<Line>> {
-    let (bytes, is_exposed) = fs::read_exposed(file, MAX_FILE)?;
-    let not_one = |what: &str| Error::usage(format!("{} {what}", file.display()));
-    if bytes.len() > MAX_FILE {
-        return Err(not_one("is larger than 256 KiB, and no dotenv file"));
-    }
-    let text = Secret::from_bytes(bytes).ok_or_else(|| not_one("is not UTF-8 text"))?;
+    let (text, is_exposed) = project::text(file, MAX_FILE)?;
     let lines = dotenv::parse(text.expose());
-    for name in names {
-        if lines.iter().all(|line| line.name.as_ref() != Some(name)) {
-            return Err(not_one(&format!("does not set {}", shown(name))));
-        }
+    let is_set = |name: &String| lines.iter().any(|line| line.name.as_ref() == Some(name));
+    if let Some(name) = names.iter().find(|name| !is_set(name)) {
+        return Err(Error::usage(format!("{} does not set {}", file.display(), shown(name))));
     }
     if is_exposed && stays(file) {
         let sentence = format!("other users can reach {}; chmod 600 it", file.display());
