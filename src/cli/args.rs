@@ -199,7 +199,7 @@ fn left_over(page: &Page, word: &str) -> Error {
 
 fn unknown(page: &Page, name: &str) -> Error {
     let sentence = format!("lf {} has no flag {}", page.name, shown(name));
-    let meant = suggest::word(name, &mut page.flags().map(|(name, _)| name));
+    let meant = suggest::word(name, page.flags().map(|(name, _)| name));
     let hint = meant.map(|flag| format!("did you mean {flag}? If not: lf {} --help", page.name));
     if hint.is_none() && page.synopsis.starts_with("ID") {
         return Error::usage(sentence + "; an ID that begins with a dash goes after --");

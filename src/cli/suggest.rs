@@ -18,10 +18,7 @@ pub(super) fn command(group: &Page, word: &str) -> Option<&'static Page> {
 }
 
 /// The closest of these words.
-pub(super) fn word(
-    typed: &str,
-    known: &mut dyn Iterator<Item = &'static str>,
-) -> Option<&'static str> {
+pub(super) fn word(typed: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let near = known.filter_map(|word| Some((distance(typed, word)?, word)));
     near.min_by_key(|(far, _)| *far).map(|(_, word)| word)
 }

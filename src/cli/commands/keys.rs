@@ -85,7 +85,7 @@ pub(super) fn add(
 
 /// The known provider whose name is close to this one.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    let near = suggest::word(name, &mut KNOWN.iter().flat_map(Known::names));
+    let near = suggest::word(name, KNOWN.iter().flat_map(Known::names));
     near.filter(|near| near.starts_with(&name[..1]))
 }
 
@@ -295,12 +295,8 @@ pub(super) fn remove(context: &Context<'_>, (selectors, yes): (Vec<String>, bool
     Ok(())
 }
 
-/// The key, and whether its value may be shown at a terminal.
-pub(super) fn id_and_show(args: &mut Args) -> Result<(String, bool)> {
-    Ok((args.one_operand("ID")?, args.flag("--show")))
-}
-
-/// Writes the value of one key to standard output, and nothing else, for the program that asks.
+/// Writes the value of one key to standard output, and nothing else, for the program that asks; at a
+/// terminal only if that was asked for.
 pub(super) fn get(context: &Context<'_>, (selector, shows): (String, bool)) -> Result<()> {
     if host::output_is_terminal() && !shows {
         let sentence = "standard output is a terminal, where the value would stay in sight";

@@ -77,7 +77,9 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "keys remove" => on(args, keys::ids_and_yes, keys::remove),
         "keys export" => on(args, keys::id_in_the_clear, |c, key| keys::export(c, &key)),
         "keys run" => on(args, run::options, |c, o| run::run(c, &o)),
-        "keys get" => on(args, keys::id_and_show, keys::get),
+        "keys get" => {
+            on(args, |args| Ok((args.one_operand("ID")?, args.flag("--show"))), keys::get)
+        }
         "keys allow" => on(args, nothing, |c, ()| run::allow(c)),
         "keys restore" if args.flag("--replaced") => {
             on(args, nothing, |c, ()| recovery::replaced(c))
