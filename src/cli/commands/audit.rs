@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use crate::base::secret::printable_json;
 use crate::base::time::{Timestamp, parse_moment, parse_span};
 use crate::cli::args::{Args, is_not};
-use crate::error::{Error, Result};
 use crate::system::kernel::clock;
 use crate::system::{host, term};
 use crate::vault::history::{self, Event};
 use crate::vault::key::KeyId;
 use crate::vault::store::{Listing, WHOLE};
 
-use super::{Context, Format, table};
+use super::{Context, Error, Format, Result, table};
 
 /// Which events to show; all of them without a limit.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -8,15 +8,13 @@ use std::ffi::OsString;
 use crate::base::secret::{looks_like_secret, printable};
 use crate::base::shell::{quote, unquote};
 use crate::cli::complete::{Question, question};
-use crate::error::Result;
 use crate::gateway::pairing::ACTS;
 use crate::system::environment::Environment;
-use crate::system::host;
 use crate::vault::key::Provider;
 use crate::vault::provider;
 use crate::vault::store::{MIN_PREFIX, Store};
 
-use super::{Context, Format, pair};
+use super::{Context, Format, Result, host, pair};
 
 /// Prints the candidates; nothing, if anything is wrong.
 pub(super) fn run(environment: &Environment, asked: &[OsString]) {

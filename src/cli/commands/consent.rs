@@ -4,15 +4,12 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use crate::base::secret::{printable, shown};
-use crate::base::time::Timestamp;
-use crate::error::{Error, Result};
 use crate::gateway::consent::{self, Consent};
 use crate::gateway::precondition::lenser_id;
 use crate::gateway::state;
-use crate::system::host;
 use miniserde::Serialize;
 
-use super::{Context, Format, confirm, format};
+use super::{Context, Error, Format, Result, Timestamp, confirm, format, host};
 
 pub(super) fn show(context: &Context<'_>) -> Result<()> {
     let consent = consent::read(&state(context)?)?;

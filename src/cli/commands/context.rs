@@ -7,12 +7,9 @@ use std::time::Duration;
 
 use crate::base::pool;
 use crate::base::secret::{Secret, printable};
-use crate::base::time::Timestamp;
-use crate::error::{Error, Result};
 use crate::gateway::state;
 use crate::keychain::{Keychain, Patience};
 use crate::system::environment::Environment;
-use crate::system::host;
 use crate::vault::audit::{Event, Kind};
 use crate::vault::envelope;
 use crate::vault::files::{self, Unreadable};
@@ -22,7 +19,7 @@ use crate::vault::master::source::{self, Master, Origin};
 use crate::vault::sheet;
 use crate::vault::store::Store;
 
-use super::{Format, format};
+use super::{Error, Format, Result, Timestamp, format, host};
 use crate::system::term::{self, Behind};
 
 /// What all commands share.

@@ -1,12 +1,10 @@
 //! `lf keys doctor`: the report, and `--fix`.
 
 use crate::base::secret::printable;
-use crate::error::{Error, Result};
-use crate::system::host;
 use crate::vault::doctor::{self, Check, Status};
 use miniserde::Serialize;
 
-use super::{Context, Format, format};
+use super::{Context, Error, Format, Result, format, host};
 
 pub(super) fn run(context: &Context<'_>, fix: bool) -> Result<()> {
     let root = context.root();

@@ -6,11 +6,10 @@ use std::time::Duration;
 use crate::base::secret::shown;
 use crate::base::time::parse_span;
 use crate::cli::args::{Args, is_not};
-use crate::error::{Error, Result};
 use crate::gateway::pairing::{ACTS, DEFAULT_NAME, Others, Pairing, TERM};
 use crate::vault::key::Label;
 
-use super::{InstallOptions, ServeOptions};
+use super::{Error, InstallOptions, Result, ServeOptions};
 
 pub(super) fn serve(args: &mut Args) -> Result<ServeOptions> {
     args.no_operands()?;

@@ -3,19 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::secret::{Secret, printable, shown};
-use crate::base::time::Timestamp;
 use crate::cli::args::{Args, secret_in_argv};
-use crate::error::{Error, Result};
 use crate::system::environment::secret_variable;
 
-use crate::system::host;
-use crate::vault::audit::Kind;
 use crate::vault::dotenv::{self, Line};
 use crate::vault::envelope;
 use crate::vault::key::{KeyMeta, Label, Provider};
 use crate::vault::{project, provider};
 
-use super::{Context, Format, all_of, confirm, format, keys};
+use super::{Context, Error, Format, Kind, Result, Timestamp, all_of, confirm, format, host, keys};
 
 /// The dotenv file, or else the environment, and the variables to take. From a file without names, all
 /// known keys are taken.

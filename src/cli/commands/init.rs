@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use crate::base::secret::{Secret, printable};
 use crate::base::shell::quote;
 use crate::base::text::{count, count_are};
-use crate::error::{Error, Result};
 use crate::system::{fs, host};
 use crate::vault::envelope;
 use crate::vault::master::record::{self, Record};
@@ -14,7 +13,7 @@ use crate::vault::master::staging;
 use crate::vault::predecessor;
 
 use super::master::{configured, install, make_directory, set_aside, survey};
-use super::{Context, confirm, read_passphrase};
+use super::{Context, Error, Result, confirm, read_passphrase};
 
 /// The flags.
 #[derive(Debug, Default, PartialEq, Eq)]

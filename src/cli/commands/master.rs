@@ -4,11 +4,7 @@ use std::path::PathBuf;
 
 use crate::base::secret::Secret;
 use crate::base::text::count;
-use crate::base::time::Timestamp;
-use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Publish};
-use crate::system::host;
-use crate::vault::audit::Kind;
 use crate::vault::doctor::files::KEEPS_NO_MODES;
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::files::{self, KeyFile, Named};
@@ -16,7 +12,7 @@ use crate::vault::key::{KeyId, KeyMeta};
 use crate::vault::master::record::{self, Record};
 use crate::vault::master::survey::Survey;
 
-use super::Context;
+use super::{Context, Error, Kind, Result, Timestamp, host};
 
 /// Makes the directory and makes `new` the master passphrase, if the keychain still has what it had
 /// when that was decided. What it had stays on record.

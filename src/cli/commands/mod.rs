@@ -30,9 +30,11 @@ mod status;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::system::environment::Environment;
 use crate::system::host;
+use crate::vault::audit::Kind;
 
 use self::context::{Context, all_of, confirm, read_input, read_passphrase};
 use super::args::Args;

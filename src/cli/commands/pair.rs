@@ -6,17 +6,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::secret::{Secret, printable};
-use crate::base::time::Timestamp;
-use crate::error::{Error, Result};
 use crate::gateway::origin::is_for_pages;
 use crate::gateway::pairing::{Others, Pairing, Pairings};
 #[cfg(unix)]
 use crate::gateway::{probe, state};
-use crate::system::host;
 use crate::vault::key::Label;
 use zeroize::Zeroizing;
 
-use super::{Context, Format, NOTHING, table};
+use super::{Context, Error, Format, NOTHING, Result, Timestamp, host, table};
 #[cfg(unix)]
 use super::{ServeOptions, serve, status};
 use crate::system::term;

@@ -5,18 +5,14 @@ use std::path::PathBuf;
 
 use crate::base::secret::Secret;
 use crate::base::text::{count, opens_none};
-use crate::base::time::Timestamp;
-use crate::error::{Error, Result};
 use crate::system::fs::Dir;
-use crate::system::host;
-use crate::vault::audit::Kind;
 use crate::vault::envelope;
 use crate::vault::files;
 use crate::vault::master::record::{self, Record};
 use crate::vault::sheet;
 
 use super::master::{bring_back, needing_earlier, survey, take};
-use super::{Context, all_of, confirm, read_input};
+use super::{Context, Error, Kind, Result, Timestamp, all_of, confirm, host, read_input};
 use crate::system::term::{self, Behind};
 
 pub(super) fn export(context: &Context<'_>) -> Result<()> {

@@ -1,12 +1,9 @@
 //! `lf keys rekey`: a new master passphrase for everything.
 
-use crate::error::{Error, Result};
-use crate::system::host;
-use crate::vault::audit::Kind;
 use crate::vault::master::rekey;
 use crate::vault::master::source::{self, Origin};
 
-use super::{Context, read_passphrase};
+use super::{Context, Error, Kind, Result, host, read_passphrase};
 
 /// Which passphrase, or none after all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

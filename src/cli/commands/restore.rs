@@ -12,15 +12,13 @@ use std::path::Path;
 
 use crate::base::pool;
 use crate::base::secret::{Secret, shown};
-use crate::error::{Error, Result};
 use crate::system::fs;
 use crate::system::host;
-use crate::vault::audit::Kind;
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::files::{self, KeyFile};
 use crate::vault::key::{KeyId, KeyMeta, Label};
 
-use super::{Context, all_of};
+use super::{Context, Error, Kind, Result, all_of};
 
 /// A copy of a key.
 struct Copy {

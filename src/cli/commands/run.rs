@@ -7,16 +7,13 @@ use std::process::Stdio;
 use crate::base::pool;
 use crate::base::secret::{Secret, printable, shown};
 use crate::cli::args::Args;
-use crate::error::{Error, Result};
 use crate::system::environment::is_set;
-use crate::system::host;
 use crate::system::program::{self, Program};
-use crate::vault::audit::Kind;
 use crate::vault::key::KeyId;
 use crate::vault::project::{self, Assignment, Project, Variables, assignment};
 use crate::vault::provider;
 
-use super::Context;
+use super::{Context, Error, Kind, Result, host};
 
 /// What is to be run, and which keys go where.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,17 +5,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::base::secret::printable;
-use crate::error::{Error, Result};
 use crate::gateway::listen;
 use crate::gateway::origin::{Hosts, Origins};
 use crate::system::environment::Environment;
 use crate::system::fs::{self, Dir, Publish};
-use crate::system::host;
 use crate::system::service::{
     AGENT, SERVICE, SOCKET, Service, ask, is_for, is_ours, signed, without_namespaces,
 };
 
-use super::{InstallOptions, serve};
+use super::{Error, InstallOptions, Result, host, serve};
 
 pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Result<()> {
     let addresses = serve::addresses(environment, &options.serve)?;

@@ -4,12 +4,11 @@ use std::net::SocketAddr;
 
 use miniserde::Serialize;
 
-use crate::base::time::Timestamp;
-use crate::error::Result;
 use crate::gateway::probe;
-use crate::system::host;
 
-use super::{Context, Format, NOTHING, ServeOptions, doctor, format, serve};
+use super::{
+    Context, Format, NOTHING, Result, ServeOptions, Timestamp, doctor, format, host, serve,
+};
 
 pub(super) fn status(context: &Context<'_>, options: &ServeOptions) -> Result<()> {
     let setup = serve::known(context.environment, options)?;
