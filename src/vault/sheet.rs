@@ -26,7 +26,7 @@ pub(crate) fn print(passphrase: &Secret, now: Timestamp) -> Result<Secret> {
     symbols.extend(check::<WHOLE>(text.as_bytes()));
     // Allocated once: a string that grows leaves unwiped copies.
     let mut sheet = Zeroizing::new(String::with_capacity(2048 + 4 * text.len()));
-    let _ = writeln!(sheet, "{TITLE}, version 1, printed {now}\n\n{WARNING}\n");
+    let _ = writeln!(sheet, "{TITLE}, version 1, printed {now}\n\n{WARNING}");
     for (number, line) in (1..).zip(symbols.chunks(LINE)) {
         let _ = write!(sheet, "    {number:2}  ");
         for group in line.chunks(GROUP) {
@@ -37,9 +37,9 @@ pub(crate) fn print(passphrase: &Secret, now: Timestamp) -> Result<Secret> {
         sheet.extend(check_line(number, line).map(letter));
         sheet.push('\n');
     }
-    let _ = writeln!(sheet, "\n{HOW}");
+    let _ = write!(sheet, "\n{HOW}");
     if printable(text) == text {
-        let _ = writeln!(sheet, "\n{PLAIN}\n\n    {text}");
+        let _ = writeln!(sheet, "\n{PLAIN}\n    {text}");
     }
     Ok(Secret::new(std::mem::take(&mut *sheet)))
 }
@@ -167,15 +167,9 @@ fn invalid<T>(reason: &str) -> Result<T> {
 }
 
 const TITLE: &str = "lf recovery sheet";
-const WARNING: &str = "Whoever has this sheet and a copy of the keys directory has every key in it.\n\
-    Keep it on paper, away from the computer and from its backups.";
-const HOW: &str = "The last two characters of a line check the line. O is 0, I and L are 1; case does not matter.\n\n\
-    To get the keys back on another machine:\n\
-    \x20 - copy the keys directory to ~/.lenserfight/keys there, or: lf keys restore DIR\n\
-    \x20 - lf keys recovery import, and type the numbered lines\n\
-    \x20 - lf keys doctor";
-const PLAIN: &str = "Without a keychain: type this into a file that only you can read (chmod 600), and name the file\n\
-    in LENSERFIGHT_KEYS_PASSPHRASE_FILE. It is the passphrase itself:";
+const WARNING: &str = include_str!("sheet/warning.txt");
+const HOW: &str = include_str!("sheet/how.txt");
+const PLAIN: &str = include_str!("sheet/plain.txt");
 /// Without I, L, O and U.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const GROUP: usize = 5;

@@ -202,12 +202,5 @@ fn way_to(context: &Context<'_>) -> &'static str {
     }
 }
 
-const NEXT: &str = "next: lf keys add --provider openai, then lf keys run --key openai -- CMD
-a sheet to keep on paper: lf keys recovery export --i-understand | lpr
-";
-const WITHOUT_KEYCHAIN: &str = "without a keychain, a file can hold the master passphrase:
-    umask 077
-    head -c 32 /dev/urandom | base64 > ~/.lf-passphrase
-    export LENSERFIGHT_KEYS_PASSPHRASE_FILE=~/.lf-passphrase
-lf keys init --passphrase-file ~/.lf-passphrase makes such a file
-";
+const NEXT: &str = include_str!("init/next.txt");
+const WITHOUT_KEYCHAIN: &str = include_str!("init/without_keychain.txt");
