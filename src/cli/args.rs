@@ -183,8 +183,7 @@ impl Args {
 /// The long form of a flag that has a short one on this page.
 fn long(page: &Page, word: String) -> String {
     let known = SHORT.iter().find(|(short, _)| *short == word);
-    let known = known.filter(|(_, long)| page.flag(long).is_some());
-    known.map_or(word, |(_, long)| (*long).to_owned())
+    known.filter(|(_, long)| page.flag(long).is_some()).map_or(word, |(_, long)| (*long).to_owned())
 }
 
 /// A word with a dash that is no flag of the page, or one that was taken already.

@@ -36,8 +36,7 @@ pub(super) struct Question {
 /// Parses a script's arguments: the shell, the part of the last word that the shell replaces, and the
 /// words behind `lf` up to the cursor, as they were typed.
 pub(super) fn question(asked: &[OsString]) -> Option<Question> {
-    let asked = asked.iter().map(|word| word.to_string_lossy().into_owned());
-    let asked: Vec<String> = asked.collect();
+    let asked: Vec<String> = asked.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let [shell, tail, pieces @ ..] = asked.as_slice() else { return None };
     SCRIPTS.iter().find(|(name, _)| name == shell)?;
     let is_bash = shell == "bash";
@@ -144,8 +143,7 @@ fn operands(page: &Page, words: &[String]) -> (usize, bool) {
 /// whether each may be repeated.
 fn places(page: &Page) -> Vec<(&'static str, bool)> {
     let mut places = Vec::new();
-    let synopsis = page.synopsis.split("-- CMD").next().unwrap_or_default();
-    let mut words = synopsis.split_whitespace();
+    let mut words = page.synopsis.split("-- CMD").next().unwrap_or_default().split_whitespace();
     while let Some(word) = words.next() {
         let word = word.trim_start_matches(['[', '(']);
         let is_many = word.contains("...") || word.contains('…');
@@ -175,8 +173,7 @@ fn offer_flags(question: &mut Question, page: &Page, given: &[String]) {
 }
 
 fn offer_members(question: &mut Question, group: &Page) {
-    let members = group.members();
-    let rows = members.map(|page| (page.last_word(), page.summary));
+    let rows = group.members().map(|page| (page.last_word(), page.summary));
     question.known.extend(rows);
 }
 

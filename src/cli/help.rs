@@ -30,24 +30,20 @@ pub(super) type Row = (&'static str, &'static str);
 
 /// Every page, the program's first.
 pub(super) fn pages() -> &'static [Page] {
-    static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
-        let pages = include_str!("help.txt").split("\n# lf");
-        pages.map(Page::parse).collect()
-    });
+    static PAGES: LazyLock<Vec<Page>> =
+        LazyLock::new(|| include_str!("help.txt").split("\n# lf").map(Page::parse).collect());
     &PAGES
 }
 
 /// The page with the longest name that the words begin with, and how many words that name has.
 pub(super) fn page_of(argv: &[OsString]) -> (&'static Page, usize) {
-    let words = argv.iter().map_while(|word| word.to_str()).take(3);
-    let words: Vec<&str> = words.collect();
+    let words: Vec<&str> = argv.iter().map_while(|word| word.to_str()).take(3).collect();
     let named = |count: usize| {
         let name = words[..count].join(" ");
         let page = pages().iter().find(|page| page.name == name)?;
         Some((page, count))
     };
-    let longest = (0..=words.len()).rev().find_map(named);
-    longest.unwrap_or((&pages()[0], 0))
+    (0..=words.len()).rev().find_map(named).unwrap_or((&pages()[0], 0))
 }
 
 impl Page {
@@ -96,8 +92,7 @@ impl Page {
     /// The names of the flags; for one that takes a value, also the placeholder for it, with dots if it
     /// may be given several times.
     pub(super) fn flags(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let flags = self.flags.iter();
-        flags.map(|(flag, _)| flag.split_once(' ').unwrap_or((flag, "")))
+        self.flags.iter().map(|(flag, _)| flag.split_once(' ').unwrap_or((flag, "")))
     }
 
     /// The flag of this name, and its placeholder.
@@ -140,8 +135,7 @@ pub(super) fn text(page: &Page) -> String {
     fold(&mut text, &name, 6, page.synopsis);
     fold(&mut text, "  ", 2, page.summary);
     list(&mut text, "  ", &page.flags);
-    let members = page.members().map(|member| (member.name, member.summary));
-    let members: Vec<Row> = members.collect();
+    let members: Vec<Row> = page.members().map(|member| (member.name, member.summary)).collect();
     if !members.is_empty() {
         text.push('\n');
     }

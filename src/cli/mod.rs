@@ -49,8 +49,7 @@ fn report(error: &Error, format: Format) -> String {
         return format::message("error", members);
     }
     // It may have a path in it, and a file's name may have anything.
-    let hint = hint.map(|hint| format!("lf: hint: {}\n", printable(&hint)));
-    let hint = hint.unwrap_or_default();
+    let hint = hint.map(|hint| format!("lf: hint: {}\n", printable(&hint))).unwrap_or_default();
     format!("lf: {code}: {}\n{hint}", printable(&message))
 }
 
@@ -111,8 +110,7 @@ fn unknown(group: &Page, word: &str, rest: &[OsString]) -> Error {
 
 /// The format for errors, which is known even if the command line cannot be parsed.
 fn wanted_format(argv: &[OsString]) -> Format {
-    let mut words = argv.iter().take_while(|word| *word != "--");
-    Format::json_if(words.any(is_json))
+    Format::json_if(argv.iter().take_while(|word| *word != "--").any(is_json))
 }
 
 fn is_json(word: &OsString) -> bool {

@@ -155,8 +155,7 @@ impl ErrorInfo {
 
     fn help(&self) -> (&'static str, &'static str) {
         let of = |line: &'static str| line.strip_prefix(self.code)?.strip_prefix(" :: ");
-        let help = HELP.lines().find_map(of).unwrap_or_default();
-        help.split_once(" :: ").unwrap_or_default()
+        HELP.lines().find_map(of).unwrap_or_default().split_once(" :: ").unwrap_or_default()
     }
 
     /// Both statuses, as a sentence.

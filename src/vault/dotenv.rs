@@ -21,8 +21,7 @@ pub(crate) struct Line {
 /// Reads a whole file. Blank lines and comments are left out; a value in quotes may have several lines.
 pub(crate) fn parse(text: &str) -> Vec<Line> {
     // An editor's byte order mark and CR LF are the whole file's, and no line's.
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-    let text = Zeroizing::new(text.replace("\r\n", "\n"));
+    let text = Zeroizing::new(text.strip_prefix('\u{FEFF}').unwrap_or(text).replace("\r\n", "\n"));
     let (mut lines, mut number, mut at, mut taken) = (Vec::new(), 1, 0, 0);
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
         let line = rest.split('\n').next().unwrap_or_default();
@@ -87,8 +86,7 @@ fn quoted(text: &str, quote: char) -> Result<(&str, &str), &'static str> {
     let is_double = quote == '"';
     let is_escape = |c| is_double && ESCAPED.contains(c);
     // Of two backslashes, and of one before the quote, the second begins an empty piece.
-    let mut escapes = value.split('\\').skip(1);
-    if escapes.any(|behind| behind.is_empty() || behind.starts_with(is_escape)) {
+    if value.split('\\').skip(1).any(|behind| behind.is_empty() || behind.starts_with(is_escape)) {
         return Err("a backslash in it means different things to different programs");
     }
     // python-dotenv expands ${NAME} in single quotes, too.

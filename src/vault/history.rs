@@ -62,8 +62,7 @@ impl Event {
             Value::String(text) => text.clone(),
             other => json::to_string(other),
         };
-        let members = members.iter();
-        members.map(|(name, it)| (name.as_str(), text(it))).collect()
+        members.iter().map(|(name, it)| (name.as_str(), text(it))).collect()
     }
 }
 

@@ -78,8 +78,7 @@ pub(crate) fn by_variable(variable: &str) -> Option<&'static Known> {
 /// The provider whose keys begin like this one. The longest prefix wins.
 pub(crate) fn by_key(key: &str) -> Option<&'static Known> {
     let longest = |known: &&Known| {
-        let fits = known.prefixes.iter().filter(|it| key.starts_with(**it));
-        fits.map(|prefix| prefix.len()).max()
+        known.prefixes.iter().filter(|it| key.starts_with(**it)).map(|prefix| prefix.len()).max()
     };
     let known = KNOWN.iter().max_by_key(longest)?;
     longest(&known).and(Some(known))
@@ -89,8 +88,7 @@ pub(crate) fn by_key(key: &str) -> Option<&'static Known> {
 /// names `openai`.
 pub(crate) fn contradicts(name: &str, key: &str) -> Option<&'static Known> {
     let known = by_key(key)?;
-    let mut words = name.split(['-', '_']).chain([name]);
-    let is_meant = words.any(|word| by_name(word) == Some(known));
+    let is_meant = name.split(['-', '_']).chain([name]).any(|word| by_name(word) == Some(known));
     (!is_meant).then_some(known)
 }
 

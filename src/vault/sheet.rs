@@ -53,8 +53,7 @@ pub(crate) fn is_sheet(text: &Secret) -> bool {
 /// The passphrase of a sheet, or of its numbered lines alone.
 pub(crate) fn read(text: &Secret) -> Result<Secret> {
     let mut reader = Reader::default();
-    let lines = text.expose().lines();
-    for line in lines.filter(|line| number_of(line).is_some()) {
+    for line in text.expose().lines().filter(|line| number_of(line).is_some()) {
         reader.line(line)?;
         // Reading stops here: the passphrase itself may follow, and may begin with a number.
         if let Some(passphrase) = reader.passphrase() {

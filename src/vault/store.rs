@@ -80,8 +80,7 @@ impl Store {
     /// Every key's metadata; needs no passphrase. No directory is an empty store.
     pub(crate) fn list(&self) -> Result<Listing> {
         let (files, unreadable) = self.read_all()?;
-        let metas = files.into_iter().map(|file| file.envelope.meta);
-        let mut keys: Vec<KeyMeta> = metas.collect();
+        let mut keys: Vec<KeyMeta> = files.into_iter().map(|file| file.envelope.meta).collect();
         keys.sort_by(|a, b| a.age().cmp(&b.age()));
         Ok(Listing { keys, unreadable })
     }
@@ -104,8 +103,7 @@ impl Store {
             key.label.as_str() == selector || key.provider.as_str() == selector || begins(&key.id)
         };
         let named = |key: &KeyMeta| (key.to_string(), key.id.clone());
-        let damaged = listing.unreadable.iter();
-        let damaged = damaged.filter_map(Unreadable::id);
+        let damaged = listing.unreadable.iter().filter_map(Unreadable::id);
         let mut matches: Vec<(String, KeyId)> = listing
             .keys
             .iter()
@@ -150,8 +148,7 @@ impl Store {
         let meta = KeyMeta::mint(named, now)?;
         let is_twin = |key: &KeyMeta| key.is_named(&meta.provider, &meta.label);
         let is_missing = || Ok(!self.list()?.keys.iter().any(is_twin));
-        let is_stored = self.insert(meta.clone(), value, master, is_missing)?;
-        Ok(is_stored.then_some(meta))
+        Ok(self.insert(meta.clone(), value, master, is_missing)?.then_some(meta))
     }
 
     /// Stores a new key if it is wanted, which is asked under the lock; whether it was. That the
@@ -262,8 +259,7 @@ impl Store {
     /// What is known of a key without a passphrase.
     pub(crate) fn meta(&self, id: &KeyId) -> Result<KeyMeta> {
         let dir = self.dir()?.ok_or_else(|| missing(id))?;
-        let file = files::read(&dir, id)?.ok_or_else(|| missing(id))?;
-        Ok(file.envelope.meta)
+        Ok(files::read(&dir, id)?.ok_or_else(|| missing(id))?.envelope.meta)
     }
 
     /// Decrypts a key's value.
@@ -344,8 +340,7 @@ impl Store {
             (changed, keep) = change(current.envelope, passphrase.as_ref())?;
         }
         let publish = |dir: &Locked, envelope: &Envelope| {
-            let text = envelope.print();
-            dir.publish(&id.file_name(), text.as_bytes(), Publish::Replacement)
+            dir.publish(&id.file_name(), envelope.print().as_bytes(), Publish::Replacement)
         };
         if let Some(waiting) = waiting
             && let Some(next) = files::read(&waiting, id)?

@@ -121,8 +121,7 @@ fn row(event: &Event, at: String, key: String) -> Vec<String> {
             format!("{name}={value}")
         }
     };
-    let context = event.context().into_iter().map(member);
-    let context = context.collect::<Vec<_>>().join(" ");
+    let context = event.context().into_iter().map(member).collect::<Vec<_>>().join(" ");
     vec![at, event.kind.clone(), result.to_owned(), key, context]
 }
 

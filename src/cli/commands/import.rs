@@ -255,8 +255,7 @@ fn add(context: &Context<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
     let none = |error: &Error| context.audit(Kind::Add, None, Some(error));
     let master = context.sealing_master().inspect_err(none)?;
     // Said once, and not of each key.
-    let dir = context.store.dir()?;
-    master.check(dir.as_ref()).inspect_err(none)?;
+    master.check(context.store.dir()?.as_ref()).inspect_err(none)?;
     let add = |key: &Key| {
         let (named, now) = ((key.provider.clone(), key.label.clone()), Timestamp::now());
         let added = context.store.add_missing(named, &key.value, &master, now);

@@ -102,8 +102,7 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
     // Each key once; and for each variable and the input, the index of its key.
     let (mut keys, mut variables) = (Vec::new(), Vec::new());
     let mut find = |selector: &String| -> Result<(KeyId, usize)> {
-        let id = context.store.select(selector);
-        let id = id.inspect_err(|error| audit(None, Some(error)))?;
+        let id = context.store.select(selector).inspect_err(|error| audit(None, Some(error)))?;
         let known = keys.iter().position(|known| *known == id);
         let at = known.unwrap_or(keys.len());
         if known.is_none() {
@@ -113,8 +112,7 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
     };
     for selector in &options.keys {
         let (id, at) = find(selector)?;
-        let meta = context.store.meta(&id);
-        let meta = meta.inspect_err(|error| audit(Some(&id), Some(error)))?;
+        let meta = context.store.meta(&id).inspect_err(|error| audit(Some(&id), Some(error)))?;
         let names = provider::variables(meta.provider.as_str()).into_iter();
         variables.extend(names.map(|name| (name, at)));
     }
@@ -129,11 +127,9 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
     let program = Program::find(&options.program).inspect_err(nothing)?;
     let master = context.master().inspect_err(nothing)?;
     let open = |key: &KeyId| {
-        let value = context.store.resolve(key, &master);
-        value.inspect_err(|error| audit(Some(key), Some(error)))
+        context.store.resolve(key, &master).inspect_err(|error| audit(Some(key), Some(error)))
     };
-    let values = pool::each(&keys, open, |_| {});
-    let values = values.into_iter().collect::<Result<Vec<Secret>>>()?;
+    let values = pool::each(&keys, open, |_| {}).into_iter().collect::<Result<Vec<Secret>>>()?;
     let mut filled: Vec<_> = plain.iter().map(|(name, value)| (name.as_str(), value)).collect();
     for (name, at) in &variables {
         let (key, value) = (&keys[*at], &values[*at]);

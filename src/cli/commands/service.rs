@@ -55,8 +55,7 @@ pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Re
     let dir = dir.map_or_else(|| Dir::create(&path), Ok)?;
     stop_and_remove(&old, &dir)?;
     for (name, text) in &files {
-        let text = signed(text);
-        dir.lock()?.publish(name, text.as_bytes(), Publish::Replacement)?;
+        dir.lock()?.publish(name, signed(text).as_bytes(), Publish::Replacement)?;
     }
     let first = files[0].0;
     start(first, &dir)?;
@@ -140,8 +139,7 @@ fn service(
         ("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", is_on(force)),
     ];
     variables.extend(environment.places());
-    let variables = variables.into_iter();
-    let variables = variables.map(|(name, value)| Ok((name, text(value)?)));
+    let variables = variables.into_iter().map(|(name, value)| Ok((name, text(value)?)));
     let program = text(host::program()?)?;
     // No quoting helps: systemd takes no such name.
     if !IS_MAC && program.contains(['"', '\'', '\\']) {
@@ -273,8 +271,7 @@ fn start(name: &str, dir: &Dir) -> Result<()> {
         }
         return Err(elsewhere(name, dir.path()));
     }
-    let started = systemctl("--quiet enable --now", name);
-    started.map(drop).map_err(|said| failed(&said))
+    systemctl("--quiet enable --now", name).map(drop).map_err(|said| failed(&said))
 }
 
 fn elsewhere(unit: &str, dir: &Path) -> Error {
@@ -325,8 +322,7 @@ fn systemctl(what: &str, name: &str) -> std::result::Result<String, String> {
 /// What launchd calls this user's session, or a service in it.
 fn domain(name: &str) -> String {
     let name = name.trim_end_matches(".plist");
-    let domain = format!("gui/{}/{name}", fs::own_user());
-    domain.trim_end_matches('/').to_owned()
+    format!("gui/{}/{name}", fs::own_user()).trim_end_matches('/').to_owned()
 }
 
 /// What a line of a unit can hold: a backslash at its end would join it with the next one.

@@ -149,8 +149,7 @@ struct Loose<'a> {
 fn loose<'a>(keys: &'a Dir, root: Option<&'a Dir>) -> Result<Vec<Loose<'a>>> {
     let names = keys.names()?.into_iter().filter(|name| is_ours(name));
     let files = names.map(|name| (keys, name, 0o600));
-    let directories = root.into_iter().chain([keys]);
-    let directories = directories.map(|dir| (dir, ".".to_owned(), 0o700));
+    let directories = root.into_iter().chain([keys]).map(|dir| (dir, ".".to_owned(), 0o700));
     let mut loose = Vec::new();
     for (dir, name, wanted) in files.chain(directories) {
         let is_dir = name == ".";

@@ -42,18 +42,13 @@ impl Master {
             return Err(error);
         }
         keys.sort_by(|a, b| b.envelope.meta.age().cmp(&a.envelope.meta.age()));
-        let opens = |file: &KeyFile| {
-            let opened = self.open(|passphrase| file.envelope.open(passphrase));
-            opened.is_ok()
-        };
+        let opens = |file: &KeyFile| self.open(|passphrase| file.envelope.open(passphrase)).is_ok();
         let opened = match keys.split_first() {
             None => return Ok(None),
             Some((newest, _)) if opens(newest) => Some(0),
             Some((_, others)) => {
-                let mut chunks = others.chunks(pool::cores()).enumerate();
-                chunks.find_map(|(nth, chunk)| {
-                    let tried = pool::each(chunk, opens, |_| {});
-                    let at = tried.iter().position(|opens| *opens)?;
+                others.chunks(pool::cores()).enumerate().find_map(|(nth, chunk)| {
+                    let at = pool::each(chunk, opens, |_| {}).iter().position(|opens| *opens)?;
                     Some(1 + nth * pool::cores() + at)
                 })
             }

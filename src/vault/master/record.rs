@@ -187,8 +187,7 @@ fn keep(keychain: &Keychain, account: &str, secret: &Secret) -> Result<()> {
         )),
         error => error,
     };
-    let stored = keychain.store(SERVICE, account, secret);
-    stored.map_err(uncertain)?;
+    keychain.store(SERVICE, account, secret).map_err(uncertain)?;
     let kept = keychain.find(SERVICE, account).map_err(uncertain)?;
     if kept.is_some_and(|kept| kept.same(secret)) {
         return Ok(());

@@ -175,8 +175,7 @@ pub(crate) fn undo(path: &Path, master: &Master) -> Result<bool> {
             let present = files::read_sound(&keys, id)?;
             Ok(present.is_some_and(|present| master.open(|known| present.open(known)).is_ok()))
         };
-        let opened = pool::each(&ids, opens, |_| {});
-        let opened = opened.into_iter().collect::<Result<Vec<bool>>>()?;
+        let opened = pool::each(&ids, opens, |_| {}).into_iter().collect::<Result<Vec<bool>>>()?;
         if !ids.is_empty() && !opened.contains(&true) {
             return Err(master.wrong(ids.len(), path));
         }
@@ -255,8 +254,7 @@ fn is_for_others(staging: &Dir, master: &Master) -> Result<bool> {
     if *master.origin() == Origin::Keychain || staging::id(staging)?.is_some() {
         return Ok(false);
     }
-    let sample = sample(staging)?;
-    Ok(sample.is_some_and(|envelope| envelope.open(master.secret()).is_err()))
+    Ok(sample(staging)?.is_some_and(|envelope| envelope.open(master.secret()).is_err()))
 }
 
 #[cfg(test)]

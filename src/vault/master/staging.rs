@@ -64,8 +64,7 @@ pub(crate) fn retract(staging: &Locked) -> Result<()> {
 /// The files of the envelopes that were declared; none in a change of the first version of lf.
 pub(crate) fn declared(staging: &Dir) -> Result<Vec<String>> {
     let text = staging.read(READY, MAX_LIST)?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    Ok(text.lines().map(str::to_owned).collect())
+    Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
 }
 
 /// The change's name; `None` for one whose passphrase comes from the environment, for one of the first
@@ -80,8 +79,7 @@ pub(crate) fn id(staging: &Dir) -> Result<Option<String>> {
 /// The keys that have a file here: in the directory of keys or staged.
 pub(crate) fn keys(dir: &Dir) -> Result<Vec<KeyId>> {
     let names = dir.names()?;
-    let ids = names.iter().filter_map(|name| KeyId::from_file_name(name));
-    Ok(ids.collect())
+    Ok(names.iter().filter_map(|name| KeyId::from_file_name(name)).collect())
 }
 
 /// Decrypts an envelope of this directory, or the staged one where the passphrase is already the next

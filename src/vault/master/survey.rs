@@ -58,8 +58,7 @@ impl Survey {
             }
         };
         let opened = pool::each(&files, opens, |done| progress(done, files.len()));
-        let metas = files.into_iter().map(|file| file.envelope.meta);
-        let keys = metas.zip(opened).collect();
+        let keys = files.into_iter().map(|file| file.envelope.meta).zip(opened).collect();
         Ok(Survey { keys, unreadable })
     }
 
@@ -80,7 +79,6 @@ impl Survey {
 
     /// The keys that open in one way.
     pub(crate) fn that(&self, is_meant: impl Fn(&Opens) -> bool) -> impl Iterator<Item = &KeyMeta> {
-        let meant = self.keys.iter().filter(move |(_, opens)| is_meant(opens));
-        meant.map(|(meta, _)| meta)
+        self.keys.iter().filter(move |(_, opens)| is_meant(opens)).map(|(meta, _)| meta)
     }
 }
