@@ -54,8 +54,7 @@ impl Args {
             }
         }
         given.take_flags(page, words)?;
-        let after = after.map(text).collect::<Result<Vec<_>>>()?;
-        given.operands.extend(after);
+        given.operands.extend(after.map(text).collect::<Result<Vec<_>>>()?);
         if given.operands.iter().any(|word| looks_like_secret(word)) {
             return Err(secret_in_argv());
         }

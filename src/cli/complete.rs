@@ -40,10 +40,7 @@ pub(super) fn question(asked: &[OsString]) -> Option<Question> {
     let [shell, tail, pieces @ ..] = asked.as_slice() else { return None };
     SCRIPTS.iter().find(|(name, _)| name == shell)?;
     let is_bash = shell == "bash";
-    let mut words = pieces.to_vec();
-    if is_bash {
-        words = joined(pieces);
-    }
+    let mut words = if is_bash { joined(pieces) } else { pieces.to_vec() };
     let typed = words.pop()?;
     let mut question = Question {
         is_bash,
@@ -173,8 +170,7 @@ fn offer_flags(question: &mut Question, page: &Page, given: &[String]) {
 }
 
 fn offer_members(question: &mut Question, group: &Page) {
-    let rows = group.members().map(|page| (page.last_word(), page.summary));
-    question.known.extend(rows);
+    question.known.extend(group.members().map(|page| (page.last_word(), page.summary)));
 }
 
 fn offer_topics(question: &mut Question, words: &[String]) {
@@ -186,8 +182,7 @@ fn offer_topics(question: &mut Question, words: &[String]) {
     offer_members(question, page);
     if words.is_empty() {
         question.known.push((topic::ERRORS, "every error code"));
-        let errors = kinds().map(|info| (info.code, info.hint()));
-        question.known.extend(errors);
+        question.known.extend(kinds().map(|info| (info.code, info.hint())));
     }
 }
 

@@ -46,8 +46,7 @@ pub(crate) fn print(passphrase: &Secret, now: Timestamp) -> Result<Secret> {
 
 /// Is this a whole sheet, and not the passphrase itself?
 pub(crate) fn is_sheet(text: &Secret) -> bool {
-    let blanks = ['\u{feff}', ' ', '\n', '\r'];
-    text.expose().trim_start_matches(blanks).starts_with(TITLE)
+    text.expose().trim_start_matches(['\u{feff}', ' ', '\n', '\r']).starts_with(TITLE)
 }
 
 /// The passphrase of a sheet, or of its numbered lines alone.

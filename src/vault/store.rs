@@ -292,8 +292,7 @@ impl Store {
             return Err(Error::refused(sentence, "the same command again"));
         }
         copies.iter().try_for_each(|copy| {
-            let name = copy.envelope.meta.id.file_name();
-            dir.publish(&name, &copy.bytes, Publish::New)
+            dir.publish(&copy.envelope.meta.id.file_name(), &copy.bytes, Publish::New)
         })
     }
 

@@ -268,8 +268,7 @@ impl Context<'_> {
         match self.store.audit(&event, Timestamp::now()) {
             // If the directory cannot be used, the command itself has failed for the same reason.
             Err(error) if failure.is_none_or(|failure| failure.code() != error.code()) => {
-                let sentence = format!("this was not written to the audit log: {error}");
-                self.warn(&sentence, &error);
+                self.warn(&format!("this was not written to the audit log: {error}"), &error);
             }
             _ => {}
         }

@@ -95,8 +95,7 @@ fn tailscale(network: &str) -> Result<()> {
         return Ok(());
     }
     let network = shown(network);
-    let sentence = format!("consent is to tailscale, and \"{network}\" is something else");
-    Err(Error::usage(sentence))
+    Err(Error::usage(format!("consent is to tailscale, and \"{network}\" is something else")))
 }
 
 const SPANS: &str = "never, or a time such as 90d or 12h, from a minute to ten years";

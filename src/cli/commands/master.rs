@@ -107,8 +107,7 @@ pub(super) fn bring_back(context: &Context<'_>, place: &str, kept: &[Named]) -> 
                 // A label of its own, so that the present value can still be named by its label.
                 let end = format!(" (former value, {:.4})", second.meta.id.as_str());
                 second.meta.label = second.meta.label.with_end(&end);
-                let file = second.meta.id.file_name();
-                dir.publish(&file, second.print().as_bytes(), Publish::New)?;
+                dir.publish(&second.meta.id.file_name(), second.print().as_bytes(), Publish::New)?;
                 let (meta, id) = (&envelope.meta, &second.meta.id);
                 host::eprint(&format!("{meta} has another value by now; {id} has the former\n"));
                 back += 1;

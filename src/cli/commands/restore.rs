@@ -111,8 +111,7 @@ pub(super) fn run(context: &Context<'_>, paths: &[String]) -> Result<()> {
             let sentence = format!("{sentence}; bring theirs: lf keys recovery import");
             context.warn(&sentence, &Error::PassphraseMissing);
         } else if done.is_empty() {
-            let sentence = format!("{sentence}; nothing was changed");
-            return Err(Error::refused(sentence, BESIDE));
+            return Err(Error::refused(format!("{sentence}; nothing was changed"), BESIDE));
         }
     }
     if !files.is_empty() {

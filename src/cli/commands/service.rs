@@ -296,8 +296,7 @@ fn failed(said: &str) -> Error {
     } else {
         (SERVICE, format!("journalctl --user -u {SERVICE}"))
     };
-    let sentence = format!("{name}: {said}");
-    Error::ServiceFailed(sentence, hint)
+    Error::ServiceFailed(format!("{name}: {said}"), hint)
 }
 
 /// What tells the service manager to do this with a service, or where no name is given with itself.

@@ -49,8 +49,7 @@ impl Record {
 
     /// All of them, the present one first.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Secret> {
-        let earlier = self.earlier.iter().map(|earlier| &earlier.passphrase);
-        self.present.iter().chain(earlier)
+        self.present.iter().chain(self.earlier.iter().map(|earlier| &earlier.passphrase))
     }
 
     pub(crate) fn has(&self, passphrase: &Secret) -> bool {
