@@ -48,10 +48,7 @@ fn every_error() -> String {
 
 fn rows(kinds: &[&ErrorInfo]) -> String {
     let row = |info: &&ErrorInfo| {
-        let exit = match info.exit {
-            0 => "-".to_owned(),
-            exit => exit.to_string(),
-        };
+        let exit = if info.exit == 0 { "-".to_owned() } else { info.exit.to_string() };
         let (code, http) = (info.code.to_owned(), info.http.to_string());
         vec![code, exit, http, info.hint().to_owned()]
     };

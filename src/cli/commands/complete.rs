@@ -18,10 +18,8 @@ use super::{Context, Format, Result, host, pair};
 
 /// Prints the candidates; nothing, if anything is wrong.
 pub(super) fn run(environment: &Environment, asked: &[OsString]) {
-    let Some(question) = question(asked) else { return };
-    if let Ok(lines) = lines(environment, &question) {
-        let _ = host::print(&lines);
-    }
+    let lines = question(asked).and_then(|question| lines(environment, &question).ok());
+    let _ = host::print(&lines.unwrap_or_default());
 }
 
 /// The candidates, one a line; which of them need a store, a keychain or a directory is said by the

@@ -309,10 +309,7 @@ impl Context<'_> {
 
 /// An error unless all of them are done.
 pub(super) fn all_of(total: usize, done: usize) -> Result<()> {
-    match total - done {
-        0 => Ok(()),
-        failed => Err(Error::Incomplete(failed, total)),
-    }
+    if done == total { Ok(()) } else { Err(Error::Incomplete(total - done, total)) }
 }
 
 /// Reads a secret: at a terminal without echo, from a pipe to its end, without one trailing newline.

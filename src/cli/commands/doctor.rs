@@ -42,10 +42,7 @@ pub(super) fn report(context: &Context<'_>, checks: &[Check], fixed: &[String]) 
         let shown = texts.iter().map(|(on, text)| (if colour { on } else { "" }, text.as_str()));
         host::show_coloured(&shown.collect::<Vec<_>>())?;
     }
-    if ok {
-        return Ok(());
-    }
-    Err(Error::ChecksFailed(failed, total))
+    if ok { Ok(()) } else { Err(Error::ChecksFailed(failed, total)) }
 }
 
 /// In two parts, each with the sequence that colours it.

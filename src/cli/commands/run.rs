@@ -65,10 +65,8 @@ pub(super) fn allow(context: &Context<'_>) -> Result<()> {
 
 /// The variables of `--env` and of `--env-file`; or, where no key is named, of the project's `.lf`.
 fn variables(context: &Context<'_>, options: &Options) -> Result<Variables> {
-    let mut variables = match &options.env_file {
-        Some(file) => project::env_file(file)?,
-        None => Variables::default(),
-    };
+    let file = options.env_file.as_deref().map(project::env_file);
+    let mut variables = file.transpose()?.unwrap_or_default();
     variables.keys.extend(options.variables.iter().cloned());
     let is_named = !options.keys.is_empty() || options.input.is_some();
     if is_named || options.env_file.is_some() || !variables.keys.is_empty() {

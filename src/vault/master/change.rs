@@ -285,10 +285,8 @@ impl Change {
     /// and the name of the change after the passphrase that is kept under it.
     pub(super) fn clear(&self, master: &Master) -> Result<()> {
         let id = staging::id(&self.staging)?;
-        let former = match id {
-            None if *master.origin() == Origin::Keychain => sample(&self.staging)?,
-            _ => None,
-        };
+        let is_former = id.is_none() && *master.origin() == Origin::Keychain;
+        let former = if is_former { sample(&self.staging)? } else { None };
         staging::retract(&self.staging)?;
         let is_file = |name: &str| -> Result<bool> {
             Ok(self.staging.stat(name)?.is_some_and(|stat| stat.is_file))
