@@ -7,9 +7,8 @@ use crate::cli::args::{Args, secret_in_argv};
 use crate::system::environment::secret_variable;
 
 use crate::vault::dotenv::{self, Line};
-use crate::vault::envelope;
 use crate::vault::key::{KeyMeta, Label, Provider};
-use crate::vault::{project, provider};
+use crate::vault::{envelope, project, provider};
 
 use super::{Context, Error, Format, Kind, Result, Timestamp, all_of, confirm, format, host, keys};
 

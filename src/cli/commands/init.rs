@@ -6,11 +6,9 @@ use crate::base::secret::{Secret, printable};
 use crate::base::shell::quote;
 use crate::base::text::{count, count_are};
 use crate::system::{fs, host};
-use crate::vault::envelope;
 use crate::vault::master::record::{self, Record};
-use crate::vault::master::source;
-use crate::vault::master::staging;
-use crate::vault::predecessor;
+use crate::vault::master::{source, staging};
+use crate::vault::{envelope, predecessor};
 
 use super::master::{configured, install, make_directory, set_aside, survey};
 use super::{Context, Error, Result, confirm, read_passphrase};

@@ -6,10 +6,8 @@ use std::path::PathBuf;
 use crate::base::secret::Secret;
 use crate::base::text::{count, opens_none};
 use crate::system::fs::Dir;
-use crate::vault::envelope;
-use crate::vault::files;
 use crate::vault::master::record::{self, Record};
-use crate::vault::sheet;
+use crate::vault::{envelope, files, sheet};
 
 use super::master::{bring_back, needing_earlier, survey, take};
 use super::{Context, Error, Kind, Result, Timestamp, all_of, confirm, host, read_input};

@@ -12,8 +12,7 @@ use std::path::Path;
 
 use crate::base::pool;
 use crate::base::secret::{Secret, shown};
-use crate::system::fs;
-use crate::system::host;
+use crate::system::{fs, host};
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::files::{self, KeyFile};
 use crate::vault::key::{KeyId, KeyMeta, Label};

@@ -11,15 +11,13 @@ use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 use crate::system::environment::Sources;
 use crate::system::fs::Dir;
-use crate::vault::envelope;
-use crate::vault::files;
 use crate::vault::key::{KeyId, KeyMeta};
 use crate::vault::master::record::{self, Record};
-use crate::vault::master::rekey;
 use crate::vault::master::source::{self, Master, Origin};
-use crate::vault::master::staging;
 use crate::vault::master::survey::{Opens, Survey};
+use crate::vault::master::{rekey, staging};
 use crate::vault::predecessor::{self, Found, Remain};
+use crate::vault::{envelope, files};
 
 /// The passphrase and where it is from, if there is one to choose.
 pub(super) fn examine_passphrase(

@@ -22,9 +22,8 @@ use zeroize::Zeroizing;
 
 pub(crate) use self::text::UsedView;
 
-use crate::base::pool;
-use crate::base::rng;
 use crate::base::secret::Secret;
+use crate::base::{pool, rng};
 use crate::error::{Error, Result};
 use crate::system::kernel::memory;
 use crate::vault::key::{KeyId, KeyMeta};

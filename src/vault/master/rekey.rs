@@ -29,9 +29,8 @@ use std::path::Path;
 
 pub(crate) use super::change::Settled;
 use super::change::{Change, FINISH, at_work, sample};
-use super::record;
 use super::source::{self, Master, Origin};
-use super::staging;
+use super::{record, staging};
 use crate::base::pool;
 use crate::base::secret::Secret;
 use crate::base::time::Timestamp;
@@ -39,9 +38,8 @@ use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 use crate::system::environment::Sources;
 use crate::system::fs::Dir;
-use crate::vault::envelope;
-use crate::vault::files;
 use crate::vault::key::KeyId;
+use crate::vault::{envelope, files};
 
 /// What the passphrase is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
