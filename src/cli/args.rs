@@ -216,8 +216,7 @@ fn is_bare(text: &str) -> bool {
 }
 
 fn text(word: OsString) -> Result<String> {
-    let not_text = |_| Error::usage("an argument is not UTF-8 text");
-    word.into_string().map_err(not_text)
+    word.into_string().map_err(|_| Error::usage("an argument is not UTF-8 text"))
 }
 
 /// A secret on the command line, and where it may go instead.

@@ -29,8 +29,8 @@ fn no_help(name: &str) -> Error {
     let codes = kinds().map(|info| info.code);
     let names = pages().iter().map(|page| page.name);
     let meant = suggest::word(name, codes.chain(names).chain([ERRORS]));
-    let by_last_word = || suggest::command(&pages()[0], name).map(|page| page.name);
-    let hint = meant.or_else(by_last_word);
+    // Else by its last word.
+    let hint = meant.or_else(|| suggest::command(&pages()[0], name).map(|page| page.name));
     let hint = hint.map(|topic| format!("did you mean lf help {topic}? If not: lf --help"));
     let sentence = format!("there is no help on \"{}\"", shown(name));
     Error::Usage { sentence, hint }

@@ -44,8 +44,7 @@ fn count(text: &str) -> Result<usize> {
 pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
     let dir = context.store.dir()?;
     let history = dir.map(|dir| history::read(&dir)).transpose()?.unwrap_or_default();
-    let select = |key: &String| selected(context, &history, key);
-    let key = which.key.as_ref().map(select).transpose()?;
+    let key = which.key.as_ref().map(|key| selected(context, &history, key)).transpose()?;
     let is_wanted = |event: &Event| {
         let is_key = |key: &KeyId| event.key.as_deref() == Some(key.as_str());
         key.as_ref().is_none_or(is_key) && which.since.is_none_or(|since| event.at >= since)

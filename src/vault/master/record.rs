@@ -207,8 +207,7 @@ fn parse(text: &Secret) -> Result<Vec<Earlier>> {
         );
         Error::refused(sentence, hint)
     };
-    let damaged = |_| refused("damaged", FORGET);
-    let list: List = json::from_str(text.expose()).map_err(damaged)?;
+    let list: List = json::from_str(text.expose()).map_err(|_| refused("damaged", FORGET))?;
     if list.v > VERSION {
         return Err(refused("of a later version of lf", "use that version here"));
     }
