@@ -5,8 +5,9 @@ use super::help::{Page, pages};
 
 /// The command that other tools call so, or the closest one, in this group or in another.
 pub(super) fn command(group: &Page, word: &str) -> Option<&'static Page> {
-    if let Some((_, name)) = ELSEWHERE.iter().find(|(known, _)| *known == word) {
-        return pages().iter().find(|page| page.name == *name);
+    let mut elsewhere = ELSEWHERE.lines().filter_map(|line| line.split_once(" :: "));
+    if let Some((_, name)) = elsewhere.find(|(known, _)| *known == word) {
+        return pages().iter().find(|page| page.name == name);
     }
     // The program's own page has no name.
     let near = pages()[1..].iter().filter_map(|page| {
@@ -45,21 +46,8 @@ fn is_within(slips: usize, a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// Words of other tools, and our commands.
-const ELSEWHERE: [(&str, &str); 12] = [
-    ("show", "keys get"),
-    ("rm", "keys remove"),
-    ("del", "keys remove"),
-    ("delete", "keys remove"),
-    ("rename", "keys update"),
-    ("edit", "keys update"),
-    ("exec", "keys run"),
-    ("set", "keys add"),
-    ("new", "keys add"),
-    ("ls", "keys list"),
-    ("start", "gateway serve"),
-    ("stop", "gateway uninstall"),
-];
+/// Words of other tools, and our commands: `WORD :: NAME`.
+static ELSEWHERE: &str = include_str!("suggest.txt");
 
 #[cfg(test)]
 mod tests {
