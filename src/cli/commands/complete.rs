@@ -17,9 +17,10 @@ use crate::vault::store::{MIN_PREFIX, Store};
 use super::{Context, Format, Result, host, pair};
 
 /// Prints the candidates; nothing, if anything is wrong.
-pub(super) fn run(environment: &Environment, asked: &[OsString]) {
+pub(super) fn run(environment: &Environment, asked: &[OsString]) -> Result<()> {
     let lines = question(asked).and_then(|question| lines(environment, &question).ok());
     let _ = host::print(&lines.unwrap_or_default());
+    Ok(())
 }
 
 /// The candidates, one a line; which of them need a store, a keychain or a directory is said by the

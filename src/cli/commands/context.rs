@@ -368,9 +368,6 @@ const IN_POWERSHELL: &str =
 const PERSON: Patience = Patience {
     service: Duration::from_secs(3),
     person: Duration::from_secs(60),
-    on_dialog: || {
-        host::eprint(
-            "lf: the keychain is asking in its own window; waiting for up to 60 seconds\n",
-        );
-    },
+    on_dialog: || host::eprint(ASKING),
 };
+const ASKING: &str = "lf: the keychain is asking in its own window; waiting for up to 60 seconds\n";

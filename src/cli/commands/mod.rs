@@ -122,10 +122,7 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
 
 /// `lf complete`, which the scripts of `lf completions` call.
 pub(super) fn complete(argv: Vec<OsString>) -> Command {
-    Command::Run(Box::new(move |environment| {
-        complete::run(environment, &argv[1..]);
-        Ok(())
-    }))
+    Command::Run(Box::new(move |environment| complete::run(environment, &argv[1..])))
 }
 
 /// Parses the arguments now; `run` is called later with the result.
