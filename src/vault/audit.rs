@@ -13,7 +13,6 @@ use crate::system::fs::Dir;
 use crate::vault::key::KeyId;
 
 /// What happened to which key, and how it went.
-#[derive(Debug)]
 pub(crate) struct Event<'a> {
     /// What was done or tried.
     pub(crate) kind: Kind,

@@ -21,7 +21,6 @@ pub(crate) struct KeyFile {
 }
 
 /// A file that is named like a key and cannot be read as one, or is a conflict copy.
-#[derive(Debug)]
 pub(crate) struct Unreadable {
     /// The file's name.
     pub(crate) name: String,

@@ -19,7 +19,7 @@ use crate::vault::dotenv;
 pub(crate) type Assignment = (String, String);
 
 /// What goes into a program's environment.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Variables {
     /// Those that get a key.
     pub(crate) keys: Vec<Assignment>,
@@ -28,7 +28,6 @@ pub(crate) struct Variables {
 }
 
 /// One `.lf` file.
-#[derive(Debug)]
 pub(crate) struct Project {
     /// Where it is.
     pub(crate) path: PathBuf,

@@ -30,7 +30,6 @@ pub struct Store {
 }
 
 /// What [`Store::list`] found.
-#[derive(Debug)]
 pub(crate) struct Listing {
     /// The readable keys, oldest first.
     pub(crate) keys: Vec<KeyMeta>,

@@ -14,7 +14,6 @@ use crate::vault::store::{Listing, WHOLE};
 use super::{Context, Error, Format, Result, table};
 
 /// Which events to show; all of them without a limit.
-#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Which {
     pub(crate) key: Option<String>,
     pub(crate) since: Option<Timestamp>,

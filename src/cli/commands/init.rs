@@ -14,7 +14,6 @@ use super::master::{configured, install, make_directory, set_aside, survey};
 use super::{Context, Error, Result, confirm, read_passphrase};
 
 /// The flags.
-#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) force: bool,
     pub(crate) yes: bool,

@@ -148,7 +148,7 @@ fn nothing(args: &mut Args) -> Result<()> {
 }
 
 /// The flags; the environment stands in for what is not given.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub(crate) struct ServeOptions {
     pub(crate) keys_only: bool,
     pub(crate) tailscale: bool,
@@ -157,7 +157,6 @@ pub(crate) struct ServeOptions {
 }
 
 /// The service that is wanted.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct InstallOptions {
     pub(crate) serve: ServeOptions,
     pub(crate) socket: bool,

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 
 /// Every passphrase of this user that may have sealed something.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Record {
     /// What seals now.
     pub(crate) present: Option<Secret>,
@@ -34,7 +34,6 @@ pub(crate) struct Record {
 }
 
 /// A passphrase that was replaced.
-#[derive(Debug)]
 pub(crate) struct Earlier {
     pub(crate) passphrase: Secret,
     /// When it was replaced, as far as that was written down.

@@ -10,7 +10,6 @@ use crate::vault::files::{self, KeyFile, Unreadable};
 use crate::vault::key::KeyMeta;
 
 /// How a key opens.
-#[derive(Debug)]
 pub(crate) enum Opens {
     /// With the passphrase in question.
     Yes,
@@ -21,7 +20,7 @@ pub(crate) enum Opens {
 }
 
 /// The readable keys of one directory.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Survey {
     pub(crate) keys: Vec<(KeyMeta, Opens)>,
     /// The other files that are named like keys.
