@@ -113,25 +113,22 @@ fn reseat(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
 /// A new passphrase, from standard input or from the system's randomness, into the keychain.
 fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
     let record = Record::read(&context.keychain)?;
+    let place = printable(&context.store.path().to_string_lossy());
     if record.present.is_some() && !options.force {
         if options.passphrase_stdin || context.store.dir()?.is_some() {
             return Err(configured(context));
         }
         make_directory(context)?;
         return host::print(&format!(
-            "{} is ready; the keychain's master passphrase seals what is added there\n",
-            printable(&context.store.path().to_string_lossy())
+            "{place} is ready; the keychain's master passphrase seals what is added there\n"
         ));
     }
-    let new = if options.passphrase_stdin {
-        read_passphrase("master passphrase")?
-    } else {
-        source::mint()?
-    };
+    let given = options.passphrase_stdin.then(|| read_passphrase("master passphrase"));
+    let new = given.unwrap_or_else(source::mint)?;
     envelope::check_passphrase(&new)?;
     let survey = survey(context, &new, &record)?;
     let shut = survey.shut();
-    let place = printable(&context.store.path().to_string_lossy());
+    let (closed, former) = (count(shut.len(), "key"), count(survey.recorded(), "key"));
     if let Some((_, staging)) = staging::at(context.store.path())?
         && staging::is_ready(&staging)
     {
@@ -141,9 +138,8 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
         return Err(Error::refused(sentence, hint));
     }
     if !shut.is_empty() && !options.force {
-        let keys = count(shut.len(), "key");
         let sentence = format!(
-            "{keys} in {place} would not open with the new master passphrase; nothing was changed"
+            "{closed} in {place} would not open with the new master passphrase; nothing was changed"
         );
         return Err(Error::refused(sentence, way_to(context)));
     }
@@ -152,15 +148,13 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
     if survey.recorded() > 0 {
         questions.push(format!(
             "lf keys rekey changes the master passphrase and re-encrypts every key; this command does not. \
-             {} in {place} would stay under the old one, which is kept on record and goes on opening them.",
-            count(survey.recorded(), "key"),
+             {former} in {place} would stay under the old one, which is kept on record and goes on opening them.",
         ));
     }
     if !shut.is_empty() {
         questions.push(format!(
-            "{} in {place} open with no passphrase that is known, and become unreadable: they are put aside in {place}/unreadable. \
+            "{closed} in {place} open with no passphrase that is known, and become unreadable: they are put aside in {place}/unreadable. \
              With the recovery sheet, lf keys recovery import keeps them.",
-            count(shut.len(), "key"),
         ));
     }
     if !questions.is_empty() {
