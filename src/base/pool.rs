@@ -87,7 +87,6 @@ thread_local! {
 }
 
 /// A turn at a core, given back on drop.
-#[derive(Debug)]
 pub(crate) struct Turn(());
 
 /// Waits for a turn: there is one per core in the whole process. A key derivation holds 32 MiB;

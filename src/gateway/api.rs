@@ -27,7 +27,6 @@ use crate::vault::master::source::{self, Master};
 use crate::vault::store::Store;
 
 /// What the routes work on.
-#[derive(Debug)]
 pub(crate) struct Api {
     /// The keys.
     pub(crate) store: Store,

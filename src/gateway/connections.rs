@@ -46,7 +46,6 @@ struct Table {
 }
 
 /// One connection, and how far it has come.
-#[derive(Debug)]
 pub(crate) struct Place {
     /// The connection itself.
     pub(crate) stream: TcpStream,
@@ -198,9 +197,7 @@ impl Connections {
             let woken = self.changed.wait_timeout_while(table, IDLE, is_idle);
             table = woken.unwrap_or_else(PoisonError::into_inner).0;
             table.idle_threads -= 1;
-            let Some((place, serve)) = table.queue.pop_front() else {
-                break;
-            };
+            let Some((place, serve)) = table.queue.pop_front() else { break };
             drop(table);
             // A panic that got as far as here costs its connection, and neither the place nor the
             // thread.

@@ -103,9 +103,7 @@ pub(crate) fn grant(dir: &Path, consent: &Consent) -> Result<()> {
 
 /// Removes the consent, whatever is in it; `false` if there was none.
 pub(crate) fn revoke(dir: &Path) -> Result<bool> {
-    let Some(dir) = Dir::open(dir)? else {
-        return Ok(false);
-    };
+    let Some(dir) = Dir::open(dir)? else { return Ok(false) };
     dir.lock()?.remove(FILE)
 }
 
@@ -123,7 +121,6 @@ pub(crate) fn in_force(dir: &Path) -> Result<Consent> {
 }
 
 /// The consent by which a running gateway listens beyond loopback.
-#[derive(Debug)]
 pub(crate) struct Permit {
     dir: PathBuf,
     address: IpAddr,

@@ -18,7 +18,6 @@ use crate::vault::audit::Kind;
 use crate::vault::key::KeyId;
 
 /// Everything that decides.
-#[derive(Debug)]
 pub(crate) struct Guard {
     hosts: Hosts,
     origins: Origins,
@@ -30,7 +29,7 @@ pub(crate) struct Guard {
 }
 
 /// What the guard has found out about a request so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Caller {
     /// The page's origin, if it is an allowed one.
     pub(crate) origin: Option<String>,
@@ -65,7 +64,6 @@ pub(crate) type Answer = (Reply, Option<Told>);
 pub(crate) type Told = (Kind, Option<KeyId>, Option<&'static str>);
 
 /// What is asked for. Ids are as they were sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     /// `GET /healthz`
     Health,

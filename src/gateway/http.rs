@@ -24,7 +24,6 @@ use crate::gateway::connections::Place;
 use crate::system::stream::Stream;
 
 /// Why there is no request.
-#[derive(Debug)]
 pub(crate) enum Failure {
     /// The peer went away, or stayed silent for as long as it may.
     Gone,

@@ -47,17 +47,13 @@ impl Origins {
 }
 
 fn is_built_in(origin: &str) -> bool {
-    let Some((scheme @ ("https" | "http"), rest)) = origin.split_once("://") else {
-        return false;
-    };
+    let Some((scheme @ ("https" | "http"), rest)) = origin.split_once("://") else { return false };
     let cloud = rest.strip_suffix("lenserfight.com");
     let is_sub = |sub: &str| sub.is_empty() || sub.strip_suffix('.').is_some_and(is_label);
     if scheme == "https" && cloud.is_some_and(is_sub) {
         return true;
     }
-    let Some(host) = without_port(rest) else {
-        return false;
-    };
+    let Some(host) = without_port(rest) else { return false };
     match host.parse::<Ipv4Addr>() {
         Ok(address) => address == Ipv4Addr::LOCALHOST || address.is_private() || is_cgnat(address),
         Err(_) if host == "localhost" || host == "[::1]" => true,

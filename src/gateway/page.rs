@@ -5,7 +5,6 @@ use super::http::Reply;
 use crate::vault::provider::KNOWN;
 
 /// One file of the page.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct File {
     pub(crate) path: &'static str,
     media_type: &'static str,

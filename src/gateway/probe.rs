@@ -13,7 +13,7 @@ use crate::system::fs;
 use crate::system::stream::Stream;
 
 /// What a gateway of `lf` answers to `GET /healthz`.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(crate) struct Health {
     status: String,
     pub(crate) daemon_version: String,
@@ -22,7 +22,6 @@ pub(crate) struct Health {
 }
 
 /// Why there is no [`Health`].
-#[derive(Debug)]
 pub(crate) enum Absence {
     /// Another program listens, or does not answer; how that shows.
     Stranger(&'static str),

@@ -143,9 +143,7 @@ fn addresses(bus: &Bus) -> Vec<SocketAddrUnix> {
         ("runtime", _) => default(),
         _ => None,
     };
-    let Some(list) = &bus.address else {
-        return default().into_iter().collect();
-    };
+    let Some(list) = &bus.address else { return default().into_iter().collect() };
     let sockets = list.split(';').filter_map(|address| address.strip_prefix("unix:"));
     sockets.flat_map(|options| options.split(',')).filter_map(address).collect()
 }

@@ -122,9 +122,7 @@ impl Keychain {
             let word = if self.patience.person.is_zero() { "silently" } else { "entry" };
             return helper.ask(&[word, service, account]);
         }
-        let Some(bytes) = self.ask(service, account, Entry::get_secret)? else {
-            return Ok(None);
-        };
+        let Some(bytes) = self.ask(service, account, Entry::get_secret)? else { return Ok(None) };
         let not_text = || {
             let sentence = format!("the entry {service}/{account} is not UTF-8 text");
             Error::KeychainUnavailable(sentence)

@@ -15,7 +15,6 @@ use crate::system::environment::{PASSPHRASE_VARIABLES, search_path};
 use crate::system::host;
 
 /// A program that is there.
-#[derive(Debug)]
 pub(crate) struct Program {
     /// What was typed, which it sees as its own name.
     name: OsString,

@@ -10,7 +10,6 @@ use zeroize::Zeroizing;
 use crate::error::ErrorInfo;
 
 /// An answer, before it is bytes.
-#[derive(Clone, Debug)]
 pub(crate) struct Reply {
     /// The status code.
     pub(crate) status: u16,

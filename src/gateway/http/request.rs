@@ -8,7 +8,6 @@ use super::MAX_BODY;
 use crate::error::{ErrorInfo, refusal};
 
 /// A request's head; its body is still on the wire.
-#[derive(Debug)]
 pub(crate) struct Request {
     /// The address of the listener that it came to.
     pub(crate) at: IpAddr,
@@ -110,9 +109,7 @@ pub(super) fn parse(head: &[u8], at: IpAddr) -> Result<Request> {
 /// A request without headers; one of HTTP/1.1 keeps its connection alive, one of 1.0 does not.
 fn parse_request_line(line: &str, at: IpAddr) -> Result<Request> {
     let parts: Vec<&str> = line.split(' ').collect();
-    let [method, target, version] = parts[..] else {
-        return Err(BAD);
-    };
+    let [method, target, version] = parts[..] else { return Err(BAD) };
     let keeps_alive = match version {
         "HTTP/1.1" => true,
         "HTTP/1.0" => false,

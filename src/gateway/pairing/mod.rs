@@ -55,7 +55,6 @@ use crate::vault::master::source;
 pub(crate) use self::recogniser::Recogniser;
 
 /// The pairings of one root.
-#[derive(Debug)]
 pub(crate) struct Pairings {
     root: PathBuf,
     /// `<root>/gateway`
@@ -274,9 +273,7 @@ impl Pairings {
 
     /// Every pairing, oldest first, with the time of its last use; asks no keychain.
     pub(crate) fn list(&self) -> Result<Vec<(Pairing, Option<Timestamp>)>> {
-        let Some(dir) = Dir::open(&self.dir)? else {
-            return Ok(Vec::new());
-        };
+        let Some(dir) = Dir::open(&self.dir)? else { return Ok(Vec::new()) };
         let (mut list, used) = (self.read(&dir)?.unwrap_or_default(), read_used(&dir));
         list.sort_by_key(|pairing| pairing.created_at);
         let used = |it: &Pairing| used.get(it.sha256.as_ref()?).copied();
@@ -413,9 +410,7 @@ impl Pairings {
         if owner.is_some() && ![Some(0), Some(fs::own_user()), above].contains(&owner) {
             return Err(corrupt("it belongs to another user"));
         }
-        let Some(bytes) = dir.read(LIST, MAX_LIST)? else {
-            return Ok(None);
-        };
+        let Some(bytes) = dir.read(LIST, MAX_LIST)? else { return Ok(None) };
         if state::parse::<Version>(&bytes).is_some_and(|version| version.v > VERSION) {
             return Err(Error::Refused {
                 sentence: "a later version of lf wrote the list of pairings".to_owned(),

@@ -21,7 +21,6 @@ use crate::system::fs::{Dir, Stamp};
 /// list comes for the first time, and every ten seconds in the background, in case another program
 /// has changed it: a request with a known token never waits for it.
 /// (tests/pairing.rs: `a_keychain_that_hangs_delays_nobody_who_is_known`)
-#[derive(Debug)]
 pub(crate) struct Recogniser {
     pairings: Pairings,
     known: Mutex<Known>,
@@ -29,7 +28,7 @@ pub(crate) struct Recogniser {
     asking: Mutex<Asking>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Known {
     /// The list's version; `None` before the first look.
     stamp: Option<Option<Stamp>>,
@@ -41,7 +40,6 @@ struct Known {
     used: BTreeMap<String, Timestamp>,
 }
 
-#[derive(Debug)]
 struct Entry {
     pairing: Arc<Pairing>,
     digest: [u8; 32],
@@ -50,7 +48,7 @@ struct Entry {
 }
 
 /// What is known of the keychain.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Asking {
     /// Has it ever answered?
     has_answered: bool,
@@ -124,9 +122,7 @@ impl Recogniser {
             return;
         }
         let dir = Dir::open(&self.pairings.dir).ok().flatten();
-        let Some(dir) = dir.and_then(|dir| dir.try_lock().ok().flatten()) else {
-            return;
-        };
+        let Some(dir) = dir.and_then(|dir| dir.try_lock().ok().flatten()) else { return };
         if let Ok(list) = self.pairings.read(&dir) {
             keep_used(&dir, &list.unwrap_or_default(), mem::take(&mut self.known().used));
         }

@@ -164,9 +164,7 @@ impl Dir {
     /// The first `limit` + 1 bytes of a regular file, so that the caller sees when there are more
     /// than `limit`; `None` if there is no such file.
     pub(crate) fn read(&self, name: &str, limit: usize) -> Result<Option<Vec<u8>>> {
-        let Some((file, size)) = self.open_file(name, Purpose::Read)? else {
-            return Ok(None);
-        };
+        let Some((file, size)) = self.open_file(name, Purpose::Read)? else { return Ok(None) };
         let expected = usize::try_from(size).unwrap_or(limit).min(limit);
         let mut bytes = Vec::with_capacity(expected + 1);
         let read = file.take(limit as u64 + 1).read_to_end(&mut bytes);
@@ -343,9 +341,7 @@ fn foreign(user: u32, place: &Path) -> Error {
 impl Locked {
     /// A directory in this one, which the lock on this one covers as well; `None` if there is none.
     pub(crate) fn covered_child(&self, name: &str) -> Result<Option<Locked>> {
-        let Some(dir) = self.child(name)? else {
-            return Ok(None);
-        };
+        let Some(dir) = self.child(name)? else { return Ok(None) };
         let lock = self.lock.try_clone();
         let lock = lock.map_err(|error| Error::from_io("lock", &self.path, error))?;
         Ok(Some(Locked { dir, lock }))

@@ -100,7 +100,6 @@ pub(crate) fn share_one_heap() {
 
 /// Memory for the next allocation of exactly this many bytes on this thread, which it cannot leave;
 /// given back on drop if that allocation never comes.
-#[derive(Debug)]
 pub(crate) struct Reserved(PhantomData<*const ()>);
 
 /// Sets so many bytes aside, at least [`LARGE`], because an allocation that fails ends the process, and

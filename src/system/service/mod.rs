@@ -10,7 +10,6 @@ use std::process::{Command, Stdio};
 use sha2::{Digest, Sha256};
 
 /// What is to run, and with what. None of it is secret.
-#[derive(Clone, Debug)]
 pub(crate) struct Service {
     /// The absolute path of `lf`.
     pub(crate) program: String,

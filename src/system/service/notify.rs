@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::os::unix::net::UnixDatagram;
 
 /// Who started this process and waits for news; often nobody.
-#[derive(Debug)]
 pub(crate) struct Manager(Option<UnixDatagram>);
 
 impl Manager {
