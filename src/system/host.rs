@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 #[cfg(unix)]
 use std::sync::OnceLock;
@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::base::secret::{printable, printable_lines};
 use crate::error::{Error, Result};
 use crate::system::environment::search_path;
+use crate::system::fs;
 #[cfg(unix)]
 use crate::system::kernel::signal;
 
@@ -158,12 +159,10 @@ pub(crate) fn input_has_data() -> bool {
 /// Up to `limit` + 1 bytes of standard input, so that the caller sees when there are more than
 /// `limit`. Read without std's buffer, which would keep a copy.
 pub(crate) fn read_input(limit: usize) -> Result<Zeroizing<Vec<u8>>> {
-    // All of it from the start, because growing would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
-    input()
-        .and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| Error::from_io("read", "standard input".as_ref(), error))?;
-    Ok(bytes)
+    // Room for all of it from the start, because growing would leave copies behind.
+    let read = input().and_then(|file| fs::read(file, limit as u64, limit));
+    let bytes = read.map_err(|error| Error::from_io("read", "standard input".as_ref(), error));
+    bytes.map(Zeroizing::new)
 }
 
 /// Standard input as a file of its own, unbuffered.

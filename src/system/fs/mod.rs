@@ -15,7 +15,7 @@ use crate::base::time::Deadline;
 use crate::error::{Error, Result};
 
 pub(crate) use self::named::{
-    create_private, find_above, is_below, open_named, read_exposed, read_private, real,
+    create_private, find_above, is_below, open_named, read, read_exposed, read_private, real,
 };
 pub(crate) use self::platform::{Stamp, own_user};
 
@@ -164,12 +164,9 @@ impl Dir {
     /// The first `limit` + 1 bytes of a regular file, so that the caller sees when there are more
     /// than `limit`; `None` if there is no such file.
     pub(crate) fn read(&self, name: &str, limit: usize) -> Result<Option<Vec<u8>>> {
-        let Some((file, size)) = self.open_file(name, Purpose::Read)? else { return Ok(None) };
-        let expected = usize::try_from(size).unwrap_or(limit).min(limit);
-        let mut bytes = Vec::with_capacity(expected + 1);
-        let read = file.take(limit as u64 + 1).read_to_end(&mut bytes);
-        read.map_err(|error| self.failed("read", name, error))?;
-        Ok(Some(bytes))
+        let file = self.open_file(name, Purpose::Read)?;
+        let read = file.map(|(file, size)| read(file, size, limit)).transpose();
+        read.map_err(|error| self.failed("read", name, error))
     }
 
     /// The last `limit` bytes of a regular file, or all of it; nothing where there is none.

@@ -23,7 +23,7 @@ pub(crate) fn read_private(path: &Path, limit: usize) -> Result<Option<Vec<u8>>>
     if is_exposed {
         return unfit("can be reached by other users; chmod 600 it first".to_owned());
     }
-    let bytes = read(file, limit).map_err(failed)?;
+    let bytes = read(file, 0, limit).map_err(failed)?;
     if bytes.len() > limit {
         return unfit(format!("has more than {limit} bytes"));
     }
@@ -34,7 +34,7 @@ pub(crate) fn read_private(path: &Path, limit: usize) -> Result<Option<Vec<u8>>>
 /// and whether users outside the file's owner and group can reach it.
 pub(crate) fn read_exposed(path: &Path, limit: usize) -> Result<(Vec<u8>, bool)> {
     open(path)
-        .and_then(|(file, is_exposed)| Ok((read(file, limit)?, is_exposed)))
+        .and_then(|(file, is_exposed)| Ok((read(file, 0, limit)?, is_exposed)))
         .map_err(|error| Error::from_io("read", path, error))
 }
 
@@ -44,8 +44,10 @@ fn open(path: &Path) -> io::Result<(File, bool)> {
     Ok((file, is_exposed))
 }
 
-fn read(file: File, limit: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+/// The first `limit` + 1 bytes of what has about this size, for which there is room from the start.
+pub(crate) fn read(file: File, size: u64, limit: usize) -> io::Result<Vec<u8>> {
+    let expected = usize::try_from(size).unwrap_or(limit).min(limit);
+    let mut bytes = Vec::with_capacity(expected + 1);
     file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -22,13 +22,11 @@ pub(crate) type Stamp = (u64, i64, (i64, i64));
 
 impl Handle {
     pub(super) fn open(path: &Path) -> io::Result<Handle> {
-        let handle = rustix::fs::open(path, DIRECTORY, Mode::empty())?;
-        Ok(Handle(handle.into()))
+        Ok(Handle(rustix::fs::open(path, DIRECTORY, Mode::empty())?.into()))
     }
 
     pub(super) fn open_child(&self, name: &Path) -> io::Result<Handle> {
-        let handle = rustix::fs::openat(&self.0, name, DIRECTORY, Mode::empty())?;
-        Ok(Handle(handle.into()))
+        Ok(Handle(rustix::fs::openat(&self.0, name, DIRECTORY, Mode::empty())?.into()))
     }
 
     pub(super) fn make_child(&self, name: &Path) -> io::Result<()> {
