@@ -86,7 +86,7 @@ impl Place {
     }
 
     /// The answer is out, and the next request is waited for.
-    fn silent(&self) {
+    pub(crate) fn silent(&self) {
         let mut state = self.state();
         // It has been silent since it was opened, whenever its thread reads from it.
         if !matches!(*state, State::Silent(_)) {
@@ -151,13 +151,6 @@ impl Connections {
                 table.open.clear();
             }
         }
-    }
-
-    /// This connection waits for its next request; `false` if the gateway is ending and it should
-    /// not.
-    pub(crate) fn silent(&self, place: &Place) -> bool {
-        place.silent();
-        !self.is_ending()
     }
 
     /// Is no connection open?

@@ -21,7 +21,7 @@ use crate::vault::key::KeyId;
 pub(crate) struct Guard {
     hosts: Hosts,
     origins: Origins,
-    recogniser: Arc<Recogniser>,
+    pub(crate) recogniser: Arc<Recogniser>,
     buckets: Mutex<HashMap<(String, Rate), Bucket>>,
     /// By the name of a pairing: each of its requests that may derive a key holds one more of
     /// these.
@@ -183,11 +183,6 @@ impl Guard {
         // One of these is the table's own.
         let has_room = Arc::strong_count(place) <= MOST_PLACES;
         if has_room { Ok(Arc::clone(place)) } else { Err(limited(1)) }
-    }
-
-    /// Writes down what was recognised; now and then, and when the gateway ends.
-    pub(crate) fn save_last_used(&self) {
-        self.recogniser.save();
     }
 }
 

@@ -160,7 +160,8 @@ impl Gateway {
     fn serve_connection(&self, connections: &Connections, place: &Place, at: IpAddr) {
         let mut connection = Connection::new(place, at);
         loop {
-            if !connections.silent(place) {
+            place.silent();
+            if connections.is_ending() {
                 // Bytes that have arrived are still read, but none are waited for.
                 let _ = place.stream.shutdown(Shutdown::Read);
             }
@@ -187,7 +188,7 @@ impl Gateway {
                 return;
             }
             let Some(request) = request.filter(|request| request.keeps_alive) else {
-                connections.silent(place);
+                place.silent();
                 return connection.linger();
             };
             if body == Rest::Unread && connection.body(&request).is_err() {
@@ -287,7 +288,7 @@ impl Gateway {
             let context: Vec<_> = paired.chain([("count", count.as_str())]).collect();
             let _ = self.log(&Event { kind, key: None, reason, context: &context });
         }
-        self.guard.save_last_used();
+        self.guard.recogniser.save();
     }
 
     fn flood(&self) -> MutexGuard<'_, Flood> {
