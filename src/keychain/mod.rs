@@ -102,13 +102,14 @@ impl Keychain {
     /// (tests/keychain.rs: `a_bus_that_forgets_the_lock_fails_the_write`)
     pub(crate) fn lock(&self) -> Result<Keychain> {
         let mut keychain = self.without_dialogs();
-        match platform::Held::take(&keychain, Deadline::after(LOCK_PATIENCE))? {
-            Some(held) => keychain.held = Some(Arc::new(held)),
-            None => return Err(Error::Refused {
-                sentence: "another process is changing the master passphrase in the keychain; nothing was changed here".to_owned(),
-                hint: "wait for it to end (lf keys doctor tells how it went), and then the same command again".to_owned(),
-            }),
+        let held = platform::Held::take(&keychain, Deadline::after(LOCK_PATIENCE))?;
+        let busy = || {
+            Error::Refused {
+            sentence: "another process is changing the master passphrase in the keychain; nothing was changed here".to_owned(),
+            hint: "wait for it to end (lf keys doctor tells how it went), and then the same command again".to_owned(),
         }
+        };
+        keychain.held = Some(Arc::new(held.ok_or_else(busy)?));
         Ok(keychain)
     }
 
@@ -122,12 +123,10 @@ impl Keychain {
             let word = if self.patience.person.is_zero() { "silently" } else { "entry" };
             return helper.ask(&[word, service, account]);
         }
-        let Some(bytes) = self.ask(service, account, Entry::get_secret)? else { return Ok(None) };
-        let not_text = || {
-            let sentence = format!("the entry {service}/{account} is not UTF-8 text");
-            Error::KeychainUnavailable(sentence)
-        };
-        Secret::from_bytes(bytes).map(Some).ok_or_else(not_text)
+        let not_text = || format!("the entry {service}/{account} is not UTF-8 text");
+        let not_text = || Error::KeychainUnavailable(not_text());
+        let found = self.ask(service, account, Entry::get_secret)?;
+        found.map(|bytes| Secret::from_bytes(bytes).ok_or_else(not_text)).transpose()
     }
 
     /// Stores the secret; one that is there already is replaced.
