@@ -94,6 +94,7 @@ const DOORS: &[(&str, &[&str])] = &[
         "libc::",
         &[
             "system/kernel/clock.rs",
+            "system/kernel/memory.rs",
             "system/kernel/landlock.rs",
             "system/kernel/seccomp.rs",
             "system/kernel/fork.rs",

@@ -87,15 +87,8 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Paged<A> {
 /// that is limited, nothing would be left for what they are to do.
 pub(crate) fn share_one_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        unsafe extern "C" {
-            fn mallopt(parameter: std::ffi::c_int, value: std::ffi::c_int) -> std::ffi::c_int;
-        }
-        /// `M_ARENA_MAX` of malloc.h
-        const MOST_HEAPS: std::ffi::c_int = -8;
-        // SAFETY: glibc's own function, with numbers for arguments; it may be called at any time.
-        let _ = unsafe { mallopt(MOST_HEAPS, 1) };
-    }
+    // SAFETY: numbers for arguments; it may be called at any time.
+    let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
 
 /// Memory for the next allocation of exactly this many bytes on this thread, which it cannot leave;
