@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::{self, ScopedJoinHandle};
 
+use crate::base::lock::lock;
+
 /// The results in the items' order. `done` hears on the calling thread how many are finished. Where
 /// a thread gains nothing, or none can be had, the calling thread does the work.
 pub(crate) fn each<T: Sync, R: Send + Sync>(
@@ -97,7 +99,7 @@ pub(crate) struct Turn(());
 /// that asks for one turn waits for at most one turn of each other party.
 /// (tests/limits.rs: `turns_go_round_the_pairings`)
 pub(crate) fn turn() -> Turn {
-    let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut turns = lock(&TURNS);
     let place = turns.ask(PARTY.with_borrow(Clone::clone));
     while turns.taken == cores() || turns.waiting.first() != Some(&place) {
         turns = NEXT.wait(turns).unwrap_or_else(PoisonError::into_inner);
@@ -111,7 +113,7 @@ pub(crate) fn turn() -> Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = lock(&TURNS);
         turns.taken -= 1;
         NEXT.notify_all();
     }

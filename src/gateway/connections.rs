@@ -18,12 +18,13 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::ioctl_fionread;
 
+use crate::base::lock::lock;
 use crate::base::time::{Deadline, monotonic};
 
 /// The table of open connections and the queue for threads.
@@ -72,12 +73,12 @@ impl Place {
 
     /// The peer has begun a request, has more of it to send, or has an answer to take.
     pub(crate) fn waiting(&self) {
-        *self.state() = State::Waiting(monotonic());
+        *lock(&self.state) = State::Waiting(monotonic());
     }
 
     /// What was to come has come, and is worked on.
     pub(crate) fn serving(&self) {
-        *self.state() = State::Serving;
+        *lock(&self.state) = State::Serving;
     }
 
     /// A good token was shown.
@@ -87,7 +88,7 @@ impl Place {
 
     /// The answer is out, and the next request is waited for.
     pub(crate) fn silent(&self) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         // It has been silent since it was opened, whenever its thread reads from it.
         if !matches!(*state, State::Silent(_)) {
             *state = State::Silent(monotonic());
@@ -96,7 +97,7 @@ impl Place {
 
     /// The less, the sooner it is closed; `None` for never.
     fn worth(&self, now: Instant) -> Option<(bool, u8, Instant)> {
-        let (class, since) = match *self.state() {
+        let (class, since) = match *lock(&self.state) {
             // What it has sent waits for a thread of ours.
             State::Silent(since) if ioctl_fionread(&self.stream).is_ok_and(|count| count > 0) => {
                 (4, since)
@@ -107,10 +108,6 @@ impl Place {
             State::Serving => return None,
         };
         Some((self.has_token.load(Ordering::Relaxed), class, since))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
     }
 }
 
@@ -124,7 +121,7 @@ impl Connections {
         most: usize,
         serve: &Serve,
     ) {
-        let mut table = self.table();
+        let mut table = lock(&self.table);
         if !table.make_room(peer, most) {
             return;
         }
@@ -155,7 +152,7 @@ impl Connections {
 
     /// Is no connection open?
     pub(crate) fn is_empty(&self) -> bool {
-        self.table().open.is_empty()
+        lock(&self.table).open.is_empty()
     }
 
     /// Is the gateway ending?
@@ -166,11 +163,11 @@ impl Connections {
     /// Waits until the requests that have begun are answered, at most until `deadline`; silent connections
     /// are closed.
     pub(crate) fn end(&self, deadline: Deadline) {
-        let table = self.table();
+        let table = lock(&self.table);
         // Before the states are looked at: one that becomes silent afterwards sees it.
         self.is_ending.store(true, Ordering::SeqCst);
         for place in &table.open {
-            if matches!(*place.state(), State::Silent(_)) {
+            if matches!(*lock(&place.state), State::Silent(_)) {
                 // Only for reading: a request that has come, and that no thread has seen yet, is answered.
                 let _ = place.stream.shutdown(Shutdown::Read);
             }
@@ -183,7 +180,7 @@ impl Connections {
 
     /// What a thread does: it serves connections, one after the other, until there is none for a while.
     fn work(&self) {
-        let mut table = self.table();
+        let mut table = lock(&self.table);
         loop {
             table.idle_threads += 1;
             let is_idle = |table: &mut Table| table.queue.is_empty() && !self.is_ending();
@@ -195,15 +192,11 @@ impl Connections {
             // A panic that got as far as here costs its connection, and neither the place nor the
             // thread.
             let _ = catch_unwind(AssertUnwindSafe(|| serve(&place)));
-            table = self.table();
+            table = lock(&self.table);
             table.open.retain(|open| !Arc::ptr_eq(open, &place));
             self.changed.notify_all();
         }
         table.threads -= 1;
-    }
-
-    fn table(&self) -> MutexGuard<'_, Table> {
-        lock(&self.table)
     }
 }
 
@@ -230,10 +223,6 @@ impl Table {
         self.queue.retain(|(queued, _)| !Arc::ptr_eq(queued, &evicted));
         true
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whoever connects for a request sends it within a few milliseconds.
@@ -272,10 +261,10 @@ mod tests {
         assert!(connections.is_empty());
         let is_alive = |table: &Table| table.threads > 0;
         let deadline = Deadline::after(Duration::from_secs(10));
-        while is_alive(&connections.table()) && deadline.left().is_some() {
+        while is_alive(&lock(&connections.table)) && deadline.left().is_some() {
             thread::yield_now();
         }
-        assert_eq!(connections.table().threads, 0, "each has come to its end");
+        assert_eq!(lock(&connections.table).threads, 0, "each has come to its end");
     }
 
     #[test]
@@ -311,12 +300,12 @@ mod tests {
         table.open.push(Arc::new(serving));
         for (state, has_token) in order.iter().rev() {
             let place = Place::new(connected().0, PEER);
-            *place.state() = *state;
+            *lock(&place.state) = *state;
             place.has_token.store(*has_token, Ordering::Relaxed);
             table.open.push(Arc::new(place));
         }
         for (state, _) in order {
-            let expected = table.open.iter().position(|open| *open.state() == state).unwrap();
+            let expected = table.open.iter().position(|open| *lock(&open.state) == state).unwrap();
             let expected = Arc::clone(&table.open[expected]);
             assert!(table.evict(now, |_| true));
             let is_left = table.open.iter().any(|open| Arc::ptr_eq(open, &expected));

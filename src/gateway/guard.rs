@@ -2,7 +2,7 @@
 //! token, scope, bucket and place, in this order. Only this file writes CORS headers.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tiny_http::Method;
@@ -10,6 +10,7 @@ use tiny_http::Method;
 use super::http::{Reply, Request};
 use super::page::File;
 use crate::base::bucket::{Bucket, Rate};
+use crate::base::lock::lock;
 use crate::base::time::Timestamp;
 use crate::error::{Error, ErrorInfo, refusal};
 use crate::gateway::origin::{self, Hosts, Origins};
@@ -174,11 +175,11 @@ impl Guard {
     /// others.
     /// (tests/limits.rs: `turns_go_round_the_pairings`)
     fn take(&self, pairing: &str, rate: Rate, clock: Instant) -> Result<Arc<()>, Answer> {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = lock(&self.buckets);
         let bucket = buckets.entry((pairing.to_owned(), rate));
         let taken = bucket.or_insert_with(|| Bucket::full(rate, clock)).take(clock);
         taken.map_err(|wait| limited(wait.as_millis().div_ceil(1000)))?;
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = lock(&self.places);
         let place = places.entry(pairing.to_owned()).or_default();
         // One of these is the table's own.
         let has_room = Arc::strong_count(place) <= MOST_PLACES;

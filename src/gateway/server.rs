@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::consent::Permit;
 use super::guard::{Caller, Guard, Told, with_cors};
 use super::http::{Connection, Failure, Reply, Request};
 use super::probe;
+use crate::base::lock::lock;
 use crate::base::pool;
 use crate::base::time::{Deadline, Timestamp, monotonic};
 use crate::error::{Error, Result, refusal};
@@ -256,7 +257,7 @@ impl Gateway {
         let (mut context, mut count) = (caller.context(), None);
         if matches!(kind, Kind::List | Kind::AuthFailure | Kind::RateLimited) {
             let flow = (kind, reason, caller.paired());
-            let Some(admitted) = self.flood().admit(flow, monotonic()) else { return Ok(()) };
+            let Some(admitted) = lock(&self.flood).admit(flow, monotonic()) else { return Ok(()) };
             count = (admitted > 1 || kind != Kind::List).then(|| admitted.to_string());
         }
         context.extend(count.as_deref().map(|count| ("count", count)));
@@ -280,7 +281,7 @@ impl Gateway {
 
     /// Now and then, and at the end: writes down the counts that are in no line yet, and times of last use.
     fn settle(&self, now: Option<std::time::Instant>) {
-        let over = self.flood().settle(now);
+        let over = lock(&self.flood).settle(now);
         for ((kind, reason, paired), count) in over {
             let count = count.to_string();
             let paired =
@@ -289,10 +290,6 @@ impl Gateway {
             let _ = self.log(&Event { kind, key: None, reason, context: &context });
         }
         self.guard.recogniser.save();
-    }
-
-    fn flood(&self) -> MutexGuard<'_, Flood> {
-        self.flood.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

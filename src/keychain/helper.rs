@@ -16,6 +16,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{Keychain, Patience};
+use crate::base::lock::lock;
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
 use crate::system::environment::Bus;
@@ -76,13 +77,13 @@ impl Helper {
     /// What the helper answers.
     pub(crate) fn ask(&self, question: &[&str]) -> Result<Option<Secret>> {
         let failed = |why: &str| Error::KeychainUnavailable(format!("the gateway's helper {why}"));
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = lock(&self.free);
         let waited = self.changed.wait_timeout_while(free, PATIENCE, |free| free.is_empty());
         let channel = waited.unwrap_or_else(PoisonError::into_inner).0.pop();
         let mut channel = channel.ok_or_else(|| failed("is busy"))?;
         let asked = send(&mut channel, &question.join("\0"));
         let answer = asked.and_then(|()| receive(&mut channel)).map_err(|_| failed("has ended"))?;
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+        lock(&self.free).push(channel);
         self.changed.notify_one();
         match answer.split_once('\0') {
             None => Ok(None),

@@ -2,7 +2,7 @@
 //! requests.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use std::{mem, thread};
 
@@ -10,6 +10,7 @@ use zeroize::optimization_barrier;
 
 use super::{DEFAULT_NAME, LIST, Pairing, Pairings, SERVICE};
 use super::{digest, keep_used};
+use crate::base::lock::lock;
 use crate::base::time::{Deadline, Timestamp};
 use crate::error::{Error, ErrorInfo};
 use crate::system::fs::{Dir, Stamp};
@@ -108,7 +109,7 @@ impl Recogniser {
             let mut asking = lock(&self.asking);
             let is_answered =
                 |entry: &mut Entry| entry.answer.is_some_and(|(_, until)| until.left().is_some());
-            if !self.known().entry(&digest).is_some_and(is_answered) {
+            if !lock(&self.known).entry(&digest).is_some_and(is_answered) {
                 self.ask(&pairing, &digest, &mut asking);
             }
         }
@@ -118,20 +119,20 @@ impl Recogniser {
     /// Writes down when each pairing was last used, if that has changed, without waiting for a
     /// lock.
     pub(crate) fn save(&self) {
-        if self.known().used.is_empty() {
+        if lock(&self.known).used.is_empty() {
             return;
         }
         let dir = Dir::open(&self.pairings.dir).ok().flatten();
         let Some(dir) = dir.and_then(|dir| dir.try_lock().ok().flatten()) else { return };
         if let Ok(list) = self.pairings.read(&dir) {
-            keep_used(&dir, &list.unwrap_or_default(), mem::take(&mut self.known().used));
+            keep_used(&dir, &list.unwrap_or_default(), mem::take(&mut lock(&self.known).used));
         }
     }
 
     /// Reads the list again if it has changed. What the keychain has confirmed is still known of
     /// tokens that are still in it.
     fn follow_list(&self) -> Result<MutexGuard<'_, Known>> {
-        let mut known = self.known();
+        let mut known = lock(&self.known);
         let dir = Dir::open(&self.pairings.dir)?;
         let stat = dir.as_ref().map(|dir| dir.stat(LIST)).transpose()?;
         let stamp = stat.flatten().map(|stat| stat.stamp);
@@ -162,7 +163,7 @@ impl Recogniser {
         asking.may_ask()?;
         match self.pairings.settle(now) {
             Err(error) if !self.pairings.is_without_keychain() => return Err(asking.fail(&error)),
-            _ => self.known().is_open = false,
+            _ => lock(&self.known).is_open = false,
         }
         Ok(())
     }
@@ -170,7 +171,7 @@ impl Recogniser {
     /// Asks the keychain for the token of a pairing, and remembers the answer.
     fn ask(&self, pairing: &Arc<Pairing>, digest: &[u8; 32], asking: &mut Asking) {
         let answer = self.answer(pairing, digest, asking);
-        let mut known = self.known();
+        let mut known = lock(&self.known);
         if let Some(entry) = known.entry(digest).filter(|entry| entry.pairing == *pairing) {
             let is_known = matches!(entry.answer, Some((Ok(true), _)));
             let span = if answer.is_ok() { TRUST } else { RETRY };
@@ -203,10 +204,6 @@ impl Recogniser {
         asking.has_answered = true;
         Ok(found.map(|token| digest(token.expose())))
     }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        lock(&self.known)
-    }
 }
 
 impl Asking {
@@ -229,13 +226,7 @@ impl Known {
 
 /// Where a digest is in the list. Nobody can choose it, and it tells nothing of the token.
 fn place(digest: &[u8; 32]) -> [u8; 8] {
-    let mut place = [0; 8];
-    place.copy_from_slice(&digest[..8]);
-    place
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    digest.first_chunk().copied().unwrap_or_default()
 }
 
 fn is_same(one: &[u8; 32], other: &[u8; 32]) -> bool {
