@@ -132,8 +132,7 @@ impl Permit {
         if !in_force(dir)?.covers(address) {
             return Err(Error::UnsafeBind(address.to_string()));
         }
-        let dir = dir.to_owned();
-        Ok(Permit { dir, address })
+        Ok(Permit { dir: dir.to_owned(), address })
     }
 
     /// Reads the consent again: [`Error::ConsentMissing`] if it does not cover the address any more. Whether

@@ -157,10 +157,7 @@ impl Setup<'_> {
         checks.retain(|check| !self.keys_only || is_for_keys(check));
         if !self.wants_tailscale && !is_set_up {
             // What only full mode needs is no failure where full mode was never set up.
-            let as_note = |check| match is_for_keys(&check) {
-                true => check,
-                false => noted(check),
-            };
+            let as_note = |check| if is_for_keys(&check) { check } else { noted(check) };
             checks = checks.into_iter().map(as_note).collect();
         }
         if !self.wants_tailscale || self.keys_only {

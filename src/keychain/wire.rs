@@ -268,10 +268,8 @@ impl<'a> Reader<'a> {
 
     /// The start of a variant, which must hold this type.
     pub(super) fn variant(&mut self, signature: &str) -> Result<()> {
-        match self.signature()? == signature {
-            true => Ok(()),
-            false => Err(Failure::Malformed("a variant of another type")),
-        }
+        let is_it = self.signature()? == signature;
+        is_it.then_some(()).ok_or(Failure::Malformed("a variant of another type"))
     }
 
     /// A variant with nothing in it. For "no parameters" gnome-keyring and KeePassXC send an empty string,

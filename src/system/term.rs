@@ -111,11 +111,9 @@ fn read_keys(
     let mut line = Zeroizing::new(Vec::with_capacity(limit + 1));
     let mut key = Zeroizing::new([0]);
     loop {
-        match input.read(&mut *key) {
-            Ok(0) => return Ok(line),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(unreadable(error)),
+        match input.read_exact(&mut *key) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(line),
+            read => read.map_err(unreadable)?,
         }
         if is_anew() {
             line.clear();

@@ -1,7 +1,7 @@
 //! An owner-only directory: read, publish, append, remove, lock; never through a symbolic link.
 //!
 //! Files are published, not edited: written beside their place, synced, and moved there in one step.
-//! What this says of modes, owners and synced directories is Unix's; `portable` has none of them.
+//! What this says of modes, owners and synced directories is Unix's; `portable.rs` has none of them.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -20,15 +20,9 @@ pub(crate) use self::named::{
 pub(crate) use self::platform::{Stamp, own_user};
 
 mod named;
-#[cfg(not(unix))]
-mod portable;
-#[cfg(unix)]
-mod unix;
-
-#[cfg(not(unix))]
-use portable as platform;
-#[cfg(unix)]
-use unix as platform;
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(not(unix), path = "portable.rs")]
+mod platform;
 
 /// A handle to a directory. On Unix every operation is relative to it, so that nobody can swap a
 /// directory above it meanwhile; elsewhere it is a path.

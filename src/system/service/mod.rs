@@ -138,15 +138,9 @@ pub(crate) fn ask(tool: &str, arguments: &[&str]) -> Result<String, String> {
         .env("LC_ALL", "C")
         .output()
         .map_err(|error| format!("{tool}: {error}"))?;
-    let said = match output.stdout.is_empty() {
-        true => output.stderr,
-        false => output.stdout,
-    };
+    let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };
     let said = String::from_utf8_lossy(&said).trim().to_owned();
-    match output.status.success() {
-        true => Ok(said),
-        false => Err(said),
-    }
+    if output.status.success() { Ok(said) } else { Err(said) }
 }
 
 /// The service's unit.
