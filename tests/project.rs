@@ -78,7 +78,8 @@ fn a_projects_file_that_is_wrong_starts_nothing_and_shows_no_secret() {
         }
     }
     fs::write(dir.join(".lf"), "OPENAI_API_KEY=Nobody\n").unwrap();
-    lf_in(&home, &dir, &["keys", "allow"]).ok();
+    let allowed = lf_in(&home, &dir, &["keys", "allow"]).ok();
+    assert!(allowed.err.contains("warning: OPENAI_API_KEY: ") && allowed.err.contains("Nobody"));
     run_in(&home, &dir).fails(1, "key_not_found");
     fs::remove_file(dir.join(".lf")).unwrap();
     let none = run_in(&home, &dir).fails(2, "usage");

@@ -81,6 +81,12 @@ mod tests {
             ("--header 'x-api-key: sk-a'", "sk-a", "a flag, quotes, a name"),
             ("-H x-api-key: sk-a", "sk-a", "a flag, a name"),
             ("\" \"", "", "quotes, blanks"),
+            ("OPENAI_API_KEY=", "", "a name"),
+            ("export MINE =", "", "a name"),
+            ("$env:A_KEY=\"\"", "", "a name, quotes"),
+            ("Bearer ", "", "blanks, Bearer"),
+            ("Authorization: Bearer", "", "a name, Bearer"),
+            ("x-api-key:", "", "a name"),
         ] {
             let (bare, mut what) = bare(pasted);
             let mut expected: Vec<&str> = around.split(", ").collect();
@@ -95,7 +101,8 @@ mod tests {
             "sk a\"b",
             "sk-a==",
             "AKEY==",
-            "A_KEY=",
+            "KEY=",
+            "a_key=",
             "123456:ABC-def",
             "apikey:abc",
             "user=me",
@@ -103,7 +110,7 @@ mod tests {
             "SharedAccessKeyName=b;SharedAccessKey=c=",
             "https://a/b?api_key=c",
             "set fire to the rain",
-            "bearer",
+            "bearers",
             "curl -H \"Authorization: Bearer sk-a\" https://a",
         ] {
             assert_eq!(bare(key), (key, Vec::new()), "{key:?}");

@@ -59,6 +59,9 @@ pub(super) fn allow(context: &Context<'_>) -> Result<()> {
     let mut text = format!("allowed {}:\n", printable(&project.path.to_string_lossy()));
     for (name, key) in &project.variables {
         text += &format!("  {name}={}\n", printable(key));
+        if let Err(error) = context.store.select(key) {
+            context.warn(&format!("{name}: {error}"), &error);
+        }
     }
     host::print(&text)
 }
