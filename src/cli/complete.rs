@@ -182,6 +182,7 @@ fn offer_topics(question: &mut Question, words: &[String]) {
     offer_members(question, page);
     if words.is_empty() {
         question.known.push((topic::ERRORS, "every error code"));
+        question.known.push((topic::RECIPES, "the lines for other programs"));
         question.known.extend(kinds().map(|info| (info.code, info.hint())));
     }
 }

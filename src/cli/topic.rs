@@ -1,4 +1,4 @@
-//! `lf help TOPIC`: a page, the table of all errors, or what to do about one.
+//! `lf help TOPIC`: a page, the recipes, the table of all errors, or what to do about one.
 
 use std::fmt::Write;
 
@@ -10,6 +10,8 @@ use super::{suggest, table};
 
 /// The topic that has every error; no command has its name.
 pub(super) const ERRORS: &str = "errors";
+/// The topic that has the lines for other programs.
+pub(super) const RECIPES: &str = "recipes";
 
 /// The help on these words.
 pub(super) fn text(words: &[String]) -> Result<String> {
@@ -21,6 +23,7 @@ pub(super) fn text(words: &[String]) -> Result<String> {
     match kinds().find(|info| info.code == name) {
         Some(info) => Ok(one(info)),
         None if name == ERRORS => Ok(every_error()),
+        None if name == RECIPES => Ok(include_str!("recipes.txt").to_owned()),
         None => Err(no_help(&name)),
     }
 }
@@ -28,7 +31,7 @@ pub(super) fn text(words: &[String]) -> Result<String> {
 fn no_help(name: &str) -> Error {
     let codes = kinds().map(|info| info.code);
     let names = pages().iter().map(|page| page.name);
-    let meant = suggest::word(name, codes.chain(names).chain([ERRORS]));
+    let meant = suggest::word(name, codes.chain(names).chain([ERRORS, RECIPES]));
     // Else by its last word.
     let hint = meant.or_else(|| suggest::command(&pages()[0], name).map(|page| page.name));
     let hint = hint.map(|topic| format!("did you mean lf help {topic}? If not: lf --help"));
