@@ -2,7 +2,7 @@
 //! what concerns the gateway.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub struct Environment {
     pub(crate) colour: bool,
     /// What concerns the gateway alone.
     pub(crate) gateway: GatewayVariables,
+    /// The switches that are set to something that is neither on nor off.
+    unclear: Vec<&'static str>,
 }
 
 /// What the environment says of the master passphrase; captured once, by the process's own room.
@@ -40,7 +42,7 @@ pub(crate) struct Sources {
     pub(crate) command: Option<String>,
     /// `$CREDENTIALS_DIRECTORY/lenserfight-keys-passphrase`; need not exist.
     pub(crate) credential: Option<PathBuf>,
-    /// `LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV` is `1`.
+    /// `LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV` is on.
     pub(crate) force: bool,
 }
 
@@ -66,9 +68,9 @@ pub(crate) struct GatewayVariables {
     pub(crate) bind: Option<String>,
     /// `LF_GATEWAY_PORT`
     pub(crate) port: Option<String>,
-    /// `LF_GATEWAY_KEYS_ONLY` is 1.
+    /// `LF_GATEWAY_KEYS_ONLY` is on.
     pub(crate) keys_only: bool,
-    /// `LF_GATEWAY_TAILSCALE` is 1.
+    /// `LF_GATEWAY_TAILSCALE` is on.
     pub(crate) tailscale: bool,
     /// `LF_GATEWAY_EXTRA_ORIGINS`
     pub(crate) extra_origins: String,
@@ -78,9 +80,11 @@ pub(crate) struct GatewayVariables {
     pub(crate) has_service_role: bool,
     /// One of the session variables is set.
     pub(crate) has_session: bool,
-    /// `LF_GATEWAY_OWNER_PAUSED` is 1.
+    /// `LF_PROFILE`, the name of the predecessor's profile that is to be used.
+    pub(crate) profile: Option<String>,
+    /// `LF_GATEWAY_OWNER_PAUSED` is on.
     pub(crate) is_paused: bool,
-    /// `LF_GATEWAY_GLOBAL_KILL_SWITCH` is 1.
+    /// `LF_GATEWAY_GLOBAL_KILL_SWITCH` is on.
     pub(crate) is_killed: bool,
     /// `NOTIFY_SOCKET`: where a service manager waits for news.
     pub(crate) notify: Option<OsString>,
@@ -102,7 +106,9 @@ impl Environment {
         let variable = move |name: &str| lookup(name).filter(|value| !value.is_empty());
         let path = |name| variable(name).map(PathBuf::from);
         let text = |name| variable(name).map(|value| value.to_string_lossy().into_owned());
-        let is = |name, expected: &str| variable(name).is_some_and(|value| value == expected);
+        let is_dumb = variable("TERM").is_some_and(|value| value == "dumb");
+        let is_on = |name| variable(name).is_some_and(|value| switch(&value) == Some(true));
+        let is_unclear = |name: &&str| variable(name).is_some_and(|it| switch(&it).is_none());
         let is_any = |names: &[&str]| names.iter().any(|name| variable(name).is_some());
         Environment {
             home: path(if cfg!(windows) { "USERPROFILE" } else { "HOME" }),
@@ -114,18 +120,20 @@ impl Environment {
                     .and_then(|address| address.into_string().ok()),
                 runtime_dir: path("XDG_RUNTIME_DIR"),
             },
-            colour: variable("NO_COLOR").is_none() && !is("TERM", "dumb"),
+            colour: variable("NO_COLOR").is_none() && !is_dumb,
+            unclear: SWITCHES.into_iter().filter(is_unclear).collect(),
             gateway: GatewayVariables {
                 bind: text("LF_GATEWAY_BIND"),
                 port: text("LF_GATEWAY_PORT"),
-                keys_only: is("LF_GATEWAY_KEYS_ONLY", "1"),
-                tailscale: is("LF_GATEWAY_TAILSCALE", "1"),
+                keys_only: is_on(SWITCHES[1]),
+                tailscale: is_on(SWITCHES[2]),
                 extra_origins: text("LF_GATEWAY_EXTRA_ORIGINS").unwrap_or_default(),
                 extra_hosts: text("LF_GATEWAY_EXTRA_HOSTS").unwrap_or_default(),
                 has_service_role: is_any(&["SUPABASE_SERVICE_ROLE_KEY"]),
                 has_session: is_any(&SESSION_VARIABLES),
-                is_paused: is("LF_GATEWAY_OWNER_PAUSED", "1"),
-                is_killed: is("LF_GATEWAY_GLOBAL_KILL_SWITCH", "1"),
+                profile: text("LF_PROFILE"),
+                is_paused: is_on(SWITCHES[3]),
+                is_killed: is_on(SWITCHES[4]),
                 notify: variable("NOTIFY_SOCKET"),
                 listen: text("LISTEN_PID").zip(text("LISTEN_FDS")),
             },
@@ -133,7 +141,7 @@ impl Environment {
                 file: path(PASSPHRASE_VARIABLES[1]),
                 command: text(PASSPHRASE_VARIABLES[3]),
                 credential: path("CREDENTIALS_DIRECTORY").map(|dir| dir.join(CREDENTIAL)),
-                force: is(PASSPHRASE_VARIABLES[2], "1"),
+                force: is_on(SWITCHES[0]),
                 variable: Arc::new(move || {
                     let name = PASSPHRASE_VARIABLES[0];
                     let secret = |text: OsString| Secret::from_bytes(text.into_encoded_bytes());
@@ -142,6 +150,15 @@ impl Environment {
                 }),
             },
         }
+    }
+
+    /// An error that names a switch whose name begins so, if it is set and neither on nor off.
+    pub(crate) fn check_switches(&self, beginning: &str) -> Result<()> {
+        let unclear = self.unclear.iter().find(|name| name.starts_with(beginning));
+        unclear.map_or(Ok(()), |name| {
+            let sentence = "is neither on (1, yes, true, on) nor off (0, no, false, off)";
+            Err(Error::usage(format!("{name} {sentence}")))
+        })
     }
 
     /// Where everything of ours is: `$LENSERFIGHT_RUNTIME_DIR`, else `~/.lenserfight`.
@@ -154,6 +171,13 @@ impl Environment {
     /// `~/.lenserfight`, if there is a home.
     pub(crate) fn default_root(&self) -> Option<PathBuf> {
         self.home.as_ref().map(|home| home.join(".lenserfight"))
+    }
+
+    /// The root, and the default one: the predecessor's files may be in either.
+    pub(crate) fn roots(&self) -> Vec<PathBuf> {
+        let mut roots = Vec::from_iter(self.root().ok().into_iter().chain(self.default_root()));
+        roots.dedup();
+        roots
     }
 
     /// Where the keys are: `$LENSERFIGHT_KEYS_DIR`, else `keys` in the root.
@@ -193,6 +217,15 @@ impl Environment {
     }
 }
 
+/// Is a switch on or off? `None` if its value says neither.
+fn switch(value: &OsStr) -> Option<bool> {
+    match &*value.to_str()?.to_ascii_lowercase() {
+        "1" | "yes" | "true" | "on" => Some(true),
+        "0" | "no" | "false" | "off" => Some(false),
+        _ => None,
+    }
+}
+
 /// Is this variable set, and not empty?
 pub(crate) fn is_set(name: &str) -> bool {
     variable(name).is_some()
@@ -221,6 +254,14 @@ pub(crate) const PASSPHRASE_VARIABLES: [&str; 4] = [
     "LENSERFIGHT_KEYS_PASSPHRASE_FILE",
     "LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV",
     "LENSERFIGHT_KEYS_PASSPHRASE_COMMAND",
+];
+/// Variables that are on or off.
+const SWITCHES: [&str; 5] = [
+    PASSPHRASE_VARIABLES[2],
+    "LF_GATEWAY_KEYS_ONLY",
+    "LF_GATEWAY_TAILSCALE",
+    "LF_GATEWAY_OWNER_PAUSED",
+    "LF_GATEWAY_GLOBAL_KILL_SWITCH",
 ];
 /// One of these is enough for a session with the cloud.
 const SESSION_VARIABLES: [&str; 3] =

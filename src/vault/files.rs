@@ -71,7 +71,8 @@ pub(crate) fn read_all(dir: &Dir) -> Result<(Vec<KeyFile>, Vec<Unreadable>)> {
 pub(crate) fn read_files(dir: &Dir) -> Result<(Vec<Named>, Vec<Unreadable>)> {
     let (mut files, mut unreadable) = (Vec::new(), Vec::new());
     let mut bad = |name, error| unreadable.push(Unreadable { name, error, copy_of: None });
-    for name in dir.names()?.into_iter().filter(|name| may_be_copy(name)) {
+    let may_be_key = |name: &String| may_be_copy(name) && !is_left_over(dir, name);
+    for name in dir.names()?.into_iter().filter(may_be_key) {
         let read = dir.read(&name, envelope::MAX_FILE).and_then(|bytes| {
             let Some(bytes) = bytes else { return Ok(None) };
             let envelope =
@@ -109,6 +110,20 @@ pub(crate) fn names(dir: &Dir) -> Result<Vec<String>> {
 /// alone.
 pub(crate) fn may_be_copy(name: &str) -> bool {
     !name.starts_with('.') && (name.contains(".json") || name.ends_with(".orig"))
+}
+
+/// Is this a temporary file of the predecessor's, such as `ID.json.next`, of a key whose own file is
+/// sound, or with no envelope in it? One that may be the only copy of a key is none.
+pub(crate) fn is_left_over(dir: &Dir, name: &str) -> bool {
+    let Some((Ok(id), end)) = name.split_once('.').map(|(id, end)| (KeyId::parse(id), end)) else {
+        return false;
+    };
+    let has_envelope = || {
+        let bytes = dir.read(name, envelope::MAX_FILE).ok().flatten();
+        bytes.is_none_or(|bytes| Envelope::parse_any(&bytes).is_ok())
+    };
+    (end == "json.next" || end.ends_with("tmp"))
+        && (matches!(read_sound(dir, &id), Ok(Some(_))) || !has_envelope())
 }
 
 /// The file of a key; `None` if there is none. Where case makes no difference, an id in other

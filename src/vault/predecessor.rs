@@ -8,7 +8,7 @@ use base64ct::{Base64UrlUnpadded, Encoding};
 
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
-use crate::system::fs::Dir;
+use crate::system::fs::{self, Dir};
 
 /// Which secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub(crate) enum Remain {
     Passphrase,
     /// The bearer token of its one pairing.
     Token,
+    /// The private key of the device's identity, which only full mode asks for.
+    Device,
 }
 
 /// The content of a file.
@@ -31,21 +33,27 @@ pub(crate) enum Found {
 /// The directory with the files.
 #[derive(Debug)]
 pub(crate) struct Remains {
+    /// The root that it is in.
+    pub(crate) root: PathBuf,
     dir: Dir,
 }
 
-/// The files, if there is one of ours to take over.
-pub(crate) fn find(state: &Path) -> Result<Option<Remains>> {
-    let Some(dir) = Dir::open(&state.join("keys"))? else {
-        return Ok(None);
-    };
-    let is_there = dir.stat(&Remain::Passphrase.file())?.is_some()
-        || dir.stat(&Remain::Token.file())?.is_some();
-    Ok(is_there.then_some(Remains { dir }))
+/// Those of these roots that have a file of ours to take over.
+pub(crate) fn find(roots: &[PathBuf]) -> Result<Vec<Remains>> {
+    let mut found = Vec::new();
+    for root in roots {
+        let Some(dir) = Dir::open(&root.join("gateway/keys"))? else { continue };
+        let names = dir.names()?;
+        if ALL.iter().any(|remain| names.contains(&remain.file())) {
+            found.push(Remains { root: root.clone(), dir });
+        }
+    }
+    Ok(found)
 }
 
 impl Remains {
-    /// The secret in this file, without a trailing newline; `None` if there is no such file.
+    /// The secret in this file, without a trailing newline unless it is the device's; `None` if there is
+    /// no such file.
     pub(crate) fn read(&self, remain: Remain) -> Result<Option<Found>> {
         let Some(bytes) = self.dir.read(&remain.file(), MAX)? else {
             return Ok(None);
@@ -61,13 +69,25 @@ impl Remains {
             return Ok(Some(Found::Erased));
         }
         let mut secret = Secret::from_bytes(bytes).ok_or_else(|| unfit("is not UTF-8 text"))?;
-        secret.drop_trailing_newline();
+        if remain != Remain::Device {
+            secret.drop_trailing_newline();
+        }
         Ok(Some(Found::Secret(secret)))
     }
 
     /// Overwrites the file and removes it, if it is there.
     pub(crate) fn erase(&self, remain: Remain) -> Result<()> {
         self.dir.lock()?.erase(&remain.file())
+    }
+
+    /// Is this path the file itself, or a link to it of either kind?
+    pub(crate) fn is(&self, remain: Remain, path: &Path) -> Result<bool> {
+        let path = fs::real(path);
+        let there = path.parent().map(Dir::open).transpose()?.flatten();
+        let there = there.zip(path.file_name().and_then(|name| name.to_str()));
+        let there = there.map(|(dir, name)| dir.stat(name)).transpose()?.flatten();
+        let own = self.dir.stat(&remain.file())?;
+        Ok(there.map(|stat| stat.stamp) == own.map(|stat| stat.stamp))
     }
 
     /// Where the file is.
@@ -77,16 +97,33 @@ impl Remains {
 }
 
 impl Remain {
-    fn file(self) -> String {
-        let (service, account) = match self {
+    /// What it is, for a person.
+    pub(crate) fn what(self) -> &'static str {
+        match self {
+            Remain::Passphrase => "the master passphrase",
+            Remain::Token => "the token of a paired browser",
+            Remain::Device => "the device's private key",
+        }
+    }
+
+    /// The service and the account that it has in a keychain.
+    pub(crate) fn entry(self) -> (&'static str, &'static str) {
+        match self {
             Remain::Passphrase => ("lenserfight-keys", "master"),
             Remain::Token => ("lenserfight-gateway-bearer", "web-pair"),
-        };
+            Remain::Device => ("lenserfight-gateway", "device:active"),
+        }
+    }
+
+    fn file(self) -> String {
+        let (service, account) = self.entry();
         let encode = |text: &str| Base64UrlUnpadded::encode_string(text.as_bytes());
         format!("{}__{}", encode(service), encode(account))
     }
 }
 
+/// All of them; first the one that a person may have to be asked about.
+pub(crate) const ALL: [Remain; 3] = [Remain::Device, Remain::Passphrase, Remain::Token];
 /// Bytes; a passphrase and a token have 43.
 const MAX: usize = 64 * 1024;
 
@@ -98,5 +135,6 @@ mod tests {
     fn the_files_have_the_names_that_the_predecessor_gave_them() {
         assert_eq!(Remain::Passphrase.file(), "bGVuc2VyZmlnaHQta2V5cw__bWFzdGVy");
         assert_eq!(Remain::Token.file(), "bGVuc2VyZmlnaHQtZ2F0ZXdheS1iZWFyZXI__d2ViLXBhaXI");
+        assert_eq!(Remain::Device.file(), "bGVuc2VyZmlnaHQtZ2F0ZXdheQ__ZGV2aWNlOmFjdGl2ZQ");
     }
 }

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use crate::base::pool;
 use crate::base::secret::{Secret, printable};
-use crate::gateway::state;
 use crate::keychain::{Keychain, Patience};
-use crate::system::environment::Environment;
+use crate::system::environment::{Environment, PASSPHRASE_VARIABLES};
 use crate::vault::audit::{Event, Kind};
 use crate::vault::files::{self, Unreadable};
 use crate::vault::key::KeyId;
@@ -26,8 +25,6 @@ pub(super) struct Context<'a> {
     pub(super) environment: &'a Environment,
     pub(super) store: Store,
     pub(super) keychain: Keychain,
-    /// The gateway's directory, if it can be known.
-    pub(super) state: Option<PathBuf>,
     /// Its name, for the audit log.
     pub(super) command: &'static str,
     pub(super) format: Format,
@@ -41,6 +38,7 @@ impl Context<'_> {
         command: &'static str,
         format: Format,
     ) -> Result<Context<'a>> {
+        environment.check_switches(PASSPHRASE_VARIABLES[2])?;
         // Nobody is waited for where the environment's passphrase does as well.
         let is_asked = matches!(source::given_once(&environment.passphrase), Ok(None));
         let patience = if host::has_terminal() && is_asked { PERSON } else { Patience::SHORT };
@@ -49,7 +47,6 @@ impl Context<'_> {
             environment,
             store: Store::at(environment.keys()?),
             keychain,
-            state: environment.root().ok().map(|root| state::dir(&root)),
             command,
             format,
             tightened: Once::new(),

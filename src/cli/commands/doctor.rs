@@ -21,7 +21,7 @@ pub(super) fn run(context: &Context<'_>, fix: bool) -> Result<()> {
         context.store.path(),
         &context.environment.passphrase,
         &context.keychain,
-        context.state.as_deref(),
+        &context.environment.roots(),
         root.as_deref(),
         context.progress("decrypting"),
     );

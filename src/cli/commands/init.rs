@@ -6,9 +6,10 @@ use crate::base::secret::{Secret, printable};
 use crate::base::shell::quote;
 use crate::base::text::{count, count_are};
 use crate::system::{fs, host};
+use crate::vault::envelope;
 use crate::vault::master::record::{self, Record};
 use crate::vault::master::{source, staging};
-use crate::vault::{envelope, predecessor};
+use crate::vault::predecessor::{self, Remain};
 
 use super::master::{configured, install, make_directory, set_aside, survey};
 use super::{Context, Error, Result, confirm, read_passphrase};
@@ -73,7 +74,14 @@ fn make_file(context: &Context<'_>, file: &Path) -> Result<()> {
         return Err(Error::refused(sentence, way_to(context)));
     }
     let passphrase = source::mint()?;
-    let path = fs::create_private(file, passphrase.expose())?;
+    let path = fs::create_private(file, passphrase.expose()).map_err(|error| match error {
+        Error::DuplicateKey(_) => Error::Refused {
+            sentence: format!("{} is there already; nothing was changed", file.display()),
+            hint: "if it holds your passphrase, name it in LENSERFIGHT_KEYS_PASSPHRASE_FILE; otherwise take another path"
+                .to_owned(),
+        },
+        error => error,
+    })?;
     make_directory(context)?;
     let shown = path.display();
     let typed = quote(&path.to_string_lossy(), None);
@@ -185,8 +193,8 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
 
 /// Where the passphrase of keys that are there already may come from.
 fn way_to(context: &Context<'_>) -> &'static str {
-    let left = context.state.as_deref().map(predecessor::find);
-    if matches!(left, Some(Ok(Some(_)))) {
+    let left = predecessor::find(&context.environment.roots()).unwrap_or_default();
+    if left.iter().any(|left| matches!(left.read(Remain::Passphrase), Ok(Some(_)))) {
         "lf keys adopt, which takes their passphrase over from the predecessor's file"
     } else {
         "lf keys recovery import, or lf keys init --passphrase-stdin, with the passphrase that they were encrypted under (or --force to give them up)"

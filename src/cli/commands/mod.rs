@@ -90,7 +90,7 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "keys recovery export" => on(args, keys::recovery_export, |c, ()| recovery::export(c)),
         "keys recovery import" => on(args, nothing, |c, ()| recovery::import(c)),
         "keys recovery forget" => on(args, |args| only(args, "--yes"), recovery::forget),
-        "keys adopt" => on(args, nothing, |c, ()| adopt::run(c)),
+        "keys adopt" => on(args, |args| only(args, "--yes"), adopt::run),
         "keys import" => on(args, import::options, |c, o| import::run(c, &o)),
         "keys providers" => nothing(args).map(|()| Command::Print(providers::text(args.format()))),
         "keys audit" => on(args, audit::which, |c, o| audit::run(c, &o)),

@@ -82,7 +82,8 @@ pub(super) fn pair(
 /// Where a gateway of this root answers: where one said that it listens, or else by default.
 #[cfg(unix)]
 fn running(context: &Context<'_>) -> Option<SocketAddr> {
-    let recorded = context.state.as_deref().and_then(state::recorded);
+    let root = context.environment.root().ok();
+    let recorded = root.and_then(|root| state::recorded(&state::dir(&root)));
     let default = serve::addresses(context.environment, &ServeOptions::default());
     let default = default.ok().and_then(|addresses| addresses.first().copied());
     recorded.into_iter().chain(default).find(|place| probe::ask(*place).is_ok())

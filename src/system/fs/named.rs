@@ -60,7 +60,7 @@ pub(crate) fn find_above(name: &str) -> Result<Option<PathBuf>> {
 }
 
 /// Makes a file with one line that only its owner can read, and the directories above it; returns its
-/// absolute path. Nothing that is there is replaced.
+/// absolute path. Nothing that is there is replaced: [`Error::DuplicateKey`].
 pub(crate) fn create_private(path: &Path, line: &str) -> Result<PathBuf> {
     let failed = |error| Error::from_io("write", path, error);
     let path = std::path::absolute(path).map_err(failed)?;
@@ -69,10 +69,8 @@ pub(crate) fn create_private(path: &Path, line: &str) -> Result<PathBuf> {
     let text = zeroize::Zeroizing::new(format!("{line}\n"));
     let parent = parent(&path);
     let dir = open_named(parent)?.map_or_else(|| Dir::create(parent), Ok)?;
-    match dir.lock()?.publish(name, text.as_bytes(), super::Publish::New) {
-        Err(Error::DuplicateKey(_)) => Err(failed(ErrorKind::AlreadyExists.into())),
-        published => published.map(|()| path.clone()),
-    }
+    let published = dir.lock()?.publish(name, text.as_bytes(), super::Publish::New);
+    published.map(|()| path.clone())
 }
 
 /// Is this file, there or not, in this very directory?

@@ -25,8 +25,10 @@ pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -
             checks.push(failed("owners", &error));
         }
         let places = [".", staging::NAME, files::UNREADABLE, files::REPLACED];
-        let is_known =
-            places.contains(&name.as_str()) || fs::is_temporary(&name) || files::may_be_copy(&name);
+        let is_known = places.contains(&name.as_str())
+            || fs::is_temporary(&name)
+            || files::may_be_copy(&name)
+            || files::is_left_over(dir, &name);
         if !is_known && !is_ours(&name) {
             let message = format!("{} is not lf's; it is left alone", place(dir, &name));
             others.push(note("other_files", message));
@@ -127,7 +129,7 @@ fn stale(dir: &Dir) -> Result<Vec<String>> {
 
 fn temporary(dir: &Dir) -> Result<Vec<String>> {
     let mut names = dir.names()?;
-    names.retain(|name| fs::is_temporary(name));
+    names.retain(|name| fs::is_temporary(name) || files::is_left_over(dir, name));
     Ok(names)
 }
 

@@ -1,6 +1,6 @@
 //! Does the configured passphrase open every key?
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Check, fail, failed, note, pass, place, quoted};
@@ -16,7 +16,7 @@ use crate::vault::master::record::{self, Record};
 use crate::vault::master::source::{self, Master, Origin};
 use crate::vault::master::survey::{Opens, Survey};
 use crate::vault::master::{rekey, staging};
-use crate::vault::predecessor::{self, Found, Remain};
+use crate::vault::predecessor::{self, Found};
 use crate::vault::{envelope, files};
 
 /// The passphrase and where it is from, if there is one to choose.
@@ -59,13 +59,10 @@ pub(super) fn examine_passphrase(
 }
 
 /// Has the predecessor left secrets in the clear?
-pub(super) fn examine_predecessor(state: Option<&Path>, checks: &mut Vec<Check>) -> Result<()> {
-    let Some(left) = state.map(predecessor::find).transpose()?.flatten() else { return Ok(()) };
-    for (remain, what) in [
-        (Remain::Passphrase, "the master passphrase"),
-        (Remain::Token, "the token of a paired browser"),
-    ] {
-        let path = left.path(remain).display().to_string();
+pub(super) fn examine_predecessor(roots: &[PathBuf], checks: &mut Vec<Check>) -> Result<()> {
+    let left = predecessor::find(roots)?;
+    for (left, remain) in left.iter().flat_map(|left| predecessor::ALL.map(|it| (left, it))) {
+        let (path, what) = (left.path(remain).display().to_string(), remain.what());
         let message = match left.read(remain) {
             Ok(None) => continue,
             Ok(Some(Found::Secret(_))) => format!("{path} holds {what} in the clear"),

@@ -3,7 +3,7 @@
 pub(crate) mod files;
 mod keys;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use miniserde::Serialize;
 
@@ -44,13 +44,14 @@ pub(crate) struct Check {
     pub(crate) hint: Option<String>,
 }
 
-/// Runs every check on the keys, and on the directory above them if it is ours too; changes nothing.
+/// Runs every check on the keys, on the directory above them if it is ours too, and on the roots where
+/// the predecessor may have left something; changes nothing.
 /// `progress` is told how many envelopes of how many are decrypted.
 pub(crate) fn examine(
     keys: &Path,
     sources: &Sources,
     keychain: &Keychain,
-    state: Option<&Path>,
+    roots: &[PathBuf],
     root: Option<&Path>,
     progress: impl FnMut(usize, usize),
 ) -> Vec<Check> {
@@ -69,7 +70,7 @@ pub(crate) fn examine(
         checks.push(fail("keys_directory", message, "lf keys init"));
     }
     let master = keys::examine_passphrase(keys, sources, keychain, &mut checks);
-    let examined = keys::examine_predecessor(state, &mut checks);
+    let examined = keys::examine_predecessor(roots, &mut checks);
     checks.extend(or_failed("plaintext_passphrase", examined));
     let Some(dir) = &dir else { return checks };
     let examined = keys::examine_rekey(dir, master.as_ref(), &mut checks);
