@@ -92,6 +92,10 @@ fn group(page: &Page, rest: &[OsString]) -> Result<Command> {
         "-V" | "--version" | "version" if is_program => {
             Ok(Command::Print(concat!("lf ", env!("CARGO_PKG_VERSION"), "\n").to_owned()))
         }
+        "identity" if page.name == "gateway" => Err(Error::Usage {
+            sentence: IDENTITY.to_owned(),
+            hint: Some("lf gateway serve --keys-only".to_owned()),
+        }),
         word => Err(unknown(page, word, behind)),
     }
 }
@@ -116,6 +120,8 @@ fn wanted_format(argv: &[OsString]) -> Format {
 fn is_json(word: &OsString) -> bool {
     word == JSON.0 || word == JSON.1
 }
+
+const IDENTITY: &str = "lf gives this device no identity, and needs none with --keys-only; an identity that the predecessor made goes on counting in full mode";
 
 #[cfg(test)]
 mod tests {

@@ -124,7 +124,7 @@ table! {
     "no_service_manager", 1, 500: Error::NoServiceManager(sentence, _) => ("{sentence}");
     "service_failed", 1, 500: Error::ServiceFailed(sentence, _) => ("{sentence}");
     "precondition_failed", 3, 500:
-        Error::PreconditionFailed(count) => ("{count} of the preconditions failed, as named above");
+        Error::PreconditionFailed(count, _) => ("{count} of the preconditions failed, as named above");
     "pairing_not_found", 1, 404: Error::PairingNotFound(name) => ("no pairing has the name \"{name}\"");
     "out_of_memory", 1, 503: Error::OutOfMemory => ("there is no memory left for a key derivation, which takes 32 MiB");
     "command_not_found", 127, 500: Error::CommandNotFound(sentence) => ("{sentence}");

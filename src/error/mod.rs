@@ -119,8 +119,8 @@ pub enum Error {
     CorruptPairings(PathBuf, &'static str),
     /// No gateway answers there: where, and who or what answers instead; what to type.
     GatewayUnreachable(String, &'static str),
-    /// Preconditions of the gateway failed; each was named.
-    PreconditionFailed(usize),
+    /// So many preconditions of the gateway failed, and each was named; what to do about them.
+    PreconditionFailed(usize, String),
     /// No pairing has this name.
     PairingNotFound(String),
     /// Nothing here keeps services of a user: what was asked, and what came of it; what does the same without.
@@ -160,6 +160,7 @@ impl Error {
             Error::Refused { hint, .. }
             | Error::WrongPassphrase { hint, .. }
             | Error::Foreign { hint, .. }
+            | Error::PreconditionFailed(_, hint)
             | Error::NoServiceManager(_, hint)
             | Error::ServiceFailed(_, hint) => hint.as_str(),
             Error::GatewayUnreachable(_, hint) => hint,

@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::keychain::Keychain;
 use crate::system::environment::Environment;
 use crate::system::fs::Dir;
-use crate::vault::doctor::{Check, Status, failed, note, pass};
+use crate::vault::doctor::{Check, Status, fail, failed, note, pass};
 use crate::vault::master::record;
 use crate::vault::master::source;
 
@@ -80,12 +80,14 @@ impl Setup<'_> {
         };
         let identity = kept.is_ok() && self.has_identity();
         let identity = identity.then_some("an identity and its key");
+        let (root, state) = (self.root.display(), self.state.display());
         let no_identity =
-            "no ed25519 identity in <root>/gateway/identity.json with its key in the keychain";
+            format!("no ed25519 identity in {state}/{IDENTITY} with its key in the keychain");
         let variables = &self.environment.gateway;
-        let session = variables.has_session || has_session(&self.root);
+        let session =
+            variables.has_session || has_session(&self.root, variables.profile.as_deref());
         let session = session.then_some("a session");
-        let no_session = "no session in the environment or in <root>/config.json";
+        let no_session = format!("no session in the environment or in {root}/{CONFIG}");
         let active = (!variables.is_paused).then_some("not paused");
         let off = (!variables.is_killed).then_some("off");
         let mut kept = Some(kept);
@@ -94,10 +96,10 @@ impl Setup<'_> {
             self.no_service_role(),
             keychain,
             self.keys_passphrase(&mut || kept.take().unwrap_or(Ok(None))),
-            check("identity_present", identity, no_identity),
-            check("session_present", session, no_session),
-            check("lenser_active", active, "LF_GATEWAY_OWNER_PAUSED=1"),
-            check("kill_switch", off, "LF_GATEWAY_GLOBAL_KILL_SWITCH=1"),
+            check("identity_present", identity, &no_identity, KEYS_ONLY),
+            check("session_present", session, &no_session, KEYS_ONLY),
+            check("lenser_active", active, "LF_GATEWAY_OWNER_PAUSED is on", KEYS_ONLY),
+            check("kill_switch", off, "LF_GATEWAY_GLOBAL_KILL_SWITCH is on", KEYS_ONLY),
         ];
         if self.wants_tailscale {
             checks.push(self.tailscale_consent());
@@ -111,7 +113,7 @@ impl Setup<'_> {
             let message = format!(
                 "{address} is not a loopback address; others take --tailscale and a consent that covers them"
             );
-            return check("bind_safe", None, &message);
+            return check("bind_safe", None, &message, KEYS_ONLY);
         }
         let by = |permit: Option<Permit>| {
             permit.map_or("a loopback address", |_| "the consent to Tailscale covers it")
@@ -122,7 +124,7 @@ impl Setup<'_> {
     fn no_service_role(&self) -> Check {
         let unset = (!self.environment.gateway.has_service_role).then_some("unset");
         let set = "SUPABASE_SERVICE_ROLE_KEY is set; it has no business in a process that browsers talk to";
-        check("no_service_role", unset, set)
+        check("no_service_role", unset, set, "unset SUPABASE_SERVICE_ROLE_KEY")
     }
 
     /// `ask` gets the passphrase from the keychain.
@@ -256,33 +258,52 @@ fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
     notes.collect()
 }
 
-/// A token in the configuration, or in its active profile.
-fn has_session(root: &Path) -> bool {
-    let names = ["token", "access_token", "accessToken", "api_key", "apiKey"];
-    configured(root, &names).is_some()
+/// A token in the configuration, or in the profile in use.
+fn has_session(root: &Path, profile: Option<&str>) -> bool {
+    let names =
+        ["token", "authToken", "auth_token", "access_token", "accessToken", "api_key", "apiKey"];
+    configured(root, profile, &names).is_some()
 }
 
 /// The user that this gateway belongs to: from its identity, or else the configuration.
-pub(crate) fn lenser_id(root: &Path) -> Option<String> {
+pub(crate) fn lenser_id(root: &Path, profile: Option<&str>) -> Option<String> {
     let names = ["lenser_id", "lenserId"];
     let identity = read_object(&state::dir(root), IDENTITY);
     let of_identity = identity.and_then(|identity| text(&identity, &names));
-    of_identity.or_else(|| configured(root, &names))
+    of_identity.or_else(|| configured(root, profile, &names))
 }
 
-/// The first text of these names in the configuration, or else in its active profile.
-fn configured(root: &Path, names: &[&str]) -> Option<String> {
-    let config = read_object(root, "config.json")?;
-    let active = text(&config, &["active_profile", "activeProfile", "profile"]);
-    let profile = match (config.get("profiles"), active) {
-        (Some(Value::Object(profiles)), Some(name)) => profiles.get(&name),
-        _ => None,
+/// The first text of these names in the configuration, or else in the profile in use, which is
+/// `LF_PROFILE`, or `profiles/.active` names it, or the configuration. It is in a file of its own or
+/// in the configuration. The configuration's own text is of another profile than `LF_PROFILE`.
+fn configured(root: &Path, profile: Option<&str>, names: &[&str]) -> Option<String> {
+    let config = read_object(root, CONFIG).unwrap_or_default();
+    let profiles = root.join("profiles");
+    let own = text(&config, names).filter(|_| profile.is_none());
+    let named = || text(&config, &["active_profile", "activeProfile", "profile"]);
+    let active = profile.map(str::to_owned).or_else(|| read_line(&profiles, ".active"));
+    // It becomes a part of a path.
+    let is_plain = |name: &String| !name.starts_with('.') && !name.contains(['/', '\\']);
+    let active = active.or_else(named).filter(is_plain);
+    let of_profile = |name: String| {
+        let of_config = member(&config, "profiles").and_then(|it| text(member(it, &name)?, names));
+        let file = || text(&read_object(&profiles, &format!("{name}.json"))?, names);
+        let directory = || text(&read_object(&profiles.join(&name), CONFIG)?, names);
+        of_config.or_else(file).or_else(directory)
     };
-    let of_profile = || match profile {
-        Some(Value::Object(profile)) => text(profile, names),
+    own.or_else(|| of_profile(active?))
+}
+
+fn member<'a>(object: &'a Object, name: &str) -> Option<&'a Object> {
+    match object.get(name) {
+        Some(Value::Object(member)) => Some(member),
         _ => None,
-    };
-    text(&config, names).or_else(of_profile)
+    }
+}
+
+fn read_line(dir: &Path, name: &str) -> Option<String> {
+    let bytes = Dir::open(dir).ok()??.read(name, MAX_FILE).ok()??;
+    Some(String::from_utf8(bytes).ok()?.trim().to_owned())
 }
 
 /// The first of these members that is a text, and not an empty one.
@@ -297,14 +318,15 @@ fn read_object(dir: &Path, name: &str) -> Option<Object> {
     state::read(&Dir::open(dir).ok()??, name, MAX_FILE).ok()??
 }
 
-/// A check that holds for this reason, or fails for that.
-fn check(id: &'static str, good: Option<&str>, bad: &str) -> Check {
-    let status = good.map_or(Status::Fail, |_| Status::Pass);
-    Check { status, ..note(id, good.unwrap_or(bad).to_owned()) }
+/// A check that holds for this reason, or fails for that, and then has a hint.
+fn check(id: &'static str, good: Option<&str>, bad: &str, hint: &str) -> Check {
+    good.map_or_else(|| fail(id, bad, hint), |good| pass(id, good))
 }
 
 const CONSENT: &str = "tailscale_consent";
 const IDENTITY: &str = "identity.json";
+const CONFIG: &str = "config.json";
+const KEYS_ONLY: &str = "lf gateway serve --keys-only, which needs nothing of the cloud";
 /// The preconditions that matter for keys alone.
 const FOR_KEYS: [&str; 3] = ["no_service_role", "keychain_present", "keys_passphrase"];
 const MAX_FILE: usize = 256 * 1024;

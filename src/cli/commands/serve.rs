@@ -147,6 +147,7 @@ pub(super) fn setup<'a>(
     options: &ServeOptions,
     addresses: Vec<SocketAddr>,
 ) -> Result<Setup<'a>> {
+    environment.check_switches("LF_GATEWAY")?;
     let root = environment.root()?;
     Ok(Setup {
         addresses,
@@ -180,16 +181,19 @@ pub(super) fn addresses(
     environment: &Environment,
     options: &ServeOptions,
 ) -> Result<Vec<SocketAddr>> {
-    let port = match options.port.as_deref().or(environment.gateway.port.as_deref()) {
-        None => PORT,
-        Some(text) => text.parse().map_err(|_| is_not(text, "a port from 0 to 65535"))?,
+    let variables = &environment.gateway;
+    let port = match (&options.port, &variables.port) {
+        (None, None) => PORT,
+        (Some(text), _) => port(text, "--port")?,
+        (None, Some(text)) => port(text, "LF_GATEWAY_PORT")?,
     };
+    let source = if options.bind.is_empty() { "LF_GATEWAY_BIND" } else { "--bind" };
     let binds = binds(environment, options);
     let binds = binds.split(',').map(str::trim).filter(|text| !text.is_empty());
-    let mut ips = binds.map(bind).collect::<Result<Vec<_>>>()?;
+    let mut ips = binds.map(|text| bind(text, source)).collect::<Result<Vec<_>>>()?;
     if ips.is_empty() {
         ips.push(LOCALHOST);
-        if options.tailscale || environment.gateway.tailscale {
+        if options.tailscale || variables.tailscale {
             // Without one that holds, the precondition says so.
             let consent = consent::in_force(&state::dir(&environment.root()?)).ok();
             ips.extend(consent.and_then(|consent| consent.live()));
@@ -216,13 +220,22 @@ pub(super) fn addresses(
     Ok(all.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
 }
 
-fn bind(text: &str) -> Result<IpAddr> {
+fn port(text: &str, source: &str) -> Result<u16> {
+    text.parse().map_err(|_| is_not(text, &format!("a port from 0 to 65535, which {source} takes")))
+}
+
+fn bind(text: &str, source: &str) -> Result<IpAddr> {
     if text == "localhost" {
         return Ok(LOCALHOST);
     }
     let literal = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    let what = "an address to listen on; it takes a literal such as 127.0.0.1";
-    literal.unwrap_or(text).parse().map_err(|_| is_not(text, what))
+    let what = match text.rsplit_once(':') {
+        Some((host, port)) if bind(host, source).is_ok() && port.parse::<u16>().is_ok() => {
+            format!("an address alone, which {source} takes; the port goes to --port")
+        }
+        _ => format!("an address to listen on; {source} takes a literal such as 127.0.0.1"),
+    };
+    literal.unwrap_or(text).parse().map_err(|_| is_not(text, &what))
 }
 
 /// The setup of a gateway that is to be asked.
@@ -254,8 +267,10 @@ fn check(setup: &Setup<'_>) -> Result<()> {
         ));
     }
     let other = beyond.iter().find(|ip| !is_tailscale(**ip));
-    let failed = checks.iter().filter(|check| check.status == Status::Fail);
-    let failed: Vec<&str> = failed.map(|check| check.id).collect();
+    let failed = || checks.iter().filter(|check| check.status == Status::Fail);
+    let mut hints: Vec<&str> = failed().filter_map(|check| check.hint.as_deref()).collect();
+    hints.dedup();
+    let failed: Vec<&str> = failed().map(|check| check.id).collect();
     match (&failed[..], other.or(beyond.first())) {
         ([], _) => Ok(()),
         // Only the consent is missing. Where no consent could cover the address, it is the address.
@@ -265,7 +280,7 @@ fn check(setup: &Setup<'_>) -> Result<()> {
             ))
         }
         (["bind_safe", ..], Some(bind)) => Err(Error::UnsafeBind(bind.to_string())),
-        _ => Err(Error::PreconditionFailed(failed.len())),
+        _ => Err(Error::PreconditionFailed(failed.len(), hints.join("; and "))),
     }
 }
 

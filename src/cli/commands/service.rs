@@ -110,6 +110,7 @@ fn service(
     if IS_MAC && (options.socket || options.credential.is_some()) {
         return Err(Error::usage("--socket and --credential are systemd's"));
     }
+    environment.check_switches("LF_GATEWAY")?;
     Origins::with_extra(&gateway.extra_origins)?;
     Hosts::new("", &gateway.extra_hosts)?;
     let is_keys_only = serve::is_keys_only(environment, &options.serve);
