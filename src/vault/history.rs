@@ -118,6 +118,8 @@ pub(crate) fn turn_over(dir: &Dir) -> Result<()> {
             dir.publish(OLDEST, kept.as_bytes(), Publish::Replacement)?;
         }
         dir.move_here(&dir, FILE, OLDER)?;
+        // Or a power cut could leave the next log's name in the place of this one's.
+        dir.sync()?;
     }
     Ok(())
 }

@@ -65,7 +65,8 @@ impl Remains {
         if bytes.len() > MAX {
             return Err(unfit("is too large for a secret"));
         }
-        if bytes.iter().all(|byte| *byte == 0) {
+        // No secret has a zero byte: a power cut may end the overwriting in the middle.
+        if bytes.is_empty() || bytes.contains(&0) {
             return Ok(Some(Found::Erased));
         }
         let mut secret = Secret::from_bytes(bytes).ok_or_else(|| unfit("is not UTF-8 text"))?;

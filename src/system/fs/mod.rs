@@ -242,8 +242,8 @@ impl Dir {
     }
 
     /// Takes the permissions of a regular file (to 0600) or of the directory itself (`"."`, to
-    /// 0700) away from everybody but the owner. `false` where the file system keeps no modes, such
-    /// as exFAT, so that nothing has changed.
+    /// 0700) away from everybody but the owner, and syncs that. `false` where the file system keeps
+    /// no modes, such as exFAT, so that nothing has changed.
     pub(crate) fn make_private(&self, name: &str) -> Result<bool> {
         let file = match name {
             "." => None,
@@ -252,7 +252,10 @@ impl Dir {
                 None => return Ok(true),
             },
         };
-        let done = self.handle.make_private(file.as_ref());
+        let done = self.handle.make_private(file.as_ref()).and_then(|()| match &file {
+            Some(file) => platform::sync(file),
+            None => self.handle.sync(),
+        });
         done.map_err(|error| self.failed("change the mode of", name, error))?;
         Ok(self.stat(name)?.is_none_or(|stat| stat.mode & 0o077 == 0))
     }
