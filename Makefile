@@ -16,7 +16,7 @@ KEYCHAIN_TOOLS := kwalletd5:libkf5wallet-bin keepassxc:keepassxc keepassxc-cli:k
 	/usr/libexec/gcr-prompter:gcr Xvfb:xvfb xdotool:xdotool
 WEB_TOOLS := chromium:chromium Xvfb:xvfb node:nodejs npm:npm openssl:openssl nginx:nginx-light
 
-.PHONY: build demo test tools check cross-check static static-check audit bench interop torture readings page install
+.PHONY: build demo test tools check cross-check static static-check audit bench interop torture power readings page install
 
 build:
 	$(CARGO) build --release --locked
@@ -83,10 +83,17 @@ interop:
 
 # Every changing command, killed at every system call that matters, and each of those failing in four ways.
 # And pairs of commands on two directories, one of them stopped or killed at every call that changes something.
+# And the power cut at every call of them.
 # TORTURE=rotate sweeps only the scenarios that have this in their names, and PAIRS=rekey these pairs.
 torture:
 	sh tests/tools.sh $(TOOLS)
 	$(CARGO) test --locked --features torture --test torture --test pairs -- --nocapture --test-threads=1
+
+# The power cuts alone: all that a disk may keep of what was not synced, at every call of every command that changes
+# something; and which syncs are needed. POWER_SEED=7 takes other samples where there are too many combinations.
+power:
+	sh tests/tools.sh $(TOOLS)
+	$(CARGO) test --locked --features torture --test torture power_cut -- --nocapture --test-threads=1
 
 # What bash, python-dotenv and Node's dotenv read from tests/dotenv/lines.txt, on record for the tests of import.
 readings:

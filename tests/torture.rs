@@ -5,6 +5,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::print_stdout, unreachable_pub)]
 
+#[path = "torture/disk.rs"]
+mod disk;
+#[path = "torture/further.rs"]
+mod further;
+#[path = "torture/power.rs"]
+mod power;
+#[path = "torture/record.rs"]
+mod record;
 #[path = "torture/stage.rs"]
 mod stage;
 #[path = "torture/strace.rs"]
@@ -84,7 +92,11 @@ impl Scenario {
         if let Some(one) = template.keys.iter().find(|key| key.label == "One") {
             arguments = arguments.replace("ONE", &one.id);
         }
-        self.with.run(stage, &arguments).input(self.input)
+        let run = self.with.run(stage, &arguments).input(self.input);
+        match self.arguments {
+            "keys allow" => run.under(&["env", "--chdir", &format!("{home}/project")]),
+            _ => run,
+        }
     }
 }
 

@@ -340,6 +340,13 @@ impl Run {
     }
 }
 
+impl Outcome {
+    /// That of a command which a power cut has ended.
+    pub fn cut() -> Outcome {
+        Outcome { status: None, out: String::new(), err: String::new(), argv: Vec::new() }
+    }
+}
+
 /// A run under strace that has been stopped behind one of its calls.
 pub struct Stopped {
     run: Run,
@@ -385,7 +392,7 @@ impl Drop for Stopped {
 }
 
 /// The processes that a process has started.
-fn children(parent: &Child) -> Vec<Pid> {
+pub fn children(parent: &Child) -> Vec<Pid> {
     let children = format!("/proc/{0}/task/{0}/children", parent.id());
     let children = fs::read_to_string(children).unwrap_or_default();
     let pids = children.split_whitespace().map(|pid| pid.parse().unwrap());

@@ -147,7 +147,7 @@ impl Stage {
     }
 
     /// What lf keeps in the keychain in these scenarios: the last is that of a rekey which is not over.
-    fn accounts(&self) -> Vec<(&'static str, String)> {
+    pub fn accounts(&self) -> Vec<(&'static str, String)> {
         let fixed = ACCOUNTS.iter();
         let mut accounts: Vec<_> =
             fixed.map(|(service, account)| (*service, (*account).to_owned())).collect();
@@ -166,6 +166,23 @@ impl Stage {
         memory: &Memory,
         outcome: &Outcome,
     ) {
+        let keys = self.is_whole(scenario, template, memory, outcome);
+        let shape = self.shape(template, &keys);
+        if memory.survived.borrow().contains(&shape) {
+            return;
+        }
+        self.goes_on(scenario, template, &keys);
+        memory.survived.borrow_mut().insert(shape);
+    }
+
+    /// Every key is there and opens, with its old or its new value; the new one if the command was done.
+    pub fn is_whole(
+        &self,
+        scenario: &Scenario,
+        template: &Template,
+        memory: &Memory,
+        outcome: &Outcome,
+    ) -> Vec<Key> {
         let after = |arguments: &str| scenario.after.run(self, arguments);
         let list = after("keys list --json").ok();
         let keys = self.open_all(scenario, memory, listed(&list));
@@ -178,11 +195,12 @@ impl Stage {
         if outcome.status == Some(0) {
             (scenario.done)(self, scenario, outcome);
         }
+        keys
+    }
 
-        let shape = self.shape(template, &keys);
-        if memory.survived.borrow().contains(&shape) {
-            return;
-        }
+    /// The next commands do their work, and the same one again does.
+    pub fn goes_on(&self, scenario: &Scenario, template: &Template, keys: &[Key]) {
+        let after = |arguments: &str| scenario.after.run(self, arguments);
         after(scenario.then).ok();
         if let Some(token) = &template.token {
             let first = self.recognise(scenario, token);
@@ -203,7 +221,6 @@ impl Stage {
         let count = names.iter().filter(|name| name.ends_with(".json")).count();
         assert!(count >= keys.len().max(1), "{names:?}");
         assert!(mended.out.contains(&format!("decryption: {count} of {count} open")), "{mended}");
-        memory.survived.borrow_mut().insert(shape);
     }
 
     /// These keys, each opened through the library; there are no others in the directory.
@@ -266,7 +283,7 @@ impl Stage {
     /// Every envelope that was prepared is among the keys or put aside, as it was.
     fn has_every_envelope(&self, prepared: &Home) {
         let envelopes = |home: &Home| -> Vec<Vec<u8>> {
-            let places = [home.keys(), home.keys().join("unreadable")];
+            let places = ["", "unreadable", "replaced"].map(|it| home.keys().join(it));
             let files = places.iter().filter(|place| place.is_dir()).flat_map(|place| list(place));
             let files = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
             files.map(|path| fs::read(path).unwrap()).collect()
