@@ -83,11 +83,11 @@ interop:
 
 # Every changing command, killed at every system call that matters, and each of those failing in four ways.
 # And pairs of commands on two directories, one of them stopped or killed at every call that changes something.
-# And the power cut at every call of them.
+# And the power cut at every call of them; and every allocation failing in turn, in a few commands and a gateway.
 # TORTURE=rotate sweeps only the scenarios that have this in their names, and PAIRS=rekey these pairs.
 torture:
 	sh tests/tools.sh $(TOOLS)
-	$(CARGO) test --locked --features torture --test torture --test pairs -- --nocapture --test-threads=1
+	$(CARGO) test --locked --features torture --test torture --test pairs --test want -- --nocapture --test-threads=1
 
 # The power cuts alone: all that a disk may keep of what was not synced, at every call of every command that changes
 # something; and which syncs are needed. POWER_SEED=7 takes other samples where there are too many combinations.
