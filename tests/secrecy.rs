@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 
+use support::gateway::Gateway;
 use support::pty::Terminal;
 use support::{Home, PASSPHRASE, VALUE, until};
 
@@ -194,4 +195,47 @@ fn another_process_of_the_same_user_cannot_read_it() {
     until("a closed /proc entry", || !can_read());
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// The binary has the allocator that tests/wiped.rs tests: a header is in several blocks of memory
+/// that nobody wipes but this, and all of them have been freed once its connection has closed.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_running_gateway_has_nothing_left_of_a_request() {
+    let home = Home::new();
+    let serve = home.lf("gateway serve --keys-only --port 0");
+    // Nobody else may look into its memory; whoever made its user namespace may.
+    let is_root = rustix::process::geteuid().is_root();
+    let serve = if is_root { serve } else { serve.under(&["unshare", "-r"]) };
+    let gateway = Gateway::run(serve);
+    let (_, descriptors, _) = gateway.weight();
+    let marker = "trace-of-a-header-";
+    let header = marker.repeat(64);
+    for _ in 0..3 {
+        let answer = gateway.ask("GET /healthz", &[("X-Trace", &header)], "");
+        assert_eq!(answer.status, 200);
+    }
+    gateway.settles(descriptors);
+    let found = memory(gateway.pid())
+        .into_iter()
+        .filter(|area| area.windows(marker.len()).any(|window| window == marker.as_bytes()));
+    assert_eq!(found.count(), 0, "areas of memory with the header");
+}
+
+/// What a process can write to, area by area.
+#[cfg(target_os = "linux")]
+fn memory(pid: u32) -> Vec<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let areas = maps.lines().filter(|line| line.contains(" rw-p "));
+    let areas = areas.filter_map(|line| {
+        let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+        let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).unwrap());
+        let mut area = vec![0; usize::try_from(end - start).unwrap()];
+        memory.read_exact_at(&mut area, start).ok().map(|()| area)
+    });
+    let areas: Vec<_> = areas.collect();
+    assert!(areas.iter().map(Vec::len).sum::<usize>() > 64 * 1024, "{maps}");
+    areas
 }

@@ -241,3 +241,80 @@ const TRUST: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(1);
 /// A list that changes more often than this during one request is not followed further.
 const MOST_TRIES: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::pairing::encoded;
+    use crate::keychain::{Keychain, Patience};
+    use crate::system::environment::Environment;
+    use crate::vault::key::Label;
+
+    /// One that knows the tokens of these pairings, where no keychain is asked.
+    fn recogniser(pairings: &[Pairing]) -> Recogniser {
+        let environment = Environment::of(|name| match name {
+            "LENSERFIGHT_KEYS_PASSPHRASE" => Some("correct horse battery staple".into()),
+            "LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV" => Some("1".into()),
+            _ => None,
+        });
+        let keychain = Keychain::new(&environment, Patience::SHORT);
+        let root = std::env::temp_dir().join("lf-test-recogniser-without-files");
+        let list = pairings.iter().map(|pairing| {
+            let (pairing, digest) = (Arc::new(pairing.clone()), pairing.digest().unwrap());
+            (place(&digest), Entry { pairing, digest, answer: None })
+        });
+        let known = Known { list: list.collect(), ..Known::default() };
+        Recogniser {
+            pairings: Pairings::at(root, &environment, keychain),
+            known: Mutex::new(known),
+            asking: Mutex::default(),
+        }
+    }
+
+    fn pairing(token: &str, keys: Option<Vec<String>>) -> Pairing {
+        let sha256 = Some(encoded(&crate::Secret::new(token.to_owned())));
+        Pairing { sha256, keys, ..Pairing::new(Label::parse("web").unwrap()) }
+    }
+
+    #[test]
+    fn digests_are_the_same_only_if_every_bit_is() {
+        let one: [u8; 32] = std::array::from_fn(|at| u8::try_from(at * 7).unwrap());
+        assert!(is_same(&one, &one.clone()));
+        // Where two bytes differ in the same bits, a sum without carry would be zero again.
+        for (first, second) in (0..32).flat_map(|first| (0..32).map(move |second| (first, second)))
+        {
+            for bits in [1, 0x80, 0xFF] {
+                let mut other = one;
+                other[first] ^= bits;
+                if second != first {
+                    other[second] ^= bits;
+                }
+                assert!(!is_same(&one, &other) && !is_same(&other, &one), "{first} {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_is_looked_for_by_its_whole_digest() {
+        let wanted = pairing("token", None);
+        let mut digest = wanted.digest().unwrap();
+        let mut known = recogniser(&[wanted]).known.into_inner().unwrap();
+        assert!(known.entry(&digest).is_some());
+        digest[31] ^= 1;
+        assert!(known.entry(&digest).is_none(), "the same place, and another digest");
+    }
+
+    #[test]
+    fn what_the_keychain_says_of_a_pairing_counts_for_no_other_that_has_its_token() {
+        let (narrow, wide) =
+            (pairing("token", Some(vec!["id".to_owned()])), pairing("token", None));
+        let digest = wide.digest().unwrap();
+        // The list was read again while the keychain was asked for the pairing of before.
+        let recogniser = recogniser(&[narrow.clone()]);
+        let is_answered = || recogniser.known().entry(&digest).unwrap().answer.is_some();
+        recogniser.ask(&wide.into(), &digest, &mut Asking::default());
+        assert!(!is_answered());
+        recogniser.ask(&narrow.into(), &digest, &mut Asking::default());
+        assert!(is_answered());
+    }
+}
