@@ -295,3 +295,6 @@ const VALUES: Rate = Rate { capacity: 5, period: Duration::from_secs(1) };
 const CHANGES: Rate = Rate { capacity: 10, period: Duration::from_secs(2) };
 /// Requests of one pairing that derive a key, or wait for their turn to.
 const MOST_PLACES: usize = 8;
+
+#[cfg(test)]
+mod tests;

@@ -114,6 +114,13 @@ const FIXED: [(&str, &str); 4] = [
 mod tests {
     use super::*;
 
+    impl Reply {
+        /// For tests elsewhere: what goes over the wire.
+        pub(crate) fn print_for_tests(&self) -> Vec<u8> {
+            self.print(HTTPVersion(1, 1), false).unwrap().to_vec()
+        }
+    }
+
     #[test]
     fn answers_say_their_length_and_nothing_of_us() {
         let text = |reply: Reply, version, is_head| {

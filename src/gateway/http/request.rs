@@ -150,6 +150,13 @@ mod tests {
 
     const AT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
+    impl Request {
+        /// For tests elsewhere: what a head says.
+        pub(crate) fn of(head: &str, at: IpAddr) -> Request {
+            parse(head.as_bytes(), at).unwrap()
+        }
+    }
+
     fn status(head: &str) -> u16 {
         match scan(head.as_bytes(), 0) {
             Err(info) => info.http,

@@ -150,3 +150,76 @@ fn advise(block: *mut u8, size: usize) {
 /// The size of a huge page where they are smallest, in bytes.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const HUGE: usize = 2 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::alloc::System;
+
+    use super::*;
+
+    /// Miri takes no part of a mapping back, and is slow; the large ones are for the other runs of `make ub`.
+    fn layouts() -> impl Iterator<Item = Layout> {
+        let small = [(1, 1), (3, 1), (24, 8), (4096, 64)];
+        let large =
+            [(LARGE - 1, 1), (LARGE, 1), (LARGE + 1, 16), (2 * LARGE, HUGE), (LARGE, 2 * HUGE)];
+        let all = small.into_iter().chain(large.into_iter().filter(|_| !cfg!(miri)));
+        all.map(|(size, align)| Layout::from_size_align(size, align).unwrap())
+    }
+
+    #[test]
+    fn blocks_are_whole_aligned_and_apart_and_can_grow() {
+        let allocator = Wiping(Paged(System));
+        for layout in layouts() {
+            // SAFETY: both blocks have this layout, and are used within it until they are freed.
+            unsafe {
+                let (block, zeroed) = (allocator.alloc(layout), allocator.alloc_zeroed(layout));
+                for one in [block, zeroed] {
+                    assert!(!one.is_null() && one.addr().is_multiple_of(layout.align()));
+                }
+                let zeroed = slice::from_raw_parts_mut(zeroed, layout.size());
+                assert!(zeroed.iter().all(|byte| *byte == 0), "{layout:?}");
+                block.write_bytes(7, layout.size());
+                assert!(zeroed.iter().all(|byte| *byte == 0), "{layout:?}");
+                let more = layout.size() + 5;
+                let block = allocator.realloc(block, layout, more);
+                block.add(more - 1).write(8);
+                let grown = slice::from_raw_parts(block, more);
+                assert!(grown[..layout.size()].iter().all(|byte| *byte == 7), "{layout:?}");
+                let wider = Layout::from_size_align(more, layout.align()).unwrap();
+                allocator.dealloc(block, wider);
+                allocator.dealloc(zeroed.as_mut_ptr(), layout);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_set_aside_is_taken_once_by_its_size_and_goes_back_untaken() {
+        // SAFETY: blocks that nobody writes to are asked for and freed with one layout.
+        let taken = |size| unsafe {
+            let (paged, layout) = (Paged(System), Layout::from_size_align(size, 1).unwrap());
+            let block = paged.alloc(layout);
+            paged.dealloc(block, layout);
+            block
+        };
+        let aside = || ASIDE.get().0;
+        drop(reserve(LARGE - 1).unwrap());
+        assert!(aside().is_null(), "so little is not set aside");
+        if cfg!(miri) {
+            return;
+        }
+        let reserved = reserve(LARGE).unwrap();
+        let first = aside();
+        assert!(!first.is_null());
+        assert_ne!(taken(LARGE + 1), first, "another size");
+        assert_eq!(aside(), first);
+        assert_eq!(taken(LARGE), first);
+        assert!(aside().is_null(), "taken");
+        drop(reserved);
+        let _first = reserve(LARGE).unwrap();
+        let second = reserve(2 * LARGE).unwrap();
+        assert_eq!(ASIDE.get().1, 2 * LARGE, "in place of the first");
+        drop(second);
+        assert!(aside().is_null(), "gone back");
+        assert!(reserve(usize::MAX / 2).is_none());
+    }
+}
