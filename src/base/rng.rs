@@ -22,3 +22,16 @@ pub(crate) fn token<const N: usize>() -> Result<String> {
     let bytes = Zeroizing::new(bytes::<N>()?);
     Ok(Base64UrlUnpadded::encode_string(bytes.as_slice()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_tokens_are_fresh_and_of_their_length() {
+        let (one, other) = (bytes::<32>().unwrap(), bytes::<32>().unwrap());
+        assert!(one != other && one.iter().any(|byte| *byte != one[0]));
+        let (one, other) = (token::<32>().unwrap(), token::<32>().unwrap());
+        assert!(one != other && one.len() == 43 && Base64UrlUnpadded::decode_vec(&one).is_ok());
+    }
+}

@@ -132,6 +132,21 @@ mod tests {
     }
 
     #[test]
+    fn the_same_text_is_the_same_and_no_other_is() {
+        for (one, other, same) in [("a", "a", true), ("a", "b", false), ("a", "ab", false)] {
+            assert_eq!(Secret::new(one.into()).same(&Secret::new(other.into())), same, "{other}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_text_or_nothing() {
+        let text =
+            |bytes: &[u8]| Secret::from_bytes(bytes.to_vec()).map(|it| it.expose().to_owned());
+        assert_eq!(text("sk-ü".as_bytes()).as_deref(), Some("sk-ü"));
+        assert_eq!(text(b"sk-\xff"), None);
+    }
+
+    #[test]
     fn one_trailing_newline_goes_and_no_more() {
         for (given, kept) in [
             ("a\n", "a"),
@@ -159,6 +174,9 @@ mod tests {
             "-ksk-proj-abcdef0123456789",
             "OPENAI_API_KEY=sk-abcdef0123456789",
             "Bearer:sk-ant-api03-abcdef0123",
+            "AQ.0123456789abc",
+            &format!("{}-x", "a1".repeat(21)),
+            &format!("{}1", "a".repeat(40)),
         ] {
             assert!(looks_like_secret(key), "{key}");
             assert!(!shown(key).contains(&key[4..]), "{key}");
@@ -166,6 +184,12 @@ mod tests {
         for name in [
             "Prod",
             "sk-short",
+            "sk-0123456789ab",
+            "AQ.0123456789ab",
+            "0123AQ.0123456789",
+            &"a1".repeat(20),
+            &"a".repeat(41),
+            "a-word-that-names-a-sk-key",
             "mRSmhcH5ez4kSwWRlDoszXPnp95sOZ6-",
             "my long label with many words, 2 of 3 for work",
             "production-openai-key-for-team-alpha-2026-q1",

@@ -186,7 +186,96 @@ const MAX_SIGNALS: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::keychain::wire::LOCKED;
+
+    /// A connection to a peer that has sent these bytes already, and closed.
+    fn connection(said: &[u8]) -> (Connection, UnixStream) {
+        let (socket, mut peer) = UnixStream::pair().unwrap();
+        peer.write_all(said).unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        let deadline = Deadline::after(Duration::from_secs(10));
+        (Connection { socket, serial: 0, deadline, signals: Vec::new() }, peer)
+    }
+
+    /// A message without a body, in answer to this call, from this object.
+    fn message(kind: u8, reply_serial: u32, name: (u8, &str)) -> Vec<u8> {
+        let mut fields = vec![5, 1, b'u', 0];
+        fields.extend(reply_serial.to_le_bytes());
+        let (field, text) = name;
+        fields.extend([field, 1, if field == FIELD_PATH { b'o' } else { b's' }, 0]);
+        fields.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
+        fields.extend(text.bytes().chain([0]));
+        let mut bytes = vec![b'l', kind, 0, 1];
+        for word in [0, 1, u32::try_from(fields.len()).unwrap()] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(fields);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes
+    }
+
+    #[test]
+    fn a_reply_is_one_to_this_call_and_no_other_message_is() {
+        let path = |kind, serial| message(kind, serial, (FIELD_PATH, "/a"));
+        let error = |serial, name| message(ERROR, serial, (FIELD_ERROR_NAME, name));
+        let noise = [path(SIGNAL, 1), path(1, 1), path(METHOD_RETURN, 9), error(9, "a.X")];
+        for (last, found) in [
+            (path(METHOD_RETURN, 1), Ok(())),
+            (error(1, "a.IsLocked"), Err(LOCKED)),
+            (error(1, "a.NoReply"), Err("it ended before it answered")),
+            (Vec::new(), Err("the connection was closed")),
+        ] {
+            let said = [noise.concat(), last].concat();
+            let (mut connection, _peer) = connection(&said);
+            let reply = connection.call(&BUS, "Hello", &Body::new(""));
+            let reply = reply.map_err(|failure| failure.to_string());
+            match reply {
+                Ok(reply) => assert_eq!((Ok(()), reply.reply_serial), (found, 1)),
+                Err(sentence) => assert_eq!(Err(&*sentence), found),
+            }
+            assert!(connection.wait_for("/a").is_ok(), "the signal came before the answer");
+            assert!(connection.wait_for("/b").is_err());
+        }
+    }
+
+    #[test]
+    fn the_last_signals_are_kept() {
+        let signals =
+            (0..=MAX_SIGNALS).map(|at| message(SIGNAL, 0, (FIELD_PATH, &format!("/{at}"))));
+        let (mut connection, _peer) = connection(&signals.collect::<Vec<_>>().concat());
+        for _ in 0..=MAX_SIGNALS {
+            connection.receive().unwrap();
+        }
+        assert_eq!(connection.signals.len(), MAX_SIGNALS);
+        assert!(connection.wait_for(&format!("/{MAX_SIGNALS}")).is_ok());
+        assert!(connection.wait_for("/0").is_err(), "the oldest");
+    }
+
+    #[test]
+    fn lines_end_and_time_runs_out() {
+        let (mut two, _peer) = connection(b"DATA\r\nOK \r\n");
+        assert_eq!(two.line().unwrap(), b"DATA\r\n");
+        assert_eq!(two.line().unwrap(), b"OK \r\n");
+        assert_eq!(two.line().unwrap_err().to_string(), "the connection was closed");
+        for (length, is_endless) in [(MAX_LINE, false), (MAX_LINE + 1, true)] {
+            let line = format!("{}\r\n", "x".repeat(length - 2));
+            let (mut long, _peer) = connection(line.as_bytes());
+            assert_eq!(long.line().is_err(), is_endless, "{length}");
+        }
+        let (mut late, _peer) = connection(b"DATA\r\n");
+        late.deadline = Deadline::after(Duration::ZERO);
+        assert!(matches!(late.line(), Err(Failure::TimedOut)));
+        assert!(matches!(late.write_all(b"x").map_err(Failure::from), Err(Failure::TimedOut)));
+        let (socket, _silent) = UnixStream::pair().unwrap();
+        let deadline = Deadline::after(Duration::from_millis(20));
+        let mut silent = Connection { socket, serial: 0, deadline, signals: Vec::new() };
+        assert!(matches!(silent.line(), Err(Failure::TimedOut)));
+        let broken = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(broken.to_string(), "the connection broke: broken pipe");
+    }
 
     #[test]
     fn addresses_are_taken_in_their_order() {

@@ -471,6 +471,33 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_what_its_name_means() {
+        for (name, sentence) in [
+            ("org.freedesktop.DBus.Error.NoReply", "it ended before it answered"),
+            ("org.freedesktop.DBus.Error.Disconnected", "it ended before it answered"),
+            ("a.ServiceUnknown", "no program on this bus provides org.freedesktop.secrets"),
+            ("a.NameHasNoOwner", "no program on this bus provides org.freedesktop.secrets"),
+            ("org.freedesktop.Secret.Error.IsLocked", LOCKED),
+            ("a.Other", "it answered a.Other"),
+        ] {
+            let failure = Failure::named(name);
+            assert_eq!(failure.to_string(), sentence);
+            let is_broken = matches!(failure, Failure::Broken(_));
+            assert_eq!(is_broken, sentence.starts_with("it ended"), "{name}");
+        }
+        assert_eq!(Failure::TimedOut.to_string(), "no answer in time");
+        let malformed = Failure::Malformed("x").to_string();
+        assert_eq!(malformed, "its answer makes no sense (x)");
+    }
+
+    #[test]
+    fn a_variant_holds_the_type_that_is_asked_for() {
+        let read = |wanted| Reader { bytes: b"\x01s\0", at: 0, big_endian: false }.variant(wanted);
+        assert!(read("s").is_ok());
+        assert!(read("b").is_err() && read("").is_err());
+    }
+
+    #[test]
     fn what_runs_past_its_array_is_refused() {
         for (signature, bytes) in calls() {
             let fields = u32::from_le_bytes(bytes[12..16].try_into().unwrap());

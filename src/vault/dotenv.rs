@@ -185,6 +185,23 @@ mod tests {
     use miniserde::json::{self, Object, Value};
     use std::collections::BTreeMap;
 
+    #[test]
+    fn what_a_refused_line_may_take_with_it_ends_where_every_program_has_ended() {
+        for (text, length) in [
+            ("a", 1),
+            ("a\nb\n", 2),
+            ("abc #d\ne\n", 7),
+            ("ab#c'\nd'\ne", 9),
+            ("ab 'c\nd'e\nf", 10),
+            ("ab\\\nc\nd", 6),
+            ("abc'd\ne\n", 6),
+            ("ab\nc'\n", 3),
+            ("a\"b\n'\"\nc", 7),
+        ] {
+            assert_eq!(extent(text), length, "{text:?}");
+        }
+    }
+
     /// Each line as `number name=value`, or `number name!` for one that cannot be read.
     fn read(text: &str) -> Vec<String> {
         let shown = |line: Line| {

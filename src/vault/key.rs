@@ -322,6 +322,34 @@ mod tests {
     }
 
     #[test]
+    fn an_end_is_on_the_label_and_the_label_is_cut_for_it() {
+        let with_end = |label: &str| Label::parse(label).unwrap().with_end(" ü2");
+        assert_eq!(with_end("Prod").as_str(), "Prod ü2");
+        for length in [60, 61, 62, 64] {
+            let kept = "🔐".repeat(length.min(61));
+            assert_eq!(with_end(&"🔐".repeat(length)).as_str(), format!("{kept} ü2"), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_named_by_its_provider_and_its_label() {
+        let named =
+            |text: (&str, &str)| (Provider::parse(text.0).unwrap(), Label::stored(text.1).unwrap());
+        let now = Timestamp::parse("2026-01-02T03:04:05.678Z").unwrap();
+        let meta = KeyMeta::mint(named(("openai", "Prod\u{1b}")), now).unwrap();
+        assert_eq!(meta.to_string(), format!("{} (openai \"Prod\\u{{1b}}\")", meta.id));
+        for (name, is_it) in [
+            (("openai", "Prod\u{1b}"), true),
+            (("openai", "Other"), false),
+            (("groq", "Prod\u{1b}"), false),
+            (("groq", "Other"), false),
+        ] {
+            let (provider, label) = named(name);
+            assert_eq!(meta.is_named(&provider, &label), is_it, "{name:?}");
+        }
+    }
+
+    #[test]
     fn labels_are_1_to_64_characters_without_control_characters() {
         for good in ["P", "Üretim anahtarı 🔐 本番", &"🔐".repeat(64), "<img onerror>", "a b"]
         {

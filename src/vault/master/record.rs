@@ -241,3 +241,64 @@ const FORMER_NEXT: &str = "master.next";
 const VERSION: u64 = 1;
 /// A list of 64 fits the smallest keychain entries known but Windows's, which says so itself.
 const MOST: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.to_owned())
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_not_ours_is_refused() {
+        let until = Timestamp::parse("2026-01-02T03:04:05.678Z");
+        let list = [
+            Earlier { passphrase: secret("one\"\n"), until },
+            Earlier { passphrase: secret("two"), until: None },
+        ];
+        let read = parse(&print(&list)).unwrap();
+        let plain = |list: &[Earlier]| -> Vec<(String, Option<Timestamp>)> {
+            list.iter().map(|it| (it.passphrase.expose().to_owned(), it.until)).collect()
+        };
+        assert_eq!(plain(&read), plain(&list));
+        for (text, what) in [
+            ("", "is damaged"),
+            ("{}", "is damaged"),
+            (r#"{"v":1}"#, "is damaged"),
+            (r#"{"v":2,"earlier":[]}"#, "of a later version"),
+        ] {
+            let refused = parse(&secret(text)).unwrap_err().to_string();
+            assert!(refused.contains(what), "{text}: {refused}");
+        }
+        assert!(parse(&secret(r#"{"v":1,"earlier":[]}"#)).unwrap().is_empty());
+        assert!(parse(&secret(r#"{"v":0,"earlier":[],"more":1}"#)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_record_has_the_present_one_first_and_all_that_it_names() {
+        let earlier = ["b", "c"].map(|it| Earlier { passphrase: secret(it), until: None });
+        let record = Record { present: Some(secret("a")), earlier: earlier.into() };
+        assert_eq!(record.all().map(Secret::expose).collect::<Vec<_>>(), ["a", "b", "c"]);
+        for (passphrase, has) in [("a", true), ("c", true), ("d", false), ("", false)] {
+            assert_eq!(record.has(&secret(passphrase)), has, "{passphrase}");
+        }
+        assert!(!Record::default().has(&secret("a")));
+    }
+
+    #[test]
+    fn accounts_are_those_of_the_table() {
+        assert_eq!(next_account(Some("x")), "rekey.x");
+        assert_eq!(next_account(None), "master.next");
+        for (service, account, may) in [
+            (SERVICE, "master", true),
+            (SERVICE, "master.earlier", true),
+            (SERVICE, "master.previous", true),
+            (SERVICE, "master.next", false),
+            (SERVICE, "rekey.x", false),
+            ("other", "master", false),
+        ] {
+            assert_eq!(is_for_reading(service, account), may, "{service}/{account}");
+        }
+    }
+}

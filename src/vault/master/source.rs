@@ -240,3 +240,134 @@ const FILE: &str = "LENSERFIGHT_KEYS_PASSPHRASE_FILE";
 const MARK: &str = "\u{FEFF}";
 /// Bytes; a passphrase is far smaller, and /dev/zero is not one.
 const MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keychain::Patience;
+    use crate::system::environment::Environment;
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.to_owned())
+    }
+
+    fn unreachable() -> Error {
+        Error::KeychainUnavailable("no answer in time".to_owned())
+    }
+
+    /// The sources of an environment that has these variables.
+    fn sources(variables: &[(&'static str, &str)]) -> Sources {
+        let variables: Vec<_> =
+            variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let value = move |wanted: &str| {
+            let found = variables.iter().find(|(name, _)| *name == wanted);
+            found.map(|(_, value)| value.into())
+        };
+        Environment::of(value).passphrase
+    }
+
+    #[test]
+    fn every_row_of_the_table_has_its_result() {
+        let forced = ("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", "1");
+        for (kept, is_given, is_forced, expected) in [
+            (Ok(Some("kept")), true, true, Ok(("given", Origin::Variable))),
+            (Err(()), true, true, Ok(("given", Origin::Variable))),
+            (Ok(Some("kept")), false, true, Ok(("kept", Origin::Keychain))),
+            (Ok(Some("kept")), false, false, Ok(("kept", Origin::Keychain))),
+            (Ok(Some("kept")), true, false, Err("passphrase_conflict")),
+            (Ok(None), true, false, Ok(("given", Origin::Variable))),
+            (Err(()), true, false, Ok(("given", Origin::Variable))),
+            (Ok(None), false, false, Err("passphrase_missing")),
+            (Err(()), false, false, Err("keychain_unavailable")),
+        ] {
+            let given = is_given.then_some((VARIABLE, "given"));
+            let forced = is_forced.then_some(forced);
+            let sources = sources(&given.into_iter().chain(forced).collect::<Vec<_>>());
+            let mut asked = 0;
+            let found = find_among(&sources, &mut || {
+                asked += 1;
+                kept.map(|kept| kept.map(secret)).map_err(|()| unreachable())
+            });
+            let row = format!("{kept:?} {is_given} {is_forced}");
+            let found = found.map(|(secret, origin)| (secret.expose().to_owned(), origin));
+            let found = found.map_err(|error| error.code());
+            assert_eq!(found, expected.map(|(text, origin)| (text.to_owned(), origin)), "{row}");
+            assert_eq!(asked, u8::from(!(is_given && is_forced)), "{row}");
+        }
+    }
+
+    #[test]
+    fn two_sources_are_one_too_many() {
+        let two = [(VARIABLE, "a"), (COMMAND, "echo b")];
+        let error = from_environment(&sources(&two)).unwrap_err();
+        assert_eq!(error.code(), "usage");
+        assert!(error.to_string().contains(VARIABLE) && error.to_string().contains(COMMAND));
+        assert!(from_environment(&sources(&[])).unwrap().is_none());
+        let (one, origin) = from_environment(&sources(&[(VARIABLE, "a")])).unwrap().unwrap();
+        assert_eq!((one.expose(), origin), ("a", Origin::Variable));
+    }
+
+    #[test]
+    fn a_file_has_text_without_its_last_newline_and_mark() {
+        let read = |bytes: &[u8]| {
+            let path = Path::new("/passphrase");
+            let read = from_file(bytes.to_vec(), path, Origin::File(path.into()));
+            read.map(|(secret, origin)| (secret.expose().to_owned(), origin))
+        };
+        let file = Origin::File("/passphrase".into());
+        assert_eq!(read(b"a b\r\n").unwrap(), ("a b".to_owned(), file.clone()));
+        let marked = Origin::Marked(Box::new(file));
+        assert_eq!(read(b"\xef\xbb\xbfab\n").unwrap(), ("ab".to_owned(), marked.clone()));
+        for bad in [&b""[..], b"\n", b"\xef\xbb\xbf\n", b"\xff"] {
+            assert_eq!(read(bad).unwrap_err().code(), "passphrase_invalid", "{bad:?}");
+        }
+        assert_eq!(
+            marked.to_string(),
+            format!("the file /passphrase ({FILE}), without its byte-order mark")
+        );
+    }
+
+    #[test]
+    fn a_command_prints_one_passphrase() {
+        assert_eq!(from_command("printf 'a b\\n'").unwrap().expose(), "a b");
+        for bad in ["", "printf 'a", "true", "false", "lf-no-such-program"] {
+            assert!(from_command(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_sealed_with_the_mark_opens_and_no_other_origin_tries_it() {
+        let environment = Environment::of(|_| None);
+        let keychain = Keychain::new(&environment, Patience::SHORT);
+        let master = |origin| Master {
+            secret: secret("ab"),
+            origin,
+            keychain: keychain.clone(),
+            evidence: Mutex::default(),
+        };
+        let opens = |master: &Master, wanted: &str| {
+            let open = |it: &Secret| match it.expose() {
+                it if it == wanted => Ok(()),
+                _ => Err(Error::DecryptionFailed("one".to_owned())),
+            };
+            master.open(open).map_err(|error| error.code())
+        };
+        let (plain, marked) =
+            (master(Origin::Variable), master(Origin::Marked(Origin::Variable.into())));
+        for (master, wanted, expected) in [
+            (&plain, "ab", Ok(())),
+            (&plain, "\u{feff}ab", Err("decryption_failed")),
+            (&marked, "ab", Ok(())),
+            (&marked, "\u{feff}ab", Ok(())),
+            (&marked, "other", Err("decryption_failed")),
+            // Its keychain does not answer.
+            (&master(Origin::Keychain), "other", Err("decryption_failed")),
+        ] {
+            assert_eq!(opens(master, wanted), expected, "{:?} {wanted}", master.origin);
+        }
+        assert!(plain.replaced().unwrap().is_none());
+        assert!(master(Origin::Keychain).replaced().is_err());
+        let passphrase = mint().unwrap();
+        assert_eq!(passphrase.expose().len(), 43);
+    }
+}
