@@ -121,6 +121,34 @@ mod tests {
         }
     }
 
+    fn has(reply: &Reply, line: &str) -> bool {
+        String::from_utf8(reply.print_for_tests()).unwrap().contains(&format!("\r\n{line}\r\n"))
+    }
+
+    #[test]
+    fn an_answer_says_when_to_try_again_where_that_may_help() {
+        for (http, may_help) in [(429, true), (503, true), (500, false), (404, false)] {
+            let reply = Reply::error(&ErrorInfo { code: "x", exit: 0, http });
+            assert_eq!((reply.status, &*reply.body), (http, r#"{"error":"x"}"#));
+            assert_eq!(has(&reply, "Retry-After: 5"), may_help, "{http}");
+            assert!(has(&reply, "Content-Type: application/json"));
+        }
+    }
+
+    #[test]
+    fn a_header_is_there_once_and_vary_is_one_line() {
+        let reply = Reply::empty(200).with("A", "1").with("B", "2").with("A", "3");
+        assert!(!has(&reply, "A: 1") && has(&reply, "A: 3") && has(&reply, "B: 2"));
+        let reply = reply.varies("One");
+        assert!(has(&reply, "Vary: One"));
+        let reply = reply.varies("Two").with("C", "~ !");
+        assert!(has(&reply, "Vary: Two, One") && has(&reply, "B: 2") && has(&reply, "C: ~ !"));
+        for value in ["\u{7f}", "\u{1f}", "ü", "\t"] {
+            let reply = Reply::empty(200).with("A", value);
+            assert!(reply.print(HTTPVersion(1, 1), false).is_err(), "{value:?}");
+        }
+    }
+
     #[test]
     fn answers_say_their_length_and_nothing_of_us() {
         let text = |reply: Reply, version, is_head| {

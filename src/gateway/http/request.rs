@@ -216,6 +216,39 @@ mod tests {
     }
 
     #[test]
+    fn a_head_says_what_follows_it_and_whether_more_may_come() {
+        let of = |line: &str, headers: &str| Request::of(&format!("{line}\r\n{headers}\r\n"), AT);
+        let old = "GET /a?b?c HTTP/1.0";
+        let new = "POST /a HTTP/1.1";
+        for (line, headers, length, keeps_alive, can_be_skipped) in [
+            (new, "", 0, true, true),
+            (old, "", 0, false, true),
+            (old, "Connection: keep-alive\r\n", 0, false, true),
+            (new, "Connection: close\r\n", 0, false, true),
+            (new, "Connection: a, CLOSE\r\n", 0, false, true),
+            (new, "Connection: a\r\nConnection: close\r\n", 0, false, true),
+            (new, "Connection: closed\r\n", 0, true, true),
+            (new, "Content-Length: 65536\r\n", 65536, true, true),
+            (new, "Content-Length: 65537\r\n", 65537, true, false),
+            (new, "Content-Length: 007\r\nExpect: 100-Continue\r\n", 7, true, false),
+            (new, "Content-Length: 0\r\nExpect: 100-continue\r\n", 0, true, true),
+            // To 1.0 no 100 Continue is sent (RFC 9110, section 10.1.1).
+            (old, "Content-Length: 7\r\nExpect: 100-continue\r\n", 7, false, true),
+        ] {
+            let request = of(line, headers);
+            assert_eq!(request.content_length, length, "{headers}");
+            assert_eq!(request.keeps_alive, keeps_alive, "{line} {headers}");
+            assert_eq!(request.can_be_skipped(), can_be_skipped, "{line} {headers}");
+        }
+        let request = of(old, "A: 1\r\nB: 2\r\nb: 3\r\n");
+        assert_eq!((&*request.path, &*request.query), ("/a", "b?c"));
+        assert_eq!((request.method.clone(), request.at), (Method::Get, AT));
+        assert_eq!(request.header("a").unwrap(), Some("1"));
+        assert_eq!(request.header("c").unwrap(), None);
+        assert_eq!(request.header("b").unwrap_err().code, BAD.code);
+    }
+
+    #[test]
     fn the_end_is_found_wherever_the_packets_are_cut() {
         let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
         for cut in 1..head.len() {

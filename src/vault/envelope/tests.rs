@@ -287,6 +287,33 @@ fn what_is_wrong_with_a_file_is_named() {
 }
 
 #[test]
+fn half_of_a_pair_is_replaced_and_a_whole_one_stays() {
+    for (given, mended) in [
+        (r"a\ud83d\ude00b", r"a\ud83d\ude00b"),
+        (r"a\ud83db", "a\u{fffd}b"),
+        (r"\ude00\ud83d", "\u{fffd}\u{fffd}"),
+        (r"\ud83d\u0041\ud83d\ude00", "\u{fffd}\\u0041\\ud83d\\ude00"),
+        (r"ü\\ud83d\\", r"ü\\ud83d\\"),
+        (r#"\"\n\u00fc🔐"#, r#"\"\n\u00fc🔐"#),
+        (r"\ud83", r"\ud83"),
+        ("\\", "\\"),
+        ("", ""),
+    ] {
+        assert_eq!(text::without_lone_surrogates(given), mended, "{given}");
+    }
+}
+
+#[test]
+fn a_file_has_at_most_256_kib() {
+    let (envelope, id) = sealed();
+    let mut bytes = envelope.print().into_bytes();
+    bytes.resize(MAX_FILE, b' ');
+    assert!(Envelope::parse(&bytes, &id).is_ok());
+    bytes.push(b' ');
+    assert!(Envelope::parse(&bytes, &id).is_err());
+}
+
+#[test]
 fn members_that_nobody_knows_are_ignored() {
     let (envelope, id) = sealed();
     let text = envelope

@@ -113,7 +113,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Envelope, &'static str> {
 
 /// JavaScript writes half of a surrogate pair in a label as an escape, which no JSON parser has to take
 /// (RFC 8259, section 8.2). U+FFFD takes its place, as in a browser.
-fn without_lone_surrogates(text: &str) -> String {
+pub(super) fn without_lone_surrogates(text: &str) -> String {
     let unit = |at: usize| {
         let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
         u16::from_str_radix(digits, 16).ok()
