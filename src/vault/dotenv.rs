@@ -46,7 +46,10 @@ pub(crate) fn parse(text: &str) -> Vec<Line> {
                 let framed = format!("^{}$", line.trim());
                 let is_cut = line.contains('(') && !line.contains(')');
                 let is_block = is_cut || BLOCKS.iter().any(|part| framed.contains(part));
-                taken = if is_block { usize::MAX } else { taken.max(at + extent(rest)) };
+                // To Node's dotenv a line begins behind each of these, and its quotes go on, too.
+                let begins = line.match_indices(LINE_ENDS).map(|(begin, _)| begin);
+                let ends = begins.chain([0]).map(|begin| at + begin + extent(&rest[begin..]));
+                taken = if is_block { usize::MAX } else { ends.fold(taken, usize::max) };
             }
         }
         number += rest.bytes().take(length).filter(|byte| *byte == b'\n').count();
@@ -158,7 +161,7 @@ fn extent(text: &str) -> usize {
         }
         before = c;
     }
-    line_end(opened)
+    if quote.is_some() { line_end(opened) } else { text.len() }
 }
 
 const SPECIAL: &str =
@@ -284,6 +287,18 @@ mod tests {
         ] {
             assert_eq!(read(text).join(" "), lines, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_quote_behind_a_lone_carriage_return_goes_on_too() {
+        let text = "A=\"\rC=\"\u{1f}a\nB=b\n\"\nD=d";
+        assert_eq!(read(text), ["1 A!", "1 C!", "2 B!", "4 D=d"]);
+    }
+
+    #[test]
+    fn a_refused_value_that_ends_with_the_file_goes_on_to_its_quote() {
+        assert_eq!(read("A=\"$x\nB=b\n\""), ["1 A!", "2 B!"]);
+        assert_eq!(read("A=\"$x\nB=b\n"), ["1 A!", "2 B=b"], "it is never closed");
     }
 
     #[test]
