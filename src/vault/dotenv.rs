@@ -107,8 +107,7 @@ fn bare(text: &str, is_exported: bool) -> Result<(&str, &str), &'static str> {
     if is_reference(value) || is_home || value.contains(is_special) {
         return Err(SPECIAL);
     }
-    let is_edge = |c: char| c.is_whitespace() || matches!(c, '\u{1C}'..='\u{1F}' | '\u{FEFF}');
-    if value.starts_with(is_edge) || value.ends_with(is_edge) {
+    if value.starts_with(is_blank) || value.ends_with(is_blank) {
         return Err("an unseen character at its edge belongs to it for some programs only");
     }
     Ok((value, behind))
@@ -130,14 +129,23 @@ fn names(line: &str, above: &[Line]) -> Vec<Option<String>> {
         let words = line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         return words.filter(|word| is_known(word)).map(own).collect();
     };
+    let is_break = |c: char| is_blank(c) || BREAKS.contains(&c);
     let names = text.split('=').enumerate().filter_map(|(at, piece)| {
-        let piece = piece.trim_end_matches([' ', '\t', '\'', '"']);
-        let (before, word) = piece.rsplit_once(BREAKS).unwrap_or(("", piece));
+        let piece = piece.trim_end_matches(|c| is_blank(c) || c == '\'' || c == '"');
+        let (before, word) = piece.rsplit_once(is_break).unwrap_or(("", piece));
         let name = word.split(['+', '[']).next().filter(|name| is_name(name))?;
         let is_upper = !before.is_empty() && !name.contains(|c: char| c.is_ascii_lowercase());
         (at == 0 || is_upper || is_known(name)).then_some(own(name))
     });
-    names.collect()
+    // Node's dotenv takes a colon for an equals sign.
+    let colons = line.rsplit_once(':').map_or("", |(text, _)| text).split(':');
+    let words = colons.filter_map(|piece| piece.rsplit(is_break).next());
+    names.chain(words.filter(|word| is_known(word)).map(own)).collect()
+}
+
+/// A blank to one of the three, at least.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{1C}'..='\u{1F}' | '\u{FEFF}')
 }
 
 fn is_name(text: &str) -> bool {
@@ -170,8 +178,8 @@ const TAKEN: &str = "it may be a part of an earlier line that cannot be read";
 const BLANKS: [char; 2] = [' ', '\t'];
 /// Ends of a line to some programs, and to others a character as any other.
 const LINE_ENDS: [char; 3] = ['\r', '\u{2028}', '\u{2029}'];
-/// What may stand before a name.
-const BREAKS: &[char] = &[' ', '\t', ';', '&', '|', '(', '"', '\'', '\r', '\u{2028}', '\u{2029}'];
+/// What may stand before a name, beside blanks.
+const BREAKS: [char; 6] = [';', '&', '|', '(', '"', '\''];
 /// What a backslash between double quotes changes for one of the three, or (the `!`) for zsh.
 const ESCAPED: &str = "$`\n'abfnrtv!";
 /// What a refused line has, with `^` and `$` for its ends, when a shell decides by it whether the
@@ -299,6 +307,15 @@ mod tests {
     fn a_refused_value_that_ends_with_the_file_goes_on_to_its_quote() {
         assert_eq!(read("A=\"$x\nB=b\n\""), ["1 A!", "2 B!"]);
         assert_eq!(read("A=\"$x\nB=b\n"), ["1 A!", "2 B=b"], "it is never closed");
+    }
+
+    #[test]
+    fn a_name_behind_any_blank_or_before_a_colon_is_named_too() {
+        for line in ["\u{b}A=\"b\"c", "\u{a0}export\u{c}A\u{feff}=\"b\"c", "A: b=c", "x: y\rA: b=c"]
+        {
+            let refused = read(&format!("A=a\n{line}"));
+            assert!(refused.contains(&"2 A!".to_owned()), "{line:?} {refused:?}");
+        }
     }
 
     #[test]
