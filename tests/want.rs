@@ -51,7 +51,8 @@ fn sweep(arguments: &str, input: &str, mode: &str) {
         home
     };
     let is_enough = |count: &usize| {
-        let run = wanting(&copied(), &arguments, &count.to_string());
+        let home = copied();
+        let run = wanting(&home, &arguments, &count.to_string());
         !run.input(input).go().err.contains(MARK)
     };
     let most = (0..).map(|power| 1 << power).find(is_enough).unwrap();
