@@ -16,7 +16,7 @@ KEYCHAIN_TOOLS := kwalletd5:libkf5wallet-bin keepassxc:keepassxc keepassxc-cli:k
 	/usr/libexec/gcr-prompter:gcr Xvfb:xvfb xdotool:xdotool
 WEB_TOOLS := chromium:chromium Xvfb:xvfb node:nodejs npm:npm openssl:openssl nginx:nginx-light
 
-.PHONY: build demo test tools check cross-check static static-check audit bench interop torture power readings page install
+.PHONY: build demo test tools check cross-check static static-check audit bench interop torture power readings page install mutants ub
 
 build:
 	$(CARGO) build --release --locked
@@ -94,6 +94,18 @@ torture:
 power:
 	sh tests/tools.sh $(TOOLS)
 	$(CARGO) test --locked --features torture --test torture power_cut -- --nocapture --test-threads=1
+
+# Does a test fail for each change that cargo-mutants makes to what decides about secrets? MUTANTS=src/gateway/guard
+# takes a part. What a run has found out is kept, so that another one continues it.
+mutants:
+	sh tests/tools.sh git:git python3:python3 $(TOOLS)
+	$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-mutants
+	CARGO="$(CARGO)" python3 tests/mutants/run.py $(MUTANTS)
+
+# Undefined behaviour: Miri and AddressSanitizer where there is a nightly toolchain, valgrind in any case. It says which.
+ub:
+	sh tests/tools.sh valgrind:valgrind $(TOOLS)
+	CARGO="$(CARGO)" sh tests/ub.sh
 
 # What bash, python-dotenv and Node's dotenv read from tests/dotenv/lines.txt, on record for the tests of import.
 readings:
