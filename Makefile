@@ -1,7 +1,7 @@
 # The entry points. Everything runs without privileges but for installing missing tools.
 CARGO ?= cargo
 PREFIX ?= /usr/local
-TARGET ?= x86_64-unknown-linux-musl
+TRIPLE = $(or $(TARGET),x86_64-unknown-linux-musl)
 CROSS := aarch64-apple-darwin x86_64-apple-darwin x86_64-pc-windows-gnu x86_64-pc-windows-msvc
 CROSS_CHECK := $(CARGO) check --locked $(CROSS:%=--target %)
 DEBIAN_RUSTC := /usr/bin/rustc
@@ -16,7 +16,7 @@ KEYCHAIN_TOOLS := kwalletd5:libkf5wallet-bin keepassxc:keepassxc keepassxc-cli:k
 	/usr/libexec/gcr-prompter:gcr Xvfb:xvfb xdotool:xdotool
 WEB_TOOLS := chromium:chromium Xvfb:xvfb node:nodejs npm:npm openssl:openssl nginx:nginx-light
 
-.PHONY: build demo test tools check cross-check static static-check audit bench interop torture power readings page install mutants ub
+.PHONY: build demo test tools check cross-check static static-check audit bench interop torture power readings page install mutants ub fuzz
 
 build:
 	$(CARGO) build --release --locked
@@ -53,15 +53,15 @@ cross-check:
 		exit 1; \
 	fi
 
-# One static file, the same bytes from any directory, for x86_64-unknown-linux-musl, aarch64-unknown-linux-musl or
+# One static file, the same bytes from any directory, for TARGET=x86_64-unknown-linux-musl, aarch64-unknown-linux-musl or
 # armv7-unknown-linux-musleabihf. With the standard library that rustup has for it, or else one built from its source.
 static:
-	@CARGO="$(CARGO)" sh tests/static/build.sh $(TARGET)
+	@CARGO="$(CARGO)" sh tests/static/build.sh $(TRIPLE)
 
 # Does that file do everything where nothing else is? And what the tests of keys, keychain and gateway want?
 static-check: static
 	sh tests/tools.sh $(TOOLS)
-	CARGO="$(CARGO)" sh tests/static/check.sh $(TARGET)
+	CARGO="$(CARGO)" sh tests/static/check.sh $(TRIPLE)
 
 # How much there is to read: the lines of each folder of src/; and every crate of a release with its lines, how often
 # it says unsafe, what runs at build time, its licence. Fails on too many lines, a licence that nobody agreed to, two
@@ -106,6 +106,11 @@ mutants:
 ub:
 	sh tests/tools.sh valgrind:valgrind $(TOOLS)
 	CARGO="$(CARGO)" sh tests/ub.sh
+
+# libFuzzer with AddressSanitizer on every parser, a minute each, or on TARGET=envelope alone for TIME=3600 seconds. What
+# reaches something new joins tests/fuzz/corpus, which make check runs through the same rules.
+fuzz:
+	CARGO="$(CARGO)" sh tests/fuzz/run.sh "$(TARGET)" "$(TIME)"
 
 # What bash, python-dotenv and Node's dotenv read from tests/dotenv/lines.txt, on record for the tests of import.
 readings:

@@ -54,6 +54,11 @@ mod gateway;
 
 mod cli;
 
+/// What reads bytes from outside, for tests/fuzz.
+#[cfg(any(test, fuzzing))]
+#[path = "../tests/fuzz/targets/mod.rs"]
+pub mod fuzz;
+
 pub use base::secret::Secret;
 pub use error::{Error, Result};
 pub use keychain::{Keychain, Patience};

@@ -17,7 +17,7 @@ pub(super) fn script(shell: &str) -> Result<String> {
 
 /// What is to be completed at the cursor.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Question {
+pub(crate) struct Question {
     pub(super) is_bash: bool,
     /// The word so far without its quotes; for `--flag=value`, the value.
     pub(super) word: String,
@@ -35,7 +35,7 @@ pub(super) struct Question {
 
 /// Parses a script's arguments: the shell, the part of the last word that the shell replaces, and the
 /// words behind `lf` up to the cursor, as they were typed.
-pub(super) fn question(asked: &[OsString]) -> Option<Question> {
+pub(crate) fn question(asked: &[OsString]) -> Option<Question> {
     let asked: Vec<String> = asked.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let [shell, tail, pieces @ ..] = asked.as_slice() else { return None };
     SCRIPTS.iter().find(|(name, _)| name == shell)?;

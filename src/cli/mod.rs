@@ -3,7 +3,7 @@
 
 mod args;
 mod commands;
-mod complete;
+pub(crate) mod complete;
 mod format;
 mod help;
 mod man;
@@ -54,7 +54,7 @@ fn report(error: &Error, format: Format) -> String {
 }
 
 /// Parses a command line. If it is wrong, the error's hint names the help page.
-fn parse(mut argv: Vec<OsString>) -> Result<Command> {
+pub(crate) fn parse(mut argv: Vec<OsString>) -> Result<Command> {
     // Only the scripts of `lf completions` ask this. It is on no help page, and never fails.
     if argv.first().is_some_and(|word| word == "complete") {
         return Ok(commands::complete(argv));

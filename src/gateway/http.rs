@@ -5,7 +5,7 @@
 //! error, and the connection closes, so that no second request can be smuggled behind a first.
 
 mod reply;
-mod request;
+pub(crate) mod request;
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};

@@ -24,7 +24,7 @@ mod native;
 #[cfg(not(any(target_os = "macos", windows)))]
 mod secret_service;
 #[cfg(not(any(target_os = "macos", windows)))]
-mod wire;
+pub(crate) mod wire;
 
 #[cfg(any(target_os = "macos", windows))]
 use native as platform;

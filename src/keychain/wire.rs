@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 /// Why a call came to nothing.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// There is no bus to talk to, or no service on it that could answer.
     Unreachable(String),
     /// The connection broke, or whoever should have answered is gone: worth another try.
@@ -25,7 +25,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// What an error of this name says.
-    pub(super) fn named(name: &str) -> Failure {
+    pub(crate) fn named(name: &str) -> Failure {
         let refused = |sentence: &str| Failure::Refused(sentence.to_owned());
         match name.rsplit('.').next().unwrap_or_default() {
             "NoReply" | "Disconnected" => Failure::Broken("it ended before it answered".to_owned()),
@@ -38,7 +38,7 @@ impl Failure {
     }
 }
 
-pub(super) type Result<T> = std::result::Result<T, Failure>;
+pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,50 +52,50 @@ impl fmt::Display for Failure {
     }
 }
 
-pub(super) const LOCKED: &str = "it is locked";
+pub(crate) const LOCKED: &str = "it is locked";
 
 /// Whom a call is for.
-pub(super) struct Target<'a> {
-    pub(super) destination: &'a str,
-    pub(super) path: &'a str,
-    pub(super) interface: &'a str,
+pub(crate) struct Target<'a> {
+    pub(crate) destination: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) interface: &'a str,
 }
 
 /// A call's arguments, marshalled in this machine's byte order.
-pub(super) struct Body {
+pub(crate) struct Body {
     signature: &'static str,
     bytes: Zeroizing<Vec<u8>>,
 }
 
 impl Body {
     /// No arguments yet; `signature` says which will follow.
-    pub(super) fn new(signature: &'static str) -> Body {
+    pub(crate) fn new(signature: &'static str) -> Body {
         Body { signature, bytes: Zeroizing::new(Vec::with_capacity(ROOM)) }
     }
 
-    pub(super) fn uint32(self, value: u32) -> Body {
+    pub(crate) fn uint32(self, value: u32) -> Body {
         self.align(4).raw(&value.to_ne_bytes())
     }
 
     /// A string or an object path.
-    pub(super) fn string(self, text: &str) -> Body {
+    pub(crate) fn string(self, text: &str) -> Body {
         self.uint32(length(text.len())).raw(text.as_bytes()).raw(&[0])
     }
 
     /// `ao`.
-    pub(super) fn paths(self, paths: &[String]) -> Body {
+    pub(crate) fn paths(self, paths: &[String]) -> Body {
         self.array(4, |body| paths.iter().fold(body, |body, path| body.string(path)))
     }
 
     /// `a{ss}`.
-    pub(super) fn strings(self, pairs: &[(&str, &str)]) -> Body {
+    pub(crate) fn strings(self, pairs: &[(&str, &str)]) -> Body {
         let pair =
             |body: Body, (name, value): &(&str, &str)| body.align(8).string(name).string(value);
         self.array(8, |body| pairs.iter().fold(body, pair))
     }
 
     /// `a{sv}` with a label and attributes, each under its property's name.
-    pub(super) fn properties(self, label: (&str, &str), pairs: (&str, &[(&str, &str)])) -> Body {
+    pub(crate) fn properties(self, label: (&str, &str), pairs: (&str, &[(&str, &str)])) -> Body {
         self.array(8, |body| {
             let label = body.string(label.0).signature("s").string(label.1);
             let name = label.align(8).string(pairs.0);
@@ -104,7 +104,7 @@ impl Body {
     }
 
     /// The Secret Service's `(oayays)`: session, no parameters, value, content type.
-    pub(super) fn secret(self, session: &str, value: &[u8], content_type: &str) -> Body {
+    pub(crate) fn secret(self, session: &str, value: &[u8], content_type: &str) -> Body {
         self.align(8)
             .string(session)
             .array(1, |nothing| nothing)
@@ -125,7 +125,7 @@ impl Body {
     }
 
     /// A type: what a variant begins with.
-    pub(super) fn signature(self, text: &str) -> Body {
+    pub(crate) fn signature(self, text: &str) -> Body {
         let length = u8::try_from(text.len()).unwrap_or(0);
         self.raw(&[length]).raw(text.as_bytes()).raw(&[0])
     }
@@ -143,7 +143,7 @@ impl Body {
 }
 
 /// The message that calls a method.
-pub(super) fn call(serial: u32, to: &Target<'_>, member: &str, body: &Body) -> Zeroizing<Vec<u8>> {
+pub(crate) fn call(serial: u32, to: &Target<'_>, member: &str, body: &Body) -> Zeroizing<Vec<u8>> {
     let field = |fields: Body, (code, kind, value): (u8, &str, &str)| {
         let field = fields.align(8).raw(&[code]).signature(kind);
         match kind {
@@ -174,9 +174,9 @@ fn length(size: usize) -> u32 {
 }
 
 /// A message from the bus, its header read.
-pub(super) struct Message {
-    pub(super) kind: u8,
-    pub(super) reply_serial: u32,
+pub(crate) struct Message {
+    pub(crate) kind: u8,
+    pub(crate) reply_serial: u32,
     /// The header's texts, each at the place of its code.
     texts: [String; FIELDS],
     bytes: Zeroizing<Vec<u8>>,
@@ -184,7 +184,7 @@ pub(super) struct Message {
 }
 
 /// The length of the whole message, from the first 16 bytes of it.
-pub(super) fn message_length(head: &[u8]) -> Result<usize> {
+pub(crate) fn message_length(head: &[u8]) -> Result<usize> {
     if head.first() != Some(&ORDER) {
         return Err(Failure::Malformed("not a D-Bus message of this machine"));
     }
@@ -197,7 +197,7 @@ pub(super) fn message_length(head: &[u8]) -> Result<usize> {
 }
 
 impl Message {
-    pub(super) fn parse(bytes: Zeroizing<Vec<u8>>) -> Result<Message> {
+    pub(crate) fn parse(bytes: Zeroizing<Vec<u8>>) -> Result<Message> {
         let mut reader = Reader { bytes: &bytes, at: 0 };
         let kind = *reader.take(4)?.get(1).ok_or(CUT)?;
         reader.take(8)?;
@@ -229,12 +229,12 @@ impl Message {
     }
 
     /// What the header has in the field of this code; empty if it has none.
-    pub(super) fn text(&self, code: u8) -> &str {
+    pub(crate) fn text(&self, code: u8) -> &str {
         &self.texts[usize::from(code)]
     }
 
     /// A reader of the body, which must be of this type.
-    pub(super) fn body(&self, signature: &str) -> Result<Reader<'_>> {
+    pub(crate) fn body(&self, signature: &str) -> Result<Reader<'_>> {
         if self.text(FIELD_SIGNATURE) != signature {
             return Err(Failure::Malformed("an answer of another type"));
         }
@@ -244,19 +244,19 @@ impl Message {
 }
 
 /// Reads marshalled values; every step is checked against the end.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn boolean(&mut self) -> Result<bool> {
+    pub(crate) fn boolean(&mut self) -> Result<bool> {
         let value = self.uint32()?;
         (value < 2).then_some(value == 1).ok_or(Failure::Malformed("a boolean that is neither"))
     }
 
     /// A string or an object path.
-    pub(super) fn string(&mut self) -> Result<&'a str> {
+    pub(crate) fn string(&mut self) -> Result<&'a str> {
         let length = self.uint32()? as usize;
         self.text(length)
     }
@@ -267,14 +267,14 @@ impl<'a> Reader<'a> {
     }
 
     /// The start of a variant, which must hold this type.
-    pub(super) fn variant(&mut self, signature: &str) -> Result<()> {
+    pub(crate) fn variant(&mut self, signature: &str) -> Result<()> {
         let is_it = self.signature()? == signature;
         is_it.then_some(()).ok_or(Failure::Malformed("a variant of another type"))
     }
 
     /// A variant with nothing in it. For "no parameters" gnome-keyring and KeePassXC send an empty string,
     /// KWallet an empty array of bytes.
-    pub(super) fn empty_variant(&mut self) -> Result<()> {
+    pub(crate) fn empty_variant(&mut self) -> Result<()> {
         match self.signature()? {
             "s" if self.string()?.is_empty() => Ok(()),
             "ay" if self.byte_array()?.is_empty() => Ok(()),
@@ -283,13 +283,13 @@ impl<'a> Reader<'a> {
     }
 
     /// `ay`.
-    pub(super) fn byte_array(&mut self) -> Result<&'a [u8]> {
+    pub(crate) fn byte_array(&mut self) -> Result<&'a [u8]> {
         let end = self.array_end(1)?;
         self.take(end - self.at)
     }
 
     /// `ao`.
-    pub(super) fn paths(&mut self) -> Result<Vec<String>> {
+    pub(crate) fn paths(&mut self) -> Result<Vec<String>> {
         self.array(4, |reader| reader.string().map(str::to_owned))
     }
 
@@ -307,7 +307,7 @@ impl<'a> Reader<'a> {
         if self.at == end { Ok(elements) } else { Err(CUT) }
     }
 
-    pub(super) fn uint32(&mut self) -> Result<u32> {
+    pub(crate) fn uint32(&mut self) -> Result<u32> {
         self.align(4)?;
         Ok(u32::from_ne_bytes(self.take(4)?.try_into().map_err(|_| CUT)?))
     }
@@ -332,7 +332,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips padding; a struct begins with it.
-    pub(super) fn align(&mut self, to: usize) -> Result<()> {
+    pub(crate) fn align(&mut self, to: usize) -> Result<()> {
         self.take(self.at.next_multiple_of(to) - self.at).map(drop)
     }
 
@@ -349,19 +349,19 @@ const MAX_MESSAGE: usize = 1024 * 1024;
 /// Enough that no secret outgrows it and leaves a copy: 64 KiB and the names around it.
 const ROOM: usize = 80 * 1024;
 /// The part of a header that comes before its fields.
-pub(super) const FIXED_HEADER: usize = 16;
+pub(crate) const FIXED_HEADER: usize = 16;
 /// A message's first byte says its byte order. All programs of a machine have the same, so another one is
 /// neither written nor read.
 const ORDER: u8 = if cfg!(target_endian = "big") { b'B' } else { b'l' };
 const PROTOCOL: u8 = 1;
 const METHOD_CALL: u8 = 1;
-pub(super) const METHOD_RETURN: u8 = 2;
-pub(super) const ERROR: u8 = 3;
-pub(super) const SIGNAL: u8 = 4;
-pub(super) const FIELD_PATH: u8 = 1;
+pub(crate) const METHOD_RETURN: u8 = 2;
+pub(crate) const ERROR: u8 = 3;
+pub(crate) const SIGNAL: u8 = 4;
+pub(crate) const FIELD_PATH: u8 = 1;
 const FIELD_INTERFACE: u8 = 2;
 const FIELD_MEMBER: u8 = 3;
-pub(super) const FIELD_ERROR_NAME: u8 = 4;
+pub(crate) const FIELD_ERROR_NAME: u8 = 4;
 const FIELD_REPLY_SERIAL: u8 = 5;
 const FIELD_DESTINATION: u8 = 6;
 const FIELD_SIGNATURE: u8 = 8;

@@ -61,7 +61,7 @@ pub(crate) fn append(dir: &Dir, event: &Event<'_>, now: Timestamp) -> Result<()>
     dir.append(FILE, &line(event, now))
 }
 
-fn line(event: &Event<'_>, now: Timestamp) -> String {
+pub(crate) fn line(event: &Event<'_>, now: Timestamp) -> String {
     let (kind, ok) = (json::to_string(&event.kind), event.reason.is_none());
     let key = event.key.map(|id| format!(r#","keyId":"{id}""#));
     let reason = event.reason.map(|it| format!(r#","reason":"{it}""#));

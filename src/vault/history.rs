@@ -131,7 +131,7 @@ impl LastUsed {
     }
 
     /// The key whose last use this line tells of, unless a later one is known.
-    fn add(&mut self, line: &str) -> Option<KeyId> {
+    pub(crate) fn add(&mut self, line: &str) -> Option<KeyId> {
         let (_, rest) = line.split_once(r#""keyId""#)?;
         // As `audit` writes it: this use is known already, or a later one.
         let is_known = || {

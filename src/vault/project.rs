@@ -89,7 +89,7 @@ pub(crate) fn env_file(path: &Path) -> error::Result<Variables> {
 
 /// Parses a `.lf` file: a `NAME=ID` in each line, blank lines, and comments that begin with `#`. An
 /// error is the number of the line, and what is wrong with it.
-fn parse(text: &str) -> Result<Vec<Assignment>, (usize, String)> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Assignment>, (usize, String)> {
     let lines = (1..).zip(text.lines().map(str::trim));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let parsed = lines.map(|(number, line)| match assignment(line) {

@@ -42,7 +42,7 @@ use super::format::{self, Format};
 use super::{man, suggest, table, topic};
 
 /// A command that is ready to run. Its arguments have been checked, and no file has been opened.
-pub(super) enum Command {
+pub(crate) enum Command {
     Print(String),
     /// Help for somebody who did not ask for it, and the error.
     Fail(String, Error),

@@ -50,7 +50,7 @@ impl Request {
 /// Looks at the bytes from `from` on (a few of the last ones again): where does the head end? What
 /// can be in no head is refused at once, so that a TLS hello or a bare LF does not wait for its time
 /// to run out.
-pub(super) fn scan(bytes: &[u8], from: usize) -> Result<Option<usize>> {
+pub(crate) fn scan(bytes: &[u8], from: usize) -> Result<Option<usize>> {
     for at in from..bytes.len() {
         match bytes[at] {
             b'\n' if at == 0 || bytes[at - 1] != b'\r' => return Err(BAD),
@@ -65,7 +65,7 @@ pub(super) fn scan(bytes: &[u8], from: usize) -> Result<Option<usize>> {
 }
 
 /// Reads a head, ended by an empty line; [`scan`] has looked at every byte.
-pub(super) fn parse(head: &[u8], at: IpAddr) -> Result<Request> {
+pub(crate) fn parse(head: &[u8], at: IpAddr) -> Result<Request> {
     let text = std::str::from_utf8(head).map_err(|_| BAD)?;
     let mut lines = text.trim_end_matches("\r\n").split("\r\n");
     let mut request = parse_request_line(lines.next().unwrap_or_default(), at)?;

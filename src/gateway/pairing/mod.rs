@@ -432,9 +432,7 @@ impl Pairings {
                 hint: format!("use that version; or, to revoke all: rm {}", file.display()),
             });
         }
-        let is_good = |pairing: &Pairing| pairing.sha256.is_none() || pairing.digest().is_some();
-        let is_list = |it: &List| it.v > 0 && it.pairings.iter().all(is_good);
-        let list = state::parse(&bytes).filter(|it| bytes.len() <= MAX_LIST && is_list(it));
+        let list = List::parse(&bytes);
         let mut list = list.ok_or_else(|| corrupt("it is not a list of pairings"))?;
         let accounts = self.accounts();
         for pairing in &mut list.pairings {
@@ -452,7 +450,7 @@ impl Pairings {
 }
 
 fn write(dir: &Locked, pairings: &[Pairing]) -> Result<()> {
-    let text = json::to_string(&List { v: VERSION, pairings: pairings.to_vec() });
+    let text = List { v: VERSION, pairings: pairings.to_vec() }.print();
     if text.len() > MAX_LIST {
         return Err(Error::usage("the list of pairings is full; lf gateway unpair makes room"));
     }
@@ -496,10 +494,25 @@ fn encoded(token: &Secret) -> String {
     Base64UrlUnpadded::encode_string(&digest(token.expose()))
 }
 
+/// What the file says.
 #[derive(Serialize, Deserialize)]
-struct List {
+pub(crate) struct List {
     v: u64,
     pairings: Vec<Pairing>,
+}
+
+impl List {
+    /// Parses the file's content; `None` if it is no list.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<List> {
+        let is_good = |pairing: &Pairing| pairing.sha256.is_none() || pairing.digest().is_some();
+        let is_list = |it: &List| it.v > 0 && it.pairings.iter().all(is_good);
+        state::parse(bytes).filter(|it| bytes.len() <= MAX_LIST && is_list(it))
+    }
+
+    /// The file's content.
+    pub(crate) fn print(&self) -> String {
+        json::to_string(self)
+    }
 }
 
 #[derive(Deserialize)]

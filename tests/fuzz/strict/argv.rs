@@ -1,0 +1,6 @@
+//! The command line; no other reader confirms it.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    local_keys::fuzz::argv(bytes);
+});

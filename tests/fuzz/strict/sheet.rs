@@ -1,0 +1,6 @@
+//! A recovery sheet; no other reader confirms it.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    local_keys::fuzz::sheet(bytes);
+});
