@@ -65,6 +65,7 @@ pub(crate) type Answer = (Reply, Option<Told>);
 pub(crate) type Told = (Kind, Option<KeyId>, Option<&'static str>);
 
 /// What is asked for. Ids are as they were sent.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Route {
     /// `GET /healthz`
     Health,

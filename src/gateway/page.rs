@@ -5,6 +5,7 @@ use super::http::Reply;
 use crate::vault::provider::KNOWN;
 
 /// One file of the page.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct File {
     pub(crate) path: &'static str,
     media_type: &'static str,

@@ -197,7 +197,7 @@ mod tests {
         peer.write_all(said).unwrap();
         peer.shutdown(std::net::Shutdown::Write).unwrap();
         let deadline = Deadline::after(Duration::from_secs(10));
-        (Connection { socket, serial: 0, deadline, signals: Vec::new() }, peer)
+        (Connection { stream: Stream { socket, deadline }, serial: 0, signals: Vec::new() }, peer)
     }
 
     /// A message without a body, in answer to this call, from this object.
@@ -266,12 +266,16 @@ mod tests {
             assert_eq!(long.line().is_err(), is_endless, "{length}");
         }
         let (mut late, _peer) = connection(b"DATA\r\n");
-        late.deadline = Deadline::after(Duration::ZERO);
+        late.stream.deadline = Deadline::after(Duration::ZERO);
         assert!(matches!(late.line(), Err(Failure::TimedOut)));
-        assert!(matches!(late.write_all(b"x").map_err(Failure::from), Err(Failure::TimedOut)));
+        assert!(matches!(
+            late.stream.write_all(b"x").map_err(Failure::from),
+            Err(Failure::TimedOut)
+        ));
         let (socket, _silent) = UnixStream::pair().unwrap();
         let deadline = Deadline::after(Duration::from_millis(20));
-        let mut silent = Connection { socket, serial: 0, deadline, signals: Vec::new() };
+        let stream = Stream { socket, deadline };
+        let mut silent = Connection { stream, serial: 0, signals: Vec::new() };
         assert!(matches!(silent.line(), Err(Failure::TimedOut)));
         let broken = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert_eq!(broken.to_string(), "the connection broke: broken pipe");

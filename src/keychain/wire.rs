@@ -492,7 +492,7 @@ mod tests {
 
     #[test]
     fn a_variant_holds_the_type_that_is_asked_for() {
-        let read = |wanted| Reader { bytes: b"\x01s\0", at: 0, big_endian: false }.variant(wanted);
+        let read = |wanted| Reader { bytes: b"\x01s\0", at: 0 }.variant(wanted);
         assert!(read("s").is_ok());
         assert!(read("b").is_err() && read("").is_err());
     }

@@ -56,7 +56,7 @@ impl Scene {
     }
 
     /// What becomes of a request with these header lines.
-    fn admit(&self, line: &str, headers: &str, at: IpAddr) -> (Result<Route, Denial>, Caller) {
+    fn admit(&self, line: &str, headers: &str, at: IpAddr) -> (Result<Route, Answer>, Caller) {
         let host = if headers.contains("Host:") { "" } else { "Host: localhost\r\n" };
         let ends = if headers.is_empty() { "" } else { "\r\n" };
         let request = Request::of(&format!("{line} HTTP/1.1\r\n{host}{headers}{ends}\r\n"), at);
@@ -76,10 +76,11 @@ impl Drop for Scene {
 }
 
 /// The answer's status, the code in its body, and what the audit log is told.
-fn told(denial: &Denial) -> (u16, String, Option<(Kind, &'static str)>) {
+fn told(denial: &Answer) -> (u16, String, Option<(Kind, &'static str)>) {
     let (reply, event) = denial;
+    let event = event.as_ref().map(|(kind, _, reason)| (*kind, reason.unwrap_or_default()));
     let code = reply.body.strip_prefix("{\"error\":\"").and_then(|body| body.strip_suffix("\"}"));
-    (reply.status, code.unwrap_or_default().to_owned(), *event)
+    (reply.status, code.unwrap_or_default().to_owned(), event)
 }
 
 fn printed(reply: &Reply) -> String {
@@ -109,7 +110,7 @@ fn every_method_and_path_is_one_route_or_none() {
         assert_eq!(caller.route, Some(name), "{line}");
         let is_open = matches!(route, Route::Health | Route::Identity | Route::Page(_));
         let paired = (!is_open).then(|| ("wide".to_owned(), name));
-        assert_eq!((caller.paired(), caller.has_token()), (paired, !is_open), "{line}");
+        assert_eq!((caller.paired(), caller.pairing.is_some()), (paired, !is_open), "{line}");
         let derives = !is_open && !matches!(route, Route::Pairing | Route::List);
         assert_eq!(caller.place.is_some(), derives, "{line}");
     }
@@ -203,7 +204,7 @@ fn each_check_has_its_answer_its_event_and_its_place_in_the_order() {
         let denial = refused.unwrap_err();
         let event = if event { failure(code) } else { None };
         assert_eq!(told(&denial), (status, code.to_owned(), event), "{line} {headers}");
-        assert!(!caller.has_token() && caller.place.is_none(), "{line} {headers}");
+        assert!(caller.pairing.is_none() && caller.place.is_none(), "{line} {headers}");
         let asks = printed(&denial.0).contains("\r\nWWW-Authenticate: Bearer\r\n");
         assert_eq!(asks, status == 401, "{line} {headers}");
     }
@@ -291,7 +292,7 @@ fn a_scope_lets_its_acts_and_its_keys_through_and_nothing_else() {
         let (admitted, caller) = scene.admit(line, &bearer, LOCAL);
         let found = admitted.err().map(|denial| told(&denial).2.unwrap());
         assert_eq!(found, refusal.map(|code| (Kind::AuthFailure, code)), "{line}");
-        assert!(caller.has_token(), "{line}");
+        assert!(caller.pairing.is_some(), "{line}");
         assert_eq!(
             caller.place.is_some(),
             refusal.is_none() && line.ends_with("resolve"),
@@ -303,7 +304,7 @@ fn a_scope_lets_its_acts_and_its_keys_through_and_nothing_else() {
 #[test]
 fn values_and_changes_have_buckets_of_their_own_and_each_pairing_has_eight_places() {
     let mut scene = Scene::new("guard-buckets");
-    let limited = |denial: Denial| {
+    let limited = |denial: Answer| {
         assert_eq!(told(&denial).2, Some((Kind::RateLimited, "rate_limited")));
         let answer = printed(&denial.0);
         let after = answer.split_once("\r\nRetry-After: ").unwrap().1.split_once('\r').unwrap().0;
@@ -340,9 +341,9 @@ fn values_and_changes_have_buckets_of_their_own_and_each_pairing_has_eight_place
 fn a_use_is_written_down_when_the_guard_is_told_to() {
     let scene = Scene::new("guard-used");
     let file = scene.root.join("gateway/last-used.json");
-    scene.guard.save_last_used();
+    scene.guard.recogniser.save();
     assert!(!file.exists(), "nobody came");
     assert!(scene.admit("GET /keys", &scene.bearer(), LOCAL).0.is_ok());
-    scene.guard.save_last_used();
+    scene.guard.recogniser.save();
     assert!(files::read_to_string(file).unwrap().contains(&scene.now.to_string()));
 }

@@ -8,6 +8,7 @@ use super::MAX_BODY;
 use crate::error::{ErrorInfo, refusal};
 
 /// A request's head; its body is still on the wire.
+#[derive(Debug)]
 pub(crate) struct Request {
     /// The address of the listener that it came to.
     pub(crate) at: IpAddr,

@@ -310,8 +310,8 @@ mod tests {
             (pairing("token", Some(vec!["id".to_owned()])), pairing("token", None));
         let digest = wide.digest().unwrap();
         // The list was read again while the keychain was asked for the pairing of before.
-        let recogniser = recogniser(&[narrow.clone()]);
-        let is_answered = || recogniser.known().entry(&digest).unwrap().answer.is_some();
+        let recogniser = recogniser(std::slice::from_ref(&narrow));
+        let is_answered = || lock(&recogniser.known).entry(&digest).unwrap().answer.is_some();
         recogniser.ask(&wide.into(), &digest, &mut Asking::default());
         assert!(!is_answered());
         recogniser.ask(&narrow.into(), &digest, &mut Asking::default());

@@ -84,12 +84,6 @@ fn scrypt_gives_the_vectors_of_rfc_7914_section_12() {
 }
 
 #[test]
-fn so_much_memory_is_set_aside_as_scrypt_works_in() {
-    assert_eq!(Cost { log_n: 15, r: 8, p: 1 }.memory(), 32 * 1024 * 1024);
-    assert_eq!(Cost { log_n: 4, r: 1, p: 1 }.memory(), 2048);
-}
-
-#[test]
 fn gcm_agrees_with_every_case_of_wycheproof_that_fits() {
     let cases = include_str!("../../../tests/vectors/aes-256-gcm.txt")
         .lines()

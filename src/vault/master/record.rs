@@ -268,7 +268,7 @@ mod tests {
             (r#"{"v":1}"#, "is damaged"),
             (r#"{"v":2,"earlier":[]}"#, "of a later version"),
         ] {
-            let refused = parse(&secret(text)).unwrap_err().to_string();
+            let refused = parse(&secret(text)).err().unwrap().to_string();
             assert!(refused.contains(what), "{text}: {refused}");
         }
         assert!(parse(&secret(r#"{"v":1,"earlier":[]}"#)).unwrap().is_empty());
