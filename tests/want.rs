@@ -57,7 +57,7 @@ fn sweep(arguments: &str, input: &str, mode: &str) {
     };
     let most = (0..).map(|power| 1 << power).find(is_enough).unwrap();
     let total = (0..most).collect::<Vec<_>>().partition_point(|count| !is_enough(&(count + 1)));
-    let is_due = |nth: &usize| *nth <= FIRST || nth + LAST > total || nth % EACH == 0;
+    let is_due = |nth: &usize| *nth <= FIRST || nth + LAST > total || nth.is_multiple_of(EACH);
     let due = Mutex::new((1..=total).filter(is_due));
     let (ends, start) = ([const { AtomicUsize::new(0) }; 3], Instant::now());
     let work = || {
