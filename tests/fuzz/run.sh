@@ -35,7 +35,7 @@ for target in $targets; do
     status=0
     "$bin/$target" -max_total_time="$seconds" -timeout=25 -artifact_prefix="target/fuzz/$target-" "$@" "$here/all" \
         2>"$here/log" || status=$?
-    grep -e ' INITED ' -e ' DONE ' -e ^Done -e panicked -e ERROR -e ' left: ' -e 'right: ' "$here/log" || true
+    grep -a -e INITED -e DONE -e ^Done -e panicked -e ERROR -e ' left: ' -e 'right: ' "$here/log" || true
     if [ $status != 0 ]; then
         echo "$target: a case breaks a rule, or takes too long: target/fuzz/$target-*; $here/log says more" >&2
         exit 1
