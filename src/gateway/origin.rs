@@ -30,7 +30,7 @@ impl Origins {
                 Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$")));
             extra.push(anchored.map_err(|error| {
                 Error::usage(format!(
-                    "expression {} of LF_GATEWAY_EXTRA_ORIGINS, \"{}\", is not a regular expression: {error}",
+                    "expression {} of {EXTRA_ORIGINS}, \"{}\", is not a regular expression: {error}",
                     at + 1,
                     shown(pattern)
                 ))
@@ -114,7 +114,7 @@ impl Hosts {
             let host = name.to_ascii_lowercase();
             if !parse_host(&host).is_ok_and(|(parsed, _)| parsed == host) {
                 return Err(Error::usage(format!(
-                    "\"{}\" of LF_GATEWAY_EXTRA_HOSTS matches no host; it takes names such as box.example, without scheme, port or asterisk",
+                    "\"{}\" of {EXTRA_HOSTS} matches no host; it takes names such as box.example, without scheme, port or asterisk",
                     shown(name)
                 )));
             }
@@ -170,6 +170,11 @@ fn parse_host(text: &str) -> std::result::Result<(String, Option<IpAddr>), Malfo
 pub(crate) fn is_for_pages(at: IpAddr) -> bool {
     at == Ipv4Addr::LOCALHOST || at == Ipv6Addr::LOCALHOST
 }
+
+/// The variable with expressions for other origins.
+pub(crate) const EXTRA_ORIGINS: &str = "LF_GATEWAY_EXTRA_ORIGINS";
+/// The variable with other hosts.
+pub(crate) const EXTRA_HOSTS: &str = "LF_GATEWAY_EXTRA_HOSTS";
 
 #[cfg(test)]
 mod tests {

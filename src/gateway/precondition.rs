@@ -8,7 +8,7 @@ use miniserde::json::{Object, Value};
 
 use super::api::DAEMON_VERSION;
 use super::consent::{self, Permit};
-use super::origin::{Hosts, Origins, is_tailscale};
+use super::origin::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, Origins, is_tailscale};
 use super::pairing::Pairings;
 use super::probe::{self, Absence, Health};
 use super::server::listen;
@@ -83,13 +83,12 @@ impl Setup<'_> {
         let (root, state) = (self.root.display(), self.state.display());
         let no_identity =
             format!("no ed25519 identity in {state}/{IDENTITY} with its key in the keychain");
-        let variables = &self.environment.gateway;
-        let session =
-            variables.has_session || has_session(&self.root, variables.profile.as_deref());
+        let environment = self.environment;
+        let session = environment.has_session() || session(environment).is_some();
         let session = session.then_some("a session");
         let no_session = format!("no session in the environment or in {root}/{CONFIG}");
-        let active = (!variables.is_paused).then_some("not paused");
-        let off = (!variables.is_killed).then_some("off");
+        let active = (!environment.is_on("LF_GATEWAY_OWNER_PAUSED")).then_some("not paused");
+        let off = (!environment.is_on("LF_GATEWAY_GLOBAL_KILL_SWITCH")).then_some("off");
         let mut kept = Some(kept);
         let mut checks = vec![
             self.bind_safe(),
@@ -122,7 +121,8 @@ impl Setup<'_> {
     }
 
     fn no_service_role(&self) -> Check {
-        let unset = (!self.environment.gateway.has_service_role).then_some("unset");
+        let unset =
+            self.environment.text("SUPABASE_SERVICE_ROLE_KEY").is_empty().then_some("unset");
         let set = "SUPABASE_SERVICE_ROLE_KEY is set; it has no business in a process that browsers talk to";
         check("no_service_role", unset, set, "unset SUPABASE_SERVICE_ROLE_KEY")
     }
@@ -170,11 +170,11 @@ impl Setup<'_> {
                 Err(error) => failed(CONSENT, &error),
             });
         }
-        let variables = &self.environment.gateway;
-        if let Err(error) = Origins::with_extra(&variables.extra_origins) {
+        let [origins, hosts] = [EXTRA_ORIGINS, EXTRA_HOSTS].map(|name| self.environment.text(name));
+        if let Err(error) = Origins::with_extra(&origins) {
             checks.push(failed("extra_origins", &error));
         }
-        if let Err(error) = Hosts::new("", &variables.extra_hosts) {
+        if let Err(error) = Hosts::new("", &hosts) {
             checks.push(failed("extra_hosts", &error));
         }
         checks.extend(self.addresses.iter().map(|address| match address.ip().is_loopback() {
@@ -259,29 +259,31 @@ fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
 }
 
 /// A token in the configuration, or in the profile in use.
-fn has_session(root: &Path, profile: Option<&str>) -> bool {
+fn session(environment: &Environment) -> Option<String> {
     let names =
         ["token", "authToken", "auth_token", "access_token", "accessToken", "api_key", "apiKey"];
-    configured(root, profile, &names).is_some()
+    configured(environment, &names)
 }
 
 /// The user that this gateway belongs to: from its identity, or else the configuration.
-pub(crate) fn lenser_id(root: &Path, profile: Option<&str>) -> Option<String> {
+pub(crate) fn lenser_id(environment: &Environment) -> Option<String> {
     let names = ["lenser_id", "lenserId"];
-    let identity = read_object(&state::dir(root), IDENTITY);
+    let identity = read_object(&state::dir(&environment.root().ok()?), IDENTITY);
     let of_identity = identity.and_then(|identity| text(&identity, &names));
-    of_identity.or_else(|| configured(root, profile, &names))
+    of_identity.or_else(|| configured(environment, &names))
 }
 
 /// The first text of these names in the configuration, or else in the profile in use, which is
 /// `LF_PROFILE`, or `profiles/.active` names it, or the configuration. It is in a file of its own or
 /// in the configuration. The configuration's own text is of another profile than `LF_PROFILE`.
-fn configured(root: &Path, profile: Option<&str>, names: &[&str]) -> Option<String> {
-    let config = read_object(root, CONFIG).unwrap_or_default();
+fn configured(environment: &Environment, names: &[&str]) -> Option<String> {
+    let (root, profile) = (environment.root().ok()?, environment.text("LF_PROFILE"));
+    let config = read_object(&root, CONFIG).unwrap_or_default();
     let profiles = root.join("profiles");
-    let own = text(&config, names).filter(|_| profile.is_none());
+    let own = text(&config, names).filter(|_| profile.is_empty());
     let named = || text(&config, &["active_profile", "activeProfile", "profile"]);
-    let active = profile.map(str::to_owned).or_else(|| read_line(&profiles, ".active"));
+    let given = Some(profile).filter(|profile| !profile.is_empty());
+    let active = given.or_else(|| read_line(&profiles, ".active"));
     // It becomes a part of a path.
     let is_plain = |name: &String| !name.starts_with('.') && !name.contains(['/', '\\']);
     let active = active.or_else(named).filter(is_plain);

@@ -1,8 +1,8 @@
 //! The environment: where the keys are, where the passphrase may come from, the way to the keychain, and
-//! what concerns the gateway.
+//! any other variable by its name.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,24 +11,13 @@ use crate::base::secret::Secret;
 use crate::error::{Error, Result};
 use crate::system::service::CREDENTIAL;
 
-/// What environment variables say of the store, the passphrase and the keychain. An empty variable
-/// counts as unset.
-#[derive(Debug)]
+/// What environment variables say. An empty variable counts as unset.
 pub struct Environment {
-    home: Option<PathBuf>,
-    runtime_dir: Option<PathBuf>,
-    keys_dir: Option<PathBuf>,
-    config: Option<PathBuf>,
+    lookup: Arc<Lookup>,
     /// Where the passphrase may come from.
     pub(crate) passphrase: Sources,
     /// The way to the keychain.
     pub(crate) bus: Bus,
-    /// May output be coloured, as far as the environment has a say?
-    pub(crate) colour: bool,
-    /// What concerns the gateway alone.
-    pub(crate) gateway: GatewayVariables,
-    /// The switches that are set to something that is neither on nor off.
-    unclear: Vec<&'static str>,
 }
 
 /// What the environment says of the master passphrase; captured once, by the process's own room.
@@ -46,12 +35,6 @@ pub(crate) struct Sources {
     pub(crate) force: bool,
 }
 
-impl fmt::Debug for Sources {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sources(..)")
-    }
-}
-
 /// The way to the session bus, from the environment; unused on macOS and Windows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bus {
@@ -61,37 +44,6 @@ pub(crate) struct Bus {
     pub(crate) runtime_dir: Option<PathBuf>,
 }
 
-/// Variables of `lf gateway`.
-#[derive(Debug)]
-pub(crate) struct GatewayVariables {
-    /// `LF_GATEWAY_BIND`
-    pub(crate) bind: Option<String>,
-    /// `LF_GATEWAY_PORT`
-    pub(crate) port: Option<String>,
-    /// `LF_GATEWAY_KEYS_ONLY` is on.
-    pub(crate) keys_only: bool,
-    /// `LF_GATEWAY_TAILSCALE` is on.
-    pub(crate) tailscale: bool,
-    /// `LF_GATEWAY_EXTRA_ORIGINS`
-    pub(crate) extra_origins: String,
-    /// `LF_GATEWAY_EXTRA_HOSTS`
-    pub(crate) extra_hosts: String,
-    /// `SUPABASE_SERVICE_ROLE_KEY` is set.
-    pub(crate) has_service_role: bool,
-    /// One of the session variables is set.
-    pub(crate) has_session: bool,
-    /// `LF_PROFILE`, the name of the predecessor's profile that is to be used.
-    pub(crate) profile: Option<String>,
-    /// `LF_GATEWAY_OWNER_PAUSED` is on.
-    pub(crate) is_paused: bool,
-    /// `LF_GATEWAY_GLOBAL_KILL_SWITCH` is on.
-    pub(crate) is_killed: bool,
-    /// `NOTIFY_SOCKET`: where a service manager waits for news.
-    pub(crate) notify: Option<OsString>,
-    /// `LISTEN_PID` and `LISTEN_FDS`: for whom a service manager opened sockets, and how many.
-    pub(crate) listen: Option<(String, String)>,
-}
-
 impl Environment {
     /// The variables of this process.
     #[must_use]
@@ -99,49 +51,24 @@ impl Environment {
         Environment::of(|name| env::var_os(name))
     }
 
-    /// Other variables than those of this process: `lookup` gives the value of a name. It is asked
-    /// here, and again for `LENSERFIGHT_KEYS_PASSPHRASE` whenever the passphrase is looked for.
+    /// Other variables than those of this process: `lookup` gives the value of a name, whenever one
+    /// is needed.
     #[must_use]
     pub fn of(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Environment {
-        let variable = move |name: &str| lookup(name).filter(|value| !value.is_empty());
-        let path = |name| variable(name).map(PathBuf::from);
-        let text = |name| variable(name).map(|value| value.to_string_lossy().into_owned());
-        let is_dumb = variable("TERM").is_some_and(|value| value == "dumb");
-        let is_on = |name| variable(name).is_some_and(|value| switch(&value) == Some(true));
-        let is_unclear = |name: &&str| variable(name).is_some_and(|it| switch(&it).is_none());
-        let is_any = |names: &[&str]| names.iter().any(|name| variable(name).is_some());
+        let lookup = Arc::new(move |name: &str| lookup(name).filter(|value| !value.is_empty()));
+        let (variable, path) = (Arc::clone(&lookup), |name| lookup(name).map(PathBuf::from));
+        let text = |name| lookup(name).map(|value| value.to_string_lossy().into_owned());
+        let address = lookup("DBUS_SESSION_BUS_ADDRESS");
         Environment {
-            home: path(if cfg!(windows) { "USERPROFILE" } else { "HOME" }),
-            runtime_dir: path("LENSERFIGHT_RUNTIME_DIR"),
-            keys_dir: path("LENSERFIGHT_KEYS_DIR"),
-            config: path("XDG_CONFIG_HOME").filter(|path| path.is_absolute()),
             bus: Bus {
-                address: variable("DBUS_SESSION_BUS_ADDRESS")
-                    .and_then(|address| address.into_string().ok()),
+                address: address.and_then(|address| address.into_string().ok()),
                 runtime_dir: path("XDG_RUNTIME_DIR"),
-            },
-            colour: variable("NO_COLOR").is_none() && !is_dumb,
-            unclear: SWITCHES.into_iter().filter(is_unclear).collect(),
-            gateway: GatewayVariables {
-                bind: text("LF_GATEWAY_BIND"),
-                port: text("LF_GATEWAY_PORT"),
-                keys_only: is_on(SWITCHES[1]),
-                tailscale: is_on(SWITCHES[2]),
-                extra_origins: text("LF_GATEWAY_EXTRA_ORIGINS").unwrap_or_default(),
-                extra_hosts: text("LF_GATEWAY_EXTRA_HOSTS").unwrap_or_default(),
-                has_service_role: is_any(&["SUPABASE_SERVICE_ROLE_KEY"]),
-                has_session: is_any(&SESSION_VARIABLES),
-                profile: text("LF_PROFILE"),
-                is_paused: is_on(SWITCHES[3]),
-                is_killed: is_on(SWITCHES[4]),
-                notify: variable("NOTIFY_SOCKET"),
-                listen: text("LISTEN_PID").zip(text("LISTEN_FDS")),
             },
             passphrase: Sources {
                 file: path(PASSPHRASE_VARIABLES[1]),
                 command: text(PASSPHRASE_VARIABLES[3]),
                 credential: path("CREDENTIALS_DIRECTORY").map(|dir| dir.join(CREDENTIAL)),
-                force: is_on(SWITCHES[0]),
+                force: text(SWITCHES[0]).is_some_and(|value| switch(&value) == Some(true)),
                 variable: Arc::new(move || {
                     let name = PASSPHRASE_VARIABLES[0];
                     let secret = |text: OsString| Secret::from_bytes(text.into_encoded_bytes());
@@ -149,13 +76,41 @@ impl Environment {
                     variable(name).map(|text| secret(text).ok_or_else(invalid)).transpose()
                 }),
             },
+            lookup,
         }
+    }
+
+    /// The value of a variable, if it is set.
+    pub(crate) fn value(&self, name: &str) -> Option<OsString> {
+        (self.lookup)(name)
+    }
+
+    /// The same as text, which is empty if it is unset.
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.value(name).unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Is this switch on?
+    pub(crate) fn is_on(&self, name: &str) -> bool {
+        switch(&self.text(name)) == Some(true)
+    }
+
+    /// Is one of the variables set that hold a session with the cloud?
+    pub(crate) fn has_session(&self) -> bool {
+        SESSION_VARIABLES.iter().any(|name| self.value(name).is_some())
+    }
+
+    /// May output be coloured, as far as the environment has a say?
+    pub(crate) fn has_colour(&self) -> bool {
+        self.value("NO_COLOR").is_none() && self.text("TERM") != "dumb"
     }
 
     /// An error that names a switch whose name begins so, if it is set and neither on nor off.
     pub(crate) fn check_switches(&self, beginning: &str) -> Result<()> {
-        let unclear = self.unclear.iter().find(|name| name.starts_with(beginning));
-        unclear.map_or(Ok(()), |name| {
+        let mut given = SWITCHES.iter().filter(|name| self.value(name).is_some());
+        let is_unclear =
+            |name: &&&str| name.starts_with(beginning) && switch(&self.text(name)).is_none();
+        given.find(is_unclear).map_or(Ok(()), |name| {
             let sentence = "is neither on (1, yes, true, on) nor off (0, no, false, off)";
             Err(Error::usage(format!("{name} {sentence}")))
         })
@@ -165,12 +120,13 @@ impl Environment {
     pub(crate) fn root(&self) -> Result<PathBuf> {
         let neither =
             || Error::usage("neither HOME nor LENSERFIGHT_RUNTIME_DIR says where the keys are");
-        self.runtime_dir.clone().or_else(|| self.default_root()).ok_or_else(neither)
+        let root = self.path("LENSERFIGHT_RUNTIME_DIR").or_else(|| self.default_root());
+        root.ok_or_else(neither)
     }
 
     /// `~/.lenserfight`, if there is a home.
     pub(crate) fn default_root(&self) -> Option<PathBuf> {
-        self.home.as_ref().map(|home| home.join(".lenserfight"))
+        self.home().ok().map(|home| home.join(".lenserfight"))
     }
 
     /// The root, and the default one: the predecessor's files may be in either.
@@ -186,40 +142,49 @@ impl Environment {
     /// As [`Environment::root`].
     pub fn keys(&self) -> Result<PathBuf> {
         let below_root = || Ok(self.root()?.join("keys"));
-        self.keys_dir.clone().map_or_else(below_root, Ok)
+        self.path("LENSERFIGHT_KEYS_DIR").map_or_else(below_root, Ok)
     }
 
     /// Where programs of this user have their configuration: `$XDG_CONFIG_HOME`, else `~/.config`.
     pub(crate) fn config(&self) -> Result<PathBuf> {
         let below_home = || Ok(self.home()?.join(".config"));
-        self.config.clone().map_or_else(below_home, Ok)
+        let given = self.path("XDG_CONFIG_HOME").filter(|path| path.is_absolute());
+        given.map_or_else(below_home, Ok)
     }
 
     /// The user's home.
     pub(crate) fn home(&self) -> Result<PathBuf> {
-        let home = self.home.clone();
+        let home = self.path(if cfg!(windows) { "USERPROFILE" } else { "HOME" });
         home.ok_or_else(|| Error::usage("HOME does not say where this user's files are"))
     }
 
     /// The variables that say where things are, as far as they are set, by absolute paths.
     pub(crate) fn places(&self) -> Vec<(&'static str, PathBuf)> {
-        let places = [
-            ("LENSERFIGHT_RUNTIME_DIR", &self.runtime_dir),
-            ("LENSERFIGHT_KEYS_DIR", &self.keys_dir),
-            (PASSPHRASE_VARIABLES[1], &self.passphrase.file),
-        ];
-        let absolute = |(name, path): (_, &Option<PathBuf>)| {
-            let path = path.as_ref()?;
-            let absolute = std::path::absolute(path);
-            Some((name, absolute.unwrap_or_else(|_| path.clone())))
+        let places = ["LENSERFIGHT_RUNTIME_DIR", "LENSERFIGHT_KEYS_DIR", PASSPHRASE_VARIABLES[1]];
+        let absolute = |name| {
+            let path = self.path(name)?;
+            Some((name, std::path::absolute(&path).unwrap_or(path)))
         };
         places.into_iter().filter_map(absolute).collect()
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.value(name).map(PathBuf::from)
+    }
+}
+
+/// Gives the value of a variable, if it is set.
+type Lookup = dyn Fn(&str) -> Option<OsString> + Send + Sync;
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Environment(..)")
     }
 }
 
 /// Is a switch on or off? `None` if its value says neither.
-fn switch(value: &OsStr) -> Option<bool> {
-    match &*value.to_str()?.to_ascii_lowercase() {
+fn switch(value: &str) -> Option<bool> {
+    match &*value.to_ascii_lowercase() {
         "1" | "yes" | "true" | "on" => Some(true),
         "0" | "no" | "false" | "off" => Some(false),
         _ => None,

@@ -63,10 +63,7 @@ pub(super) fn grant(context: &Context<'_>, (notes, yes): (Option<String>, bool))
     confirm(&question, yes, "lf gateway consent grant tailscale --yes")?;
     let consent = Consent {
         granted_at: Timestamp::now(),
-        granter_lenser_id: lenser_id(
-            &context.environment.root()?,
-            context.environment.gateway.profile.as_deref(),
-        ),
+        granter_lenser_id: lenser_id(context.environment),
         fingerprints: vec![fingerprint.clone()],
         notes,
     };

@@ -36,7 +36,7 @@ pub(super) fn report(context: &Context<'_>, checks: &[Check], fixed: &[String]) 
     if context.format == Format::Json {
         host::show(&format::json(&View { ok, checks, fixed }))?;
     } else {
-        let colour = context.environment.colour && host::output_is_terminal();
+        let colour = context.environment.has_colour() && host::output_is_terminal();
         let fixed = fixed.iter().map(|sentence| ("", format!("fixed {}\n", printable(sentence))));
         let texts: Vec<_> = fixed.chain(checks.iter().flat_map(text)).collect();
         let shown = texts.iter().map(|(on, text)| (if colour { on } else { "" }, text.as_str()));

@@ -11,14 +11,14 @@ use crate::gateway::api::Api;
 use crate::gateway::consent;
 use crate::gateway::guard::Guard;
 use crate::gateway::helper;
-use crate::gateway::origin::{Hosts, Origins, is_tailscale};
+use crate::gateway::origin::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, Origins, is_tailscale};
 use crate::gateway::precondition::Setup;
 use crate::gateway::sandbox;
 use crate::gateway::state;
 use crate::gateway::{Gateway, is_own, listen, unusable};
 use crate::keychain::helper::Helper;
 use crate::keychain::{Keychain, Patience};
-use crate::system::environment::{Environment, GatewayVariables};
+use crate::system::environment::Environment;
 use crate::system::host;
 #[cfg(target_os = "linux")]
 use crate::system::kernel::inherit;
@@ -32,10 +32,9 @@ use crate::vault::store::Store;
 use super::{NOTHING, ServeOptions, doctor};
 
 pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<()> {
-    let variables = &environment.gateway;
-    let origins = Origins::with_extra(&variables.extra_origins)?;
-    let hosts = Hosts::new(&host::machine_name(), &variables.extra_hosts)?;
-    let mut inherited = inherited(variables, options)?;
+    let origins = Origins::with_extra(&environment.text(EXTRA_ORIGINS))?;
+    let hosts = Hosts::new(&host::machine_name(), &environment.text(EXTRA_HOSTS))?;
+    let mut inherited = inherited(environment, options)?;
     let addresses = match &inherited {
         None => addresses(environment, options)?,
         Some(listeners) => own_addresses(listeners)?,
@@ -84,7 +83,7 @@ pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<(
     let addresses = own_addresses(&listeners)?;
     let address = addresses[0];
     let _ = state::record(&state::dir(&setup.root), address);
-    let manager = Manager::at(variables.notify.as_deref());
+    let manager = Manager::at(environment.value("NOTIFY_SOCKET").as_deref());
     let sandbox = sandbox::enter(&setup.root, &environment.keys()?)?;
     host::eprint(&format!("lf: sandbox: {}\n", printable(&sandbox)));
     for other in &addresses[1..] {
@@ -112,13 +111,14 @@ fn failed(action: &'static str, what: &str, error: std::io::Error) -> Error {
 /// The sockets that a service manager opened, if it opened some for this process.
 #[cfg(target_os = "linux")]
 fn inherited(
-    variables: &GatewayVariables,
+    environment: &Environment,
     options: &ServeOptions,
 ) -> Result<Option<Vec<TcpListener>>> {
     let me = std::process::id().to_string();
-    let Some((_, count)) = variables.listen.as_ref().filter(|(pid, _)| *pid == me) else {
+    let count = environment.text("LISTEN_FDS");
+    if environment.text("LISTEN_PID") != me || count.is_empty() {
         return Ok(None);
-    };
+    }
     let is_given = !options.bind.is_empty() || options.port.is_some();
     Err(Error::usage(match count.parse() {
         Ok(0) => return Ok(None),
@@ -127,12 +127,12 @@ fn inherited(
             Ok(listeners) => return Ok(Some(listeners)),
             Err(error) => format!("LISTEN_FDS={count} promises sockets to listen on, but {error}"),
         },
-        _ => format!("LISTEN_FDS={} is no number of sockets that it takes", shown(count)),
+        _ => format!("LISTEN_FDS={} is no number of sockets that it takes", shown(&count)),
     }))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn inherited(_: &GatewayVariables, _: &ServeOptions) -> Result<Option<Vec<TcpListener>>> {
+fn inherited(_: &Environment, _: &ServeOptions) -> Result<Option<Vec<TcpListener>>> {
     Ok(None)
 }
 
@@ -152,7 +152,7 @@ pub(super) fn setup<'a>(
     Ok(Setup {
         addresses,
         keys_only: is_keys_only(environment, options),
-        wants_tailscale: options.tailscale || environment.gateway.tailscale,
+        wants_tailscale: wants_tailscale(environment, options),
         state: state::dir(&root),
         root,
         // A request cannot wait for a person who unlocks the keychain, so it gets three seconds.
@@ -163,13 +163,18 @@ pub(super) fn setup<'a>(
 
 /// Is it for keys alone?
 pub(super) fn is_keys_only(environment: &Environment, options: &ServeOptions) -> bool {
-    options.keys_only || environment.gateway.keys_only
+    options.keys_only || environment.is_on("LF_GATEWAY_KEYS_ONLY")
+}
+
+/// Is Tailscale's consent asked for?
+pub(super) fn wants_tailscale(environment: &Environment, options: &ServeOptions) -> bool {
+    options.tailscale || environment.is_on("LF_GATEWAY_TAILSCALE")
 }
 
 /// What the flags or else the environment say of where to listen, separated by commas.
 pub(super) fn binds(environment: &Environment, options: &ServeOptions) -> String {
     match &options.bind[..] {
-        [] => environment.gateway.bind.clone().unwrap_or_default(),
+        [] => environment.text("LF_GATEWAY_BIND"),
         binds => binds.join(","),
     }
 }
@@ -181,11 +186,10 @@ pub(super) fn addresses(
     environment: &Environment,
     options: &ServeOptions,
 ) -> Result<Vec<SocketAddr>> {
-    let variables = &environment.gateway;
-    let port = match (&options.port, &variables.port) {
-        (None, None) => PORT,
+    let port = match (&options.port, &*environment.text("LF_GATEWAY_PORT")) {
         (Some(text), _) => port(text, "--port")?,
-        (None, Some(text)) => port(text, "LF_GATEWAY_PORT")?,
+        (None, "") => PORT,
+        (None, text) => port(text, "LF_GATEWAY_PORT")?,
     };
     let source = if options.bind.is_empty() { "LF_GATEWAY_BIND" } else { "--bind" };
     let binds = binds(environment, options);
@@ -193,7 +197,7 @@ pub(super) fn addresses(
     let mut ips = binds.map(|text| bind(text, source)).collect::<Result<Vec<_>>>()?;
     if ips.is_empty() {
         ips.push(LOCALHOST);
-        if options.tailscale || variables.tailscale {
+        if wants_tailscale(environment, options) {
             // Without one that holds, the precondition says so.
             let consent = consent::in_force(&state::dir(&environment.root()?)).ok();
             ips.extend(consent.and_then(|consent| consent.live()));

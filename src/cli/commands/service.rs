@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::secret::printable;
 use crate::gateway::listen;
-use crate::gateway::origin::{Hosts, Origins};
+use crate::gateway::origin::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, Origins};
 use crate::system::environment::Environment;
 use crate::system::fs::{self, Dir, Publish};
 use crate::system::service::{
@@ -102,7 +102,7 @@ fn service(
     options: &InstallOptions,
     addresses: &[SocketAddr],
 ) -> Result<(Service, String)> {
-    let gateway = &environment.gateway;
+    let [origins, hosts] = [EXTRA_ORIGINS, EXTRA_HOSTS].map(|name| environment.text(name));
     let (address, port) = (addresses[0], addresses[0].port());
     if port == 0 {
         return Err(Error::usage("a service needs a port that its clients know; 0 is any"));
@@ -111,10 +111,10 @@ fn service(
         return Err(Error::usage("--socket and --credential are systemd's"));
     }
     environment.check_switches("LF_GATEWAY")?;
-    Origins::with_extra(&gateway.extra_origins)?;
-    Hosts::new("", &gateway.extra_hosts)?;
+    Origins::with_extra(&origins)?;
+    Hosts::new("", &hosts)?;
     let is_keys_only = serve::is_keys_only(environment, &options.serve);
-    let wants_tailscale = options.serve.tailscale || gateway.tailscale;
+    let wants_tailscale = serve::wants_tailscale(environment, &options.serve);
     let beyond = addresses.iter().find(|address| !address.ip().is_loopback());
     let mode = match (is_keys_only, wants_tailscale, beyond) {
         (true, true, _) => "--keys-only --tailscale ",
@@ -130,13 +130,12 @@ fn service(
     }
     let is_on = |on: bool| PathBuf::from(u8::from(on).to_string());
     let force = environment.passphrase.force;
-    let (origins, hosts) = (&gateway.extra_origins, &gateway.extra_hosts);
     // The switches in any case: the service manager may have variables of its own.
     let mut variables = vec![
         ("LF_GATEWAY_KEYS_ONLY", is_on(is_keys_only)),
         ("LF_GATEWAY_TAILSCALE", is_on(wants_tailscale)),
-        ("LF_GATEWAY_EXTRA_ORIGINS", origins.into()),
-        ("LF_GATEWAY_EXTRA_HOSTS", hosts.into()),
+        (EXTRA_ORIGINS, origins.into()),
+        (EXTRA_HOSTS, hosts.into()),
         ("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", is_on(force)),
     ];
     variables.extend(environment.places());
