@@ -1,9 +1,9 @@
-//! One row for each kind of error: code, exit and HTTP status, and the sentence. What helps is in
+//! One row for each kind of error: code, exit and HTTP status, and what it says. What helps is in
 //! `info.txt`, a line for each code (`CODE :: HINT :: WHAT ELSE HELPS`). `lf help` prints both.
 
-use std::fmt;
+use std::path::PathBuf;
+use std::{fmt, io};
 
-use super::Error;
 use super::refusal::{self, REFUSALS};
 
 /// What is known of an error without knowing where it happened.
@@ -20,18 +20,29 @@ pub(crate) struct ErrorInfo {
     pub(crate) http: u16,
 }
 
-// A row is code, exit and HTTP status: the errors that have them, each with its sentence. It makes
-// arms in `info` and in `fmt`, and an entry of `KINDS`: an error that has no row does not compile.
+// A row is code, exit and HTTP status: the errors that have them, each with its fields and its sentence.
+// It makes variants, arms in `info` and in `fmt`, and an entry of `KINDS`.
 macro_rules! table {
     ($($code:literal, $exit:literal, $http:literal:
-        $($error:pat => ($($sentence:tt)*)),+;)*) => {
+        $($(#[$doc:meta])* $name:ident $(($($item:ident: $kind:ty),+))? $({ $($member:ident: $type:ty),+ })?
+            => ($($sentence:tt)*)),+;)*) => {
+        /// What went wrong. [`Error::code`] is stable; sentences may be reworded between releases.
+        #[derive(Debug)]
+        pub enum Error {
+            $($(
+                $(#[$doc])*
+                $name $(($($kind),+))? $({ $(#[doc = concat!("The ", stringify!($member), ".")] $member: $type),+ })?,
+            )+)*
+            /// Another process of ours failed, and reported this code and this sentence.
+            Reported(String, String),
+        }
+
         impl Error {
             /// What is the same for all errors of this kind.
             #[inline(never)] // or each caller has a table of its own
-            #[allow(unused_variables)] // the names in a row are for its sentence
             pub(crate) fn info(&self) -> &'static ErrorInfo {
                 match self {
-                    $($($error => &ErrorInfo { code: $code, exit: $exit, http: $http },)+)*
+                    $($(Error::$name { .. } => &ErrorInfo { code: $code, exit: $exit, http: $http },)+)*
                     Error::Reported(code, _) =>
                         kinds().find(|info| info.code == code).unwrap_or(&refusal::INTERNAL_ERROR),
                 }
@@ -39,9 +50,10 @@ macro_rules! table {
         }
 
         impl fmt::Display for Error {
+            #[allow(unused_variables)] // the names in a row are for its sentence
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
-                    $($($error => write!(f, $($sentence)*),)+)*
+                    $($(Error::$name $(($($item),+))? $({ $($member),+ })? => write!(f, $($sentence)*),)+)*
                     Error::Reported(_, sentence) => f.write_str(sentence),
                 }
             }
@@ -54,85 +66,156 @@ macro_rules! table {
 }
 
 table! {
-    "usage", 2, 400: Error::Usage { sentence, .. } => ("{sentence}");
-    "secret_in_argv", 2, 400: Error::SecretInArgv(sentence) => ("{sentence}");
-    "invalid_key_id", 2, 400: Error::InvalidKeyId => ("a key id is 20 to 40 characters of A-Z a-z 0-9 _ -");
+    "usage", 2, 400:
+        /// The command line, or the environment, does not say something that `lf` can do.
+        Usage { sentence: String, hint: Option<String> } => ("{sentence}");
+    "secret_in_argv", 2, 400:
+        /// A secret was given where every local process can read it: in the argument list.
+        SecretInArgv(sentence: String) => ("{sentence}");
+    "invalid_key_id", 2, 400:
+        /// Not 20 to 40 characters of `A-Z a-z 0-9 _ -`.
+        InvalidKeyId => ("a key id is 20 to 40 characters of A-Z a-z 0-9 _ -");
     "invalid_provider", 2, 400:
-        Error::InvalidProvider(name) => (
+        /// Not a lower-case name of 2 to 32 characters.
+        InvalidProvider(name: String) => (
             "\"{name}\" is not a provider name: a lower-case letter, then 1 to 31 of a-z 0-9 _ -");
     "invalid_label", 2, 400:
-        Error::InvalidLabel(reason) => ("a label has 1 to 64 characters and no control characters: {reason}");
-    "invalid_key", 2, 400: Error::InvalidKey => ("the value is not UTF-8 text; nothing was stored");
-    "empty_key", 2, 400: Error::EmptyKey => ("the value is empty; nothing was stored");
-    "key_too_large", 2, 400: Error::KeyTooLarge => ("the value is larger than 65,536 bytes; nothing was stored");
+        /// Not 1 to 64 characters without control characters.
+        InvalidLabel(reason: String) => ("a label has 1 to 64 characters and no control characters: {reason}");
+    "invalid_key", 2, 400:
+        /// The value is not UTF-8.
+        InvalidKey => ("the value is not UTF-8 text; nothing was stored");
+    "empty_key", 2, 400:
+        /// The value has no bytes.
+        EmptyKey => ("the value is empty; nothing was stored");
+    "key_too_large", 2, 400:
+        /// The value has more than 65,536 bytes.
+        KeyTooLarge => ("the value is larger than 65,536 bytes; nothing was stored");
     "key_not_found", 1, 404:
-        Error::KeyNotFound(selector) => ("no key has the id, id prefix, label or provider \"{selector}\"");
+        /// Nothing in the store answers to this name.
+        KeyNotFound(selector: String) => ("no key has the id, id prefix, label or provider \"{selector}\"");
     "ambiguous_key", 2, 409:
-        Error::AmbiguousKey(selector, candidates) => (
+        /// More than one key answers to this name, which is the first; the candidates, one line each.
+        AmbiguousKey(selector: String, candidates: Vec<String>) => (
             "\"{selector}\" fits {} keys: {}", candidates.len(), named(candidates));
-    "duplicate_key", 1, 409: Error::DuplicateKey(id) => ("a key with the id {id} exists already");
+    "duplicate_key", 1, 409:
+        /// A key with this id exists already.
+        DuplicateKey(id: String) => ("a key with the id {id} exists already");
     "corrupt_envelope", 1, 422:
-        Error::CorruptEnvelope { file, reason } => ("{file} is not a usable envelope: {reason}");
+        /// The file is not an envelope of version 1 that belongs under its name.
+        CorruptEnvelope { file: String, reason: String } => ("{file} is not a usable envelope: {reason}");
     "decryption_failed", 1, 422:
-        Error::DecryptionFailed(id) => (
+        /// The passphrase is wrong, or the salt, IV, ciphertext or tag was changed.
+        DecryptionFailed(id: String) => (
             "{id} does not open: it was encrypted under another passphrase, or was changed since");
     "passphrase_missing", 1, 503:
-        Error::PassphraseMissing => ("{NO_PASSPHRASE}"),
-        Error::PassphraseLost => ("there are keys, and {NO_PASSPHRASE}");
-    "wrong_passphrase", 2, 503: Error::WrongPassphrase { sentence, .. } => ("{sentence}");
+        /// No passphrase is configured anywhere.
+        PassphraseMissing => ("{NO_PASSPHRASE}"),
+        /// The same, and there are keys that were sealed under one.
+        PassphraseLost => ("there are keys, and {NO_PASSPHRASE}");
+    "wrong_passphrase", 2, 503:
+        /// The passphrase opens none of the keys that are there, so it seals nothing beside them.
+        WrongPassphrase { sentence: String, hint: String } => ("{sentence}");
     "passphrase_conflict", 2, 503:
-        Error::PassphraseConflict => (
+        /// Both the keychain and the environment have a passphrase.
+        PassphraseConflict => (
             "both the keychain and the environment have a master passphrase; lf does not choose \
              between them");
-    "invalid_sheet", 2, 400: Error::InvalidSheet(reason) => ("these are not the lines of a recovery sheet: {reason}");
+    "invalid_sheet", 2, 400:
+        /// Not the lines of a recovery sheet; what is wrong with them.
+        InvalidSheet(reason: String) => ("these are not the lines of a recovery sheet: {reason}");
     "rekey_pending", 2, 503:
-        Error::RekeyPending => ("a change of the master passphrase waits for the new one, and until then nothing is \
+        /// A change of the master passphrase waits for the new one.
+        RekeyPending => ("a change of the master passphrase waits for the new one, and until then nothing is \
              encrypted under the old one");
     "passphrase_invalid", 2, 503:
-        Error::PassphraseInvalid(sentence) => ("{sentence}"),
-        Error::PassphraseShort(sentence) => ("{sentence}");
-    "keychain_unavailable", 1, 503: Error::KeychainUnavailable(sentence) => ("{sentence}");
-    "already_configured", 2, 500: Error::AlreadyConfigured(sentence) => ("{sentence}");
-    "refused", 2, 500: Error::Refused { sentence, .. } => ("{sentence}");
-    "aborted", 2, 500: Error::Aborted => ("not confirmed; nothing was changed");
+        /// The passphrase cannot be used; why.
+        PassphraseInvalid(sentence: String) => ("{sentence}"),
+        /// The passphrase opens the keys that are there and is too short to encrypt under.
+        PassphraseShort(sentence: String) => ("{sentence}");
+    "keychain_unavailable", 1, 503:
+        /// The OS keychain did not do what it was asked; what was tried, and what came of it.
+        KeychainUnavailable(sentence: String) => ("{sentence}");
+    "already_configured", 2, 500:
+        /// `lf keys init` has nothing to do.
+        AlreadyConfigured(sentence: String) => ("{sentence}");
+    "refused", 2, 500:
+        /// A dangerous step was not confirmed, or would cost keys; nothing was changed.
+        Refused { sentence: String, hint: String } => ("{sentence}");
+    "aborted", 2, 500:
+        /// The person at the terminal said no.
+        Aborted => ("not confirmed; nothing was changed");
     "incomplete", 1, 500:
-        Error::Incomplete(failed, total) => ("{failed} of {total} keys failed, as named above; the others are done");
-    "checks_failed", 3, 500: Error::ChecksFailed(failed, total) => ("{failed} of {total} checks failed");
-    "store_full", 1, 507: Error::StoreFull(sentence) => ("{sentence}");
+        /// So many, of so many keys, failed; each was named in a warning.
+        Incomplete(failed: usize, total: usize) => ("{failed} of {total} keys failed, as named above; the others are done");
+    "checks_failed", 3, 500:
+        /// `lf keys doctor` found something: so many, of so many checks, failed.
+        ChecksFailed(failed: usize, total: usize) => ("{failed} of {total} checks failed");
+    "store_full", 1, 507:
+        /// There is no room for what a paired page asked for; what there is too much of.
+        StoreFull(sentence: String) => ("{sentence}");
     "store_busy", 1, 503:
-        Error::StoreBusy(path) => (
+        /// Another process has held the store's lock for too long.
+        StoreBusy(path: PathBuf) => (
             "another process has held the lock on {} for 30 seconds; nothing was changed", path.display());
     "permission_error", 1, 500:
-        Error::Permission(action, path) => ("cannot {action} {}: permission denied", path.display()),
-        Error::Foreign { sentence, .. } => ("{sentence}");
+        /// The operating system does not allow it: what was tried, and on which file.
+        Permission(action: &'static str, path: PathBuf) => ("cannot {action} {}: permission denied", path.display()),
+        /// The same, because it belongs to another user.
+        Foreign { sentence: String, hint: String } => ("{sentence}");
     "symlink_refused", 1, 500:
-        Error::SymlinkRefused(path) => ("{} is a symbolic link; lf does not follow links there", path.display());
-    "cannot_listen", 1, 500: Error::Listen(address, source) => ("cannot listen on {address}: {source}");
+        /// A symbolic link stands where a file or directory of ours belongs.
+        SymlinkRefused(path: PathBuf) => ("{} is a symbolic link; lf does not follow links there", path.display());
+    "cannot_listen", 1, 500:
+        /// The gateway cannot listen there; the address and port, and what the system answered.
+        Listen(address: String, source: io::Error) => ("cannot listen on {address}: {source}");
     "unsafe_bind", 5, 500:
-        Error::UnsafeBind(address) => (
+        /// A trust state forbids it: the gateway must not listen there.
+        UnsafeBind(address: String) => (
             "the gateway in full mode listens on loopback addresses, and with --tailscale on those \
              that a consent covers; {address} is neither");
-    "consent_missing", 5, 403: Error::ConsentMissing(sentence) => ("{sentence}");
+    "consent_missing", 5, 403:
+        /// A trust state forbids it: nobody has consented to what was asked for, or not to this; why.
+        ConsentMissing(sentence: String) => ("{sentence}");
     "no_tailnet", 5, 500:
-        Error::NoTailnet => ("this machine has no address of Tailscale's range, 100.64.0.0/10, so there is \
+        /// There is no live interface that a consent to Tailscale could cover.
+        NoTailnet => ("this machine has no address of Tailscale's range, 100.64.0.0/10, so there is \
              nothing to consent to");
     "corrupt_consent", 1, 500:
-        Error::CorruptConsent(file, reason) => ("{} records no consent: {reason}", file.display());
+        /// The file that should record a consent does not; what is wrong with it.
+        CorruptConsent(file: PathBuf, reason: &'static str) => ("{} records no consent: {reason}", file.display());
     "corrupt_pairings", 1, 500:
-        Error::CorruptPairings(file, reason) => ("{} does not say who is paired: {reason}", file.display());
-    "gateway_unreachable", 4, 500: Error::GatewayUnreachable(sentence, _) => ("{sentence}");
-    "no_service_manager", 1, 500: Error::NoServiceManager(sentence, _) => ("{sentence}");
-    "service_failed", 1, 500: Error::ServiceFailed(sentence, _) => ("{sentence}");
+        /// The file that should say who is paired does not; what is wrong with it.
+        CorruptPairings(file: PathBuf, reason: &'static str) => ("{} does not say who is paired: {reason}", file.display());
+    "gateway_unreachable", 4, 500:
+        /// No gateway answers there: where, and who or what answers instead; what to type.
+        GatewayUnreachable(sentence: String, hint: &'static str) => ("{sentence}");
+    "no_service_manager", 1, 500:
+        /// Nothing here keeps services of a user: what was asked, and what came of it; what does the same without.
+        NoServiceManager(sentence: String, hint: String) => ("{sentence}");
+    "service_failed", 1, 500:
+        /// The service manager did not do what it was asked: what that was, and what it said; where to look.
+        ServiceFailed(sentence: String, hint: String) => ("{sentence}");
     "precondition_failed", 3, 500:
-        Error::PreconditionFailed(count, _) => ("{count} of the preconditions failed, as named above");
-    "pairing_not_found", 1, 404: Error::PairingNotFound(name) => ("no pairing has the name \"{name}\"");
-    "out_of_memory", 1, 503: Error::OutOfMemory => ("there is no memory left for a key derivation, which takes 32 MiB");
-    "command_not_found", 127, 500: Error::CommandNotFound(sentence) => ("{sentence}");
+        /// So many preconditions of the gateway failed, and each was named; what to do about them.
+        PreconditionFailed(count: usize, hint: String) => ("{count} of the preconditions failed, as named above");
+    "pairing_not_found", 1, 404:
+        /// No pairing has this name.
+        PairingNotFound(name: String) => ("no pairing has the name \"{name}\"");
+    "out_of_memory", 1, 503:
+        /// The system has no memory left for a key derivation.
+        OutOfMemory => ("there is no memory left for a key derivation, which takes 32 MiB");
+    "command_not_found", 127, 500:
+        /// A program that was to be run is not there; which, and what is missing.
+        CommandNotFound(sentence: String) => ("{sentence}");
     "command_not_executable", 126, 500:
-        Error::CommandNotExecutable(command, source) => ("cannot run \"{command}\": {source}");
+        /// A program that was to be run is there, and cannot be: which, and what the system answered.
+        CommandNotExecutable(command: String, source: io::Error) => ("cannot run \"{command}\": {source}");
     "io_error", 1, 500:
-        Error::Io(action, path, source) => ("cannot {action} {}: {source}", path.display()),
-        Error::Output(source) => ("done, but the result could not be written to standard output: {source}");
+        /// Anything else that the operating system said: what was tried, on which file, and its answer.
+        Io(action: &'static str, path: PathBuf, source: io::Error) => ("cannot {action} {}: {source}", path.display()),
+        /// The command was carried out, but standard output did not take its result.
+        Output(source: io::Error) => ("done, but the result could not be written to standard output: {source}");
 }
 
 fn named(candidates: &[String]) -> String {
