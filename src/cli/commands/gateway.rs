@@ -9,26 +9,7 @@ use crate::cli::args::{Args, is_not};
 use crate::gateway::pairing::{ACTS, DEFAULT_NAME, Others, Pairing, TERM};
 use crate::vault::key::Label;
 
-use super::{Error, InstallOptions, Result, ServeOptions};
-
-pub(super) fn serve(args: &mut Args) -> Result<ServeOptions> {
-    args.no_operands()?;
-    Ok(ServeOptions {
-        keys_only: args.flag("--keys-only"),
-        tailscale: args.flag("--tailscale"),
-        bind: args.all("--bind"),
-        port: args.value("--port"),
-    })
-}
-
-pub(super) fn install(args: &mut Args) -> Result<InstallOptions> {
-    Ok(InstallOptions {
-        serve: serve(args)?,
-        socket: args.flag("--socket"),
-        credential: args.value("--credential").map(Into::into),
-        print: args.flag("--print"),
-    })
-}
+use super::{Error, Result};
 
 /// The pairing that is wanted, the selectors of its keys, how long its token is good, and what
 /// becomes of the other pairings.

@@ -12,32 +12,26 @@ use crate::vault::master::{source, staging};
 use crate::vault::predecessor::{self, Remain};
 
 use super::master::{configured, install, make_directory, set_aside, survey};
-use super::{Context, Error, Result, confirm, read_passphrase};
+use super::{Args, Context, Error, Result, confirm, read_passphrase};
 
-/// The flags.
-pub(crate) struct Options {
-    pub(crate) force: bool,
-    pub(crate) yes: bool,
-    pub(crate) passphrase_stdin: bool,
-    /// The file to be made, for a machine without a keychain.
-    pub(crate) passphrase_file: Option<PathBuf>,
-}
-
-pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
+pub(super) fn run(context: &Context<'_>, args: &Args) -> Result<()> {
+    let file = args.value("--passphrase-file").map(PathBuf::from);
     context.settle()?;
     let given = source::from_environment(&context.environment.passphrase)?;
     match given {
-        Some((_, origin)) if options.passphrase_file.is_some() => Err(Error::AlreadyConfigured(
-            format!("the master passphrase comes from {origin} already"),
-        )),
-        Some(_) if options.passphrase_stdin => Err(Error::usage(
+        Some((_, origin)) if file.is_some() => Err(Error::AlreadyConfigured(format!(
+            "the master passphrase comes from {origin} already"
+        ))),
+        Some(_) if args.flag("--passphrase-stdin") => Err(Error::usage(
             "the master passphrase is given twice, on standard input and in the environment; keep one of them",
         )),
-        Some((given, origin)) if options.force => reseat(context, &given, &origin.to_string()),
+        Some((given, origin)) if args.flag("--force") => {
+            reseat(context, &given, &origin.to_string())
+        }
         Some((given, origin)) => use_environment(context, &given, &origin.to_string()),
-        None => match &options.passphrase_file {
+        None => match &file {
             Some(file) => make_file(context, file),
-            None => establish(context, options).inspect_err(show_way),
+            None => establish(context, args).inspect_err(show_way),
         },
     }
 }
@@ -119,11 +113,12 @@ fn reseat(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
 }
 
 /// A new passphrase, from standard input or from the system's randomness, into the keychain.
-fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
+fn establish(context: &Context<'_>, args: &Args) -> Result<()> {
+    let [force, is_given] = ["--force", "--passphrase-stdin"].map(|name| args.flag(name));
     let record = Record::read(&context.keychain)?;
     let place = printable(&context.store.path().to_string_lossy());
-    if record.present.is_some() && !options.force {
-        if options.passphrase_stdin || context.store.dir()?.is_some() {
+    if record.present.is_some() && !force {
+        if is_given || context.store.dir()?.is_some() {
             return Err(configured(context));
         }
         make_directory(context)?;
@@ -131,7 +126,7 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
             "{place} is ready; the keychain's master passphrase seals what is added there\n"
         ));
     }
-    let given = options.passphrase_stdin.then(|| read_passphrase("master passphrase"));
+    let given = is_given.then(|| read_passphrase("master passphrase"));
     let new = given.unwrap_or_else(source::mint)?;
     envelope::check_passphrase(&new)?;
     let survey = survey(context, &new, &record)?;
@@ -145,7 +140,7 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
         let hint = format!("lf keys recovery import; to give its keys up, move {path} away first");
         return Err(Error::refused(sentence, hint));
     }
-    if !shut.is_empty() && !options.force {
+    if !shut.is_empty() && !force {
         let sentence = format!(
             "{closed} in {place} would not open with the new master passphrase; nothing was changed"
         );
@@ -168,7 +163,7 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
     if !questions.is_empty() {
         confirm(
             &questions.join(" "),
-            options.yes,
+            args.flag("--yes"),
             "to change the passphrase and keep every key: lf keys rekey; to bring keys back: lf keys recovery import",
         )?;
     }
@@ -185,7 +180,7 @@ fn establish(context: &Context<'_>, options: &Options) -> Result<()> {
             "{keys} put aside in {place}/unreadable; lf keys recovery import, with the sheet, brings them back\n"
         ));
     }
-    let whose = if options.passphrase_stdin { "the" } else { "a new" };
+    let whose = if is_given { "the" } else { "a new" };
     host::print(&format!("{place} is ready; {whose} master passphrase is in the keychain\n"))?;
     host::eprint(NEXT);
     Ok(())

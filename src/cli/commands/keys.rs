@@ -2,7 +2,6 @@
 //! about the master passphrase. Arguments are parsed before anything is opened.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use crate::base::paste;
 use crate::base::secret::{Secret, shown};
@@ -19,7 +18,7 @@ use crate::vault::provider::{self, KNOWN, Known};
 use zeroize::Zeroizing;
 
 use super::context::read_line;
-use super::{Context, Format, all_of, confirm, format, init, rekey, suggest};
+use super::{Context, Format, all_of, confirm, flags, format, suggest};
 
 /// The provider, the label if there is one, and the expiry.
 pub(super) fn new_key(args: &mut Args) -> Result<(Provider, Option<Label>, Option<Expiry>)> {
@@ -401,23 +400,19 @@ fn label(args: &mut Args) -> Result<Option<Label>> {
     label.map(|label| Label::parse(&label)).transpose()
 }
 
-pub(super) fn init(args: &mut Args) -> Result<init::Options> {
-    args.no_operands()?;
-    let options = init::Options {
-        force: args.flag("--force"),
-        yes: args.flag("--yes"),
-        passphrase_stdin: args.flag("--passphrase-stdin"),
-        passphrase_file: args.value("--passphrase-file").map(PathBuf::from),
-    };
-    if options.passphrase_file.is_some() && (options.force || options.passphrase_stdin) {
+pub(super) fn init(args: &mut Args) -> Result<Args> {
+    let args = flags(args)?;
+    let [force, has_file, is_given] =
+        ["--force", "--passphrase-file", "--passphrase-stdin"].map(|name| args.flag(name));
+    if has_file && (force || is_given) {
         return Err(Error::usage("--passphrase-file goes with no other flag of lf keys init"));
     }
-    if options.yes && !options.force {
+    if args.flag("--yes") && !force {
         return Err(Error::usage(
             "--yes confirms what --force would do; it does nothing without it",
         ));
     }
-    Ok(options)
+    Ok(args)
 }
 
 pub(super) fn recovery_export(args: &mut Args) -> Result<()> {
@@ -437,17 +432,15 @@ fn understood(args: &Args, what: &str, hint: String) -> Result<()> {
     Err(Error::refused(sentence, hint))
 }
 
-pub(super) fn rekey(args: &mut Args) -> Result<rekey::What> {
-    args.no_operands()?;
-    match ["--passphrase-stdin", "--finish", "--undo"].map(|name| args.flag(name)) {
-        [false, false, false] => Ok(rekey::What::Random),
-        [true, false, false] => Ok(rekey::What::FromInput),
-        [false, true, false] => Ok(rekey::What::Finish),
-        [false, false, true] => Ok(rekey::What::Undo),
-        _ => Err(Error::usage(
+pub(super) fn rekey(args: &mut Args) -> Result<Args> {
+    let args = flags(args)?;
+    let ways = ["--passphrase-stdin", "--finish", "--undo"];
+    if ways.iter().filter(|name| args.flag(name)).count() > 1 {
+        return Err(Error::usage(
             "--passphrase-stdin begins a change, --finish and --undo end one; one of them at a time",
-        )),
+        ));
     }
+    Ok(args)
 }
 
 const TIMES: &str = "a time to come: a date such as 2027-03-01 (UTC), a span such as 90d, 12w, 6M or 1y (m is minutes), or never";

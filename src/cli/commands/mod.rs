@@ -28,7 +28,6 @@ mod service;
 mod status;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use crate::base::time::Timestamp;
 use crate::error::{Error, Result};
@@ -71,7 +70,7 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "man" => nothing(args).map(|()| Command::Print(man::text())),
         "completions" => super::complete::script(&args.one_operand("shell")?).map(Command::Print),
 
-        "keys init" => on(args, keys::init, |c, o| init::run(c, &o)),
+        "keys init" => on(args, keys::init, |c, args| init::run(c, &args)),
         "keys add" => on(args, keys::new_key, keys::add),
         "keys list" => on(args, list::which, |c, o| list::run(c, &o)),
         "keys update" => on(args, keys::changes, |c, o| keys::update(c, &o)),
@@ -94,18 +93,18 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "keys import" => on(args, import::options, |c, o| import::run(c, &o)),
         "keys providers" => nothing(args).map(|()| Command::Print(providers::text(args.format()))),
         "keys audit" => on(args, audit::which, |c, o| audit::run(c, &o)),
-        "keys rekey" => on(args, keys::rekey, rekey::run),
+        "keys rekey" => on(args, keys::rekey, |c, args| rekey::run(c, &args)),
         "keys doctor" => on(args, |args| only(args, "--fix"), doctor::run),
 
         "gateway pair" => on(args, gateway::pair, pair::pair),
         "gateway pairings" => on(args, nothing, |c, ()| pair::list(c)),
         "gateway unpair" => on(args, gateway::unpair, |c, o| pair::unpair(c, o.as_ref())),
         #[cfg(unix)]
-        "gateway serve" => on(args, gateway::serve, |c, o| serve::run(c.environment, &o)),
+        "gateway serve" => on(args, flags, |c, args| serve::run(c.environment, &args)),
         #[cfg(unix)]
-        "gateway status" => on(args, gateway::serve, |c, o| status::status(c, &o)),
+        "gateway status" => on(args, flags, |c, args| status::status(c, &args)),
         #[cfg(unix)]
-        "gateway doctor" => on(args, gateway::serve, |c, o| status::doctor(c, &o)),
+        "gateway doctor" => on(args, flags, |c, args| status::doctor(c, &args)),
         #[cfg(unix)]
         "gateway consent show" => on(args, nothing, |c, ()| consent::show(c)),
         #[cfg(unix)]
@@ -113,7 +112,7 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         #[cfg(unix)]
         "gateway consent revoke" => on(args, gateway::consent_revoke, |c, ()| consent::revoke(c)),
         #[cfg(unix)]
-        "gateway install" => on(args, gateway::install, |c, o| service::install(c.environment, &o)),
+        "gateway install" => on(args, flags, |c, args| service::install(c.environment, &args)),
         #[cfg(unix)]
         "gateway uninstall" => on(args, nothing, |c, ()| service::uninstall(c.environment)),
         name => Err(Error::usage(format!("lf {name} is not there on this system"))),
@@ -131,8 +130,8 @@ fn on<T: 'static>(
     read: fn(&mut Args) -> Result<T>,
     run: fn(&Context<'_>, T) -> Result<()>,
 ) -> Result<Command> {
-    let options = read(args)?;
     let (command, format) = (args.command, args.format());
+    let options = read(args)?;
     Ok(Command::Run(Box::new(move |environment| {
         run(&Context::new(environment, command, format)?, options)
     })))
@@ -147,21 +146,9 @@ fn nothing(args: &mut Args) -> Result<()> {
     args.no_operands()
 }
 
-/// The flags; the environment stands in for what is not given.
-#[derive(Default)]
-pub(crate) struct ServeOptions {
-    pub(crate) keys_only: bool,
-    pub(crate) tailscale: bool,
-    pub(crate) bind: Vec<String>,
-    pub(crate) port: Option<String>,
-}
-
-/// The service that is wanted.
-pub(crate) struct InstallOptions {
-    pub(crate) serve: ServeOptions,
-    pub(crate) socket: bool,
-    pub(crate) credential: Option<PathBuf>,
-    pub(crate) print: bool,
+/// No arguments but flags, which `run` reads itself.
+fn flags(args: &mut Args) -> Result<Args> {
+    args.no_operands().map(|()| std::mem::take(args))
 }
 
 /// Said where no token is good, be it that the list was lost.

@@ -13,9 +13,9 @@ use crate::gateway::{probe, state};
 use crate::vault::key::Label;
 use zeroize::Zeroizing;
 
-use super::{Context, Error, Format, NOTHING, Result, Timestamp, host, table};
 #[cfg(unix)]
-use super::{ServeOptions, serve, status};
+use super::{Args, serve, status};
+use super::{Context, Error, Format, NOTHING, Result, Timestamp, host, table};
 use crate::system::term;
 
 /// A new pairing, or a new token for an old one.
@@ -24,7 +24,7 @@ pub(super) fn pair(
     (mut wanted, keys, term, others): (Pairing, Vec<String>, Option<Duration>, Others),
 ) -> Result<()> {
     #[cfg(unix)]
-    if let Ok(addresses) = serve::addresses(context.environment, &ServeOptions::default()) {
+    if let Ok(addresses) = serve::addresses(context.environment, &Args::default()) {
         status::warn_of_others(context, &addresses, false);
     }
     let now = Timestamp::now();
@@ -84,7 +84,7 @@ pub(super) fn pair(
 fn running(context: &Context<'_>) -> Option<SocketAddr> {
     let root = context.environment.root().ok();
     let recorded = root.and_then(|root| state::recorded(&state::dir(&root)));
-    let default = serve::addresses(context.environment, &ServeOptions::default());
+    let default = serve::addresses(context.environment, &Args::default());
     let default = default.ok().and_then(|addresses| addresses.first().copied());
     recorded.into_iter().chain(default).find(|place| probe::ask(*place).is_ok())
 }

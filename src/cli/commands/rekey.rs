@@ -3,27 +3,19 @@
 use crate::vault::master::rekey;
 use crate::vault::master::source::{self, Origin};
 
-use super::{Context, Error, Kind, Result, host, read_passphrase};
+use super::{Args, Context, Error, Kind, Result, host, read_passphrase};
 
-/// Which passphrase, or none after all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
-    Random,
-    FromInput,
-    Finish,
-    Undo,
-}
-
-pub(super) fn run(context: &Context<'_>, what: What) -> Result<()> {
-    match what {
-        What::Random | What::FromInput => {}
-        What::Finish => return finish(context),
-        What::Undo => return undo(context),
+pub(super) fn run(context: &Context<'_>, args: &Args) -> Result<()> {
+    if args.flag("--finish") {
+        return finish(context);
+    }
+    if args.flag("--undo") {
+        return undo(context);
     }
     let old = context.settled_master()?;
     context.warn_unreadable(&context.store.list()?.unreadable);
     let new = match old.origin() {
-        _ if what == What::FromInput => read_passphrase("new master passphrase")?,
+        _ if args.flag("--passphrase-stdin") => read_passphrase("new master passphrase")?,
         Origin::Keychain => source::mint()?,
         origin => {
             let sentence = format!(

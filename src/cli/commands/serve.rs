@@ -29,17 +29,17 @@ use crate::vault::files;
 use crate::vault::master::source;
 use crate::vault::store::Store;
 
-use super::{NOTHING, ServeOptions, doctor};
+use super::{Args, NOTHING, doctor};
 
-pub(super) fn run(environment: &Environment, options: &ServeOptions) -> Result<()> {
+pub(super) fn run(environment: &Environment, args: &Args) -> Result<()> {
     let origins = Origins::with_extra(&environment.text(EXTRA_ORIGINS))?;
     let hosts = Hosts::new(&host::machine_name(), &environment.text(EXTRA_HOSTS))?;
-    let mut inherited = inherited(environment, options)?;
+    let mut inherited = inherited(environment, args)?;
     let addresses = match &inherited {
-        None => addresses(environment, options)?,
+        None => addresses(environment, args)?,
         Some(listeners) => own_addresses(listeners)?,
     };
-    let setup = setup(environment, options, addresses.clone())?;
+    let setup = setup(environment, args, addresses.clone())?;
     check(&setup)?;
     // A passphrase may still come; one that is given twice stays so for as long as this runs.
     if let Err(error @ Error::Usage { .. }) = source::given_once(&environment.passphrase) {
@@ -110,16 +110,13 @@ fn failed(action: &'static str, what: &str, error: std::io::Error) -> Error {
 
 /// The sockets that a service manager opened, if it opened some for this process.
 #[cfg(target_os = "linux")]
-fn inherited(
-    environment: &Environment,
-    options: &ServeOptions,
-) -> Result<Option<Vec<TcpListener>>> {
+fn inherited(environment: &Environment, args: &Args) -> Result<Option<Vec<TcpListener>>> {
     let me = std::process::id().to_string();
     let count = environment.text("LISTEN_FDS");
     if environment.text("LISTEN_PID") != me || count.is_empty() {
         return Ok(None);
     }
-    let is_given = !options.bind.is_empty() || options.port.is_some();
+    let is_given = args.flag("--bind") || args.flag("--port");
     Err(Error::usage(match count.parse() {
         Ok(0) => return Ok(None),
         Ok(1..) if is_given => "the service manager has opened the sockets already; --bind and --port belong into its unit".to_owned(),
@@ -132,7 +129,7 @@ fn inherited(
 }
 
 #[cfg(not(target_os = "linux"))]
-fn inherited(_: &Environment, _: &ServeOptions) -> Result<Option<Vec<TcpListener>>> {
+fn inherited(_: &Environment, _: &Args) -> Result<Option<Vec<TcpListener>>> {
     Ok(None)
 }
 
@@ -144,15 +141,15 @@ fn own_addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>> {
 /// A gateway as the flags and the environment have it.
 pub(super) fn setup<'a>(
     environment: &'a Environment,
-    options: &ServeOptions,
+    args: &Args,
     addresses: Vec<SocketAddr>,
 ) -> Result<Setup<'a>> {
     environment.check_switches("LF_GATEWAY")?;
     let root = environment.root()?;
     Ok(Setup {
         addresses,
-        keys_only: is_keys_only(environment, options),
-        wants_tailscale: wants_tailscale(environment, options),
+        keys_only: is_keys_only(environment, args),
+        wants_tailscale: wants_tailscale(environment, args),
         state: state::dir(&root),
         root,
         // A request cannot wait for a person who unlocks the keychain, so it gets three seconds.
@@ -162,18 +159,18 @@ pub(super) fn setup<'a>(
 }
 
 /// Is it for keys alone?
-pub(super) fn is_keys_only(environment: &Environment, options: &ServeOptions) -> bool {
-    options.keys_only || environment.is_on("LF_GATEWAY_KEYS_ONLY")
+pub(super) fn is_keys_only(environment: &Environment, args: &Args) -> bool {
+    args.flag("--keys-only") || environment.is_on("LF_GATEWAY_KEYS_ONLY")
 }
 
 /// Is Tailscale's consent asked for?
-pub(super) fn wants_tailscale(environment: &Environment, options: &ServeOptions) -> bool {
-    options.tailscale || environment.is_on("LF_GATEWAY_TAILSCALE")
+pub(super) fn wants_tailscale(environment: &Environment, args: &Args) -> bool {
+    args.flag("--tailscale") || environment.is_on("LF_GATEWAY_TAILSCALE")
 }
 
 /// What the flags or else the environment say of where to listen, separated by commas.
-pub(super) fn binds(environment: &Environment, options: &ServeOptions) -> String {
-    match &options.bind[..] {
+pub(super) fn binds(environment: &Environment, args: &Args) -> String {
+    match &args.all("--bind")[..] {
         [] => environment.text("LF_GATEWAY_BIND"),
         binds => binds.join(","),
     }
@@ -182,22 +179,19 @@ pub(super) fn binds(environment: &Environment, options: &ServeOptions) -> String
 /// Where to listen: there, or else on loopback, and where Tailscale is asked for on the address that a
 /// consent covers. With 127.0.0.1 goes ::1, where this machine has it, and the other way round: a page that
 /// asks for localhost gets whichever its browser prefers, and another user could listen there.
-pub(super) fn addresses(
-    environment: &Environment,
-    options: &ServeOptions,
-) -> Result<Vec<SocketAddr>> {
-    let port = match (&options.port, &*environment.text("LF_GATEWAY_PORT")) {
-        (Some(text), _) => port(text, "--port")?,
+pub(super) fn addresses(environment: &Environment, args: &Args) -> Result<Vec<SocketAddr>> {
+    let port = match (args.value("--port"), &*environment.text("LF_GATEWAY_PORT")) {
+        (Some(text), _) => port(&text, "--port")?,
         (None, "") => PORT,
         (None, text) => port(text, "LF_GATEWAY_PORT")?,
     };
-    let source = if options.bind.is_empty() { "LF_GATEWAY_BIND" } else { "--bind" };
-    let binds = binds(environment, options);
+    let source = if args.flag("--bind") { "--bind" } else { "LF_GATEWAY_BIND" };
+    let binds = binds(environment, args);
     let binds = binds.split(',').map(str::trim).filter(|text| !text.is_empty());
     let mut ips = binds.map(|text| bind(text, source)).collect::<Result<Vec<_>>>()?;
     if ips.is_empty() {
         ips.push(LOCALHOST);
-        if wants_tailscale(environment, options) {
+        if wants_tailscale(environment, args) {
             // Without one that holds, the precondition says so.
             let consent = consent::in_force(&state::dir(&environment.root()?)).ok();
             ips.extend(consent.and_then(|consent| consent.live()));
@@ -243,14 +237,14 @@ fn bind(text: &str, source: &str) -> Result<IpAddr> {
 }
 
 /// The setup of a gateway that is to be asked.
-pub(super) fn known<'a>(environment: &'a Environment, options: &ServeOptions) -> Result<Setup<'a>> {
-    let addresses = addresses(environment, options)?;
+pub(super) fn known<'a>(environment: &'a Environment, args: &Args) -> Result<Setup<'a>> {
+    let addresses = addresses(environment, args)?;
     if addresses[0].port() == 0 {
         return Err(Error::usage(
             "port 0 stands for a free one; name the port of the gateway's line \"listening on\"",
         ));
     }
-    setup(environment, options, addresses)
+    setup(environment, args, addresses)
 }
 
 /// Prints the preconditions, where keys alone are served only those that do not hold.

@@ -13,12 +13,12 @@ use crate::system::service::{
     AGENT, SERVICE, SOCKET, Service, ask, is_for, is_ours, signed, without_namespaces,
 };
 
-use super::{Error, InstallOptions, Result, host, serve};
+use super::{Args, Error, Result, host, serve};
 
-pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Result<()> {
-    let addresses = serve::addresses(environment, &options.serve)?;
-    let (service, foreground) = service(environment, options, &addresses)?;
-    let mut files = match options.socket {
+pub(super) fn install(environment: &Environment, args: &Args) -> Result<()> {
+    let addresses = serve::addresses(environment, args)?;
+    let (service, foreground) = service(environment, args, &addresses)?;
+    let mut files = match args.flag("--socket") {
         _ if IS_MAC => {
             let log = environment.home()?.join("Library/Logs/lf-gateway.log");
             vec![(AGENT, service.agent(&text(log)?))]
@@ -26,7 +26,7 @@ pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Re
         true => vec![(SOCKET, service.socket()), (SERVICE, service.unit())],
         false => vec![(SERVICE, service.unit())],
     };
-    if options.print {
+    if args.flag("--print") {
         let texts: Vec<String> = files.iter().map(|(_, text)| signed(text)).collect();
         return host::print_exactly(&texts.join("\n"));
     }
@@ -64,8 +64,11 @@ pub(super) fn install(environment: &Environment, options: &InstallOptions) -> Re
     if !IS_MAC && ask("loginctl", &lingers).as_deref() != Ok("yes") {
         note("it runs while you are logged in; from boot on with: loginctl enable-linger");
     }
-    let what =
-        if options.socket { "starts the gateway at the first connection to" } else { "serves on" };
+    let what = if args.flag("--socket") {
+        "starts the gateway at the first connection to"
+    } else {
+        "serves on"
+    };
     host::print(&format!(
         "{first}: enabled, and {what} http://{}\nwritten to {}\n",
         service.address,
@@ -99,7 +102,7 @@ pub(super) fn uninstall(environment: &Environment) -> Result<()> {
 /// serve` would refuse is refused here, before anything is written.
 fn service(
     environment: &Environment,
-    options: &InstallOptions,
+    args: &Args,
     addresses: &[SocketAddr],
 ) -> Result<(Service, String)> {
     let [origins, hosts] = [EXTRA_ORIGINS, EXTRA_HOSTS].map(|name| environment.text(name));
@@ -107,14 +110,14 @@ fn service(
     if port == 0 {
         return Err(Error::usage("a service needs a port that its clients know; 0 is any"));
     }
-    if IS_MAC && (options.socket || options.credential.is_some()) {
+    if IS_MAC && (args.flag("--socket") || args.flag("--credential")) {
         return Err(Error::usage("--socket and --credential are systemd's"));
     }
     environment.check_switches("LF_GATEWAY")?;
     Origins::with_extra(&origins)?;
     Hosts::new("", &hosts)?;
-    let is_keys_only = serve::is_keys_only(environment, &options.serve);
-    let wants_tailscale = serve::wants_tailscale(environment, &options.serve);
+    let is_keys_only = serve::is_keys_only(environment, args);
+    let wants_tailscale = serve::wants_tailscale(environment, args);
     let beyond = addresses.iter().find(|address| !address.ip().is_loopback());
     let mode = match (is_keys_only, wants_tailscale, beyond) {
         (true, true, _) => "--keys-only --tailscale ",
@@ -123,7 +126,7 @@ fn service(
         (false, false, Some(at)) => return Err(Error::UnsafeBind(at.ip().to_string())),
         (false, false, None) => "",
     };
-    if options.credential.is_some() && environment.passphrase.file.is_some() {
+    if args.flag("--credential") && environment.passphrase.file.is_some() {
         return Err(Error::usage(
             "--credential and LENSERFIGHT_KEYS_PASSPHRASE_FILE would both give the passphrase; unset the variable",
         ));
@@ -147,7 +150,7 @@ fn service(
             "systemd runs nothing by a name with quotes or backslashes: {program}"
         )));
     }
-    let credential = options.credential.clone().map(absolute);
+    let credential = args.value("--credential").map(|file| absolute(file.into()));
     let bind = address.ip();
     let foreground = format!("lf gateway serve {mode}--bind {bind} --port {port}");
     let (root, keys) = (absolute(environment.root()?), absolute(environment.keys()?));
@@ -160,11 +163,11 @@ fn service(
     let service = Service {
         program,
         address,
-        binds: serve::binds(environment, &options.serve),
+        binds: serve::binds(environment, args),
         streams: addresses.iter().map(|address| format!("ListenStream={address}\n")).collect(),
         variables: variables.collect::<Result<_>>()?,
         credential: credential.map(text).transpose()?,
-        is_private: is_keys_only && options.socket,
+        is_private: is_keys_only && args.flag("--socket"),
         hidden: if needs_no_bus { "%t" } else { "%t/systemd" },
         root: text(root)?,
         keys: text(keys)?,

@@ -6,12 +6,10 @@ use miniserde::Serialize;
 
 use crate::gateway::probe;
 
-use super::{
-    Context, Format, NOTHING, Result, ServeOptions, Timestamp, doctor, format, host, serve,
-};
+use super::{Args, Context, Format, NOTHING, Result, Timestamp, doctor, format, host, serve};
 
-pub(super) fn status(context: &Context<'_>, options: &ServeOptions) -> Result<()> {
-    let setup = serve::known(context.environment, options)?;
+pub(super) fn status(context: &Context<'_>, args: &Args) -> Result<()> {
+    let setup = serve::known(context.environment, args)?;
     let address = setup.addresses[0];
     let answer = probe::ask(address);
     warn_of_others(context, &setup.addresses, answer.is_ok());
@@ -42,8 +40,8 @@ pub(super) fn warn_of_others(context: &Context<'_>, addresses: &[SocketAddr], is
     }
 }
 
-pub(super) fn doctor(context: &Context<'_>, options: &ServeOptions) -> Result<()> {
-    let setup = serve::known(context.environment, options)?;
+pub(super) fn doctor(context: &Context<'_>, args: &Args) -> Result<()> {
+    let setup = serve::known(context.environment, args)?;
     doctor::report(context, &setup.examine(Timestamp::now()), &[])
 }
 
