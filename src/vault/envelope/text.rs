@@ -1,9 +1,9 @@
 //! Envelopes as text: JSON in and out, and what of it can be shown.
 
 use base64ct::{Base64, Encoding};
-use miniserde::json::{self, Value};
+use miniserde::Serialize;
+use miniserde::json::{self, Number, Object, Value};
 use miniserde::ser::Fragment;
-use miniserde::{Deserialize, Serialize};
 
 use super::{ALG, Envelope, KDF, MAX_FILE, MAX_VALUE, VERSION};
 use crate::base::time::Timestamp;
@@ -29,47 +29,15 @@ impl Serialize for UsedView<'_> {
     }
 }
 
-// Every member is optional, so that the error can name the one that is missing.
-#[derive(Serialize, Deserialize)]
-struct File<M> {
-    v: Option<u64>,
-    alg: Option<String>,
-    kdf: Option<String>,
-    salt: Option<String>,
-    iv: Option<String>,
-    ciphertext: Option<String>,
-    tag: Option<String>,
-    meta: Option<M>,
-}
-
-#[derive(Deserialize)]
-struct FileMeta {
-    id: Option<String>,
-    provider: Option<String>,
-    label: Option<String>,
-    #[serde(rename = "createdAt")]
-    created_at: Option<String>,
-    // A key is readable whatever they hold.
-    #[serde(rename = "rotatedAt")]
-    rotated_at: Option<Value>,
-    #[serde(rename = "expiresAt")]
-    expires_at: Option<Value>,
-}
-
 /// The file's content: one line of JSON.
 pub(super) fn print(envelope: &Envelope) -> String {
-    let mut text = json::to_string(&File {
-        v: Some(VERSION),
-        alg: Some(ALG.to_owned()),
-        kdf: Some(KDF.to_owned()),
-        salt: Some(Base64::encode_string(&envelope.salt)),
-        iv: Some(Base64::encode_string(&envelope.iv)),
-        ciphertext: Some(Base64::encode_string(&envelope.ciphertext)),
-        tag: Some(Base64::encode_string(&envelope.tag)),
-        meta: Some(&envelope.meta),
-    });
-    text.push('\n');
-    text
+    let Envelope { meta, salt, iv, ciphertext, tag } = envelope;
+    let bytes = [&salt[..], iv, ciphertext, tag];
+    let [salt, iv, ciphertext, tag] = bytes.map(Base64::encode_string);
+    let meta = json::to_string(meta);
+    format!(
+        "{{\"v\":{VERSION},\"alg\":\"{ALG}\",\"kdf\":\"{KDF}\",\"salt\":\"{salt}\",\"iv\":\"{iv}\",\"ciphertext\":\"{ciphertext}\",\"tag\":\"{tag}\",\"meta\":{meta}}}\n"
+    )
 }
 
 /// Reads the file of a key; or the first thing that is wrong with it.
@@ -79,35 +47,39 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Envelope, &'static str> {
     }
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text")?;
     let parsed = json::from_str(text).or_else(|_| json::from_str(&without_lone_surrogates(text)));
-    let parsed: File<FileMeta> =
-        parsed.map_err(|_| "it is not a JSON object of the expected shape")?;
-    if parsed.v != Some(VERSION) {
+    let file: Object = parsed.map_err(|_| "it is not a JSON object")?;
+    if !matches!(file.get("v"), Some(Value::Number(Number::U64(VERSION)))) {
         return Err("its version is not 1");
     }
-    if parsed.alg.as_deref() != Some(ALG) || parsed.kdf.as_deref() != Some(KDF) {
+    let own = |text: &str| Some(text.to_owned());
+    if ["alg", "kdf"].map(|name| read(&file, name, own).unwrap_or_default()) != [ALG, KDF] {
         return Err("it does not use aes-256-gcm with scrypt");
     }
-    let meta = parsed.meta.ok_or("it has no meta")?;
-    let times = [&meta.rotated_at, &meta.expires_at].map(|it| it.as_ref().map(time));
+    let Some(Value::Object(meta)) = file.get("meta") else { return Err("it has no meta") };
+    // A key is readable whatever they hold.
+    let times = ["rotatedAt", "expiresAt"].map(|name| match meta.get(name) {
+        None | Some(Value::Null) => None,
+        Some(_) => Some(read(meta, name, Timestamp::parse)),
+    });
     let [rotated_at, expires_at] = times.map(Option::flatten);
     Ok(Envelope {
         meta: KeyMeta {
-            id: read(meta.id, |text| KeyId::parse(text).ok())
+            id: read(meta, "id", |text| KeyId::parse(text).ok())
                 .ok_or("its meta.id is not a key id")?,
-            provider: read(meta.provider, |text| Provider::parse(text).ok())
+            provider: read(meta, "provider", |text| Provider::parse(text).ok())
                 .ok_or("its meta.provider is not a provider name")?,
-            label: read(meta.label, Label::stored).ok_or("its meta.label is not a label")?,
-            created_at: read(meta.created_at, Timestamp::parse)
+            label: read(meta, "label", Label::stored).ok_or("its meta.label is not a label")?,
+            created_at: read(meta, "createdAt", Timestamp::parse)
                 .ok_or("its meta.createdAt is not a timestamp")?,
             rotated_at,
             expires_at,
             has_odd_times: times.contains(&Some(None)),
         },
-        salt: read(parsed.salt, decode).ok_or("its salt is not 16 bytes of base64")?,
-        iv: read(parsed.iv, decode).ok_or("its iv is not 12 bytes of base64")?,
-        ciphertext: read(parsed.ciphertext, value)
+        salt: read(&file, "salt", decode).ok_or("its salt is not 16 bytes of base64")?,
+        iv: read(&file, "iv", decode).ok_or("its iv is not 12 bytes of base64")?,
+        ciphertext: read(&file, "ciphertext", value)
             .ok_or("its ciphertext is not 1 byte to 64 KiB of base64")?,
-        tag: read(parsed.tag, decode).ok_or("its tag is not 16 bytes of base64")?,
+        tag: read(&file, "tag", decode).ok_or("its tag is not 16 bytes of base64")?,
     })
 }
 
@@ -133,13 +105,12 @@ pub(super) fn without_lone_surrogates(text: &str) -> String {
     mended
 }
 
-fn read<T>(member: Option<String>, parse: fn(&str) -> Option<T>) -> Option<T> {
-    parse(&member?)
-}
-
-fn time(member: &Value) -> Option<Timestamp> {
-    let Value::String(text) = member else { return None };
-    Timestamp::parse(text)
+/// What the text of a member says; `None` if it is no text, or does not say that.
+fn read<T>(object: &Object, name: &str, parse: fn(&str) -> Option<T>) -> Option<T> {
+    match object.get(name) {
+        Some(Value::String(text)) => parse(text),
+        _ => None,
+    }
 }
 
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
