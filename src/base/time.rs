@@ -1,12 +1,10 @@
 //! The clock, and RFC 3339 timestamps with milliseconds, always in UTC.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use miniserde::de::{Deserialize, Visitor};
-use miniserde::ser::{Fragment, Serialize};
+use crate::base::json::text_in_json;
 
 /// Milliseconds since 1970-01-01T00:00:00Z, written `YYYY-MM-DDTHH:MM:SS.mmmZ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,26 +70,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-impl Serialize for Timestamp {
-    fn begin(&self) -> Fragment<'_> {
-        Fragment::Str(Cow::Owned(self.to_string()))
-    }
-}
-
-miniserde::make_place!(Place);
-
-impl Visitor for Place<Timestamp> {
-    fn string(&mut self, text: &str) -> miniserde::Result<()> {
-        self.out = Some(Timestamp::parse(text).ok_or(miniserde::Error)?);
-        Ok(())
-    }
-}
-
-impl Deserialize for Timestamp {
-    fn begin(out: &mut Option<Timestamp>) -> &mut dyn Visitor {
-        Place::new(out)
-    }
-}
+text_in_json!(Timestamp, ToString::to_string, Timestamp::parse);
 
 /// The monotonic clock, now.
 pub(crate) fn monotonic() -> Instant {

@@ -8,9 +8,9 @@ use std::fmt;
 use std::time::Duration;
 
 use miniserde::Serialize;
-use miniserde::de::{Deserialize, Visitor};
 use miniserde::ser::{Fragment, Map};
 
+use crate::base::json::text_in_json;
 use crate::base::rng;
 use crate::base::secret::{looks_like_secret, printable, shown};
 use crate::base::time::Timestamp;
@@ -231,38 +231,9 @@ impl fmt::Display for Provider {
     }
 }
 
-impl Serialize for KeyId {
-    fn begin(&self) -> Fragment<'_> {
-        Fragment::Str(Cow::Borrowed(&self.0))
-    }
-}
-
-impl Serialize for Provider {
-    fn begin(&self) -> Fragment<'_> {
-        Fragment::Str(Cow::Borrowed(&self.0))
-    }
-}
-
-impl Serialize for Label {
-    fn begin(&self) -> Fragment<'_> {
-        Fragment::Str(Cow::Borrowed(&self.0))
-    }
-}
-
-miniserde::make_place!(Place);
-
-impl Visitor for Place<Label> {
-    fn string(&mut self, text: &str) -> miniserde::Result<()> {
-        self.out = Some(Label::parse(text).map_err(|_| miniserde::Error)?);
-        Ok(())
-    }
-}
-
-impl Deserialize for Label {
-    fn begin(out: &mut Option<Label>) -> &mut dyn Visitor {
-        Place::new(out)
-    }
-}
+text_in_json!(KeyId, KeyId::as_str);
+text_in_json!(Provider, Provider::as_str);
+text_in_json!(Label, Label::as_str, |text: &str| Label::parse(text).ok());
 
 const FILE_SUFFIX: &str = ".json";
 

@@ -62,7 +62,7 @@ pub(super) fn add(
         let value = read_value(context, &format!("value of the {provider} key"))?;
         let label = label.unwrap_or_else(|| provider.as_label());
         let mut meta = KeyMeta::mint((provider, label), Timestamp::now())?;
-        meta.expires_at = expiry.and_then(|expiry| expiry.end());
+        meta.expires_at = expiry.and_then(|Expiry(end)| end);
         let key = context.store.add(meta, &value, &master)?;
         check_value(context, "the value", &key.provider, &value);
         check_label(context, &key);
@@ -130,7 +130,7 @@ pub(super) fn update(context: &Context<'_>, changes: &Changes) -> Result<()> {
             meta.label = label.clone();
         }
         if let Some(expiry) = expiry {
-            meta.expires_at = expiry.end();
+            meta.expires_at = expiry.0;
         }
     };
     let update = |id: &KeyId| match has_value {
@@ -144,36 +144,24 @@ pub(super) fn update(context: &Context<'_>, changes: &Changes) -> Result<()> {
     let done = [
         label.as_ref().map(|_| "a new label"),
         has_value.then_some("a new value"),
-        expiry.as_ref().map(|it| if it.end().is_some() { "a new expiry" } else { "no expiry" }),
+        expiry.as_ref().map(|it| if it.0.is_some() { "a new expiry" } else { "no expiry" }),
     ];
     let done = done.into_iter().flatten().collect::<Vec<_>>().join(" and ");
     let stays = if *has_value { "" } else { "; its value stays" };
     host::print(&format!("{key} has {done}{stays}{}\n", end(&key)))
 }
 
-/// When a key expires, as it was typed.
-pub(crate) enum Expiry {
-    Never,
-    At(Timestamp),
-}
-
-impl Expiry {
-    fn end(&self) -> Option<Timestamp> {
-        match self {
-            Expiry::Never => None,
-            Expiry::At(end) => Some(*end),
-        }
-    }
-}
+/// When a key expires, as it was typed; `None` is never.
+#[derive(Clone, Copy)]
+pub(crate) struct Expiry(Option<Timestamp>);
 
 fn expiry(args: &Args) -> Result<Option<Expiry>> {
     let (given, now) = (args.value("--expires"), Timestamp::now());
     let read = |text: String| {
         let end = parse_age(&text).map(|span| now.after(span));
         match end.or_else(|| parse_moment(&text)).filter(|end| *end > now) {
-            _ if text == "never" => Ok(Expiry::Never),
-            Some(end) => Ok(Expiry::At(end)),
-            None => Err(is_not(&text, TIMES)),
+            None if text != "never" => Err(is_not(&text, TIMES)),
+            end => Ok(Expiry(end)),
         }
     };
     given.map(read).transpose()

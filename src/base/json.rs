@@ -1,0 +1,31 @@
+//! Types that are text in JSON.
+
+/// Makes a type text in JSON: how it is printed, and where it is read, too, how.
+macro_rules! text_in_json {
+    ($kind:ty, $print:expr) => {
+        impl miniserde::Serialize for $kind {
+            fn begin(&self) -> miniserde::ser::Fragment<'_> {
+                miniserde::ser::Fragment::Str($print(self).into())
+            }
+        }
+    };
+    ($kind:ty, $print:expr, $parse:expr) => {
+        text_in_json!($kind, $print);
+        miniserde::make_place!(Place);
+
+        impl miniserde::de::Visitor for Place<$kind> {
+            fn string(&mut self, text: &str) -> miniserde::Result<()> {
+                self.out = Some($parse(text).ok_or(miniserde::Error)?);
+                Ok(())
+            }
+        }
+
+        impl miniserde::Deserialize for $kind {
+            fn begin(out: &mut Option<$kind>) -> &mut dyn miniserde::de::Visitor {
+                Place::new(out)
+            }
+        }
+    };
+}
+
+pub(crate) use text_in_json;
