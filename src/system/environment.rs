@@ -158,17 +158,8 @@ impl Environment {
         home.ok_or_else(|| Error::usage("HOME does not say where this user's files are"))
     }
 
-    /// The variables that say where things are, as far as they are set, by absolute paths.
-    pub(crate) fn places(&self) -> Vec<(&'static str, PathBuf)> {
-        let places = ["LENSERFIGHT_RUNTIME_DIR", "LENSERFIGHT_KEYS_DIR", PASSPHRASE_VARIABLES[1]];
-        let absolute = |name| {
-            let path = self.path(name)?;
-            Some((name, std::path::absolute(&path).unwrap_or(path)))
-        };
-        places.into_iter().filter_map(absolute).collect()
-    }
-
-    fn path(&self, name: &str) -> Option<PathBuf> {
+    /// The path that a variable has, if it is set.
+    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
         self.value(name).map(PathBuf::from)
     }
 }

@@ -141,7 +141,8 @@ fn service(
         (EXTRA_HOSTS, hosts.into()),
         ("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", is_on(force)),
     ];
-    variables.extend(environment.places());
+    let place = |name| Some((name, absolute(environment.path(name)?)));
+    variables.extend(PLACES.into_iter().filter_map(place));
     let variables = variables.into_iter().map(|(name, value)| Ok((name, text(value)?)));
     let program = text(host::program()?)?;
     // No quoting helps: systemd takes no such name.
@@ -346,6 +347,9 @@ fn note(sentence: &str) {
     host::eprint(&format!("lf: note: {sentence}\n"));
 }
 
+/// The variables that say where things are.
+const PLACES: [&str; 3] =
+    ["LENSERFIGHT_RUNTIME_DIR", "LENSERFIGHT_KEYS_DIR", "LENSERFIGHT_KEYS_PASSPHRASE_FILE"];
 /// Else it is systemd.
 const IS_MAC: bool = cfg!(target_os = "macos");
 /// What may be there of ours; the socket first, which would start the service again.
