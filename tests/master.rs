@@ -838,3 +838,28 @@ fn no_hint_leads_into_a_circle_when_a_rekeys_passphrase_is_gone() {
     desk.lf(Default, "keys rekey --undo").ok();
     desk.is_well();
 }
+
+#[test]
+fn a_rekey_of_the_first_version_that_was_cut_short_is_finished_or_undone() {
+    for end in ["keys rekey --finish", "keys rekey --undo", "keys rotate One", "keys rekey"] {
+        let desk = Desk::new();
+        desk.killed(Default, READY);
+        let id = desk.home.keys().join(".rekey/id");
+        let account = format!("rekey.{}", fs::read_to_string(&id).unwrap());
+        let next = desk.bus.lookup(SERVICE, &account);
+        desk.bus.store(&["service", SERVICE, "account", "master.next"], &next);
+        desk.bus.run("secret-tool", &["clear", "service", SERVICE, "account", &account]);
+        fs::remove_file(id).unwrap();
+        let old = desk.master();
+        desk.lf(Default, end).ok();
+        desk.both_open();
+        if end.ends_with("--undo") {
+            assert_eq!(desk.master(), old);
+        }
+        if end.ends_with("--finish") {
+            assert_eq!(desk.master(), next);
+        }
+        desk.is_well();
+        assert_eq!(desk.bus.lookup(SERVICE, "master.next"), "", "after {end}");
+    }
+}

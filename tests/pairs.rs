@@ -114,6 +114,22 @@ const UNDO: Command = Command {
 
 const UNDO_LATE: Command = Command { prepare: FINISH_EARLY.prepare, ..UNDO };
 
+/// A rekey of the first version: the keychain has its passphrase as `master.next`, and it has no id.
+const FINISH_FORMER: Command = Command {
+    prepare: |stage, second| {
+        common(stage, second);
+        killed_before_it_is_master(stage);
+        let id = stage.dir(Side::First).join(".rekey/id");
+        let account = format!("rekey.{}", fs::read_to_string(&id).unwrap());
+        stage.keep("master.next", &stage.kept(&account).unwrap());
+        stage.drop_kept(&account);
+        fs::remove_file(id).unwrap();
+    },
+    ..FINISH
+};
+
+const UNDO_FORMER: Command = Command { prepare: FINISH_FORMER.prepare, ..UNDO };
+
 const INIT: Command =
     Command { arguments: "keys init", prepare: |_, _| {}, codes: &["already_configured"], ..REKEY };
 
@@ -185,9 +201,11 @@ const PAIRS: &[Pair] = &[
     pair("rekey --finish, add", &FINISH, &ADD),
     pair("rekey --finish from before, rekey", &FINISH_EARLY, &REKEY),
     pair("rekey --finish from before, add", &FINISH_EARLY, &ADD),
+    pair("rekey --finish of the first version, rekey", &FINISH_FORMER, &REKEY),
     pair("rekey --undo, rekey", &UNDO, &REKEY),
     pair("rekey --undo, add", &UNDO, &ADD),
     pair("rekey --undo, late, rekey", &UNDO_LATE, &REKEY),
+    pair("rekey --undo of the first version, rekey", &UNDO_FORMER, &REKEY),
     pair("init, init", &INIT, &INIT),
     on(Side::Root, pair("init, init of a root", &INIT, &INIT)),
     pair("init --force --yes, add", &INIT_FORCE, &ADD),

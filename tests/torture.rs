@@ -376,13 +376,18 @@ const SCENARIOS: &[Scenario] = &[
             two_keys_and_keychain(stage);
             let earlier = r#"{"v":1,"earlier":[{"passphrase":"an earlier one","until":null}]}"#;
             stage.keep("master.earlier", earlier);
+            stage.keep("master.previous", "one that is older still");
             None
         },
         arguments: "keys recovery forget --yes",
         with: Source::Keychain,
         after: Source::Keychain,
         touches: &[],
-        done: |stage, _, _| assert_eq!(stage.kept("master.earlier"), None),
+        done: |stage, _, _| {
+            for account in ["master.earlier", "master.previous"] {
+                assert_eq!(stage.kept(account), None, "{account}");
+            }
+        },
         ..ROTATE
     },
     // Nothing opens them, whatever happens; but their envelopes are there, and the sheet brings them back.
@@ -416,15 +421,15 @@ const SCENARIOS: &[Scenario] = &[
         ..BRING
     },
     Scenario {
-        name: "rekey --finish, before the keychain has it",
-        prepare: all_is_staged,
+        name: "rekey --finish, the first version's",
+        prepare: rekey_of_the_first_version,
         arguments: "keys rekey --finish",
         again: Some("nothing"),
         ..REKEY
     },
     Scenario {
-        name: "rekey --undo, keychain",
-        prepare: all_is_staged,
+        name: "rekey --undo, the first version's",
+        prepare: rekey_of_the_first_version,
         arguments: "keys rekey --undo",
         touches: &[],
         again: Some("nothing"),
@@ -466,14 +471,20 @@ fn strange_keys(stage: &Stage) -> Option<String> {
     two_keys(stage)
 }
 
-/// A change that was cut short when everything was staged, and the keychain's passphrase is the old one.
-fn all_is_staged(stage: &Stage) -> Option<String> {
+/// A change that the first version of lf has left when everything was staged: its passphrase is in the
+/// keychain under a name that no store has for itself, and it has no id.
+fn rekey_of_the_first_version(stage: &Stage) -> Option<String> {
     two_keys_and_keychain(stage);
     let change = stage.bus.on(stage.home.bare("keys rekey"));
     // Behind the fourth of its renames, which says that all is ready.
     let stopped = stage.stop(change, "renameat:signal=SIGSTOP:when=4");
     let killed = stopped.unwrap_or_else(|ended| panic!("{ended}")).dies();
     assert_eq!(killed.status, None, "{killed}");
+    let id = stage.home.keys().join(".rekey/id");
+    let account = format!("rekey.{}", fs::read_to_string(&id).unwrap());
+    stage.keep("master.next", &stage.kept(&account).unwrap());
+    stage.drop_kept(&account);
+    fs::remove_file(id).unwrap();
     None
 }
 

@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(secret.expose(), "a passphrase");
         assert!(answer(&["absent"]).unwrap().is_some());
         let told = |question: &[&str]| answer(question).unwrap_err().to_string();
-        for account in ["master", "master.earlier"] {
+        for account in ["master", "master.earlier", "master.previous"] {
             let asked = told(&["entry", "lenserfight-keys", account]);
             assert!(asked.contains("no session bus"), "{account}: {asked}");
         }

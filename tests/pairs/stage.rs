@@ -227,4 +227,4 @@ pub fn hinted(told: &Outcome) -> Option<String> {
     Some(command[..end].trim().to_owned())
 }
 
-const ACCOUNTS: &[&str] = &[MASTER, "master.earlier"];
+const ACCOUNTS: &[&str] = &[MASTER, "master.earlier", "master.next", "master.previous"];

@@ -335,6 +335,8 @@ fn listed(outcome: &Outcome) -> Vec<Listed> {
 const ACCOUNTS: &[(&str, &str)] = &[
     (SERVICE, MASTER),
     (SERVICE, "master.earlier"),
+    (SERVICE, "master.next"),
+    (SERVICE, "master.previous"),
     ("lenserfight-gateway-bearer", "first"),
     ("lenserfight-gateway-bearer", "second"),
 ];

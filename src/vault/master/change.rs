@@ -168,9 +168,10 @@ impl Change {
         let is_present = |passphrase: &Secret| -> Result<bool> {
             Ok(record::present(keychain)?.is_some_and(|present| present.same(passphrase)))
         };
-        if let Some(id) = id
-            && let Some(waiting) = record::next(keychain, &id)?
-        {
+        // The first version's account belonged to no store: only an envelope tells whose it is.
+        let waiting = record::next(keychain, id.as_deref())?;
+        let waiting = waiting.filter(|next| id.is_some() || (sample.is_some() && fits(next)));
+        if let Some(waiting) = waiting {
             let is_master = is_present(&waiting)?;
             // A damaged record is no reason to do nothing: replacing the passphrase refuses it.
             let earlier = record::earlier(keychain).unwrap_or_default();
@@ -283,6 +284,8 @@ impl Change {
     /// and the name of the change after the passphrase that is kept under it.
     pub(super) fn clear(&self, master: &Master) -> Result<()> {
         let id = staging::id(&self.staging)?;
+        let is_former = id.is_none() && *master.origin() == Origin::Keychain;
+        let former = if is_former { sample(&self.staging)? } else { None };
         staging::retract(&self.staging)?;
         let is_file = |name: &str| -> Result<bool> {
             Ok(self.staging.stat(name)?.is_some_and(|stat| stat.is_file))
@@ -294,11 +297,23 @@ impl Change {
             }
         }
         // Where the environment rules, the keychain is not asked; its entry opens nothing any more.
-        if *master.origin() == Origin::Keychain
-            && let Some(id) = id
-            && record::drop_next(master.keychain(), &id).is_err()
-        {
-            return Ok(()); // the next command tries again, by the name that stays
+        if *master.origin() == Origin::Keychain {
+            let keychain = master.keychain();
+            match &id {
+                Some(id) if record::drop_next(keychain, Some(id)).is_err() => {
+                    return Ok(()); // the next command tries again, by the name that stays
+                }
+                Some(_) => {}
+                // The first version's account may be another store's, unless it fits what is here.
+                None => {
+                    if let Ok(Some(next)) = record::next(keychain, None)
+                        && (former.is_some_and(|envelope| envelope.open(&next).is_ok())
+                            || record::present(keychain)?.is_some_and(|it| it.same(&next)))
+                    {
+                        record::drop_next(keychain, None)?;
+                    }
+                }
+            }
         }
         if is_file(staging::ID)? {
             self.staging.remove(staging::ID)?;

@@ -63,7 +63,7 @@ pub(crate) fn present(keychain: &Keychain) -> Result<Option<Secret>> {
 
 /// Is this an entry that reading a store may take?
 pub(crate) fn is_for_reading(service: &str, account: &str) -> bool {
-    service == SERVICE && [MASTER, EARLIER].contains(&account)
+    service == SERVICE && [MASTER, EARLIER, FORMER_PREVIOUS].contains(&account)
 }
 
 /// Makes `new` the master passphrase. `may` is asked under the lock whether what is there by now may
@@ -108,7 +108,11 @@ pub(crate) fn forget(keychain: &Keychain, seen: Option<&Record>) -> Result<()> {
             return Err(changed("nothing was forgotten"));
         }
     }
-    keychain.delete(SERVICE, EARLIER).map(drop)
+    keychain.delete(SERVICE, EARLIER)?;
+    if seen.is_some() {
+        keychain.delete(SERVICE, FORMER_PREVIOUS)?;
+    }
+    Ok(())
 }
 
 /// What to say when the record is another one than that on which something was decided.
@@ -139,28 +143,36 @@ fn put_on_record(keychain: &Keychain, passphrase: Secret, now: Timestamp) -> Res
     keep(keychain, EARLIER, &print(&list))
 }
 
-/// The earlier ones, newest first.
+/// The earlier ones, newest first, with the one that the first version of lf kept.
 pub(super) fn earlier(keychain: &Keychain) -> Result<Vec<Earlier>> {
-    keychain.find(SERVICE, EARLIER)?.map_or(Ok(Vec::new()), |text| parse(&text))
+    let mut list = keychain.find(SERVICE, EARLIER)?.map_or(Ok(Vec::new()), |text| parse(&text))?;
+    let former = keychain.find(SERVICE, FORMER_PREVIOUS)?;
+    if let Some(passphrase) = former
+        && !list.iter().any(|known| known.passphrase.same(&passphrase))
+    {
+        let until = None;
+        list.push(Earlier { passphrase, until });
+    }
+    Ok(list)
 }
 
 /// Keeps the next passphrase of the rekey `id`, and reads it back.
 pub(crate) fn keep_next(keychain: &Keychain, id: &str, next: &Secret) -> Result<()> {
-    keep(keychain, &next_account(id), next)
+    keep(keychain, &next_account(Some(id)), next)
 }
 
-/// The next passphrase of the rekey `id`.
-pub(crate) fn next(keychain: &Keychain, id: &str) -> Result<Option<Secret>> {
+/// The next passphrase of the rekey `id`, or of one of lf's first version, which shared one account.
+pub(crate) fn next(keychain: &Keychain, id: Option<&str>) -> Result<Option<Secret>> {
     keychain.find(SERVICE, &next_account(id))
 }
 
 /// Drops the next passphrase of a rekey that has ended.
-pub(crate) fn drop_next(keychain: &Keychain, id: &str) -> Result<()> {
+pub(crate) fn drop_next(keychain: &Keychain, id: Option<&str>) -> Result<()> {
     keychain.delete(SERVICE, &next_account(id)).map(drop)
 }
 
-fn next_account(id: &str) -> String {
-    format!("rekey.{id}")
+fn next_account(id: Option<&str>) -> String {
+    id.map_or_else(|| FORMER_NEXT.to_owned(), |id| format!("rekey.{id}"))
 }
 
 fn keep(keychain: &Keychain, account: &str, secret: &Secret) -> Result<()> {
@@ -223,6 +235,9 @@ struct Entry {
 const SERVICE: &str = "lenserfight-keys";
 const MASTER: &str = "master";
 const EARLIER: &str = "master.earlier";
+/// Where the first version of lf kept the one before, and the next one of any rekey.
+const FORMER_PREVIOUS: &str = "master.previous";
+const FORMER_NEXT: &str = "master.next";
 const VERSION: u64 = 1;
 /// A list of 64 fits the smallest keychain entries known but Windows's, which says so itself.
 const MOST: usize = 64;

@@ -105,7 +105,7 @@ fn install_waiting(keys: &Path, keychain: &Keychain) -> Result<bool> {
     let staging = staging::at(keys)?.filter(|(_, staging)| staging::is_ready(staging));
     let id = staging.map(|(_, staging)| staging::id(&staging)).transpose()?;
     let Some(id) = id.flatten() else { return Ok(false) };
-    let Some(next) = record::next(keychain, &id)? else { return Ok(false) };
+    let Some(next) = record::next(keychain, Some(&id))? else { return Ok(false) };
     record::replace(keychain, &next, Timestamp::now(), |there| match there {
         None => Ok(()),
         Some(_) => Err(record::changed("nothing was changed here")),
@@ -177,7 +177,7 @@ pub(crate) fn undo(path: &Path, master: &Master) -> Result<bool> {
         if !ids.is_empty() && !opened.contains(&true) {
             return Err(master.wrong(ids.len(), path));
         }
-        // A list that is damaged vouches for nothing.
+        // The first version of lf declared no names.
         let declared = staging::declared(&change.staging)?;
         let is_declared = |file: &String| declared.is_empty() || declared.contains(file);
         for (id, _) in ids.iter().zip(opened).filter(|(_, opens)| !opens) {

@@ -61,14 +61,14 @@ pub(crate) fn retract(staging: &Locked) -> Result<()> {
     Ok(())
 }
 
-/// The files of the envelopes that were declared.
+/// The files of the envelopes that were declared; none in a change of the first version of lf.
 pub(crate) fn declared(staging: &Dir) -> Result<Vec<String>> {
     let text = staging.read(READY, MAX_LIST)?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
 }
 
-/// The change's name; `None` for one whose passphrase comes from the environment, and where the name is
-/// damaged, so that its passphrase cannot be found anyway.
+/// The change's name; `None` for one whose passphrase comes from the environment, for one of the first
+/// version of lf, and where the name is damaged, so that its passphrase cannot be found anyway.
 pub(crate) fn id(staging: &Dir) -> Result<Option<String>> {
     let bytes = staging.read(ID, MAX_ID).unwrap_or_default();
     let is_fit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
