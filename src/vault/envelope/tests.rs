@@ -283,7 +283,7 @@ fn what_is_wrong_with_a_file_is_named() {
         ("[]".to_owned(), "JSON object"),
         ("{}".to_owned(), "version"),
         (good.replace(r#""v":1"#, r#""v":2"#), "version"),
-        (good.replace(r#""v":1"#, r#""v":"1""#), "JSON object"),
+        (good.replace(r#""v":1"#, r#""v":"1""#), "version"),
         (good.replace(r#""v":1,"#, ""), "version"),
         (with("alg", "aes-128-gcm"), "aes-256-gcm"),
         (with("kdf", "argon2"), "scrypt"),
