@@ -248,6 +248,18 @@ mod tests {
         (stream, listener.accept().unwrap().0)
     }
 
+    impl Place {
+        /// For tests elsewhere: a connection, and its peer's end.
+        pub(crate) fn pair() -> (Place, TcpStream) {
+            let (stream, peer) = connected();
+            (Place::new(stream, PEER), peer)
+        }
+
+        pub(crate) fn is_serving(&self) -> bool {
+            *self.state() == State::Serving
+        }
+    }
+
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[test]

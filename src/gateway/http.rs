@@ -180,3 +180,6 @@ const ANSWER: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(1);
 /// More than a browser has sent when it receives a 413.
 const MAX_LINGER: usize = 4 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -38,3 +38,259 @@ fn a_clock_that_jumps_ends_a_pairing_and_gives_it_back() {
     }
     files::remove_dir_all(root).unwrap();
 }
+
+/// The default root of a home of its own, where no keychain is asked.
+struct Place {
+    home: PathBuf,
+    pairings: Pairings,
+}
+
+impl Place {
+    fn new(name: &str) -> Place {
+        let home = std::env::temp_dir().join(format!("lf-test-{name}-{}", std::process::id()));
+        let of_home = home.clone();
+        let environment = Environment::of(move |name| match name {
+            "HOME" => Some(of_home.clone().into()),
+            "LENSERFIGHT_KEYS_PASSPHRASE" => Some("correct horse battery staple".into()),
+            "LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV" => Some("1".into()),
+            _ => None,
+        });
+        let root = environment.default_root().unwrap();
+        files::create_dir_all(root.join("gateway")).unwrap();
+        let keychain = Keychain::new(&environment, Patience::SHORT);
+        Place { pairings: Pairings::at(root, &environment, keychain), home }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.pairings.dir.join(name)
+    }
+
+    /// Pairs, and gives the token.
+    fn pair(&self, name: &str, others: Others) -> String {
+        let mut token = String::new();
+        let printed = |it: &Secret, _: Option<&Pairing>| {
+            it.expose().clone_into(&mut token);
+            Ok(())
+        };
+        self.pairings.pair(named(name), others, now(), printed).unwrap().unwrap();
+        token
+    }
+
+    fn names(&self) -> Vec<String> {
+        let list = self.pairings.list().unwrap().into_iter();
+        list.map(|(pairing, _)| pairing.name.as_str().to_owned()).collect()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = files::remove_dir_all(&self.home);
+    }
+}
+
+fn named(name: &str) -> Pairing {
+    Pairing::new(Label::parse(name).unwrap())
+}
+
+fn now() -> Timestamp {
+    Timestamp::parse("2026-11-28T00:00:00.000Z").unwrap()
+}
+
+fn list_of<const N: usize>(names: [&str; N]) -> Option<Vec<String>> {
+    Some(names.map(str::to_owned).to_vec())
+}
+
+#[test]
+fn a_pairing_may_do_what_it_was_given_and_by_default_all() {
+    for (keys, allow, may) in [
+        (None, None, ACTS.to_vec()),
+        (list_of(["a"]), None, ACTS.into_iter().filter(|act| *act != "add").collect()),
+        (list_of(["a"]), list_of(["add"]), vec!["add"]),
+        (None, list_of(["list", "remove"]), vec!["list", "remove"]),
+        (None, list_of([]), vec![]),
+    ] {
+        let pairing = Pairing { keys, allow, ..named("web") };
+        let found: Vec<&str> = ACTS.into_iter().filter(|act| pairing.allows(act)).collect();
+        assert_eq!(found, may);
+        let (has_a, has_b) = (pairing.has("a"), pairing.has("b"));
+        assert_eq!((has_a, has_b), (true, pairing.keys.is_none()));
+        let view = pairing.view(Some(now()));
+        let allow = json::to_string(&may);
+        let last_used = format!(r#""lastUsedAt":"{}""#, now());
+        assert!(
+            view.contains(&format!(r#""allow":{allow}"#)) && view.contains(&last_used),
+            "{view}"
+        );
+        assert!(view.contains(r#""name":"web""#) && !view.contains("sha256"), "{view}");
+    }
+}
+
+#[test]
+fn a_token_can_be_good_if_it_has_not_expired_and_something_is_known_of_it() {
+    let later = now().after(Duration::from_millis(1));
+    let (digest, account) = (Some("x".to_owned()), Some("web".to_owned()));
+    for (sha256, account, expires_at, is_outdated, is_good) in [
+        (digest.clone(), account.clone(), None, false, true),
+        (digest.clone(), None, Some(later), false, true),
+        (None, account.clone(), Some(now()), false, false),
+        (None, account, Some(later), false, true),
+        (None, None, None, true, false),
+        (None, None, Some(now()), true, false),
+    ] {
+        let pairing = Pairing { sha256, account, expires_at, ..named("web") };
+        assert_eq!((pairing.is_outdated(), pairing.is_good(now())), (is_outdated, is_good));
+    }
+}
+
+#[test]
+fn an_entry_of_the_keychain_is_a_token_of_this_root_or_it_is_not() {
+    let place = Place::new("pairing-accounts");
+    let [usual, other] = place.pairings.accounts()(&named("web").name);
+    assert_eq!(usual, "web", "in the default root");
+    for (service, account, is_token) in [
+        (SERVICE, &*usual, true),
+        (SERVICE, &*other, true),
+        (SERVICE, "web@root-with-the-sha256:x", false),
+        (SERVICE, "web@root-with-the-sha256:x~", false),
+        (SERVICE, "", false),
+        (MARK, &*usual, false),
+    ] {
+        assert_eq!(place.pairings.is_token(service, account), is_token, "{service} {account}");
+    }
+}
+
+#[test]
+fn a_list_that_is_none_is_refused_and_an_old_one_is_read() {
+    let place = Place::new("pairing-list");
+    let digest = Base64UrlUnpadded::encode_string(&[7; 32]);
+    let text = |version: u64, members: &str| {
+        format!(r#"{{"v":{version},"pairings":[{{"name":"web"{members}}}]}}"#)
+    };
+    let with = |members: &str| members.replace('@', &digest);
+    let read = |text: &str| {
+        files::write(place.file(LIST), text).unwrap();
+        place.pairings.list()
+    };
+    // A pairing's account, and whether it has a digest.
+    for (version, members, account, has_digest) in [
+        (2, with(r#","sha256":"@""#), None, true),
+        (2, with(r#","sha256":"@","account":"web""#), Some("web"), true),
+        (2, with(r#","account":"web""#), Some("web"), false),
+        (2, with(r#","sha256":"@","account":"other""#), None, false),
+        (2, String::new(), None, false),
+        (1, String::new(), Some("web"), false),
+        (1, with(r#","sha256":"@""#), None, true),
+        (1, r#","sealed":"x""#.to_owned(), None, false),
+        (2, r#","sealed":"x""#.to_owned(), None, false),
+    ] {
+        let list = read(&text(version, &members)).unwrap();
+        let (pairing, _) = &list[0];
+        let found = (pairing.account.as_deref(), pairing.sha256.is_some());
+        assert_eq!(found, (account, has_digest), "{version} {members}");
+        assert_eq!(pairing.sealed, None);
+    }
+    for (bad, what) in [
+        (text(0, ""), "not a list"),
+        (text(2, r#","sha256":"short""#), "not a list"),
+        ("{}".to_owned(), "not a list"),
+        (String::new(), "not a list"),
+        (text(3, ""), "a later version"),
+        (r#"{"v":3}"#.to_owned(), "a later version"),
+    ] {
+        let refused = read(&bad).unwrap_err().to_string();
+        assert!(refused.contains(what), "{bad}: {refused}");
+    }
+    let mut longest = text(2, "");
+    longest.extend(std::iter::repeat_n(' ', MAX_LIST - longest.len()));
+    assert!(read(&longest).is_ok());
+    longest.push(' ');
+    assert!(read(&longest).is_err());
+    assert!(place.pairings.revoke(Some(&named("web").name), now()).is_err());
+    // To revoke all, the names need not be readable.
+    assert!(place.pairings.revoke(None, now()).unwrap().0.is_empty());
+    assert!(place.names().is_empty());
+}
+
+#[test]
+fn a_name_has_one_token_and_what_is_revoked_is_gone() {
+    let place = Place::new("pairing-names");
+    let tokens = ["a", "b", "a"].map(|name| place.pair(name, Others::Keep));
+    assert_eq!(place.names(), ["b", "a"]);
+    let is_good = |token: &str| {
+        let pairings = Pairings::at(
+            place.pairings.root.clone(),
+            &Environment::of(|_| None),
+            place.pairings.keychain.clone(),
+        );
+        let recogniser = Recogniser::new(
+            pairings.through(place.pairings.sources.clone(), place.pairings.keychain.clone()),
+        );
+        recogniser.recognise(token, now()).unwrap().is_some()
+    };
+    assert_eq!(tokens.each_ref().map(|token| is_good(token)), [false, true, true]);
+    assert!(!is_good("wrong"));
+    let only = place.pair("c", Others::Revoke);
+    assert_eq!(
+        (place.names(), is_good(&only), is_good(&tokens[1])),
+        (vec!["c".into()], true, false)
+    );
+    let revoke = |name: Option<&str>| {
+        let name = name.map(|name| named(name).name);
+        let (gone, done) = place.pairings.revoke(name.as_ref(), now()).unwrap();
+        done.unwrap();
+        gone.into_iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    place.pair("d", Others::Keep);
+    assert!(revoke(Some("x")).is_empty());
+    assert_eq!((revoke(Some("c")), place.names()), (vec!["c".into()], vec!["d".into()]));
+    assert!(!is_good(&only));
+    assert_eq!((revoke(None), place.names()), (vec!["d".into()], vec![]));
+    assert!(revoke(None).is_empty());
+}
+
+#[test]
+fn what_a_killed_process_and_former_versions_left_is_swept_and_nothing_else() {
+    let place = Place::new("pairing-sweep");
+    let kept = ["bearer-x.txt", "x.json", "identity.json"];
+    for name in kept.into_iter().chain(["bearer-x.json"]) {
+        files::write(place.file(name), "x").unwrap();
+    }
+    place.pair("web", Others::Keep);
+    assert!(kept.into_iter().all(|name| place.file(name).exists()));
+    assert!(!place.file("bearer-x.json").exists());
+}
+
+#[test]
+fn uses_are_those_of_tokens_that_are_in_the_list() {
+    let place = Place::new("pairing-used");
+    let token = place.pair("web", Others::Keep);
+    let last_used = || place.pairings.list().unwrap()[0].1;
+    assert_eq!(last_used(), None);
+    let digest = encoded(&Secret::new(token));
+    let dir = Dir::create(&place.pairings.dir).unwrap().lock().unwrap();
+    let list = place.pairings.read(&dir).unwrap().unwrap();
+    let uses = BTreeMap::from([(digest, now()), ("another".to_owned(), now())]);
+    keep_used(&dir, &list, uses);
+    drop(dir);
+    assert_eq!(last_used(), Some(now()));
+    let text = || files::read_to_string(place.file(LAST_USED)).unwrap();
+    assert!(!text().contains("another"));
+    place.pair("web", Others::Keep);
+    assert_eq!((last_used(), &*text()), (None, "{}"), "a new token");
+}
+
+#[test]
+fn a_list_that_would_be_too_long_is_not_written() {
+    let place = Place::new("pairing-full");
+    let dir = Dir::create(&place.pairings.dir).unwrap().lock().unwrap();
+    let length =
+        |list: &[Pairing]| json::to_string(&List { v: VERSION, pairings: list.to_vec() }).len();
+    let mut list = vec![Pairing { sealed: Some(String::new()), ..named("web") }];
+    let room = MAX_LIST - length(&list);
+    list[0].sealed = Some("x".repeat(room));
+    assert_eq!(length(&list), MAX_LIST);
+    assert!(write(&dir, &list).is_ok());
+    list[0].sealed = Some("x".repeat(room + 1));
+    assert_eq!(write(&dir, &list).unwrap_err().code(), "usage");
+    assert_eq!(files::metadata(place.file(LIST)).unwrap().len(), MAX_LIST as u64);
+}
