@@ -4,7 +4,7 @@
 # valgrind's memcheck over lf, which also sees memory that is read before it is written.
 set -eu
 CARGO=${CARGO:-cargo}
-MIRI="memory:: seccomp:: landlock:: base::secret base::shell gateway::http:: gateway::origin:: vault::key::"
+MIRI="memory:: seccomp:: landlock:: base::secret base::shell gateway::http::re gateway::origin::"
 DRIVEN="--test keys --test passphrase --test gateway_access"
 used=
 

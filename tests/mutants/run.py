@@ -181,6 +181,16 @@ class Build:
             self.functions.setdefault(mutant.reach, len(self.functions))
         assert len(self.functions) < MOST_FUNCTIONS
         self.numbers = {mutant.key: at for at, mutant in enumerate(mutants, 1)}
+        # As it is now: somebody may go on working while this runs.
+        listed = subprocess.run(
+            ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"],
+            check=True, capture_output=True, text=True)
+        self.files = {}
+        for path in listed.stdout.splitlines():
+            whole = os.path.join(ROOT, path)
+            if os.path.isfile(whole):
+                with open(whole, "rb") as file:
+                    self.files[path] = (file.read(), os.stat(whole).st_mode)
         with open(CONTROL, "wb") as file:
             file.write(bytes(4 + MOST_FUNCTIONS))
         os.chmod(CONTROL, 0o666)
@@ -189,16 +199,9 @@ class Build:
 
     def write(self, left_out, alone=None):
         """Writes the tree; `alone` is a mutant that is built in, whatever the control file says."""
-        listed = subprocess.run(
-            ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"],
-            check=True, capture_output=True, text=True)
         self.lines = {}
-        for path in listed.stdout.splitlines():
-            if not os.path.isfile(os.path.join(ROOT, path)):
-                continue
+        for path, (content, mode) in self.files.items():
             here = [m for m in self.mutants if m.file == path and not m.is_alone and m.key not in left_out]
-            with open(os.path.join(ROOT, path), "rb") as file:
-                content = file.read()
             if alone and path == alone.file:
                 text = content.decode()
                 content = (text[:alone.start] + alone.text + text[alone.end:]).encode()
@@ -209,7 +212,7 @@ class Build:
             if path == "src/lib.rs":
                 content = content.replace(b"#![cfg_attr(test", ALLOW.encode() + b"#![cfg_attr(test", 1)
                 content = content.replace(b"\nmod error;", b"\nmod mutants;\nmod error;", 1)
-            put(os.path.join(TREE, path), content, os.stat(os.path.join(ROOT, path)).st_mode)
+            put(os.path.join(TREE, path), content, mode)
         switch = SWITCH.replace("CONTROL", CONTROL).replace("LENGTH", str(4 + MOST_FUNCTIONS))
         put(os.path.join(TREE, "src/mutants.rs"), switch.encode(), 0o644)
 
