@@ -256,7 +256,7 @@ mod tests {
         }
 
         pub(crate) fn is_serving(&self) -> bool {
-            *self.state() == State::Serving
+            *lock(&self.state) == State::Serving
         }
     }
 
