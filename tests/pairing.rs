@@ -206,13 +206,16 @@ fn a_digest_in_the_list_counts_for_nothing_once_a_keychain_answers() {
 }
 
 #[test]
-fn a_pairing_that_a_former_version_made_has_to_be_made_again() {
+fn a_pairing_that_a_former_version_sealed_has_to_be_made_again() {
     let home = Home::new();
     let kept = pair(&home, "--name kept");
-    let list = list_of(&home);
+    let state = home.path().join(".lenserfight/gateway");
+    let list = state.join("pairings.json");
     let text = fs::read_to_string(&list).unwrap();
-    let old = r#"[{"name":"old","createdAt":null,"expiresAt":null,"sealed":"its-envelope"},"#;
+    let old = r#"[{"name":"old","createdAt":null,"expiresAt":null,"sealed":"mRSmhcH5ez4kSwWRlDoszXPnp95sOZ6-"},"#;
     fs::write(&list, text.replace("[", old)).unwrap();
+    let sealed = state.join("bearer-mRSmhcH5ez4kSwWRlDoszXPnp95sOZ6-.json");
+    fs::write(&sealed, "{}").unwrap();
     let listed = home.lf("gateway pairings").ok();
     assert!(
         listed.out.contains("old") && listed.err.contains("\"old\" is from a former version"),
@@ -223,7 +226,7 @@ fn a_pairing_that_a_former_version_made_has_to_be_made_again() {
     assert_eq!(status(&gateway, &"x".repeat(43)), 401);
     pair(&home, "--name third");
     let again = home.lf("gateway pairings").ok();
-    assert!(again.err.contains("\"old\""), "{again}");
+    assert!(again.err.contains("\"old\"") && !sealed.exists(), "{again}");
     let new = pair(&home, "--name old");
     assert_eq!((status(&gateway, &new), status(&gateway, &kept)), (200, 200));
     assert_eq!(home.lf("gateway pairings").ok().err, "");
@@ -521,9 +524,32 @@ fn the_predecessors_token_is_taken_over_once() {
 
 #[test]
 fn a_list_of_the_first_version_is_good_and_later_ones_are_left_alone() {
+    let (home, bus) = Home::with_keychain();
     let times = r#""createdAt":"2026-01-02T03:04:05.678Z","expiresAt":null"#;
-    let home = &Home::new();
+    let list = |root: &str, sha256: &str| {
+        let state = home.path().join(root).join("gateway");
+        fs::create_dir_all(&state).unwrap();
+        let entry = format!(r#"{{"name":"tablet",{times},"sha256":{sha256},"sealed":null}}"#);
+        let text = format!(r#"{{"v":1,"pairings":[{entry}]}}"#);
+        fs::write(state.join("pairings.json"), text).unwrap();
+    };
+    list(".lenserfight", "null");
+    list("b", "null");
+    let entry = ["service", SERVICE, "account", "tablet"];
+    bus.store(&entry, "first-version");
+    let gateway = serve(&home, &bus);
+    assert_eq!(status(&gateway, "first-version"), 200);
+    let other = Gateway::run(bus.on(rooted(&home, "b", SERVE)));
+    assert_eq!(status(&other, "first-version"), 401, "nobody knows which root paired it");
+    let listed = bus.on(rooted(&home, "b", "gateway pairings")).ok();
+    assert!(listed.err.contains("lf gateway pair --name NAME"), "{listed}");
+    // From here on the list knows the token, and the keychain alone cannot change it.
+    bus.store(&entry, "another");
+    assert_eq!(status(&serve(&home, &bus), "another"), 401);
+    // The same without a keychain.
+    let alone = Home::new();
     let digest = format!("\"{}\"", digest("without-keychain"));
+    let home = &alone;
     let state = home.path().join(".lenserfight/gateway");
     fs::create_dir_all(&state).unwrap();
     let entry = format!(r#"{{"name":"tablet",{times},"sha256":{digest}}}"#);

@@ -85,10 +85,14 @@ pub(crate) struct Pairing {
     /// The only ones of [`ACTS`] that it may do; `None` for all, but for adding where there are
     /// only certain keys.
     pub(crate) allow: Option<Vec<String>>,
-    /// The token's SHA-256 in base64url; none before the predecessor's is known.
+    /// The token's SHA-256 in base64url; a list of the first version has none for a token in the
+    /// keychain.
     sha256: Option<String>,
     /// The token's account in the keychain, if it is there.
     account: Option<String>,
+    /// In a list of the first version: the id of the envelope that has the token. It is no longer
+    /// opened.
+    sealed: Option<String>,
 }
 
 /// What becomes of the other pairings when one is made.
@@ -104,8 +108,8 @@ impl Pairing {
     /// One that may do everything, for ever, and has no token yet.
     pub(crate) fn new(name: Label) -> Pairing {
         let (created_at, expires_at, taken_over) = (None, None, None);
-        let (keys, allow, sha256, account) = (None, None, None, None);
-        Pairing { name, created_at, expires_at, taken_over, keys, allow, sha256, account }
+        let (keys, allow, sha256, account, sealed) = (None, None, None, None, None);
+        Pairing { name, created_at, expires_at, taken_over, keys, allow, sha256, account, sealed }
     }
 
     /// What its page may know of it, and its owner, as JSON.
@@ -142,7 +146,8 @@ impl Pairing {
         !self.is_expired(now) && !self.is_outdated()
     }
 
-    /// A former version paired it, or the root was moved or copied here: it has to be paired again.
+    /// A former version sealed its token, or the root was moved or copied here: it has to be paired
+    /// again.
     pub(crate) fn is_outdated(&self) -> bool {
         self.sha256.is_none() && self.account.is_none()
     }
@@ -431,6 +436,10 @@ impl Pairings {
         let mut list = list.ok_or_else(|| corrupt("it is not a list of pairings"))?;
         let accounts = self.accounts();
         for pairing in &mut list.pairings {
+            let is_sealed = pairing.sealed.take().is_some();
+            if list.v == 1 && pairing.sha256.is_none() && !is_sealed {
+                pairing.account = Some(pairing.name.as_str().to_owned());
+            }
             let is_foreign = |account| !accounts(&pairing.name).contains(account);
             if pairing.account.as_ref().is_some_and(is_foreign) {
                 (pairing.account, pairing.sha256) = (None, None);
@@ -448,11 +457,16 @@ fn write(dir: &Locked, pairings: &[Pairing]) -> Result<()> {
     dir.publish(LIST, text.as_bytes(), Publish::Replacement)
 }
 
-/// Removes temporary files that a killed process has left behind.
+/// Removes temporary files that a killed process has left behind, and the envelopes of former
+/// versions.
 fn sweep(dir: &Locked) -> Result<()> {
-    let names = dir.names()?;
-    let mut left = names.iter().filter(|name| fs::is_temporary(name));
-    left.try_for_each(|name| dir.remove(name).map(drop))
+    for name in dir.names()? {
+        let is_sealed = name.starts_with("bearer-") && name.ends_with(".json");
+        if is_sealed || fs::is_temporary(&name) {
+            dir.remove(&name)?;
+        }
+    }
+    Ok(())
 }
 
 fn read_used(dir: &Dir) -> BTreeMap<String, Timestamp> {
