@@ -35,16 +35,19 @@ impl Program {
         Ok(Program { name, path })
     }
 
-    /// What it prints on its standard output, as text of at most `limit` bytes. It gets no standard
-    /// input and no passphrase of ours. If it has not ended after `span`, it is killed.
+    /// What it prints on its standard output, as text of at most `limit` bytes. It gets this input or
+    /// none, and no passphrase of ours. If it has not ended after `span`, it is killed.
     pub(crate) fn output(
         &self,
         arguments: &[String],
+        input: Option<&Secret>,
         limit: usize,
         span: Duration,
     ) -> Result<Secret, String> {
         let mut command = command(&self.path, &[]);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        let input = input.map_or(Ok(Stdio::null()), |input| filled(input.expose().as_bytes()));
+        let input = input.map_err(|error| format!("cannot be given its input: {error}"))?;
+        command.args(arguments).stdin(input).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("cannot be run: {error}"))?;
         let pipe = child.stdout.take();
         let (sender, receiver) = mpsc::channel();
