@@ -52,6 +52,8 @@ mod vault;
 
 mod gateway;
 
+mod cloud;
+
 mod cli;
 
 /// What reads bytes from outside, for tests/fuzz.

@@ -133,9 +133,13 @@ fn what_needs_the_system_says_so_with_nothing_but_the_program() {
     with(&home, PASSPHRASE, "gateway consent grant tailscale --yes").fails(5, "no_tailnet");
     with(&home, PASSPHRASE, "gateway install").fails(1, "io_error"); // /proc says which program it is
     lf(&home, "gateway uninstall");
-    for topic in ["completions bash", "man", "help errors"] {
+    for topic in ["completions bash", "man", "help errors", "cloud schema"] {
         assert!(!lf(&home, topic).out.is_empty());
     }
+    let cloud = with(&home, PASSPHRASE, "keys import --cloud --all").env("SUPABASE_ANON_KEY", "a");
+    let cloud = cloud.env("SUPABASE_ACCESS_TOKEN", "eyJ.eyJ.a");
+    let cloud = cloud.env("SUPABASE_URL", "https://127.0.0.1:1").fails(1, "cloud_unreachable");
+    assert!(cloud.err.contains("install it"), "{cloud}"); // curl
 }
 
 #[test]
@@ -187,7 +191,7 @@ fn a_panic_says_where_and_unwinds() {
 
 #[test]
 fn no_command_is_forgotten_here() {
-    for group in ["", "keys", "keys recovery", "gateway", "gateway consent"] {
+    for group in ["", "keys", "keys recovery", "cloud", "gateway", "gateway consent"] {
         let help = Home::new().bare(&format!("{group} --help")).ok().out;
         let name = |line: &str| {
             let (name, _) = line.strip_prefix("  lf ")?.split_once("  ")?;

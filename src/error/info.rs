@@ -205,6 +205,15 @@ table! {
     "out_of_memory", 1, 503:
         /// The system has no memory left for a key derivation.
         OutOfMemory => ("there is no memory left for a key derivation, which takes 32 MiB");
+    "cloud_unreachable", 1, 500:
+        /// The cloud is not reached, or something else answers for it: why, and the way out.
+        CloudUnreachable(sentence: String) => ("{sentence}");
+    "cloud_session", 1, 500:
+        /// There is no session with the cloud that it accepts: whose, and the way out.
+        CloudSession(sentence: String) => ("{sentence}");
+    "cloud_refused", 1, 500:
+        /// The cloud does not do what it was asked: what it says, and the way out.
+        CloudRefused(sentence: String) => ("{sentence}");
     "command_not_found", 127, 500:
         /// A program that was to be run is not there; which, and what is missing.
         CommandNotFound(sentence: String) => ("{sentence}");

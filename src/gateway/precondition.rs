@@ -259,7 +259,7 @@ fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
 }
 
 /// A token in the configuration, or in the profile in use.
-fn session(environment: &Environment) -> Option<String> {
+pub(crate) fn session(environment: &Environment) -> Option<String> {
     let names =
         ["token", "authToken", "auth_token", "access_token", "accessToken", "api_key", "apiKey"];
     configured(environment, &names)

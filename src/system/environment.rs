@@ -220,5 +220,5 @@ const SWITCHES: [&str; 5] = [
     "LF_GATEWAY_GLOBAL_KILL_SWITCH",
 ];
 /// One of these is enough for a session with the cloud.
-const SESSION_VARIABLES: [&str; 3] =
+pub(crate) const SESSION_VARIABLES: [&str; 3] =
     ["LENSERFIGHT_API_KEY", "SUPABASE_ACCESS_TOKEN", "LF_ACCESS_TOKEN"];

@@ -53,6 +53,12 @@ pub(crate) fn confirm(question: &str) -> Result<()> {
     }
 }
 
+/// Asks a question whose answer is a line.
+pub(crate) fn ask_line(question: &str) -> Result<String> {
+    let typed = ask(question, None, MAX_ANSWER)?;
+    Ok(String::from_utf8_lossy(&typed).into_owned())
+}
+
 /// How many columns standard output has, if it is a terminal.
 #[cfg(unix)]
 pub(crate) fn columns() -> Option<usize> {
@@ -141,7 +147,7 @@ fn unreadable(error: impl Into<io::Error>) -> Error {
 }
 
 /// Bytes of an answer to a question.
-const MAX_ANSWER: usize = 64;
+const MAX_ANSWER: usize = 4096;
 /// What a terminal puts around a paste, if it was asked to.
 const PASTE_MARKS: [&[u8]; 2] = [b"\x1b[200~", b"\x1b[201~"];
 /// Bytes behind a line that are taken out of the way of the shell.

@@ -607,6 +607,7 @@ pub fn package_of(program: &std::ffi::OsStr) -> String {
         Some("mount.exfat-fuse") => "exfat-fuse",
         Some("mkfs.ntfs" | "lowntfs-3g") => "ntfs-3g",
         Some("nginx") => "nginx-light",
+        Some("postgres") => "postgresql-15",
         Some(other) => other,
         None => "it",
     };

@@ -8,56 +8,57 @@ use crate::system::environment::secret_variable;
 
 use crate::vault::dotenv::{self, Line};
 use crate::vault::key::{KeyMeta, Label, Provider};
+use crate::vault::master::source::Master;
 use crate::vault::{envelope, project, provider};
 
 use super::{Context, Error, Format, Kind, Result, Timestamp, all_of, confirm, format, host, keys};
 
-/// The dotenv file, or else the environment, and the variables to take. From a file without names, all
-/// known keys are taken.
-pub(crate) struct Options {
+/// The dotenv file, the cloud, or else the environment; and the variables or keys to take. From a file
+/// without names, all known keys are taken.
+pub(super) struct Options {
     file: Option<PathBuf>,
-    names: Vec<String>,
-    yes: bool,
+    pub(super) names: Vec<String>,
+    pub(super) all: bool,
+    pub(super) yes: bool,
 }
 
 pub(super) fn options(args: &mut Args) -> Result<Options> {
     let file = args.value("--dotenv").map(PathBuf::from);
-    if file.is_some() == args.flag("--env") {
-        return Err(Error::usage(
-            "lf keys import needs --dotenv FILE or --env, and takes one of them",
-        ));
+    let (env, cloud, all) = (args.flag("--env"), args.flag("--cloud"), args.flag("--all"));
+    let names = args.operands("VARIABLE");
+    let names = if env { names? } else { names.unwrap_or_default() };
+    let sources = [file.is_some(), env, cloud].into_iter().filter(|is_given| *is_given);
+    if sources.count() != 1 || (all && !(cloud && names.is_empty())) {
+        return Err(Error::usage(ONE_SOURCE));
     }
-    let names = match &file {
-        Some(_) if !args.has_operands() => Vec::new(),
-        Some(_) | None => args.operands("VARIABLE")?,
-    };
     if names.iter().any(|name| name.contains('=')) {
         return Err(secret_in_argv());
     }
     let yes = args.flag("--yes");
-    Ok(Options { file, names, yes })
+    Ok(Options { file, names, all, yes })
 }
 
 /// What was found, before anything is stored.
 #[derive(Default)]
-struct Found {
-    keys: Vec<Key>,
+pub(super) struct Found {
+    pub(super) keys: Vec<Key>,
     /// Names or line numbers of what is no key.
     others: Vec<String>,
     /// What is left alone, and why.
-    left: Vec<String>,
+    pub(super) left: Vec<String>,
     /// What may be a key and cannot be imported, and why.
-    bad: Vec<String>,
+    pub(super) bad: Vec<String>,
 }
 
-struct Key {
-    provider: Provider,
-    /// The variable's name.
-    label: Label,
-    value: Secret,
+pub(super) struct Key {
+    pub(super) provider: Provider,
+    /// The variable's name, or what the key is called in the cloud.
+    pub(super) label: Label,
+    pub(super) value: Secret,
 }
 
-pub(super) fn run(context: &Context<'_>, Options { file, names, yes }: &Options) -> Result<()> {
+pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
+    let Options { file, names, .. } = options;
     let lines = match file {
         Some(file) => file_lines(context, file, names)?,
         None => environment_lines(names)?,
@@ -68,6 +69,20 @@ pub(super) fn run(context: &Context<'_>, Options { file, names, yes }: &Options)
         let is_last = lines.as_slice().iter().all(|later| later.name != line.name);
         found.take(line, is_last, names)?;
     }
+    let left = file.as_deref().filter(|file| stays(file)).map(|file| {
+        let file = printable(&file.to_string_lossy());
+        format!("lf: hint: they are still in the clear in {file}; take them out there\n")
+    });
+    store(context, found, options, (None, &left.unwrap_or_default()))
+}
+
+/// Stores what was found, under this passphrase if it is known already; then says what is left to do.
+pub(super) fn store(
+    context: &Context<'_>,
+    mut found: Found,
+    Options { names, yes, .. }: &Options,
+    (known, left): (Option<Master>, &str),
+) -> Result<()> {
     let before = found.keys.len();
     found.leave_what_is_there(&context.store.list()?.keys);
     let there = before - found.keys.len();
@@ -90,19 +105,15 @@ pub(super) fn run(context: &Context<'_>, Options { file, names, yes }: &Options)
         };
         let hint = "the same again with --yes, or at a terminal";
         confirm(&question, *yes, hint)?;
-        (added, done) = add(context, &found.keys)?;
+        let master = known.map_or_else(|| master(context), Ok)?;
+        (added, done) = add(context, &found.keys, &master);
     }
     if context.format == Format::Json {
         host::print(&format::json(&added))?;
     } else if !added.is_empty() {
         let line = |key: &KeyMeta| format!("{}={}\n", key.label.as_str(), key.id);
         host::print(&added.iter().map(line).collect::<String>())?;
-        if let Some(file) = file.as_deref().filter(|file| stays(file)) {
-            let file = printable(&file.to_string_lossy());
-            host::eprint(&format!(
-                "lf: hint: they are still in the clear in {file}; take them out there\n"
-            ));
-        }
+        host::eprint(left);
     }
     // The same again does not fail for what was named the first time.
     let is_again = found.keys.is_empty() && there > 0 && names.is_empty();
@@ -186,15 +197,10 @@ impl Found {
     fn leave_what_is_there(&mut self, stored: &[KeyMeta]) {
         let left = &mut self.left;
         self.keys.retain(|key| {
-            let same = stored.iter().find(|other| {
-                let provider = provider::parse(other.provider.as_str());
-                other.label == key.label && provider.is_ok_and(|it| it == key.provider)
-            });
-            left.extend(same.map(|same| {
-                let (label, id) = (key.label.as_str(), &same.id);
-                format!("{label}: {id} has this provider and label; lf keys update --rotate -- {id} gives it a new value")
-            }));
-            same.is_none()
+            let same = twin(stored, &key.provider, &key.label);
+            let is_new = same.is_none();
+            left.extend(same);
+            is_new
         });
     }
 
@@ -217,6 +223,18 @@ impl Found {
         }
         text
     }
+}
+
+/// Why a key of this provider and label is left alone, if one is stored.
+pub(super) fn twin(stored: &[KeyMeta], provider: &Provider, label: &Label) -> Option<String> {
+    let same = stored.iter().find(|other| {
+        let of_other = provider::parse(other.provider.as_str());
+        other.label == *label && of_other.is_ok_and(|it| it == *provider)
+    })?;
+    let (label, id) = (label.as_str(), &same.id);
+    Some(format!(
+        "{label}: {id} has this provider and label; lf keys update --rotate -- {id} gives it a new value"
+    ))
 }
 
 /// The provider, by the variable, else by the key's prefix, else by a name such as `MY_OWN_API_KEY`.
@@ -248,16 +266,21 @@ fn name_or_line(name: &str, number: usize) -> String {
     }
 }
 
+/// The passphrase to seal under. What is wrong with it is said once, and not of each key.
+pub(super) fn master(context: &Context<'_>) -> Result<Master> {
+    let master = context.sealing_master().and_then(|master| {
+        master.check(context.store.dir()?.as_ref())?;
+        Ok(master)
+    });
+    master.inspect_err(|error| context.audit(Kind::Add, None, Some(error)))
+}
+
 /// Stores the keys; returns what was added, and how many did not fail. Another process may have added
 /// the same key meanwhile, which is no failure.
-fn add(context: &Context<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
-    let none = |error: &Error| context.audit(Kind::Add, None, Some(error));
-    let master = context.sealing_master().inspect_err(none)?;
-    // Said once, and not of each key.
-    master.check(context.store.dir()?.as_ref()).inspect_err(none)?;
+fn add(context: &Context<'_>, keys: &[Key], master: &Master) -> (Vec<KeyMeta>, usize) {
     let add = |key: &Key| {
         let (named, now) = ((key.provider.clone(), key.label.clone()), Timestamp::now());
-        let added = context.store.add_missing(named, &key.value, &master, now);
+        let added = context.store.add_missing(named, &key.value, master, now);
         match &added {
             Ok(Some(key)) => context.audit(Kind::Add, Some(&key.id), None),
             Ok(None) => {
@@ -265,15 +288,16 @@ fn add(context: &Context<'_>, keys: &[Key]) -> Result<(Vec<KeyMeta>, usize)> {
                 let sentence = format!("{label} was left alone: somebody else stored it meanwhile");
                 context.warn(&sentence, &Error::DuplicateKey(String::new()));
             }
-            Err(error) => none(error),
+            Err(error) => context.audit(Kind::Add, None, Some(error)),
         }
         added
     };
     let done = context.on_each("importing", keys, |key| key.label.as_str(), add);
     let count = done.len();
-    Ok((done.into_iter().flatten().collect(), count))
+    (done.into_iter().flatten().collect(), count)
 }
 
+const ONE_SOURCE: &str = "lf keys import needs --dotenv FILE, --env or --cloud, and takes one of them; --all goes with --cloud, and names nothing";
 /// What is in a reference to a secret of another program, and in a placeholder: in small letters and
 /// without - and _; `^` and `$` are the ends. No part is one that a key has by chance.
 const NO_KEYS: &str = "^op:// ^lf:// ^encrypted: ^enc[ ^ref+ ^bws:// ^vault: ^< ^yourapi ^youropenai \

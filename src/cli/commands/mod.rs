@@ -3,6 +3,8 @@
 
 mod adopt;
 mod audit;
+#[cfg(unix)]
+mod cloud;
 mod complete;
 #[cfg(unix)]
 mod consent;
@@ -30,6 +32,7 @@ mod status;
 use std::ffi::OsString;
 
 use crate::base::time::Timestamp;
+use crate::cloud::SCHEMA;
 use crate::error::{Error, Result};
 use crate::system::environment::Environment;
 use crate::system::host;
@@ -90,11 +93,17 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "keys recovery import" => on(args, nothing, |c, ()| recovery::import(c)),
         "keys recovery forget" => on(args, |args| only(args, "--yes"), recovery::forget),
         "keys adopt" => on(args, |args| only(args, "--yes"), adopt::run),
-        "keys import" => on(args, import::options, |c, o| import::run(c, &o)),
+        #[cfg(unix)]
+        "keys import" if args.flag("--cloud") => on(args, import::options, cloud::import),
+        "keys import" if !args.flag("--cloud") => {
+            on(args, import::options, |c, o| import::run(c, &o))
+        }
         "keys providers" => nothing(args).map(|()| Command::Print(providers::text(args.format()))),
         "keys audit" => on(args, audit::which, |c, o| audit::run(c, &o)),
         "keys rekey" => on(args, keys::rekey, |c, args| rekey::run(c, &args)),
         "keys doctor" => on(args, |args| only(args, "--fix"), doctor::run),
+
+        "cloud schema" => nothing(args).map(|()| Command::Print(SCHEMA.to_owned())),
 
         "gateway pair" => on(args, gateway::pair, pair::pair),
         "gateway pairings" => on(args, nothing, |c, ()| pair::list(c)),
