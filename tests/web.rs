@@ -1,5 +1,5 @@
-//! The gateway's own page and its client, in a real browser: Debian's Chromium, driven by the scripts
-//! in tests/web/, which act as a person would and run `lf` beside it.
+//! The gateway's own page and its client, in real browsers: Debian's Chromium and Firefox ESR, driven by the
+//! scripts in tests/web/, which act as a person would and run `lf` beside them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 
@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use support::Home;
 use support::bus::{self, Bus};
 
-/// The scripts, and playwright-core beside them.
+/// The scripts, and the packages that they use beside them.
 fn scripts() -> &'static Path {
     static PLACE: OnceLock<PathBuf> = OnceLock::new();
     PLACE.get_or_init(|| {
@@ -52,6 +52,21 @@ fn run(script: &str, home: &Home, more: &[(&str, String)]) {
 #[test]
 fn a_person_with_a_browser_pairs_and_manages_keys() {
     run("person.mjs", &Home::new(), &[]);
+}
+
+#[test]
+fn the_keyboard_is_enough_and_axe_finds_nothing_in_chromium() {
+    run("keyboard.mjs", &Home::new(), &[("BROWSER", "chromium".to_owned())]);
+}
+
+#[test]
+fn the_keyboard_is_enough_and_axe_finds_nothing_in_firefox() {
+    run("keyboard.mjs", &Home::new(), &[("BROWSER", "firefox-esr".to_owned())]);
+}
+
+#[test]
+fn the_client_has_types_and_knows_which_source_pays() {
+    run("client.mjs", &Home::new(), &[]);
 }
 
 #[test]

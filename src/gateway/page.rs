@@ -28,6 +28,7 @@ impl File {
     pub(crate) fn reply(&self) -> Reply {
         let names: String = KNOWN.iter().map(|it| format!("<option>{}", it.name)).collect();
         let text = self.text.replace("{providers}", &names);
+        let text = text.replace("{version}", env!("CARGO_PKG_VERSION"));
         Reply::text(&format!("text/{}; charset=utf-8", self.media_type), &text)
             .with("Content-Security-Policy", POLICY)
             .with("Referrer-Policy", "no-referrer")

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Puts playwright-core, the version of the lock file, beside the scripts that use it: install.sh DIRECTORY
-# It brings no browser; the tests drive Debian's chromium.
+# Puts the packages of the lock file beside the scripts that use them: install.sh DIRECTORY
+# They bring no browser; the tests drive Debian's chromium and firefox-esr.
 set -eu
-for pair in chromium:chromium node:nodejs npm:npm Xvfb:xvfb openssl:openssl; do
+for pair in chromium:chromium firefox-esr:firefox-esr node:nodejs npm:npm Xvfb:xvfb openssl:openssl; do
     command -v "${pair%%:*}" >/dev/null || { echo "the browser tests need ${pair%%:*}; on Debian: apt-get install ${pair#*:}" >&2; exit 1; }
 done
 here=$(dirname "$0")

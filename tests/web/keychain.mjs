@@ -12,23 +12,22 @@ await all({
     const token = await pair(own);
     const there = await gateway(own);
     const page = await visit(await (await browser()).newContext(), there.url);
-    await page.locator('.tiles button', { hasText: 'Local Keys' }).click();
     await page.fill('#token', token);
     await page.keyboard.press('Enter');
     await says(page, '#empty', 'no keys yet');
+    await page.click('#bar [data-act=add]');
     await page.fill('#provider', 'openai');
     await page.fill('#value', VALUE);
-    await page.click('#add button');
-    await says(page, '#add', 'lf keys init');
+    await page.click('#add .main');
+    await says(page, '#add [role=alert]', 'lf keys init');
     assert.equal(await page.inputValue('#value'), VALUE, 'nothing is lost');
     await lf(own, 'keys init');
-    await page.click('#add button');
+    await page.click('#add .main');
     await says(page, '#keys', 'openai');
-    await page.locator('#keys label').click();
     const lock = start('dbus-send', ['--session', '--print-reply', '--dest=org.freedesktop.secrets', '/org/freedesktop/secrets',
       'org.freedesktop.Secret.Service.Lock', 'array:objpath:/org/freedesktop/secrets/collection/login'], own.env);
     assert.equal(await lock.ended, 0);
-    const show = page.getByRole('button', { name: 'Show value' });
+    const show = page.getByRole('button', { name: 'Show', exact: true });
     await show.click();
     await says(page, '#actions', 'The keychain is locked');
     assert.equal(await page.locator('#actions [role=alert] button').isEnabled(), true, 'a way on');

@@ -20,8 +20,8 @@ await all({
   async 'a page on localhost imports the client from the gateway and uses all of it'() {
     const page = await at(`http://localhost:${web.port}/`, there.url);
     const client = `${there.url}/client.js`;
-    const [paired, [first], health] = await drive(page, [['pair', ` ${token}\n`], ['list'], ['health']], client);
-    assert.deepEqual([paired[0].label, first.id, health.status], ['Prod', id, 'ok']);
+    const [paired, [first], health, me] = await drive(page, [['pair', ` ${token}\n`], ['list'], ['health'], ['whoami']], client);
+    assert.deepEqual([paired[0].label, first.id, health.status, me.name, me.allow.length], ['Prod', id, 'ok', 'web-pair', 6]);
     const [added] = await drive(page, [['add', { provider: 'openai', label: 'New', rawKey: 'v1' }]], client);
     const told = await drive(page, [['update', added.id, { rawKey: 'v2' }], ['rotate', added.id], ['resolve', added.id], ['remove', added.id], ['resolve', added.id]], client);
     assert.deepEqual([told[1].label, ...told.slice(2)], ['New', 'v2', null, 'key_not_found']);

@@ -201,8 +201,8 @@ export async function leaves_nothing(page) {
   assert.deepEqual(page.complaints, []);
 }
 
-/** Runs what belongs together at once, and names what failed. */
-export async function all(tests) {
+/** Runs what belongs together at once, and names what failed. Then it closes all browsers, and these others. */
+export async function all(tests, ...others) {
   const results = await Promise.allSettled(
     Object.entries(tests).map(async ([name, test]) => {
       const begin = Date.now();
@@ -215,6 +215,6 @@ export async function all(tests) {
       }
     }),
   );
-  await Promise.allSettled(browsers.map((it) => it.close()));
+  await Promise.allSettled([...browsers, ...others].map((it) => it.close()));
   process.exit(results.some(({ status }) => status === 'rejected') ? 1 : 0);
 }

@@ -1,4 +1,4 @@
-/** Nothing is asked before a person acts. Text stays text. */
+/** Before a person pairs, nothing is asked. Text stays text. */
 import * as lf from '/client.js';
 
 // Whoever served this page, and nobody else.
@@ -6,97 +6,111 @@ lf.at(location.origin);
 
 const $ = (id) => document.getElementById(id);
 const PAIR = 'lf gateway pair --web';
+const ADD = 'lf keys add --provider openai';
 const DOCTOR = 'lf keys doctor';
 const SERVE = `lf gateway serve --keys-only${location.port === '38080' ? '' : ` --port ${location.port || 80}`}`;
-const WORDS = {
-  invalid_token: ['That is not a pairing token.', 'Nothing was sent. It has 43 letters, digits, - and _:', PAIR],
-  unknown_token: ['The gateway does not know this token.', 'A newer one may have replaced it. Print a new one:', PAIR],
-  gateway_not_paired: ['This tab is no longer paired.', 'Its token was revoked, replaced or has expired. Print a new one:', PAIR],
-  gateway_unreachable: ['The gateway does not answer.', 'Start it in a terminal and leave it running:', SERVE],
-  gateway_slow: ['The gateway takes too long.', 'It may still do it: refresh the list before you ask again.'],
-  gateway_garbage: ['What answers here is not the gateway.', 'Stop what has taken its port, and start:', SERVE],
-  gateway_forbidden: ['The gateway refuses this page.', 'Open the address that it printed when it started.'],
-  gateway_rate_limited: ['Too many values at once.', 'It gives out five, then one a second.'],
-  passphrase_missing: ['There is no master passphrase yet.', 'Make one in a terminal:', 'lf keys init'],
-  keychain_unavailable: ['The keychain is locked, or does not answer.', 'Unlock it, and try again.'],
-  decryption_failed: ['This key does not open.', 'See why:', DOCTOR],
-  key_not_found: ['This key is gone.', 'Refresh the list.'],
-  invalid_provider: ['That is not a provider’s name.', 'It has 2 to 32 of a–z, 0–9, - and _.'],
-  invalid_label: ['That cannot be a label.', 'It has up to 64 characters, on one line.'],
-  empty_key: ['There is no value yet.', 'Paste the provider’s key.'],
-  body_too_large: ['This value is too large for a browser.', 'Nothing was sent. A terminal takes 64 KiB:', 'lf keys add --provider openai < file'],
-};
+/** By code: the field that it is about, what is wrong, a way out, a line for a terminal. */
+const WORDS = Object.fromEntries(
+  `invalid_token|token|That is not a pairing token.|It has 43 letters, digits, - and _:|${PAIR}
+  unknown_token|token|The gateway does not know this token.|A newer one may have replaced it:|${PAIR}
+  gateway_not_paired||This tab is no longer paired.|Its token was revoked, replaced or has expired:|${PAIR}
+  gateway_unreachable||The gateway does not answer.|Start it and leave it running:|${SERVE}
+  gateway_slow||The gateway takes too long.|It may still do it: refresh before you ask again.
+  gateway_garbage||What answers here is not the gateway.|Stop what has taken its port, and start:|${SERVE}
+  gateway_forbidden||The gateway refuses this page.|Open the address that it printed.
+  gateway_rate_limited||Too much at once.|It gives out a value a second, and makes a change every two.
+  not_permitted||This pairing may not do that.|Pair again with more rights:|${PAIR}
+  passphrase_missing||There is no master passphrase yet.|Make one in a terminal:|lf keys init
+  keychain_unavailable||The keychain is locked, or does not answer.|Unlock it.
+  decryption_failed||This key does not open.|See why:|${DOCTOR}
+  key_not_found||This key is gone.|Refresh the list.
+  invalid_provider|provider|That is not a provider’s name.|It has 2 to 32 of a–z, 0–9, - and _.
+  invalid_label|label|That cannot be a label.|It has up to 64 characters, on one line.
+  empty_key|value|There is no value yet.|Paste the provider’s key.
+  body_too_large|value|This value is too large for a browser.|A terminal takes 64 KiB:|${ADD} < file
+  NotAllowedError||The browser keeps this page from the clipboard.|Show the value, and copy it by hand.`
+    .split('\n').map((line) => line.trim().split('|')).map(([code, ...words]) => [code, words]),
+);
+const WHY = { needs_cloud: 'Not available here.', no_keys: 'No keys yet', gateway_unreachable: 'No answer', gateway_not_paired: 'Not paired' };
 /** Seconds that a value stays. */
 const SHOWN = 30;
+/** Keys from which on there is a filter. */
+const MANY = 10;
+/** Milliseconds (14 days) before its end that a key is marked. */
+const SOON = 1_209_600_000;
+/** In seconds. */
+const SPANS = [['year', 31_557_600], ['month', 2_629_800], ['day', 86_400], ['hour', 3600], ['minute', 60]];
 
+let keys = [];
+let rows = new Map();
 let picked = null;
 let opener;
-let rows = new Map();
 let timer;
 
 function make(tag, ...parts) {
   const element = document.createElement(tag);
   element.append(...parts);
+  if (tag === 'button') element.type = 'button';
   return element;
 }
 
-const say = (...parts) => $('status').replaceChildren(...parts);
-/** It may be written from right to left. */
-const named = (key) => make('bdi', key.label);
-const noticeOf = (element) => element.querySelector('[role=alert]');
+const every = (selector) => document.querySelectorAll(selector);
+const tell = (zone, ...parts) => zone.querySelector('.told').replaceChildren(...parts);
+const radio = (key) => rows.get(key?.id)?.querySelector('input');
+/** Where the eye is. */
+const seen = (zone) => [zone, $('actions'), $('bar'), $('pair')].find((it) => it.checkVisibility());
 
-/** Does what was asked; until it is done nothing else can be asked, typed or closed. */
-async function attempt(place, act, isRepeatable) {
+/** Does what was asked, and says so in its zone; meanwhile nothing else can be asked, typed or closed. */
+async function attempt(zone, act, isRepeatable) {
   if (document.body.ariaBusy === 'true') return;
-  const focused = document.activeElement.closest('dialog') ? opener : document.activeElement;
-  const still = document.querySelectorAll('.tiles, #local, dialog[open] form');
+  const before = document.activeElement;
+  const controls = every('button, input, select, textarea, summary');
   const wait = (isBusy) => {
     document.body.ariaBusy = String(isBusy);
-    for (const part of still) part.inert = isBusy;
+    for (const control of controls) control.inert = isBusy;
   };
-  document.querySelectorAll('[role=alert]').forEach((it) => (it.hidden = true));
+  clear();
+  tell(zone, 'Asking the gateway…');
   wait(true);
-  say('Asking the gateway…');
-  try {
-    say(...((await act()) ?? []));
-  } catch (error) {
-    say(...(error.done ?? []));
-    if (error.done) [place, act, isRepeatable] = [$('notice'), refresh, true];
-    if (error.code === 'gateway_not_paired') place = unpair();
-    explain(place, error, isRepeatable && lf.isPaired() && (() => attempt(place, act, true)));
-  } finally {
-    wait(false);
-  }
+  const [said, failed] = await act().then((said = []) => [said], (error) => [[], error]);
+  wait(false);
+  tell(zone);
+  drawSources(failed?.code !== 'gateway_unreachable');
+  if (failed?.code === 'gateway_not_paired') zone = unpair();
+  if (failed) explain(zone, failed, isRepeatable && lf.isPaired() && (() => attempt(zone, act, true)));
+  else tell(seen(zone), ...said);
+  seen(zone).querySelector('.told').scrollIntoView({ block: 'nearest' });
   if (document.activeElement !== document.body) return;
-  const row = rows.get(picked?.id)?.querySelector('input');
-  [$('plain'), focused, $('token'), row, $('local-title')].find((it) => it?.checkVisibility())?.focus();
+  const focused = before.closest('dialog') ? opener : before;
+  [$('plain'), focused, $('token'), radio(picked), $('local-title')].find((it) => it?.checkVisibility())?.focus();
 }
 
-/** The list, behind something that is done anyway. */
-async function refreshAfter(...words) {
-  try {
-    await refresh();
-  } catch (error) {
-    error.done = words;
-    throw error;
-  }
-  return words;
+function clear() {
+  for (const told of every('.told')) told.replaceChildren();
+  for (const bad of every('.bad')) bad.remove();
+  for (const field of every('[aria-invalid]')) field.ariaInvalid = null;
 }
 
-function explain(place, error, again) {
+/** At the field that it is about, or else in the zone. */
+function explain(zone, error, again) {
   const code = error instanceof lf.GatewayError ? error.code : error.name;
-  const [what, way, command] = WORDS[code] ?? [`That failed: ${code}.`, 'See why:', DOCTOR];
-  if (!place.parentElement.checkVisibility()) place = $('notice');
-  place.replaceChildren(make('p', make('b', what), ` ${way} `, ...(command ? [make('code', command)] : [])));
-  if (again) place.append(againButton(again, error.retryAfter ?? 0));
-  place.hidden = false;
+  const [about, what, way, line] = WORDS[code] ?? ['', `That failed: ${code}.`, 'See why:', DOCTOR];
+  const field = about && zone.querySelector(`#${about}, #new-${about}`);
+  const note = make('div', make('b', what), ` ${way} `, line ? command(line) : '');
+  note.role = 'alert';
+  if (again) note.append(againButton(again, error.retryAfter ?? 0));
+  if (!field) return tell(seen(zone), note);
+  note.className = 'bad';
+  note.id = `${field.id}-bad`;
+  field.ariaInvalid = 'true';
+  (field.closest('.line') ?? field).after(note);
+  field.focus();
 }
 
 function againButton(again, seconds) {
   const left = make('span');
   left.ariaHidden = 'true'; // or every second would be read out
   const button = make('button', 'Try again', left);
-  button.type = 'button';
   button.onclick = again;
   countDown(seconds, (wait) => {
     left.textContent = wait ? ` in ${wait} s` : '';
@@ -117,103 +131,165 @@ function countDown(seconds, tell) {
   return ticking;
 }
 
-function enter() {
-  if (!lf.isPaired()) return $('token').focus();
-  $('pair').hidden = true;
-  $('foot').hidden = false;
-  attempt($('notice'), refresh, true);
+function command(line) {
+  const button = make('button', 'Copy command');
+  button.className = 'small';
+  copies(button, () => line);
+  return make('span', make('code', line), ' ', button);
 }
 
-/** Back to the token. */
+function copies(button, text) {
+  const name = button.textContent;
+  button.onclick = async () => {
+    button.textContent = await navigator.clipboard.writeText(text()).then(() => 'Copied', () => 'Not copied');
+    setTimeout(() => (button.textContent = name), 2000);
+  };
+}
+
+function drawSources(answers) {
+  const gateway = answers ? { isPaired: lf.isPaired(), keys: keys.length } : null;
+  for (const { id, why } of lf.fundingSources({ cloud: false, balance: null, cloudKeys: 0, gateway }).sources) {
+    $(`why-${id}`).textContent = why ? WHY[why] : `Keys: ${keys.length}`;
+  }
+}
+
+/** The list, or the field for a token. */
+function turn(isPaired) {
+  $('pair').hidden = isPaired;
+  $('picker').hidden = !isPaired;
+  drawSources(true);
+}
+
 function unpair() {
-  for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
+  for (const dialog of every('dialog[open]')) dialog.close();
   show([]);
-  $('picker').hidden = $('foot').hidden = true;
-  $('pair').hidden = false;
+  turn(false);
   $('token').focus();
-  return $('notice');
+  return $('pair');
 }
 
-onSubmit($('pair'), $('notice'), async () => {
-  const keys = await lf.pair($('token').value).catch((error) => {
+onSubmit($('pair'), async () => {
+  await lf.pair($('token').value).catch((error) => {
     if (error.code === 'gateway_not_paired') error.code = 'unknown_token';
     throw error;
   });
   $('pair').reset();
-  show(keys);
+  await refresh();
   return ['Paired.'];
 });
 
 $('forget').onclick = () => {
   lf.forget();
-  $('add').reset();
-  unpair().hidden = true;
-  say('Token forgotten. To revoke it: ', make('code', 'lf gateway unpair NAME'));
+  tell(unpair(), 'Forgotten. To revoke it: ', command('lf gateway unpair NAME'));
 };
 
-const refresh = async () => show(await lf.list());
-$('refresh').onclick = () => attempt($('notice'), refresh, true);
+async function refresh() {
+  turn(true);
+  const me = await lf.whoami();
+  for (const button of every('[data-act]')) button.disabled = !me.allow.includes(button.dataset.right ?? button.dataset.act);
+  const end = make('time');
+  since(end, me.expiresAt ? 'Expires' : 'Does not expire', me.expiresAt);
+  $('who').replaceChildren('Paired as ', make('b', me.name), `. May ${me.allow.join(', ')}: ${me.keys?.length ?? 'all'} keys. `, end, '.');
+  show(me.allow.includes('list') ? await lf.list() : []);
+}
+$('refresh').onclick = () => attempt($('bar'), async () => (await refresh(), ['Up to date.']), true);
 
-function show(keys) {
+function show(list) {
+  keys = list;
   document.body.append($('actions'));
   rows = new Map(keys.map((key) => [key.id, row(key)]));
-  $('keys').replaceChildren(...rows.values());
-  $('empty').hidden = keys.length > 0;
-  if (!keys.length) $('adding').open = true;
-  $('pair').hidden = true;
-  $('picker').hidden = $('foot').hidden = false;
   pick(keys.find((key) => key.id === picked?.id) ?? null);
+  arrange();
 }
+
+function arrange() {
+  const words = $('filter').value.trim().toLowerCase();
+  $('filter').hidden = !words && keys.length < MANY;
+  const byLabel = (a, b) => a.label.localeCompare(b.label, 'en', { numeric: true });
+  const found = ($('sort').value ? keys.toSorted(byLabel) : keys.toReversed()).filter((key) => `${key.label}\n${key.provider}\n${key.id}`.toLowerCase().includes(words));
+  if (picked && !found.includes(picked)) pick(null);
+  $('keys').replaceChildren(...found.map(({ id }) => rows.get(id)));
+  $('empty').replaceChildren(...(found.length ? [] : words ? ['No key matches.'] : ['There are no keys yet. Add one here, or in a terminal: ', command(ADD)]));
+}
+$('filter').oninput = $('sort').onchange = arrange;
 
 function row(key) {
   const item = $('row').content.firstElementChild.cloneNode(true);
-  const [created, used] = item.querySelectorAll('time');
+  const [added, used, tag] = item.querySelectorAll('time');
   item.querySelector('bdi').textContent = key.label;
-  item.querySelector('.provider').textContent = key.provider;
-  tell(created, key.createdAt);
-  tell(used, key.lastUsedAt);
+  const what = item.querySelector('.quiet');
+  what.textContent = `${key.provider} · ${key.id.slice(0, 8)}…`;
+  what.title = key.id;
+  since(added, key.rotatedAt ? 'Replaced' : 'Added', key.rotatedAt ?? key.createdAt);
+  since(used, key.lastUsedAt ? 'Used' : 'Never used', key.lastUsedAt);
+  tag.hidden = !key.expiresAt;
+  const left = new Date(key.expiresAt) - Date.now();
+  since(tag, left < 0 ? 'Expired' : 'Expires', key.expiresAt);
+  tag.classList.toggle('soon', left < SOON);
   item.querySelector('input').onchange = () => pick(key);
   return item;
 }
 
-function tell(time, at) {
+/** How long it is from now; and exactly when, on hover. */
+function since(time, word, at) {
   const date = new Date(at ?? NaN);
-  time.textContent = isNaN(date) ? 'never' : date.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+  time.textContent = word;
+  if (isNaN(date)) return;
+  const seconds = (date - Date.now()) / 1000;
+  const [unit, size] = SPANS.find(([, size]) => Math.abs(seconds) >= size) ?? [];
+  time.append(' ', unit ? new Intl.RelativeTimeFormat('en', { numeric: 'auto' }).format(Math.round(seconds / size), unit) : 'just now');
+  time.title = date.toLocaleString();
+  time.dateTime = date.toISOString();
 }
 
 function pick(key) {
   drop();
+  tell($('actions'));
+  if (picked && picked.id !== key?.id) $('more').open = false;
+  if (!key && radio(picked)) radio(picked).checked = false;
   picked = key;
   $('actions').hidden = !key;
-  noticeOf($('actions')).hidden = true;
-  if (!key) return;
-  rows.get(key.id).querySelector('input').checked = true;
+  if (!key) return document.body.append($('actions'));
+  radio(key).checked = true;
+  $('id').textContent = key.id;
   rows.get(key.id).append($('actions'));
 }
 
-const ACTS = {
-  async resolve() {
-    const key = picked;
-    const value = await lf.resolve(key.id);
-    tell(rows.get(key.id).querySelectorAll('time')[1], new Date());
-    if (document.hidden) return ['Its value came while this tab was hidden, and was dropped.'];
-    reveal(value);
-    return [`Its value is shown for ${SHOWN} s.`];
-  },
-  async rotate() {
-    const key = await lf.rotate(picked.id);
-    return refreshAfter(named(key), ' is re-encrypted under a fresh salt and IV. Its value stays.');
-  },
-};
-
-for (const button of document.querySelectorAll('[data-act]')) {
-  const act = ACTS[button.dataset.act];
-  button.onclick = () => (act ? attempt(noticeOf($('actions')), act, true) : ask($(button.dataset.act)));
+async function value() {
+  const key = picked;
+  const got = await lf.resolve(key.id);
+  key.lastUsedAt = new Date().toISOString();
+  since(rows.get(key.id).querySelectorAll('time')[1], 'Used', key.lastUsedAt);
+  return got;
 }
 
+const ACTS = {
+  async copy() {
+    // The browser is asked now, while it knows of the click.
+    const got = value();
+    await Promise.all([got, navigator.clipboard.write([new ClipboardItem({ 'text/plain': got })])]);
+    return ['Copied, not shown. It stays in the clipboard until you copy something else.'];
+  },
+  async resolve() {
+    const got = await value();
+    if (document.hidden) return ['This tab was hidden: its value was dropped.'];
+    reveal(got);
+  },
+  rotate: async () => (await lf.rotate(picked.id), ['Encrypted again. Its value stays.']),
+};
+
+for (const button of every('[data-act]')) {
+  const act = ACTS[button.dataset.act];
+  button.onclick = () => (act ? attempt($('actions'), act, true) : ask($(button.dataset.act)));
+}
+copies($('copy-id'), () => picked.id);
+
 function ask(dialog) {
+  drop();
+  clear();
   opener = document.activeElement;
-  dialog.querySelector('bdi').textContent = $('new-label').value = picked.label;
+  const label = dialog.querySelector('bdi');
+  if (label) label.textContent = $('new-label').value = picked.label;
   dialog.showModal();
 }
 
@@ -224,109 +300,92 @@ function reveal(value) {
   $('shown').hidden = false;
   timer = countDown(SHOWN, (left) => {
     $('left').textContent = left;
-    if (!left) drop('The value has left this page.');
+    if (!left) hide();
   });
 }
 
-function drop(...words) {
+function drop() {
   clearInterval(timer);
   const hadFocus = $('shown').contains(document.activeElement);
   $('plain').textContent = '';
   $('shown').hidden = true;
-  if (hadFocus) $('actions').querySelector('[data-act]').focus();
-  if (words.length) say(...words);
+  if (hadFocus) $('actions').querySelector('[data-act=resolve]').focus();
 }
 
-$('hide').onclick = () => drop('The value has left this page.');
-$('copy').onclick = async () => {
-  try {
-    await navigator.clipboard.writeText($('plain').textContent);
-    drop('Copied, and gone from this page. Your clipboard still has it.');
-  } catch {
-    say('The browser refuses. Copy it by hand.');
-  }
-};
+const hide = ($('hide').onclick = () => (drop(), tell($('actions'), 'The value has left this page.')));
 document.onvisibilitychange = () => document.hidden && drop();
 addEventListener('pagehide', () => {
   drop();
   for (const form of document.forms) form.reset();
 });
 
-function onSubmit(form, place, act) {
+function onSubmit(form, act) {
   form.onsubmit = (event) => {
     event.preventDefault();
-    attempt(place, act);
+    attempt(form, act);
   };
 }
 
 /** A last newline is the paste's. */
 const valueIn = (id) => $(id).value.replace(/\n$/, '');
 
-onSubmit($('add'), noticeOf($('add')), async () => {
-  const provider = $('provider').value.trim();
-  const label = $('label').value.trim() || provider;
-  const key = await lf.add({ provider, label, rawKey: valueIn('value') });
-  picked = key;
-  $('add').reset();
-  $('adding').open = false;
-  return refreshAfter('Added ', named(key), '.');
-});
-
 function onAgree(dialog, act) {
   const form = dialog.firstElementChild;
   // A close event is late.
   dialog.querySelector('.cancel').onclick = () => (form.reset(), dialog.close());
-  dialog.onclose = () => {
-    form.reset();
-    noticeOf(form).hidden = true;
-  };
-  onSubmit(form, noticeOf(form), async () => {
+  dialog.onclose = () => form.reset();
+  form.onreset = () => ($('hint').hidden = true);
+  onSubmit(form, async () => {
     const said = await act(picked);
     dialog.close();
-    return refreshAfter(...said);
+    return said;
   });
-  dialog.oncancel = (event) => void (form.inert && event.preventDefault());
+  dialog.oncancel = (event) => void (document.body.ariaBusy === 'true' && event.preventDefault());
 }
 
-onAgree($('rename'), async ({ id }) => ['Renamed to ', named(await lf.update(id, { label: $('new-label').value.trim() })), '.']);
-onAgree($('replace'), async ({ id }) => ['Replaced the value of ', named(await lf.update(id, { rawKey: valueIn('new-value') })), '.']);
-onAgree($('remove'), async (key) => (await lf.remove(key.id), ['Removed ', named(key), '.']));
+onAgree($('add'), async () => {
+  const provider = $('provider').value.trim().toLowerCase();
+  picked = await lf.add({ provider, label: $('label').value.trim() || provider, rawKey: valueIn('value') });
+  $('filter').value = '';
+  show([...keys, picked]);
+  opener = radio(picked);
+  rows.get(picked.id).scrollIntoView({ block: 'center' });
+  return ['Added.'];
+});
+$('provider').oninput = () => ($('hint').hidden = !/^\s*ollama/i.test($('provider').value));
 
-const tiles = document.querySelectorAll('.tiles button');
-for (const tile of tiles) {
-  tile.onclick = () => {
-    const isOpen = tile.ariaExpanded !== 'true';
-    drop();
-    say();
-    for (const other of tiles) {
-      other.ariaExpanded = String(isOpen && other === tile);
-      $(other.getAttribute('aria-controls')).hidden = other.ariaExpanded !== 'true';
-    }
-    if (isOpen) ({ local: enter, ollama: askOllama })[tile.getAttribute('aria-controls')]?.();
-  };
-}
+onAgree($('edit'), async ({ id, label, lastUsedAt }) => {
+  const [typed, rawKey] = [$('new-label').value.trim(), valueIn('new-value')];
+  if (typed === label && !rawKey) return ['Nothing was changed.'];
+  const key = { ...(await lf.update(id, { label: typed, ...(rawKey && { rawKey }) })), lastUsedAt };
+  show(keys.map((it) => (it.id === id ? key : it)));
+  return [rawKey ? 'Saved, with its new value.' : 'Saved.'];
+});
 
-async function askOllama() {
-  const told = $('models');
-  told.textContent = 'Asking localhost:11434…';
+onAgree($('remove'), async (key) => {
+  await lf.remove(key.id);
+  show(keys.filter(({ id }) => id !== key.id));
+  return ['Removed ', make('bdi', key.label), '.'];
+});
+
+$('ask-ollama').onclick = async () => {
+  tell($('ollama'), 'Asking localhost:11434…');
   try {
     const signal = AbortSignal.timeout(5000);
     const response = await fetch('http://localhost:11434/api/tags', { credentials: 'omit', cache: 'no-store', redirect: 'error', signal });
     const names = (await response.json()).models.map(({ name }) => name);
-    told.textContent = `Ollama answers. Its models: ${names.join(', ') || 'none yet'}`;
+    tell($('ollama'), `Its models: ${names.join(', ') || 'none yet'}`);
   } catch {
-    told.replaceChildren('No Ollama answers on localhost:11434. Start it: ', make('code', 'ollama serve'));
+    tell($('ollama'), 'No Ollama answers there. Start it: ', command('ollama serve'));
   }
-}
-$('ask-ollama').onclick = askOllama;
+};
 
+lf.forgetLegacyStore().then((isDue) => {
+  if (isDue) $('legacy').append(make('b', 'The key store of an older version was deleted here.'), ' Add your keys again, then pair: ', command(ADD));
+});
+
+$('command').append(command(PAIR));
+turn(lf.isPaired());
+if (lf.isPaired()) attempt($('bar'), refresh, true);
+else $('token').focus();
 $('where').textContent = location.host;
-
-/** The load that finds it says so. */
-async function dropLegacy() {
-  const legacy = 'lenserfight-local-keys';
-  const there = await indexedDB.databases?.();
-  if (there && !there.some(({ name }) => name === legacy)) return;
-  indexedDB.deleteDatabase(legacy).onsuccess = (event) => ($('legacy').hidden = !event.oldVersion);
-}
-dropLegacy().catch(() => {}); // no IndexedDB, no legacy

@@ -1,0 +1,232 @@
+// The keyboard alone, from the token to the last key: BROWSER=chromium, or firefox-esr by WebDriver BiDi.
+// On the way axe looks at every state, and everything must fit and stand out, light and dark.
+
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import puppeteer from 'puppeteer-core';
+import { FLAGS, VALUE, all, fits, freePort, gateway, holds, home, lf, pair, stands_out } from './stage.mjs';
+
+const { BROWSER } = process.env;
+const axe = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const options = BROWSER === 'firefox-esr' ? { browser: 'firefox', extraPrefsFirefox: { 'browser.shell.checkDefaultBrowser': false } } : { args: FLAGS };
+const chosen = await puppeteer.launch({ executablePath: `/usr/bin/${BROWSER}`, headless: true, timeout: 120_000, protocolTimeout: 240_000, ...options });
+
+/** A page with what a keyboard does to it. */
+async function person(url, scheme) {
+  const page = await chosen.newPage();
+  await page.setViewport({ width: 320, height: 640 });
+  if (BROWSER === 'chromium') await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+  page.complaints = [];
+  page.on('pageerror', (error) => page.complaints.push(String(error)));
+  page.on('console', (message) => ['error', 'warn'].includes(message.type()) && !message.text().startsWith('Failed to load') && page.complaints.push(message.text()));
+  await page.goto(url);
+  // The page's policy forbids what puppeteer's own waitForFunction does.
+  const until = async (test, ...args) => {
+    const end = Date.now() + 60_000;
+    while (!(await page.evaluate(test, ...args))) {
+      assert.ok(Date.now() < end, `never: ${test} ${args}: ${await page.evaluate(() => `${document.activeElement.outerHTML}\n${document.body.innerText}`)}`);
+      await new Promise((done) => setTimeout(done, 50));
+    }
+  };
+  /** What has the focus: the text of its label, its id or its own text. */
+  const focused = () => page.evaluate(() => {
+    const it = document.activeElement;
+    return it.type === 'radio' ? it.closest('label').querySelector('bdi').textContent : it.id || it.textContent.trim().slice(0, 40);
+  });
+  const says = (selector, text) => until((selector, text) => [...document.querySelectorAll(selector)].some((it) => it.checkVisibility() && it.textContent.includes(text)), selector, text);
+  const press = async (...keys) => {
+    for (const key of keys) await page.keyboard.press(key);
+  };
+  const chord = async (modifier, key) => {
+    await page.keyboard.down(modifier);
+    await page.keyboard.press(key);
+    await page.keyboard.up(modifier);
+  };
+  return {
+    page, until, focused, says, press,
+    type: (text) => page.keyboard.type(text),
+    async overwrite(text) {
+      await chord('Control', 'a');
+      await page.keyboard.type(text);
+    },
+    /** Tabs on, or back, until something has the focus. */
+    async reach(name, isBack) {
+      const passed = [];
+      while (passed.at(-1) !== name) {
+        assert.ok(passed.length < 60, `${name} is not reached: ${passed}`);
+        await (isBack ? chord('Shift', 'Tab') : press('Tab'));
+        passed.push(await focused());
+      }
+      const isSeen = await page.evaluate(() => {
+        const { top, bottom } = document.activeElement.getBoundingClientRect();
+        return bottom > 0 && top < innerHeight;
+      });
+      assert.ok(isSeen, `${name} is on the screen`);
+    },
+    async look(state) {
+      await fits(page);
+      await stands_out(page);
+      await page.evaluate(axe);
+      const found = await page.evaluate(async () => (await axe.run(document)).violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html)}`));
+      assert.deepEqual(found, [], state);
+    },
+    /** Is what was said on the screen, and not somewhere above it? */
+    async near(selector) {
+      const [top, bottom, height] = await page.evaluate((selector) => {
+        const { top, bottom } = document.querySelector(selector).getBoundingClientRect();
+        return [top, bottom, innerHeight];
+      }, selector);
+      assert.ok(top >= 0 && bottom <= height, `${selector}: ${top} to ${bottom} of ${height}`);
+    },
+  };
+}
+
+async function walk(scheme) {
+  const own = home(`keyboard-${scheme}`);
+  await lf(own, 'keys add --provider openai --label Prod', VALUE);
+  const there = await gateway(own, await freePort());
+  const token = await pair(own);
+  const { page, until, focused, says, press, type, overwrite, reach, look, near } = await person(there.url, scheme);
+  await until(() => document.activeElement.id === 'token');
+  await look('not paired');
+  await type('x');
+  await press('Enter');
+  await says('#token-bad', 'not a pairing token');
+  await look('a wrong token');
+  await overwrite(token);
+  await press('Tab');
+  assert.equal(await focused(), 'Pair gateway');
+  await press('Enter');
+  await says('#bar .told', 'Paired.');
+  await until(() => document.activeElement.id === 'local-title');
+  await look('paired');
+
+  await reach('Prod');
+  await press(' ');
+  await until(() => document.querySelector('#keys :checked'));
+  await press('Tab');
+  assert.equal(await focused(), 'Copy');
+  await press('Tab', 'Enter');
+  await says('#plain', VALUE);
+  await until(() => document.activeElement.id === 'plain');
+  await look('shown');
+  await press('Tab');
+  assert.equal(await focused(), 'hide');
+  await press('Enter');
+  assert.deepEqual([await focused(), await holds(page, VALUE)], ['Show', false], 'focus is not lost');
+  await press('Tab', 'Enter');
+  await until(() => document.activeElement.id === 'new-label');
+  await look('edit');
+  await overwrite('Main');
+  await press('Enter');
+  await says('#actions .told', 'Saved.');
+  await near('#actions .told');
+  await until(() => document.activeElement.textContent === 'Edit…');
+  await reach('Remove…');
+  await press('Enter');
+  await until(() => document.activeElement.textContent === 'Keep it');
+  await look('remove');
+  await press('Escape');
+  await until(() => document.activeElement.textContent === 'Remove…');
+  await press('Tab', 'Enter');
+  await reach('Rotate');
+  await press('Enter');
+  await says('#actions .told', 'Encrypted again');
+  await near('#actions .told');
+  await until(() => document.activeElement.textContent === 'Rotate');
+  await look('more');
+
+  await reach('Add key…', true);
+  await press('Enter');
+  await until(() => document.activeElement.id === 'provider');
+  await type('Open AI');
+  await press('Escape'); // the browser's own list, where it shows one
+  if (!(await page.evaluate(() => document.getElementById('add').open))) {
+    await press('Enter');
+    await until(() => document.activeElement.id === 'provider');
+    await type('Open AI');
+  }
+  await reach('value');
+  await type('second');
+  await reach('Add key');
+  await press('Enter');
+  await says('#provider-bad', 'not a provider');
+  await until(() => document.activeElement.id === 'provider' && document.activeElement.ariaInvalid === 'true');
+  await look('a wrong field');
+  await overwrite('MISTRAL');
+  await reach('Add key');
+  await press('Enter');
+  await says('#actions .told', 'Added.');
+  await until(() => document.activeElement.closest('li')?.querySelector('bdi').textContent === 'mistral');
+  await near('#actions .told');
+
+  // 200 keys: a list reads what is beside the encrypted value, so copies of one file do.
+  const keys = `${own.path}/.lenserfight/keys`;
+  const [{ id }] = JSON.parse(await lf(own, 'keys list --json'));
+  const envelope = JSON.parse(fs.readFileSync(`${keys}/${id}.json`, 'utf8'));
+  for (let number = 2; number < 200; number += 1) {
+    const copy = `${number}`.padStart(24, 'k');
+    const meta = { ...envelope.meta, id: copy, label: `key-${number}` };
+    fs.writeFileSync(`${keys}/${copy}.json`, JSON.stringify({ ...envelope, meta }), { mode: 0o600 });
+  }
+  await reach('refresh', true);
+  await press('Enter');
+  await says('#why-local', 'Keys: 200');
+  await reach('filter', true);
+  await type('key-150');
+  await until(() => document.querySelectorAll('#keys li').length === 1);
+  await look('filtered');
+  await overwrite('n');
+  await press('Backspace');
+  await until(() => document.querySelectorAll('#keys li').length === 200);
+  await reach('refresh');
+  await there.stop();
+  await press('Enter');
+  await says('#bar [role=alert]', 'does not answer');
+  await near('#bar .told');
+  await look('down');
+  const again = await gateway(own, there.port);
+  await reach('Try again');
+  await press('Enter');
+  await says('#bar .told', 'Up to date');
+
+  // The bucket refills meanwhile on a slow machine; so it is emptied right before.
+  await reach('filter', true);
+  await type('Main');
+  await until(() => document.querySelectorAll('#keys li').length === 1);
+  await reach('Main');
+  await press(' ');
+  await reach('Show');
+  const headers = { authorization: `Bearer ${token}` };
+  for (let count = 0; ; count += 1) {
+    assert.ok(count < 40, 'there is a limit');
+    while ((await fetch(`${again.url}/keys/${'a'.repeat(24)}/resolve`, { method: 'POST', headers })).status !== 429);
+    await press('Enter');
+    await until(() => document.body.ariaBusy === 'false' && (!document.getElementById('shown').hidden || document.querySelector('#actions [role=alert]')));
+    if (await page.evaluate(() => document.getElementById('shown').hidden)) break;
+    await reach('hide');
+    await press('Enter');
+  }
+  await says('#actions [role=alert]', 'Too much at once');
+  await near('#actions .told');
+  await look('rate limited');
+
+  await lf(own, 'gateway unpair --all');
+  await reach('refresh', true);
+  await press('Enter');
+  await says('#pair [role=alert]', 'no longer paired');
+  await until(() => document.activeElement.id === 'token');
+  await look('revoked');
+  assert.deepEqual(await page.evaluate(() => [localStorage.length, sessionStorage.length]), [0, 0]);
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+  await again.stop();
+}
+
+// One after the other: two pages of one browser would take the focus from each other.
+await all({
+  async [`the keyboard is enough in ${BROWSER}`]() {
+    for (const scheme of BROWSER === 'chromium' ? ['light', 'dark'] : ['light']) await walk(scheme);
+  },
+}, chosen);
