@@ -247,31 +247,27 @@ fn find(request: &Request) -> Result<(&'static str, Route), Answer> {
         (Some(_), _) => return Err(wrong_method("GET, HEAD, OPTIONS")),
     }
     let segments: Vec<&str> = request.path.split('/').skip(1).collect();
-    if segments.contains(&"") {
+    let mut allow = String::new();
+    for (name, route) in &ROUTES {
+        let (verb, path) = name.split_once(' ').unwrap_or_default();
+        let path: Vec<&str> = path.split('/').skip(1).collect();
+        let fits = |(part, given): (&&str, &&str)| part == given || (*part == ID && *given != "");
+        if path.len() != segments.len() || !path.iter().zip(&segments).all(fits) {
+            continue;
+        }
+        if verb == method.as_str() {
+            return Ok((name, route(segments.get(1).copied().unwrap_or_default())));
+        }
+        allow += verb;
+        allow += if verb == "GET" { ", HEAD, " } else { ", " };
+    }
+    if allow.is_empty() {
         return Err(silent(&refusal::NOT_FOUND));
     }
-    let id = || segments[1].to_owned();
-    Ok(match (segments.as_slice(), method) {
-        (["healthz"], Method::Get) => ("GET /healthz", Route::Health),
-        (["identity"], Method::Get) => ("GET /identity", Route::Identity),
-        (["pairing"], Method::Get) => ("GET /pairing", Route::Pairing),
-        (["keys"], Method::Get) => ("GET /keys", Route::List),
-        (["keys"], Method::Post) => ("POST /keys", Route::Add),
-        (["keys", _], Method::Put) => ("PUT /keys/:id", Route::Update(id())),
-        (["keys", _], Method::Delete) => ("DELETE /keys/:id", Route::Remove(id())),
-        (["keys", _, "resolve"], Method::Post) => ("POST /keys/:id/resolve", Route::Resolve(id())),
-        (["keys", _, "rotate"], Method::Post) => ("POST /keys/:id/rotate", Route::Rotate(id())),
-        (["healthz" | "identity" | "pairing"], _) => {
-            return Err(wrong_method("GET, HEAD, OPTIONS"));
-        }
-        (["keys"], _) => return Err(wrong_method("GET, HEAD, POST, OPTIONS")),
-        (["keys", _], _) => return Err(wrong_method("PUT, DELETE, OPTIONS")),
-        (["keys", _, "resolve" | "rotate"], _) => return Err(wrong_method("POST, OPTIONS")),
-        _ => return Err(silent(&refusal::NOT_FOUND)),
-    })
+    Err(wrong_method(allow + "OPTIONS"))
 }
 
-fn wrong_method(allow: &'static str) -> Answer {
+fn wrong_method(allow: impl Into<String>) -> Answer {
     let reply = Reply::error(&refusal::METHOD_NOT_ALLOWED);
     (reply.with("Allow", allow), None)
 }
@@ -290,6 +286,21 @@ fn logged(info: &'static ErrorInfo) -> Answer {
     (Reply::error(info), Some((Kind::AuthFailure, None, Some(info.code))))
 }
 
+/// The routes of the API, by method and path, and what they make of the id in it. `lf gateway openapi`
+/// describes these.
+pub(crate) const ROUTES: [(&str, fn(&str) -> Route); 9] = [
+    ("GET /healthz", |_| Route::Health),
+    ("GET /identity", |_| Route::Identity),
+    ("GET /pairing", |_| Route::Pairing),
+    ("GET /keys", |_| Route::List),
+    ("POST /keys", |_| Route::Add),
+    ("PUT /keys/:id", |id| Route::Update(id.to_owned())),
+    ("DELETE /keys/:id", |id| Route::Remove(id.to_owned())),
+    ("POST /keys/:id/resolve", |id| Route::Resolve(id.to_owned())),
+    ("POST /keys/:id/rotate", |id| Route::Rotate(id.to_owned())),
+];
+/// The part of a path that is a key's id.
+pub(crate) const ID: &str = ":id";
 /// Five values at once, and 60 a minute.
 const VALUES: Rate = Rate { capacity: 5, period: Duration::from_secs(1) };
 /// Ten changes at once, and 30 a minute.

@@ -12,6 +12,8 @@ pub(crate) mod guard;
 pub(crate) mod helper;
 #[cfg(unix)]
 pub(crate) mod http;
+#[cfg(unix)]
+pub(crate) mod openapi;
 pub(crate) mod origin;
 #[cfg(unix)]
 pub(crate) mod page;

@@ -34,6 +34,8 @@ use std::ffi::OsString;
 use crate::base::time::Timestamp;
 use crate::cloud::SCHEMA;
 use crate::error::{Error, Result};
+#[cfg(unix)]
+use crate::gateway::openapi;
 use crate::system::environment::Environment;
 use crate::system::host;
 use crate::vault::audit::Kind;
@@ -114,6 +116,8 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "gateway status" => on(args, flags, |c, args| status::status(c, &args)),
         #[cfg(unix)]
         "gateway doctor" => on(args, flags, |c, args| status::doctor(c, &args)),
+        #[cfg(unix)]
+        "gateway openapi" => nothing(args).map(|()| Command::Print(openapi::text())),
         #[cfg(unix)]
         "gateway consent show" => on(args, nothing, |c, ()| consent::show(c)),
         #[cfg(unix)]
