@@ -23,13 +23,13 @@ pub(crate) struct ErrorInfo {
 // A row is code, exit and HTTP status: the errors that have them, each with its fields and its sentence.
 // It makes variants, arms in `info` and in `fmt`, and an entry of `KINDS`.
 macro_rules! table {
-    ($($code:literal, $exit:literal, $http:literal:
+    ($($(#[$first:meta])* $code:literal, $exit:literal, $http:literal:
         $($(#[$doc:meta])* $name:ident $(($($item:ident: $kind:ty),+))? $({ $($member:ident: $type:ty),+ })?
             => ($($sentence:tt)*)),+;)*) => {
         /// What went wrong. [`Error::code`] is stable; sentences may be reworded between releases.
         #[derive(Debug)]
         pub enum Error {
-            $($(
+            $($(#[$first])* $(
                 $(#[$doc])*
                 $name $(($($kind),+))? $({ $(#[doc = concat!("The ", stringify!($member), ".")] $member: $type),+ })?,
             )+)*
@@ -66,97 +66,75 @@ macro_rules! table {
 }
 
 table! {
-    "usage", 2, 400:
-        /// The command line, or the environment, does not say something that `lf` can do.
-        Usage { sentence: String, hint: Option<String> } => ("{sentence}");
-    "secret_in_argv", 2, 400:
-        /// A secret was given where every local process can read it: in the argument list.
-        SecretInArgv(sentence: String) => ("{sentence}");
-    "invalid_key_id", 2, 400:
-        /// Not 20 to 40 characters of `A-Z a-z 0-9 _ -`.
-        InvalidKeyId => ("a key id is 20 to 40 characters of A-Z a-z 0-9 _ -");
-    "invalid_provider", 2, 400:
-        /// Not a lower-case name of 2 to 32 characters.
-        InvalidProvider(name: String) => (
+    /// The command line, or the environment, does not say something that `lf` can do.
+    "usage", 2, 400: Usage { sentence: String, hint: Option<String> } => ("{sentence}");
+    /// A secret was given where every local process can read it: in the argument list.
+    "secret_in_argv", 2, 400: SecretInArgv(sentence: String) => ("{sentence}");
+    /// Not 20 to 40 characters of `A-Z a-z 0-9 _ -`.
+    "invalid_key_id", 2, 400: InvalidKeyId => ("a key id is 20 to 40 characters of A-Z a-z 0-9 _ -");
+    /// Not a lower-case name of 2 to 32 characters.
+    "invalid_provider", 2, 400: InvalidProvider(name: String) => (
             "\"{name}\" is not a provider name: a lower-case letter, then 1 to 31 of a-z 0-9 _ -");
     "invalid_label", 2, 400:
         /// Not 1 to 64 characters without control characters.
         InvalidLabel(reason: String) => ("a label has 1 to 64 characters and no control characters: {reason}");
-    "invalid_key", 2, 400:
-        /// The value is not UTF-8.
-        InvalidKey => ("the value is not UTF-8 text; nothing was stored");
-    "empty_key", 2, 400:
-        /// The value has no bytes.
-        EmptyKey => ("the value is empty; nothing was stored");
-    "key_too_large", 2, 400:
-        /// The value has more than 65,536 bytes.
-        KeyTooLarge => ("the value is larger than 65,536 bytes; nothing was stored");
+    /// The value is not UTF-8.
+    "invalid_key", 2, 400: InvalidKey => ("the value is not UTF-8 text; nothing was stored");
+    /// The value has no bytes.
+    "empty_key", 2, 400: EmptyKey => ("the value is empty; nothing was stored");
+    /// The value has more than 65,536 bytes.
+    "key_too_large", 2, 400: KeyTooLarge => ("the value is larger than 65,536 bytes; nothing was stored");
     "key_not_found", 1, 404:
         /// Nothing in the store answers to this name.
         KeyNotFound(selector: String) => ("no key has the id, id prefix, label or provider \"{selector}\"");
-    "ambiguous_key", 2, 409:
-        /// More than one key answers to this name, which is the first; the candidates, one line each.
-        AmbiguousKey(selector: String, candidates: Vec<String>) => (
+    /// More than one key answers to this name, which is the first; the candidates, one line each.
+    "ambiguous_key", 2, 409: AmbiguousKey(selector: String, candidates: Vec<String>) => (
             "\"{selector}\" fits {} keys: {}", candidates.len(), named(candidates));
-    "duplicate_key", 1, 409:
-        /// A key with this id exists already.
-        DuplicateKey(id: String) => ("a key with the id {id} exists already");
+    /// A key with this id exists already.
+    "duplicate_key", 1, 409: DuplicateKey(id: String) => ("a key with the id {id} exists already");
     "corrupt_envelope", 1, 422:
         /// The file is not an envelope of version 1 that belongs under its name.
         CorruptEnvelope { file: String, reason: String } => ("{file} is not a usable envelope: {reason}");
-    "decryption_failed", 1, 422:
-        /// The passphrase is wrong, or the salt, IV, ciphertext or tag was changed.
-        DecryptionFailed(id: String) => (
+    /// The passphrase is wrong, or the salt, IV, ciphertext or tag was changed.
+    "decryption_failed", 1, 422: DecryptionFailed(id: String) => (
             "{id} does not open: it was encrypted under another passphrase, or was changed since");
-    "passphrase_missing", 1, 503:
-        /// No passphrase is configured anywhere.
-        PassphraseMissing => ("{NO_PASSPHRASE}"),
+    /// No passphrase is configured anywhere.
+    "passphrase_missing", 1, 503: PassphraseMissing => ("{NO_PASSPHRASE}"),
         /// The same, and there are keys that were sealed under one.
         PassphraseLost => ("there are keys, and {NO_PASSPHRASE}");
-    "wrong_passphrase", 2, 503:
-        /// The passphrase opens none of the keys that are there, so it seals nothing beside them.
-        WrongPassphrase { sentence: String, hint: String } => ("{sentence}");
-    "passphrase_conflict", 2, 503:
-        /// Both the keychain and the environment have a passphrase.
-        PassphraseConflict => (
+    /// The passphrase opens none of the keys that are there, so it seals nothing beside them.
+    "wrong_passphrase", 2, 503: WrongPassphrase { sentence: String, hint: String } => ("{sentence}");
+    /// Both the keychain and the environment have a passphrase.
+    "passphrase_conflict", 2, 503: PassphraseConflict => (
             "both the keychain and the environment have a master passphrase; lf does not choose \
              between them");
-    "invalid_sheet", 2, 400:
-        /// Not the lines of a recovery sheet; what is wrong with them.
-        InvalidSheet(reason: String) => ("these are not the lines of a recovery sheet: {reason}");
+    /// Not the lines of a recovery sheet; what is wrong with them.
+    "invalid_sheet", 2, 400: InvalidSheet(reason: String) => ("these are not the lines of a recovery sheet: {reason}");
     "rekey_pending", 2, 503:
         /// A change of the master passphrase waits for the new one.
         RekeyPending => ("a change of the master passphrase waits for the new one, and until then nothing is \
              encrypted under the old one");
-    "passphrase_invalid", 2, 503:
-        /// The passphrase cannot be used; why.
-        PassphraseInvalid(sentence: String) => ("{sentence}"),
+    /// The passphrase cannot be used; why.
+    "passphrase_invalid", 2, 503: PassphraseInvalid(sentence: String) => ("{sentence}"),
         /// The passphrase opens the keys that are there and is too short to encrypt under.
         PassphraseShort(sentence: String) => ("{sentence}");
-    "keychain_unavailable", 1, 503:
-        /// The OS keychain did not do what it was asked; what was tried, and what came of it.
-        KeychainUnavailable(sentence: String) => ("{sentence}");
-    "already_configured", 2, 500:
-        /// `lf keys init` has nothing to do.
-        AlreadyConfigured(sentence: String) => ("{sentence}");
-    "refused", 2, 500:
-        /// A dangerous step was not confirmed, or would cost keys; nothing was changed.
-        Refused { sentence: String, hint: String } => ("{sentence}");
-    "aborted", 2, 500:
-        /// The person at the terminal said no.
-        Aborted => ("not confirmed; nothing was changed");
+    /// The OS keychain did not do what it was asked; what was tried, and what came of it.
+    "keychain_unavailable", 1, 503: KeychainUnavailable(sentence: String) => ("{sentence}");
+    /// `lf keys init` has nothing to do.
+    "already_configured", 2, 500: AlreadyConfigured(sentence: String) => ("{sentence}");
+    /// A dangerous step was not confirmed, or would cost keys; nothing was changed.
+    "refused", 2, 500: Refused { sentence: String, hint: String } => ("{sentence}");
+    /// The person at the terminal said no.
+    "aborted", 2, 500: Aborted => ("not confirmed; nothing was changed");
     "incomplete", 1, 500:
         /// So many, of so many keys, failed; each was named in a warning.
         Incomplete(failed: usize, total: usize) => ("{failed} of {total} keys failed, as named above; the others are done");
-    "checks_failed", 3, 500:
-        /// `lf keys doctor` found something: so many, of so many checks, failed.
-        ChecksFailed(failed: usize, total: usize) => ("{failed} of {total} checks failed");
-    "store_full", 1, 507:
-        /// There is no room for what a paired page asked for; what there is too much of.
-        StoreFull(sentence: String) => ("{sentence}");
-    "store_busy", 1, 503:
-        /// Another process has held the store's lock for too long.
-        StoreBusy(path: PathBuf) => (
+    /// `lf keys doctor` found something: so many, of so many checks, failed.
+    "checks_failed", 3, 500: ChecksFailed(failed: usize, total: usize) => ("{failed} of {total} checks failed");
+    /// There is no room for what a paired page asked for; what there is too much of.
+    "store_full", 1, 507: StoreFull(sentence: String) => ("{sentence}");
+    /// Another process has held the store's lock for too long.
+    "store_busy", 1, 503: StoreBusy(path: PathBuf) => (
             "another process has held the lock on {} for 30 seconds; nothing was changed", path.display());
     "permission_error", 1, 500:
         /// The operating system does not allow it: what was tried, and on which file.
@@ -166,20 +144,16 @@ table! {
     "symlink_refused", 1, 500:
         /// A symbolic link stands where a file or directory of ours belongs.
         SymlinkRefused(path: PathBuf) => ("{} is a symbolic link; lf does not follow links there", path.display());
-    "cannot_listen", 1, 500:
-        /// The gateway cannot listen there; the address and port, and what the system answered.
-        Listen(address: String, source: io::Error) => ("cannot listen on {address}: {source}");
-    "unsafe_bind", 5, 500:
-        /// A trust state forbids it: the gateway must not listen there.
-        UnsafeBind(address: String) => (
+    /// The gateway cannot listen there; the address and port, and what the system answered.
+    "cannot_listen", 1, 500: Listen(address: String, source: io::Error) => ("cannot listen on {address}: {source}");
+    /// A trust state forbids it: the gateway must not listen there.
+    "unsafe_bind", 5, 500: UnsafeBind(address: String) => (
             "the gateway in full mode listens on loopback addresses, and with --tailscale on those \
              that a consent covers; {address} is neither");
-    "consent_missing", 5, 403:
-        /// A trust state forbids it: nobody has consented to what was asked for, or not to this; why.
-        ConsentMissing(sentence: String) => ("{sentence}");
-    "no_tailnet", 5, 500:
-        /// There is no live interface that a consent to Tailscale could cover.
-        NoTailnet => ("this machine has no address of Tailscale's range, 100.64.0.0/10, so there is \
+    /// A trust state forbids it: nobody has consented to what was asked for, or not to this; why.
+    "consent_missing", 5, 403: ConsentMissing(sentence: String) => ("{sentence}");
+    /// There is no live interface that a consent to Tailscale could cover.
+    "no_tailnet", 5, 500: NoTailnet => ("this machine has no address of Tailscale's range, 100.64.0.0/10, so there is \
              nothing to consent to");
     "corrupt_consent", 1, 500:
         /// The file that should record a consent does not; what is wrong with it.
@@ -187,36 +161,27 @@ table! {
     "corrupt_pairings", 1, 500:
         /// The file that should say who is paired does not; what is wrong with it.
         CorruptPairings(file: PathBuf, reason: &'static str) => ("{} does not say who is paired: {reason}", file.display());
-    "gateway_unreachable", 4, 500:
-        /// No gateway answers there: where, and who or what answers instead; what to type.
-        GatewayUnreachable(sentence: String, hint: &'static str) => ("{sentence}");
-    "no_service_manager", 1, 500:
-        /// Nothing here keeps services of a user: what was asked, and what came of it; what does the same without.
-        NoServiceManager(sentence: String, hint: String) => ("{sentence}");
-    "service_failed", 1, 500:
-        /// The service manager did not do what it was asked: what that was, and what it said; where to look.
-        ServiceFailed(sentence: String, hint: String) => ("{sentence}");
+    /// No gateway answers there: where, and who or what answers instead; what to type.
+    "gateway_unreachable", 4, 500: GatewayUnreachable(sentence: String, hint: &'static str) => ("{sentence}");
+    /// Nothing here keeps services of a user: what was asked, and what came of it; what does the same without.
+    "no_service_manager", 1, 500: NoServiceManager(sentence: String, hint: String) => ("{sentence}");
+    /// The service manager did not do what it was asked: what that was, and what it said; where to look.
+    "service_failed", 1, 500: ServiceFailed(sentence: String, hint: String) => ("{sentence}");
     "precondition_failed", 3, 500:
         /// So many preconditions of the gateway failed, and each was named; what to do about them.
         PreconditionFailed(count: usize, hint: String) => ("{count} of the preconditions failed, as named above");
-    "pairing_not_found", 1, 404:
-        /// No pairing has this name.
-        PairingNotFound(name: String) => ("no pairing has the name \"{name}\"");
-    "out_of_memory", 1, 503:
-        /// The system has no memory left for a key derivation.
-        OutOfMemory => ("there is no memory left for a key derivation, which takes 32 MiB");
-    "cloud_unreachable", 1, 500:
-        /// The cloud is not reached, or something else answers for it: why, and the way out.
-        CloudUnreachable(sentence: String) => ("{sentence}");
-    "cloud_session", 1, 500:
-        /// There is no session with the cloud that it accepts: whose, and the way out.
-        CloudSession(sentence: String) => ("{sentence}");
-    "cloud_refused", 1, 500:
-        /// The cloud does not do what it was asked: what it says, and the way out.
-        CloudRefused(sentence: String) => ("{sentence}");
-    "command_not_found", 127, 500:
-        /// A program that was to be run is not there; which, and what is missing.
-        CommandNotFound(sentence: String) => ("{sentence}");
+    /// No pairing has this name.
+    "pairing_not_found", 1, 404: PairingNotFound(name: String) => ("no pairing has the name \"{name}\"");
+    /// The system has no memory left for a key derivation.
+    "out_of_memory", 1, 503: OutOfMemory => ("there is no memory left for a key derivation, which takes 32 MiB");
+    /// The cloud is not reached, or something else answers for it: why, and the way out.
+    "cloud_unreachable", 1, 500: CloudUnreachable(sentence: String) => ("{sentence}");
+    /// There is no session with the cloud that it accepts: whose, and the way out.
+    "cloud_session", 1, 500: CloudSession(sentence: String) => ("{sentence}");
+    /// The cloud does not do what it was asked: what it says, and the way out.
+    "cloud_refused", 1, 500: CloudRefused(sentence: String) => ("{sentence}");
+    /// A program that was to be run is not there; which, and what is missing.
+    "command_not_found", 127, 500: CommandNotFound(sentence: String) => ("{sentence}");
     "command_not_executable", 126, 500:
         /// A program that was to be run is there, and cannot be: which, and what the system answered.
         CommandNotExecutable(command: String, source: io::Error) => ("cannot run \"{command}\": {source}");

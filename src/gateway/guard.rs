@@ -251,7 +251,7 @@ fn find(request: &Request) -> Result<(&'static str, Route), Answer> {
     for (name, route) in &ROUTES {
         let (verb, path) = name.split_once(' ').unwrap_or_default();
         let path: Vec<&str> = path.split('/').skip(1).collect();
-        let fits = |(part, given): (&&str, &&str)| part == given || (*part == ID && *given != "");
+        let fits = |(part, given): (&&str, &&str)| part == given || (*part == ID && !given.is_empty());
         if path.len() != segments.len() || !path.iter().zip(&segments).all(fits) {
             continue;
         }
