@@ -251,7 +251,8 @@ fn find(request: &Request) -> Result<(&'static str, Route), Answer> {
     for (name, route) in &ROUTES {
         let (verb, path) = name.split_once(' ').unwrap_or_default();
         let path: Vec<&str> = path.split('/').skip(1).collect();
-        let fits = |(part, given): (&&str, &&str)| part == given || (*part == ID && !given.is_empty());
+        let fits =
+            |(part, given): (&&str, &&str)| part == given || (*part == ID && !given.is_empty());
         if path.len() != segments.len() || !path.iter().zip(&segments).all(fits) {
             continue;
         }
@@ -288,7 +289,7 @@ fn logged(info: &'static ErrorInfo) -> Answer {
 
 /// The routes of the API, by method and path, and what they make of the id in it. `lf gateway openapi`
 /// describes these.
-pub(crate) const ROUTES: [(&str, fn(&str) -> Route); 9] = [
+pub(crate) const ROUTES: [(&str, Make); 9] = [
     ("GET /healthz", |_| Route::Health),
     ("GET /identity", |_| Route::Identity),
     ("GET /pairing", |_| Route::Pairing),
@@ -299,6 +300,7 @@ pub(crate) const ROUTES: [(&str, fn(&str) -> Route); 9] = [
     ("POST /keys/:id/resolve", |id| Route::Resolve(id.to_owned())),
     ("POST /keys/:id/rotate", |id| Route::Rotate(id.to_owned())),
 ];
+type Make = fn(&str) -> Route;
 /// The part of a path that is a key's id.
 pub(crate) const ID: &str = ":id";
 /// Five values at once, and 60 a minute.

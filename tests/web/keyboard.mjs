@@ -104,7 +104,7 @@ async function walk(scheme) {
 
   await reach('Prod');
   await press(' ');
-  await until(() => document.querySelector('#keys :checked'));
+  await until(() => document.querySelector('#keys :checked') !== null);
   await press('Tab');
   assert.equal(await focused(), 'Copy');
   await press('Tab', 'Enter');
@@ -197,6 +197,7 @@ async function walk(scheme) {
   await until(() => document.querySelectorAll('#keys li').length === 1);
   await reach('Main');
   await press(' ');
+  await until(() => document.querySelector('#keys :checked') !== null && document.getElementById('actions').checkVisibility());
   await reach('Show');
   const headers = { authorization: `Bearer ${token}` };
   for (let count = 0; ; count += 1) {

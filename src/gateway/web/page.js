@@ -80,7 +80,8 @@ async function attempt(zone, act, isRepeatable) {
   if (failed) explain(zone, failed, isRepeatable && lf.isPaired() && (() => attempt(zone, act, true)));
   else tell(seen(zone), ...said);
   seen(zone).querySelector('.told').scrollIntoView({ block: 'nearest' });
-  if (document.activeElement !== document.body) return;
+  const now = document.activeElement; // Firefox blurs late
+  if (now !== document.body && now.checkVisibility()) return;
   const focused = before.closest('dialog') ? opener : before;
   [$('plain'), focused, $('token'), radio(picked), $('local-title')].find((it) => it?.checkVisibility())?.focus();
 }
@@ -98,7 +99,7 @@ function explain(zone, error, again) {
   const field = about && zone.querySelector(`#${about}, #new-${about}`);
   const note = make('div', make('b', what), ` ${way} `, line ? command(line) : '');
   note.role = 'alert';
-  if (again) note.append(againButton(again, error.retryAfter ?? 0));
+  if (again) note.append(' ', againButton(again, error.retryAfter ?? 0));
   if (!field) return tell(seen(zone), note);
   note.className = 'bad';
   note.id = `${field.id}-bad`;
@@ -109,8 +110,9 @@ function explain(zone, error, again) {
 
 function againButton(again, seconds) {
   const left = make('span');
-  left.ariaHidden = 'true'; // or every second would be read out
+  left.ariaHidden = 'true';
   const button = make('button', 'Try again', left);
+  button.className = 'small';
   button.onclick = again;
   countDown(seconds, (wait) => {
     left.textContent = wait ? ` in ${wait} s` : '';
