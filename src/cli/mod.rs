@@ -16,9 +16,7 @@ use std::process::ExitCode;
 
 use crate::base::secret::{printable, shown};
 use crate::error::{Error, Result};
-use crate::system::environment::Environment;
-use crate::system::host;
-use crate::system::kernel::memory;
+use crate::system::{environment::Environment, host, kernel::memory};
 
 use self::args::{Args, JSON};
 use self::commands::Command;

@@ -1,7 +1,6 @@
 //! Tables for people: titles and rows, in columns that are as wide as what a terminal shows.
 
-use crate::base::secret::printable;
-use crate::base::width;
+use crate::base::{secret::printable, width};
 
 /// The table as text. Control characters in cells are escaped. If the terminal has too few columns, the
 /// last cell of a row goes on below itself.

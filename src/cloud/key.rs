@@ -5,9 +5,8 @@ use miniserde::{Deserialize, json};
 use super::server::Server;
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
-use crate::vault::envelope;
 use crate::vault::key::{Label, Provider};
-use crate::vault::provider;
+use crate::vault::{envelope, provider};
 
 /// A row of `fn_get_my_api_keys`, which has more members.
 #[derive(Debug, Deserialize)]

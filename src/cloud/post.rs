@@ -9,8 +9,7 @@ use std::time::Duration;
 use crate::base::secret::{Secret, shown};
 use crate::base::time::Deadline;
 use crate::error::{Error, Result};
-use crate::system::program::Program;
-use crate::system::stream::Stream;
+use crate::system::{program::Program, stream::Stream};
 
 /// Where the cloud is.
 pub(super) struct Url {

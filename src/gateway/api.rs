@@ -12,19 +12,14 @@ use super::helper;
 use super::http::{Reply, Request};
 use super::pairing::Pairing;
 use super::state;
-use crate::base::secret::Secret;
-use crate::base::time::Timestamp;
+use crate::base::{secret::Secret, time::Timestamp};
 use crate::error::{Error, ErrorInfo, Result, refusal};
 use crate::keychain::Keychain;
-use crate::system::environment::Sources;
-use crate::system::fs::Dir;
-use crate::vault::audit::Kind;
+use crate::system::{environment::Sources, fs::Dir};
 use crate::vault::envelope::{self, UsedView};
-use crate::vault::history;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
-use crate::vault::master::rekey;
 use crate::vault::master::source::{self, Master};
-use crate::vault::store::Store;
+use crate::vault::{audit::Kind, history, master::rekey, store::Store};
 
 /// What the routes work on.
 pub(crate) struct Api {

@@ -11,8 +11,7 @@ use miniserde::{Deserialize, Serialize, json};
 
 use super::origin::is_cgnat;
 use super::state;
-use crate::base::secret::shown;
-use crate::base::time::Timestamp;
+use crate::base::{secret::shown, time::Timestamp};
 use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Publish};
 

@@ -10,13 +10,11 @@ use tiny_http::Method;
 use super::http::{Reply, Request};
 use super::page::File;
 use crate::base::bucket::{Bucket, Rate};
-use crate::base::lock::lock;
-use crate::base::time::Timestamp;
+use crate::base::{lock::lock, time::Timestamp};
 use crate::error::{Error, ErrorInfo, refusal};
 use crate::gateway::origin::{self, Hosts, Origins};
 use crate::gateway::pairing::{Pairing, Pairings, Recogniser};
-use crate::vault::audit::Kind;
-use crate::vault::key::KeyId;
+use crate::vault::{audit::Kind, key::KeyId};
 
 /// Everything that decides.
 pub(crate) struct Guard {

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::pairing::{self, Pairings};
-use crate::base::secret::Secret;
-use crate::base::time::Timestamp;
+use crate::base::{secret::Secret, time::Timestamp};
 use crate::error::Error;
 use crate::keychain::Keychain;
 use crate::keychain::helper::{Answer, Helper};

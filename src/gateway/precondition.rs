@@ -17,11 +17,9 @@ use crate::base::secret::{Secret, printable};
 use crate::base::time::Timestamp;
 use crate::error::Result;
 use crate::keychain::Keychain;
-use crate::system::environment::Environment;
-use crate::system::fs::Dir;
+use crate::system::{environment::Environment, fs::Dir};
 use crate::vault::doctor::{Check, Status, fail, failed, note, pass};
-use crate::vault::master::record;
-use crate::vault::master::source;
+use crate::vault::{master::record, master::source};
 
 /// What a gateway is to be started with.
 pub(crate) struct Setup<'a> {

@@ -9,8 +9,7 @@ use miniserde::{Deserialize, json};
 
 use crate::base::time::{Deadline, Timestamp};
 use crate::error::Error;
-use crate::system::fs;
-use crate::system::stream::Stream;
+use crate::system::{fs, stream::Stream};
 
 /// What a gateway of `lf` answers to `GET /healthz`.
 #[derive(Deserialize)]

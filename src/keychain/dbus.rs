@@ -15,8 +15,7 @@ use super::wire::{
     Result, SIGNAL, Target,
 };
 use crate::base::time::Deadline;
-use crate::system::environment::Bus;
-use crate::system::stream::Stream;
+use crate::system::{environment::Bus, stream::Stream};
 
 /// A connection that has said hello.
 #[derive(Debug)]

@@ -16,8 +16,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{Keychain, Patience};
-use crate::base::lock::lock;
-use crate::base::secret::Secret;
+use crate::base::{lock::lock, secret::Secret};
 use crate::error::{Error, Result};
 use crate::system::environment::Bus;
 #[cfg(target_os = "linux")]

@@ -10,8 +10,7 @@ use std::time::Duration;
 use keyring_core::{Entry, Error as Refusal};
 use zeroize::Zeroizing;
 
-use crate::base::secret::Secret;
-use crate::base::time::Deadline;
+use crate::base::{secret::Secret, time::Deadline};
 use crate::error::{Error, Result};
 use crate::system::environment::{Bus, Environment};
 

@@ -12,10 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::base::secret::{printable, printable_lines};
 use crate::error::{Error, Result};
-use crate::system::environment::search_path;
-use crate::system::fs;
 #[cfg(unix)]
 use crate::system::kernel::signal;
+use crate::system::{environment::search_path, fs};
 
 /// Makes this process a poor source of secrets, before it has any: no core dumps, no tracing by the
 /// same user (Linux: `PR_SET_DUMPABLE`), and files that only their owner can read.

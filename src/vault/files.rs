@@ -4,8 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::base::secret::shown;
-use crate::base::time::Timestamp;
+use crate::base::{secret::shown, time::Timestamp};
 use crate::error::{Error, Result};
 use crate::system::fs::{self, Dir, Locked, Publish};
 use crate::vault::envelope::{self, Envelope, corrupt};

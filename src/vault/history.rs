@@ -17,8 +17,7 @@ use miniserde::json::{self, Value};
 use crate::base::time::Timestamp;
 use crate::error::Result;
 use crate::system::fs::{Dir, Publish};
-use crate::vault::audit::FILE;
-use crate::vault::key::KeyId;
+use crate::vault::{audit::FILE, key::KeyId};
 
 /// One event. What it says is somebody else's text: not fit for a terminal as it is.
 #[derive(Debug, Deserialize)]

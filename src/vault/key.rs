@@ -10,10 +10,8 @@ use std::time::Duration;
 use miniserde::Serialize;
 use miniserde::ser::{Fragment, Map};
 
-use crate::base::json::text_in_json;
-use crate::base::rng;
 use crate::base::secret::{looks_like_secret, printable, shown};
-use crate::base::time::Timestamp;
+use crate::base::{json::text_in_json, rng, time::Timestamp};
 use crate::error::{Error, Result};
 
 /// 20 to 40 characters of `A-Z a-z 0-9 _ -`. Safe as a file name: it has no dot and no slash.

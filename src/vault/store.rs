@@ -6,19 +6,15 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::base::pool;
 use crate::base::secret::{Secret, shown};
-use crate::base::time::Timestamp;
+use crate::base::{pool, time::Timestamp};
 use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Locked, Publish};
 use crate::vault::audit::{self, Event};
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::files::{self, Keep, KeyFile, Unreadable};
-use crate::vault::history;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
-use crate::vault::master::source::Master;
-use crate::vault::master::staging;
-use crate::vault::provider;
+use crate::vault::{history, master::source::Master, master::staging, provider};
 
 /// A store of keys, by its path. Nothing is opened before it is needed and nothing is kept open, so
 /// that a directory that comes, goes or is replaced is seen as it is.

@@ -5,8 +5,7 @@
 //! list of pairings. (tests/adopt.rs)
 
 use crate::base::secret::{Secret, printable};
-use crate::base::shell::quoted;
-use crate::base::time::Timestamp;
+use crate::base::{shell::quoted, time::Timestamp};
 use crate::error::{Error, Result};
 use crate::gateway::pairing::Pairings;
 use crate::system::host;

@@ -1,6 +1,6 @@
 //! `lf keys import --cloud`: brings the caller's keys home from LenserFight Cloud. The cloud's copies stay.
 
-use crate::base::secret::shown;
+use crate::base::secret::{printable, shown};
 use crate::cloud::key::{self, CloudKey};
 use crate::cloud::server::Server;
 use crate::system::term;
@@ -58,7 +58,8 @@ pub(super) fn import(context: &Context<'_>, mut options: Options) -> Result<()> 
 fn ask(keys: &[CloudKey]) -> Result<Vec<String>> {
     for key in keys {
         let (provider, name, suffix) = (&key.provider, key.name(), &key.suffix);
-        host::eprint(&format!("  {}  {provider}  {name}  …{suffix}\n", key.id));
+        let line = format!("{}  {provider}  {name}  …{suffix}", key.id);
+        host::eprint(&format!("  {}\n", printable(&line)));
     }
     let answer = term::ask_line("Which of them? The first 4 characters of their ids, or all: ")?;
     let words: Vec<String> = answer.split_whitespace().map(str::to_owned).collect();

@@ -10,9 +10,8 @@ use crate::base::shell::{quote, unquote};
 use crate::cli::complete::{Question, question};
 use crate::gateway::pairing::ACTS;
 use crate::system::environment::Environment;
-use crate::vault::key::Provider;
-use crate::vault::provider;
 use crate::vault::store::{MIN_PREFIX, Store};
+use crate::vault::{key::Provider, provider};
 
 use super::{Context, Format, Result, host, pair};
 

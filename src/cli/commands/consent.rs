@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use crate::base::secret::{printable, shown};
 use crate::gateway::consent::{self, Consent};
-use crate::gateway::precondition::lenser_id;
-use crate::gateway::state;
+use crate::gateway::{precondition::lenser_id, state};
 use miniserde::Serialize;
 
 use super::{Context, Error, Format, Result, Timestamp, confirm, format, host};

@@ -11,11 +11,10 @@ use crate::keychain::{Keychain, Patience};
 use crate::system::environment::{Environment, PASSPHRASE_VARIABLES};
 use crate::vault::audit::{Event, Kind};
 use crate::vault::files::{self, Unreadable};
-use crate::vault::key::KeyId;
 use crate::vault::master::rekey::{self as rekeying, For, Settled};
 use crate::vault::master::source::{self, Master, Origin};
-use crate::vault::store::Store;
 use crate::vault::{envelope, sheet};
+use crate::vault::{key::KeyId, store::Store};
 
 use super::{Error, Format, Result, Timestamp, format, host};
 use crate::system::term::{self, Behind};

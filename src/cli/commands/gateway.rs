@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use crate::base::secret::shown;
-use crate::base::time::parse_span;
+use crate::base::{secret::shown, time::parse_span};
 use crate::cli::args::{Args, is_not};
 use crate::gateway::pairing::{ACTS, DEFAULT_NAME, Others, Pairing, TERM};
 use crate::vault::key::Label;

@@ -10,11 +10,9 @@ use crate::base::time::{Timestamp, parse_age, parse_moment};
 use crate::cli::args::{Args, is_not, secret_in_argv};
 use crate::error::{Error, Result};
 use crate::system::{host, term};
-use crate::vault::audit::Kind;
-use crate::vault::envelope;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
-use crate::vault::master::source::Master;
 use crate::vault::provider::{self, KNOWN, Known};
+use crate::vault::{audit::Kind, envelope, master::source::Master};
 use zeroize::Zeroizing;
 
 use super::context::read_line;

@@ -5,14 +5,10 @@ use std::time::Duration;
 use crate::base::time::{Timestamp, parse_age};
 use crate::cli::args::{Args, is_not};
 use crate::error::{Error, Result};
-use crate::system::kernel::clock;
-use crate::system::{host, term};
-use crate::vault::audit::Kind;
-use crate::vault::envelope::UsedView;
+use crate::system::{host, kernel::clock, term};
 use crate::vault::history::{self, LastUsed};
 use crate::vault::key::{KeyMeta, Provider};
-use crate::vault::provider;
-use crate::vault::store::WHOLE;
+use crate::vault::{audit::Kind, envelope::UsedView, provider, store::WHOLE};
 
 use super::{Context, Format, format, keys, table};
 

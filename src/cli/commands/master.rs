@@ -2,15 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::base::secret::Secret;
-use crate::base::text::count;
+use crate::base::{secret::Secret, text::count};
 use crate::system::fs::{Dir, Publish};
-use crate::vault::doctor::files::KEEPS_NO_MODES;
 use crate::vault::envelope::{self, Envelope};
 use crate::vault::files::{self, KeyFile, Named};
 use crate::vault::key::{KeyId, KeyMeta};
 use crate::vault::master::record::{self, Record};
-use crate::vault::master::survey::Survey;
+use crate::vault::{doctor::files::KEEPS_NO_MODES, master::survey::Survey};
 
 use super::{Context, Error, Kind, Result, Timestamp, host};
 

@@ -36,8 +36,7 @@ use crate::cloud::SCHEMA;
 use crate::error::{Error, Result};
 #[cfg(unix)]
 use crate::gateway::openapi;
-use crate::system::environment::Environment;
-use crate::system::host;
+use crate::system::{environment::Environment, host};
 use crate::vault::audit::Kind;
 
 use self::context::{Context, all_of, confirm, read_input, read_passphrase};

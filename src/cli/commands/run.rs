@@ -9,9 +9,8 @@ use crate::base::secret::{Secret, printable, shown};
 use crate::cli::args::Args;
 use crate::system::environment::is_set;
 use crate::system::program::{self, Program};
-use crate::vault::key::KeyId;
 use crate::vault::project::{self, Assignment, Project, Variables, assignment};
-use crate::vault::provider;
+use crate::vault::{key::KeyId, provider};
 
 use super::{Context, Error, Kind, Result, host};
 

@@ -7,27 +7,16 @@ use std::time::Duration;
 use crate::base::secret::{printable, shown};
 use crate::cli::args::is_not;
 use crate::error::{Error, Result};
-use crate::gateway::api::Api;
-use crate::gateway::consent;
-use crate::gateway::guard::Guard;
-use crate::gateway::helper;
 use crate::gateway::origin::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, Origins, is_tailscale};
-use crate::gateway::precondition::Setup;
-use crate::gateway::sandbox;
-use crate::gateway::state;
 use crate::gateway::{Gateway, is_own, listen, unusable};
-use crate::keychain::helper::Helper;
-use crate::keychain::{Keychain, Patience};
-use crate::system::environment::Environment;
-use crate::system::host;
+use crate::gateway::{
+    api::Api, consent, guard::Guard, helper, precondition::Setup, sandbox, state,
+};
+use crate::keychain::{Keychain, Patience, helper::Helper};
 #[cfg(target_os = "linux")]
 use crate::system::kernel::inherit;
-use crate::system::kernel::signal;
-use crate::system::service::notify::Manager;
-use crate::vault::doctor::Status;
-use crate::vault::files;
-use crate::vault::master::source;
-use crate::vault::store::Store;
+use crate::system::{environment::Environment, host, kernel::signal, service::notify::Manager};
+use crate::vault::{doctor::Status, files, master::source, store::Store};
 
 use super::{Args, NOTHING, doctor};
 

@@ -42,16 +42,13 @@ use miniserde::{Deserialize, Serialize, json};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::base::rng;
-use crate::base::secret::Secret;
-use crate::base::time::Timestamp;
+use crate::base::{rng, secret::Secret, time::Timestamp};
 use crate::error::{Error, Result};
 use crate::gateway::state;
 use crate::keychain::Keychain;
 use crate::system::environment::{Environment, Sources};
 use crate::system::fs::{self, Dir, Locked, Publish};
-use crate::vault::key::Label;
-use crate::vault::master::source;
+use crate::vault::{key::Label, master::source};
 
 pub(crate) use self::recogniser::Recogniser;
 

@@ -9,9 +9,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::base::rng;
-use crate::base::shell::quoted;
-use crate::base::time::Deadline;
+use crate::base::{rng, shell::quoted, time::Deadline};
 use crate::error::{Error, Result};
 
 pub(crate) use self::named::{

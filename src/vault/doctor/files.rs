@@ -5,8 +5,7 @@ use std::path::Path;
 use super::{Check, fail, failed, note, pass, place, quoted};
 use crate::error::{Error, Result};
 use crate::system::fs::{self, Dir};
-use crate::vault::master::staging;
-use crate::vault::{audit, files, history};
+use crate::vault::{audit, files, history, master::staging};
 
 pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -> Result<()> {
     let root = open(root);

@@ -4,13 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Check, fail, failed, note, pass, place, quoted};
-use crate::base::secret::shown;
 use crate::base::text::{count, count_are, opens_none};
-use crate::base::time::Timestamp;
+use crate::base::{secret::shown, time::Timestamp};
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
-use crate::system::environment::Sources;
-use crate::system::fs::Dir;
+use crate::system::{environment::Sources, fs::Dir};
 use crate::vault::key::{KeyId, KeyMeta};
 use crate::vault::master::record::{self, Record};
 use crate::vault::master::source::{self, Master, Origin};

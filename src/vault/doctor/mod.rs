@@ -7,15 +7,11 @@ use std::path::{Path, PathBuf};
 
 use miniserde::Serialize;
 
-use crate::base::secret::shown;
-use crate::base::shell::quoted;
+use crate::base::{secret::shown, shell::quoted};
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
-use crate::system::environment::Sources;
-use crate::system::fs::Dir;
-use crate::vault::master::record::Record;
-use crate::vault::master::source::Origin;
-use crate::vault::store::Store;
+use crate::system::{environment::Sources, fs::Dir};
+use crate::vault::{master::record::Record, master::source::Origin, store::Store};
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -22,8 +22,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use self::text::UsedView;
 
-use crate::base::secret::Secret;
-use crate::base::{pool, rng};
+use crate::base::{pool, rng, secret::Secret};
 use crate::error::{Error, Result};
 use crate::system::kernel::memory;
 use crate::vault::key::{KeyId, KeyMeta};

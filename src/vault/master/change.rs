@@ -15,8 +15,7 @@ use crate::base::{pool, rng};
 use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Locked, Publish};
 use crate::vault::envelope::{self, Envelope};
-use crate::vault::files;
-use crate::vault::key::KeyId;
+use crate::vault::{files, key::KeyId};
 
 /// What became of a change that was begun before.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,8 +19,7 @@
 
 use miniserde::{Deserialize, Serialize, json};
 
-use crate::base::secret::Secret;
-use crate::base::time::Timestamp;
+use crate::base::{secret::Secret, time::Timestamp};
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 

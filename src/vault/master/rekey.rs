@@ -31,15 +31,11 @@ pub(crate) use super::change::Settled;
 use super::change::{Change, FINISH, at_work, sample};
 use super::source::{self, Master, Origin};
 use super::{record, staging};
-use crate::base::pool;
-use crate::base::secret::Secret;
-use crate::base::time::Timestamp;
+use crate::base::{pool, secret::Secret, time::Timestamp};
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
-use crate::system::environment::Sources;
-use crate::system::fs::Dir;
-use crate::vault::key::KeyId;
-use crate::vault::{envelope, files};
+use crate::system::{environment::Sources, fs::Dir};
+use crate::vault::{envelope, files, key::KeyId};
 
 /// What the passphrase is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,14 +18,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::record::{self, Record};
-use crate::base::rng;
 use crate::base::secret::{Secret, shown};
-use crate::base::shell::words;
+use crate::base::{rng, shell::words};
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
-use crate::system::environment::Sources;
-use crate::system::fs;
-use crate::system::program::Program;
+use crate::system::{environment::Sources, fs, program::Program};
 use crate::vault::files::KeyFile;
 
 /// Where a passphrase was found.

@@ -13,8 +13,7 @@ use std::path::Path;
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
 use crate::system::fs::{self, Dir, Locked, Publish};
-use crate::vault::files;
-use crate::vault::key::KeyId;
+use crate::vault::{files, key::KeyId};
 
 /// The directory's name.
 pub(crate) const NAME: &str = ".rekey";

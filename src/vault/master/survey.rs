@@ -2,8 +2,7 @@
 
 use super::record::Record;
 use super::staging;
-use crate::base::pool;
-use crate::base::secret::Secret;
+use crate::base::{pool, secret::Secret};
 use crate::error::{Error, Result};
 use crate::system::fs::Dir;
 use crate::vault::files::{self, KeyFile, Unreadable};
