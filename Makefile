@@ -17,7 +17,8 @@ KEYCHAIN_TOOLS := kwalletd5:libkf5wallet-bin keepassxc:keepassxc keepassxc-cli:k
 	/usr/libexec/gcr-prompter:gcr Xvfb:xvfb xdotool:xdotool
 WEB_TOOLS := chromium:chromium firefox-esr:firefox-esr Xvfb:xvfb node:nodejs npm:npm openssl:openssl nginx:nginx-light
 
-.PHONY: build demo test tools check cross-check static static-check audit bench interop torture power readings page install mutants ub fuzz
+.PHONY: build demo test tools check cross-check static static-check audit bench install \
+	interop torture power fuzz mutants ub soak readings page
 
 build:
 	$(CARGO) build --release --locked
@@ -112,6 +113,12 @@ ub:
 # reaches something new joins tests/fuzz/corpus, which make check runs through the same rules.
 fuzz:
 	CARGO="$(CARGO)" sh tests/fuzz/run.sh "$(TARGET)" "$(TIME)"
+
+# A day of a gateway in ten rounds: a million requests, a hundred thousand bad connections, a rekey in each round.
+# SOAK=2 is two of the rounds.
+soak:
+	sh tests/tools.sh $(TOOLS)
+	$(CARGO) test --release --locked --features soak --test soak -- --nocapture
 
 # What bash, python-dotenv and Node's dotenv read from tests/dotenv/lines.txt, on record for the tests of import.
 readings:
