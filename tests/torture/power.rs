@@ -388,23 +388,15 @@ const IS_FULL: bool = cfg!(feature = "torture");
 /// What `cargo test` does of the scenarios.
 const FEW: &[&str] = &[
     "rekey, keychain",
-    "rekey, environment",
     "init, an empty home",
     "add",
-    "import",
     "update --rotate",
     "remove",
-    "rekey --finish, keychain",
-    "restore",
     "adopt",
     "pair",
-    "unpair",
-    "a page replaces",
-    "remove, a rekey waits",
     "list, a full audit log",
     "doctor --fix",
     "allow",
-    "init --passphrase-file",
 ];
 /// Combinations at one point: all of six operations with up to four outcomes each.
 const MOST: usize = 4096;
