@@ -2,12 +2,12 @@
 //! damaged files. (src/vault/envelope/tests.rs has the rest, without files.)
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "vectors/files.rs"]
+mod files;
 mod support;
 
 use std::fs;
-use std::path::Path;
 
-use base64ct::{Base64, Encoding};
 use local_keys::KeyId;
 use miniserde::{Deserialize, json};
 use support::{Home, chmod};
@@ -25,34 +25,9 @@ fn vectors() -> Vec<Vector> {
     json::from_str(include_str!("vectors/envelopes.json")).unwrap()
 }
 
-/// A vector of tests/vectors/envelopes; its README.md says what is what.
-#[derive(Deserialize)]
-struct FileVector {
-    name: String,
-    id: String,
-    passphrase: String,
-    file: Option<String>,
-    base64: Option<String>,
-    end: Option<String>,
-    times: Option<u32>,
-    expect: String,
-    value: Option<String>,
-    label: Option<String>,
-}
-
 #[derive(Deserialize)]
 struct Listed {
     label: String,
-}
-
-impl FileVector {
-    fn bytes(&self) -> Vec<u8> {
-        let encoded = self.base64.as_ref().map(|text| Base64::decode_vec(text).unwrap());
-        let mut bytes = encoded.or(self.file.clone().map(String::into_bytes)).unwrap();
-        let end = self.end.as_deref().unwrap_or_default();
-        bytes.extend(end.repeat(self.times.unwrap_or(0) as usize).bytes());
-        bytes
-    }
 }
 
 fn id_of(envelope: &json::Object) -> KeyId {
@@ -86,40 +61,33 @@ fn the_binary_exports_the_vectors_from_a_store_it_did_not_make() {
 /// Every family of vectors that another implementation can prove itself with.
 #[test]
 fn the_binary_reads_every_file_as_its_vector_says() {
-    let families = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/envelopes");
-    let mut count = 0;
-    for family in fs::read_dir(families).unwrap() {
-        let family = family.unwrap().path();
-        let vectors: Vec<FileVector> =
-            json::from_str(&fs::read_to_string(&family).unwrap()).unwrap();
-        for vector in &vectors {
-            let name = format!("{}: {}", family.display(), vector.name);
-            let home = Home::new();
-            fs::create_dir_all(home.keys()).unwrap();
-            fs::write(home.file(&vector.id), vector.bytes()).unwrap();
-            if vector.expect == "ok" {
-                let listed = home.lf("keys list --json").ok().out;
-                let keys: Vec<Listed> = json::from_str(&listed).unwrap();
-                assert_eq!(Some(&keys[0].label), vector.label.as_ref(), "{name}");
-            }
-            // An empty variable counts as unset; the unit tests have these.
-            if vector.passphrase.is_empty() {
-                continue;
-            }
-            let run = home
-                .words(&["keys", "export", "--i-understand", "--", &vector.id])
-                .env("LENSERFIGHT_KEYS_PASSPHRASE", vector.passphrase.clone());
-            match vector.expect.as_str() {
-                "ok" => {
-                    let out = run.ok().out;
-                    assert_eq!(out.strip_suffix('\n'), vector.value.as_deref(), "{name}");
-                }
-                code => assert_eq!(run.fails(1, code).out, "", "{name}"),
-            }
+    let vectors = files::all();
+    for vector in &vectors {
+        let name = &vector.name;
+        let home = Home::new();
+        fs::create_dir_all(home.keys()).unwrap();
+        fs::write(home.file(&vector.id), vector.bytes()).unwrap();
+        if vector.expect == "ok" {
+            let listed = home.lf("keys list --json").ok().out;
+            let keys: Vec<Listed> = json::from_str(&listed).unwrap();
+            assert_eq!(Some(&keys[0].label), vector.label.as_ref(), "{name}");
         }
-        count += vectors.len();
+        // An empty variable counts as unset; the unit tests have these.
+        if vector.passphrase.is_empty() {
+            continue;
+        }
+        let run = home
+            .words(&["keys", "export", "--i-understand", "--", &vector.id])
+            .env("LENSERFIGHT_KEYS_PASSPHRASE", vector.passphrase.clone());
+        match vector.expect.as_str() {
+            "ok" => {
+                let out = run.ok().out;
+                assert_eq!(out.strip_suffix('\n'), vector.value.as_deref(), "{name}");
+            }
+            code => assert_eq!(run.fails(1, code).out, "", "{name}"),
+        }
     }
-    assert_eq!(count, 237);
+    assert_eq!(vectors.len(), 237);
 }
 
 #[test]

@@ -4,9 +4,13 @@
 use base64ct::{Base64, Encoding};
 use miniserde::{Deserialize, json};
 
+use self::files::FileVector;
 use super::*;
 use crate::base::time::Timestamp;
 use crate::vault::key::{Label, Provider};
+
+#[path = "../../../tests/vectors/files.rs"]
+mod files;
 
 const PASSPHRASE: &str = "correct horse battery staple";
 const VALUE: &str = "sk-test-0123456789abcdefghij";
@@ -180,36 +184,11 @@ fn every_vector_opens_or_fails_as_it_says() {
     }
 }
 
-/// One of tests/vectors/envelopes; the README.md there says what is what.
-#[derive(Deserialize)]
-struct FileVector {
-    name: String,
-    id: String,
-    passphrase: String,
-    file: Option<String>,
-    base64: Option<String>,
-    end: Option<String>,
-    times: Option<u32>,
-    expect: String,
-    value: Option<String>,
-    label: Option<String>,
-}
-
 #[test]
 fn every_file_is_read_as_its_vector_says() {
-    let families = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/envelopes");
-    let families = std::fs::read_dir(families).unwrap().map(|file| file.unwrap().path());
-    let vectors = families.flat_map(|file| {
-        let text = std::fs::read_to_string(file).unwrap();
-        json::from_str::<Vec<FileVector>>(&text).unwrap()
-    });
-    let vectors: Vec<FileVector> = vectors.collect();
+    let vectors = files::all();
     let read = |vector: &FileVector| {
-        let encoded = vector.base64.as_ref().map(|text| base64(text));
-        let mut bytes = encoded.or(vector.file.clone().map(String::into_bytes)).unwrap();
-        let end = vector.end.as_deref().unwrap_or_default();
-        bytes.extend(end.repeat(vector.times.unwrap_or(0) as usize).bytes());
-        let envelope = Envelope::parse(&bytes, &KeyId::parse(&vector.id).unwrap())?;
+        let envelope = Envelope::parse(&vector.bytes(), &KeyId::parse(&vector.id).unwrap())?;
         let value = envelope.open(&secret(&vector.passphrase))?.expose().to_owned();
         Ok((value, envelope.meta.label.as_str().to_owned()))
     };
