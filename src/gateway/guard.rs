@@ -248,10 +248,10 @@ fn find(request: &Request) -> Result<(&'static str, Route), Answer> {
     let mut allow = String::new();
     for (name, route) in &ROUTES {
         let (verb, path) = name.split_once(' ').unwrap_or_default();
-        let path: Vec<&str> = path.split('/').skip(1).collect();
+        let parts = path.split('/').skip(1);
         let fits =
-            |(part, given): (&&str, &&str)| part == given || (*part == ID && !given.is_empty());
-        if path.len() != segments.len() || !path.iter().zip(&segments).all(fits) {
+            |(part, given): (&str, &&str)| part == *given || (part == ID && !given.is_empty());
+        if parts.clone().count() != segments.len() || !parts.zip(&segments).all(fits) {
             continue;
         }
         if verb == method.as_str() {
