@@ -10,7 +10,7 @@ SHARE = $(DESTDIR)$(PREFIX)/share
 TOOLS := dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring secret-tool:libsecret-tools \
 	strace:strace perl:perl taskset:util-linux prlimit:util-linux unshare:util-linux setpriv:util-linux setsid:util-linux \
 	zsh:zsh fish:fish mandoc:mandoc nsenter:util-linux ip:iproute2 curl:curl \
-	systemd-analyze:systemd systemctl:systemd git:git direnv:direnv python3:python3-venv \
+	systemd-analyze:systemd systemctl:systemd git:git direnv:direnv python3-venv:python3-venv \
 	/usr/lib/postgresql/15/bin/postgres:postgresql-15 \
 	losetup:mount mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse mkfs.ntfs:ntfs-3g lowntfs-3g:ntfs-3g encfs:encfs
 KEYCHAIN_TOOLS := kwalletd5:libkf5wallet-bin keepassxc:keepassxc keepassxc-cli:keepassxc \
@@ -122,7 +122,7 @@ soak:
 
 # What bash, python-dotenv and Node's dotenv read from tests/dotenv/lines.txt, on record for the tests of import.
 readings:
-	sh tests/tools.sh bash:bash python3:python3-venv node:nodejs npm:npm
+	sh tests/tools.sh bash:bash python3-venv:python3-venv node:nodejs npm:npm
 	sh tests/dotenv/read.sh target/dotenv
 
 # The gateway's page: its figures, and pictures of every state of it for somebody to look at.

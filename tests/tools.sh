@@ -6,6 +6,7 @@ for pair in "$@"; do
     program=${pair%%:*} package=${pair#*:}
     case $program in
     libsecret-1) pkg-config --exists libsecret-1 2>/dev/null ;;
+    python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
     *) command -v "$program" >/dev/null 2>&1 ;;
     esac || missing="$missing $package"
 done
