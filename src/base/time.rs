@@ -84,7 +84,7 @@ pub(crate) fn parse_span(text: &str) -> Option<Duration> {
     may_be.contains(&span).then_some(span)
 }
 
-/// The same of an hour or more, for what is counted in days: whoever writes `6m` means months.
+/// A span of an hour or more, for what is counted in days: a person who writes `6m` there means six months.
 pub(crate) fn parse_age(text: &str) -> Option<Duration> {
     parse_span(text).filter(|span| *span >= Duration::from_secs(3600))
 }

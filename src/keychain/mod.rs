@@ -42,7 +42,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Three seconds for everything, in silence: for whoever has no person at a terminal.
+    /// Three seconds for everything, in silence: where no person sits at a terminal.
     pub const SHORT: Patience = Patience {
         service: Duration::from_secs(3),
         person: Duration::from_secs(3),

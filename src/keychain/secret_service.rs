@@ -2,7 +2,7 @@
 //!
 //! Entries are keytar's: attributes `service`, `account` and `xdg:schema`, so that tools built on
 //! keytar or libsecret find ours and we find theirs. The session is `plain`: the socket never leaves
-//! the machine's kernel, and whoever could read it could read this process too.
+//! the machine's kernel, and a process that can read it can read this process too.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 pub(crate) enum Failure {
     /// There is no bus to talk to, or no service on it that could answer.
     Unreachable(String),
-    /// The connection broke, or whoever should have answered is gone: worth another try.
+    /// The connection broke, or the peer that should have answered is gone. A second try may succeed.
     Broken(String),
     /// The deadline has passed.
     TimedOut,

@@ -130,7 +130,7 @@ pub(crate) fn errors_are_terminal() -> bool {
 }
 
 /// Does somebody send something on standard input, which no terminal is? A pipe that stays silent for a
-/// moment counts as one that has nothing: whoever started lf may have left it open.
+/// moment counts as one that has nothing: the program that started lf may have left it open.
 #[cfg(unix)]
 pub(crate) fn input_has_data() -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};

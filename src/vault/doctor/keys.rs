@@ -246,7 +246,7 @@ fn examine_unreadable(dir: &Dir, survey: &Survey, checks: &mut Vec<Check>) {
     }
 }
 
-/// Which values are expired, or soon will be, or old? Whoever wants them gets them all the same.
+/// Notes the values that are expired, that soon will be, and that are old. They are used all the same.
 fn examine_times(survey: &Survey, now: Timestamp, checks: &mut Vec<Check>) {
     let (soon, before) = (now.after(SOON), checks.len());
     let is_soon = |key: &KeyMeta| key.expires_by(soon) && !key.expires_by(now);
