@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use local_keys::{Keychain, Patience};
 use support::bus::environment;
-use support::provider::{Access, Program, Provider};
+use support::provider::{Access, Program, Provider, despite_crashes};
 use support::pty::Terminal;
 use support::{Home, PASSPHRASE, Run, VALUE};
 
@@ -31,7 +31,7 @@ use support::{Home, PASSPHRASE, Run, VALUE};
 #[test]
 fn every_provider_answers_in_every_state() {
     thread::scope(|scope| {
-        let run = |program| scope.spawn(move || matrix(program));
+        let run = |program| scope.spawn(move || despite_crashes(move || matrix(program)));
         let runs = [Program::GnomeKeyring, Program::KWallet, Program::KeePassXC].map(run);
         for (program, run) in ["gnome-keyring", "KWallet", "KeePassXC"].iter().zip(runs) {
             assert!(run.join().is_ok(), "{program}: see above");
@@ -120,6 +120,10 @@ fn matrix(program: Program) {
 /// KeePassXC asks about every connection, and again about whoever overwrites what it has not been asked about.
 #[test]
 fn a_command_asks_keepassxc_once() {
+    despite_crashes(asks_once);
+}
+
+fn asks_once() {
     let desk = Desk::open(Program::KeePassXC, Access::Asked);
     desk.lf("keys init").ok();
     let asked = |arguments: &str| {
@@ -151,6 +155,10 @@ fn a_command_asks_keepassxc_once() {
 /// Who says no, or nothing, loses nothing: the next command asks again.
 #[test]
 fn the_store_is_free_while_keepassxc_asks_whether_to_delete() {
+    despite_crashes(free_while_it_asks);
+}
+
+fn free_while_it_asks() {
     let desk = Desk::open(Program::KeePassXC, Access::FreeButToDelete);
     desk.lf("keys init").ok();
     desk.lf(ADD).input(VALUE).ok();
@@ -178,22 +186,25 @@ fn a_dialog_that_nobody_needs_is_dismissed_where_that_is_safe() {
             [(Program::GnomeKeyring, 0), (Program::KWallet, 1), (Program::KeePassXC, 1)]
         {
             scope.spawn(move || {
-                let mut desk = Desk::open(program, Access::Free);
-                desk.lf("keys init").ok();
-                let passphrase = desk.passphrase();
-                desk.provider.lock();
-                // The first dialog takes its time.
-                desk.confirms(RECOVERY, &passphrase);
-                desk.provider.lock();
-                let log = desk.home.path().join("strace.log");
-                let strace = ["strace", "-f", "-qq", "-s", "400", "-e", "trace=sendto,write", "-o"];
-                let run =
-                    desk.lf(RECOVERY).under(&[&strace[..], &[log.to_str().unwrap()]].concat());
-                run.fails(1, "keychain_unavailable");
-                let said = fs::read_to_string(&log).unwrap();
-                assert_eq!(said.matches("Dismiss").count(), dismissals, "{program:?}: {said}");
-                desk.provider.confirm();
-                assert_eq!(desk.passphrase(), passphrase, "it lives, and has what it had");
+                despite_crashes(move || {
+                    let mut desk = Desk::open(program, Access::Free);
+                    desk.lf("keys init").ok();
+                    let passphrase = desk.passphrase();
+                    desk.provider.lock();
+                    // The first dialog takes its time.
+                    desk.confirms(RECOVERY, &passphrase);
+                    desk.provider.lock();
+                    let log = desk.home.path().join("strace.log");
+                    let strace =
+                        ["strace", "-f", "-qq", "-s", "400", "-e", "trace=sendto,write", "-o"];
+                    let run =
+                        desk.lf(RECOVERY).under(&[&strace[..], &[log.to_str().unwrap()]].concat());
+                    run.fails(1, "keychain_unavailable");
+                    let said = fs::read_to_string(&log).unwrap();
+                    assert_eq!(said.matches("Dismiss").count(), dismissals, "{program:?}: {said}");
+                    desk.provider.confirm();
+                    assert_eq!(desk.passphrase(), passphrase, "it lives, and has what it had");
+                })
             });
         }
     });
