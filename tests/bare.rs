@@ -133,7 +133,7 @@ fn what_needs_the_system_says_so_with_nothing_but_the_program() {
     with(&home, PASSPHRASE, "gateway consent grant tailscale --yes").fails(5, "no_tailnet");
     with(&home, PASSPHRASE, "gateway install").fails(1, "io_error"); // /proc says which program it is
     lf(&home, "gateway uninstall");
-    for topic in ["completions bash", "man", "help errors", "cloud schema"] {
+    for topic in ["completions bash", "man", "version", "help errors", "cloud schema"] {
         assert!(!lf(&home, topic).out.is_empty());
     }
     let cloud = with(&home, PASSPHRASE, "keys import --cloud --all").env("SUPABASE_ANON_KEY", "a");

@@ -602,7 +602,19 @@ fn a_pipe_that_nobody_reads_is_an_error_unless_it_was_only_to_be_looked_at() {
 #[test]
 fn help_and_version_are_results() {
     let home = Home::new();
-    assert_eq!(home.bare("--version").ok().out, format!("lf {}\n", env!("CARGO_PKG_VERSION")));
+    let version = home.bare("--version").ok().out;
+    let begin = format!("lf {} ({}-", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    assert!(version.starts_with(&begin) && version.lines().count() == 1, "{version}");
+    assert_eq!(home.bare("version").ok().out, version);
+    let json: json::Object = json::from_str(&home.bare("version --json").ok().out).unwrap();
+    assert_eq!(json.keys().collect::<Vec<_>>(), ["commit", "libc", "target", "version"]);
+    let commit = match &json["commit"] {
+        Value::Null => String::new(),
+        _ => format!(", commit {}", member(&json, "commit")),
+    };
+    let [number, target, libc] = ["version", "target", "libc"].map(|name| member(&json, name));
+    let told = format!("lf {number} ({target}, {libc}{commit})\n");
+    assert_eq!(told, version);
     for arguments in
         ["--help", "keys --help", "help", "help keys add", "keys add -h", "keys rotate Prod --help"]
     {

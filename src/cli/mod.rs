@@ -10,6 +10,7 @@ mod man;
 mod suggest;
 mod table;
 mod topic;
+mod version;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -87,9 +88,7 @@ fn group(page: &Page, rest: &[OsString]) -> Result<Command> {
     };
     match &*word.to_string_lossy() {
         "-h" | "--help" => Ok(Command::Print(help::text(page))),
-        "-V" | "--version" | "version" if is_program => {
-            Ok(Command::Print(concat!("lf ", env!("CARGO_PKG_VERSION"), "\n").to_owned()))
-        }
+        "-V" | "--version" if is_program => Ok(Command::Print(version::text(Format::Text))),
         "identity" if page.name == "gateway" => Err(Error::Usage {
             sentence: IDENTITY.to_owned(),
             hint: Some("lf gateway serve --keys-only".to_owned()),
@@ -278,6 +277,7 @@ mod tests {
             "gateway consent grant tailscale --notes",
             "gateway consent revoke wireguard",
             "help nothing",
+            "version x",
         ] {
             let error = refused(line);
             assert_eq!((error.code(), error.exit_code()), ("usage", 2), "{line}: {error}");

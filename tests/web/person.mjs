@@ -71,7 +71,7 @@ await all({
     await says(page, '#command code', 'lf gateway pair --web');
     await says(page, '#why-local', 'Not paired');
     for (const source of ['chainabit', 'cloud']) await says(page, `#why-${source}`, 'Not available here');
-    await says(page, 'footer', (await lf(own, '--version')).split(' ').at(-1));
+    await says(page, 'footer', (await lf(own, '--version')).split(' ')[1]);
     await context.grantPermissions(['clipboard-read', 'clipboard-write']);
     await page.click('#command button');
     await says(page, '#command button', 'Copied');

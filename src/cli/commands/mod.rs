@@ -42,7 +42,7 @@ use crate::vault::audit::Kind;
 use self::context::{Context, all_of, confirm, read_input, read_passphrase};
 use super::args::Args;
 use super::format::{self, Format};
-use super::{man, suggest, table, topic};
+use super::{man, suggest, table, topic, version};
 
 /// A command that is ready to run. Its arguments have been checked, and no file has been opened.
 pub(crate) enum Command {
@@ -72,6 +72,7 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
     match args.command {
         "help" => topic::text(&args.operands("TOPIC").unwrap_or_default()).map(Command::Print),
         "man" => nothing(args).map(|()| Command::Print(man::text())),
+        "version" => nothing(args).map(|()| Command::Print(version::text(args.format()))),
         "completions" => super::complete::script(&args.one_operand("shell")?).map(Command::Print),
 
         "keys init" => on(args, keys::init, |c, args| init::run(c, &args)),

@@ -43,6 +43,6 @@ pub fn argv(bytes: &[u8]) -> Option<()> {
 }
 
 /// With one of these, whatever else is there does nothing.
-const NOTHING_ELSE: [&str; 6] = ["complete", "--help", "-h", "--version", "-V", "version"];
+const NOTHING_ELSE: [&str; 5] = ["complete", "--help", "-h", "--version", "-V"];
 /// The flags whose value is a file's name.
 const FILES: [&str; 4] = ["--dotenv", "--env-file", "--passphrase-file", "--credential"];
