@@ -74,7 +74,7 @@ fn every_command_on_keys_works_with_nothing_but_the_program() {
     assert!(lf(&home, &run).out.starts_with("lf "));
     assert_eq!(lf(&home, "keys get Web").out, VALUE);
     assert!(lf(&home, "keys providers").out.contains("OPENAI_API_KEY"));
-    std::fs::write(home.path().join(".lf"), "OPENAI_API_KEY=Web\n").unwrap();
+    fs::write(home.path().join(".lf"), "OPENAI_API_KEY=Web\n").unwrap();
     assert!(lf(&home, "keys allow").out.contains("OPENAI_API_KEY=Web"));
     let import = with(&home, PASSPHRASE, "keys import --env GROQ_API_KEY --yes");
     import.env("GROQ_API_KEY", VALUE).ok();
@@ -133,7 +133,9 @@ fn what_needs_the_system_says_so_with_nothing_but_the_program() {
     with(&home, PASSPHRASE, "gateway consent grant tailscale --yes").fails(5, "no_tailnet");
     with(&home, PASSPHRASE, "gateway install").fails(1, "io_error"); // /proc says which program it is
     lf(&home, "gateway uninstall");
-    for topic in ["completions bash", "man", "version", "help errors", "cloud schema"] {
+    for topic in
+        ["completions bash", "man", "version", "help errors", "cloud schema", "gateway openapi"]
+    {
         assert!(!lf(&home, topic).out.is_empty());
     }
     let cloud = with(&home, PASSPHRASE, "keys import --cloud --all").env("SUPABASE_ANON_KEY", "a");
