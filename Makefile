@@ -1,12 +1,15 @@
-# The entry points. Everything runs without privileges but for installing missing tools.
+# The entry points; make help lists them. Everything runs without privileges but for installing missing tools.
 CARGO ?= cargo
 PREFIX ?= /usr/local
+# What lf is called where it is installed. Debian has a file manager of the name lf.
+NAME ?= lf
+OUT := $(or $(CARGO_TARGET_DIR),target)
 TRIPLE = $(or $(TARGET),x86_64-unknown-linux-musl)
 CROSS := aarch64-apple-darwin x86_64-apple-darwin x86_64-pc-windows-gnu x86_64-pc-windows-msvc
 CROSS_CHECK := $(CARGO) check --locked $(CROSS:%=--target %)
 DEBIAN_RUSTC := /usr/bin/rustc
-LF := target/release/lf
-SHARE = $(DESTDIR)$(PREFIX)/share
+LF := $(OUT)/release/lf
+INSTALLED = $(DESTDIR)$(PREFIX)
 TOOLS := dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring secret-tool:libsecret-tools \
 	strace:strace perl:perl taskset:util-linux prlimit:util-linux unshare:util-linux setpriv:util-linux setsid:util-linux \
 	zsh:zsh fish:fish mandoc:mandoc nsenter:util-linux ip:iproute2 curl:curl \
@@ -17,30 +20,40 @@ KEYCHAIN_TOOLS := kwalletd5:libkf5wallet-bin keepassxc:keepassxc keepassxc-cli:k
 	/usr/libexec/gcr-prompter:gcr Xvfb:xvfb xdotool:xdotool
 WEB_TOOLS := chromium:chromium firefox-esr:firefox-esr Xvfb:xvfb node:nodejs npm:npm openssl:openssl nginx:nginx-light
 
-.PHONY: build demo test tools check cross-check static static-check audit bench install \
+.PHONY: build help demo test tools check cross-check static static-check audit bench install uninstall \
 	interop torture power fuzz mutants ub soak readings page
 
+# Builds lf for this machine.
+build: export LF_COMMIT = $(shell sh tests/release/source.sh commit)
+build: export LF_TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
 build:
 	$(CARGO) build --release --locked
 
-# The main job on real input, with a passphrase from the environment and no keychain.
+# Lists what make can do.
+help:
+	@awk '/^# / && !text { text = substr($$0, 3) } /^[a-z-]+:/ && text { sub(/:.*/, ""); printf "%-14s %s\n", $$0, text } \
+		!/^#/ { text = "" }' Makefile
+
+# Shows the main job on real input, with a passphrase from the environment and no keychain.
 demo: build
 	sh tests/demo.sh $(LF)
 
+# Runs every test, after the tools that they need were installed or named.
 test: tools
 	$(CARGO) test --locked
 
+# What CI runs: format, lints, every test.
 check: tools
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
 	$(CARGO) test --locked
 
-# What the tests drive beside lf itself; installs it as root, names it otherwise.
+# Installs what the tests need, as root; names it otherwise.
 tools:
 	sh tests/tools.sh $(TOOLS) $(KEYCHAIN_TOOLS) $(WEB_TOOLS)
 
-# Does it compile for the systems that no test runs on? With rustup's targets, or else with Debian's
-# rustc, which brings the source of the standard library.
+# Checks that lf compiles for the systems that no test runs on.
+# With rustup's targets, or else with Debian's rustc, which brings the source of the standard library.
 cross-check:
 	@missing=; for target in $(CROSS); do \
 		ls "$$(rustc --print target-libdir --target $$target)"/libstd-*.rlib >/dev/null 2>&1 || missing="$$missing $$target"; \
@@ -55,35 +68,36 @@ cross-check:
 		exit 1; \
 	fi
 
-# One static file, the same bytes from any directory, for TARGET=x86_64-unknown-linux-musl, aarch64-unknown-linux-musl or
-# armv7-unknown-linux-musleabihf. With the standard library that rustup has for it, or else one built from its source.
+# Builds one static file, the same bytes from any directory; TARGET= names another processor.
+# x86_64-unknown-linux-musl, aarch64-unknown-linux-musl or armv7-unknown-linux-musleabihf; with the standard library that
+# rustup has for it, or else one built from its source.
 static:
 	@CARGO="$(CARGO)" sh tests/static/build.sh $(TRIPLE)
 
-# Does that file do everything where nothing else is? And what the tests of keys, keychain and gateway want?
+# Tries the static file where nothing else is, and under the tests of keys, keychain and gateway.
 static-check: static
 	sh tests/tools.sh $(TOOLS)
 	CARGO="$(CARGO)" sh tests/static/check.sh $(TRIPLE)
 
-# How much there is to read: the lines of each folder of src/; and every crate of a release with its lines, how often
-# it says unsafe, what runs at build time, its licence. Fails on too many lines, a licence that nobody agreed to, two
-# versions of one crate, a source other than crates.io, one crate too many.
+# Prints how much there is to read: the lines of each folder of src/, and every crate of a release.
+# A crate with its lines, how often it says unsafe, what runs at build time, its licence. Fails on too many lines, a
+# licence that nobody agreed to, two versions of one crate, a source other than crates.io, one crate too many.
 audit:
 	@$(CARGO) test --quiet --locked --offline --test architecture -- --nocapture --test-threads=1 there_is_little the_tenants
 
-# Figures with the commands that give them.
+# Prints figures, with the commands that give them.
 bench: build
 	sh tests/tools.sh time:time hyperfine:hyperfine taskset:util-linux wrk:wrk curl:curl node:nodejs
 	bash tests/bench/figures.sh $(LF)
 
-# The real keytar, built from its npm package, reads our keychain entries and we read its.
+# Builds the real keytar from npm: it reads our keychain entries, and we read its.
 interop:
 	sh tests/tools.sh node:nodejs npm:npm g++:g++ make:make python3:python3 pkg-config:pkg-config dbus-daemon:dbus \
 		gnome-keyring-daemon:gnome-keyring secret-tool:libsecret-tools libsecret-1:libsecret-1-dev
 	sh tests/interop/build.sh target/keytar
 	KEYTAR=$(CURDIR)/target/keytar/node_modules $(CARGO) test --locked --features interop --test interop
 
-# Every changing command, killed at every system call that matters, and each of those failing in four ways.
+# Kills every changing command at every system call that matters, and lets each of those fail in four ways.
 # And pairs of commands on two directories, one of them stopped or killed at every call that changes something.
 # And the power cut at every call of them; and every allocation failing in turn, in a few commands and a gateway.
 # TORTURE=rotate sweeps only the scenarios that have this in their names, and PAIRS=rekey these pairs.
@@ -91,41 +105,41 @@ torture:
 	sh tests/tools.sh $(TOOLS)
 	$(CARGO) test --locked --features torture --test torture --test pairs --test want -- --nocapture --test-threads=1
 
-# The power cuts alone: all that a disk may keep of what was not synced, at every call of every command that changes
-# something; and which syncs are needed. POWER_SEED=7 takes other samples where there are too many combinations.
+# Cuts the power at every call of every command that changes something.
+# With all that a disk may keep of what was not synced; and which syncs are needed. POWER_SEED=7 takes other samples where there are too many combinations.
 power:
 	sh tests/tools.sh $(TOOLS)
 	$(CARGO) test --locked --features torture --test torture power_cut -- --nocapture --test-threads=1
 
-# Does a test fail for each change that cargo-mutants makes to what decides about secrets? MUTANTS=src/gateway/guard
-# takes a part. What a run has found out is kept, so that another one continues it.
+# Checks that a test fails for each change that cargo-mutants makes to what decides about secrets.
+# MUTANTS=src/gateway/guard takes a part. What a run has found out is kept, so that another one continues it.
 mutants:
 	sh tests/tools.sh git:git python3:python3 $(TOOLS)
 	$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-mutants
 	CARGO="$(CARGO)" python3 tests/mutants/run.py $(MUTANTS)
 
-# Undefined behaviour: Miri and AddressSanitizer where there is a nightly toolchain, valgrind in any case. It says which.
+# Looks for undefined behaviour: Miri and AddressSanitizer with a nightly toolchain, valgrind in any case.
 ub:
 	sh tests/tools.sh valgrind:valgrind $(TOOLS)
 	CARGO="$(CARGO)" sh tests/ub.sh
 
-# libFuzzer with AddressSanitizer on every parser, a minute each, or on TARGET=envelope alone for TIME=3600 seconds. What
-# reaches something new joins tests/fuzz/corpus, which make check runs through the same rules.
+# Fuzzes every parser for a minute, or TARGET=envelope alone for TIME=3600 seconds.
+# libFuzzer with AddressSanitizer. What reaches something new joins tests/fuzz/corpus, which make check runs through the same rules.
 fuzz:
 	CARGO="$(CARGO)" sh tests/fuzz/run.sh "$(TARGET)" "$(TIME)"
 
-# A day of a gateway in ten rounds: a million requests, a hundred thousand bad connections, a rekey in each round.
+# Runs a day of a gateway in ten rounds: a million requests, bad connections, a rekey in each round.
 # SOAK=2 is two of the rounds.
 soak:
 	sh tests/tools.sh $(TOOLS)
 	$(CARGO) test --release --locked --features soak --test soak -- --nocapture
 
-# What bash, python-dotenv and Node's dotenv read from tests/dotenv/lines.txt, on record for the tests of import.
+# Records what bash, python-dotenv and Node's dotenv read, for the tests of import.
 readings:
 	sh tests/tools.sh bash:bash python3-venv:python3-venv node:nodejs npm:npm
 	sh tests/dotenv/read.sh target/dotenv
 
-# The gateway's page: its figures, and pictures of every state of it for somebody to look at.
+# Prints what the gateway's page costs, and takes pictures of its every state.
 page: build
 	sh tests/tools.sh $(WEB_TOOLS)
 	sh tests/web/install.sh target/web
@@ -133,9 +147,12 @@ page: build
 	LF=$(CURDIR)/$(LF) ROOM=target/web/room node target/web/figures.mjs
 	LF=$(CURDIR)/$(LF) ROOM=target/web/room node target/web/shots.mjs target/web/pictures
 
-install: build
-	install -D -m 755 $(LF) $(DESTDIR)$(PREFIX)/bin/lf
-	$(LF) man > target/lf.1 && install -D -m 644 target/lf.1 $(SHARE)/man/man1/lf.1
-	$(LF) completions bash > target/lf.bash && install -D -m 644 target/lf.bash $(SHARE)/bash-completion/completions/lf
-	$(LF) completions zsh > target/lf.zsh && install -D -m 644 target/lf.zsh $(SHARE)/zsh/site-functions/_lf
-	$(LF) completions fish > target/lf.fish && install -D -m 644 target/lf.fish $(SHARE)/fish/vendor_completions.d/lf.fish
+# Installs lf below PREFIX, which is /usr/local; NAME=lfk installs it under another name.
+# DESTDIR= is as usual. Root, who may have no cargo, installs what is built.
+install: $(if $(shell [ "$$(id -u)" = 0 ] && [ -x "$(LF)" ] && echo yes),,build)
+	sh tests/release/install.sh $(LF) $(INSTALLED) $(NAME)
+
+# Removes what make install has installed with the same PREFIX, NAME and DESTDIR. Keys stay.
+uninstall:
+	rm -f $(INSTALLED)/bin/$(NAME) $(INSTALLED)/share/man/man1/$(NAME).1
+	cd $(INSTALLED)/share && rm -f bash-completion/completions/$(NAME) zsh/site-functions/_$(NAME) fish/vendor_completions.d/$(NAME).fish

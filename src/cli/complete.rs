@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use crate::base::shell::unquote;
 use crate::error::{Error, Result, kinds};
+use crate::system::host;
 
 use super::help::{Page, Row, page_of};
 use super::topic;
@@ -11,7 +12,8 @@ use super::topic;
 /// The script of a shell.
 pub(super) fn script(shell: &str) -> Result<String> {
     let script = SCRIPTS.iter().find(|(name, _)| *name == shell);
-    let script = script.map(|(_, script)| (*script).to_owned());
+    // A function of that name may be another program's.
+    let script = script.map(|(_, script)| script.replace("lf", &host::name()));
     script.ok_or_else(|| Error::usage("there are scripts for bash, zsh and fish"))
 }
 

@@ -94,6 +94,25 @@ pub(crate) fn program() -> Result<PathBuf> {
     std::path::absolute(called.unwrap_or(file)).map_err(failed)
 }
 
+/// The name that this program was called by; `lf`, where that is no plain word.
+pub(crate) fn name() -> String {
+    let path = env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.chars().all(is_plain) && !name.is_empty() { name } else { "lf" }.to_owned()
+}
+
+/// The same text with the commands in it as they can be typed, where lf was installed under another name.
+/// (tests/release.rs: `lf_can_be_installed_used_and_removed_under_another_name`)
+fn renamed(text: &str) -> String {
+    let name = name();
+    let swap = |text: String, word| text.replace(&format!("lf {word}"), &format!("{name} {word}"));
+    COMMANDS.split(' ').fold(text.to_owned(), swap)
+}
+
+/// What follows the name in a command.
+const COMMANDS: &str = "keys gateway cloud help completions complete man version COMMAND --";
+
 /// The name of the program that started this one, where the system tells.
 pub(crate) fn parent_name() -> Option<String> {
     #[cfg(unix)]
@@ -207,7 +226,8 @@ pub(crate) fn show(text: &str) -> Result<()> {
 
 /// The same with a terminal's sequence before each text, which is ours.
 pub(crate) fn show_coloured(texts: &[(&'static str, &str)]) -> Result<()> {
-    let texts = texts.iter().map(|(colour, text)| [colour, &*printable_lines(text)].concat());
+    let shown = |text| printable_lines(&renamed(text));
+    let texts = texts.iter().map(|(colour, text)| [colour, &*shown(text)].concat());
     match write(&texts.collect::<String>()) {
         Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         printed => printed,
@@ -216,7 +236,7 @@ pub(crate) fn show_coloured(texts: &[(&'static str, &str)]) -> Result<()> {
 
 /// Writes to standard error; when that fails there is nobody left to tell.
 pub(crate) fn eprint(text: &str) {
-    let _ = io::stderr().write_all(printable_lines(text).as_bytes());
+    let _ = io::stderr().write_all(printable_lines(&renamed(text)).as_bytes());
 }
 
 /// Writes one line in place of the last one.

@@ -1,4 +1,4 @@
-# bash completion for lf: what may follow is asked of lf itself, which needs no passphrase for that.
+# bash completion for lf: what may follow is asked of lf, which needs no passphrase for that.
 _lf() {
     local line
     COMPREPLY=()

@@ -1,4 +1,4 @@
-# fish completion for lf: what may follow is asked of lf itself, which needs no passphrase for that.
+# fish completion for lf: what may follow is asked of lf, which needs no passphrase for that.
 function __lf_complete
     set -l words (commandline -opc)
     set -l word (commandline -ct)

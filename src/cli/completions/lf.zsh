@@ -1,5 +1,5 @@
 #compdef lf
-# zsh completion for lf: what may follow is asked of lf itself, which needs no passphrase for that.
+# zsh completion for lf: what may follow is asked of lf, which needs no passphrase for that.
 _lf() {
     local line
     local -a found shown
