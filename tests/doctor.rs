@@ -208,6 +208,26 @@ fn a_directory_that_cannot_be_opened_is_a_finding_for_fix_too() {
 }
 
 #[test]
+fn a_store_in_a_folder_that_is_synced_is_noted() {
+    let (home, _) = Home::with_key();
+    assert!(!home.lf("keys doctor").ok().out.contains(" place: "));
+    for (folder, name) in [
+        ("Library/Mobile Documents/com~apple~CloudDocs", "Library/Mobile Documents"),
+        ("Library/CloudStorage/GoogleDrive-me@example.com", "Library/CloudStorage"),
+        ("Dropbox", "Dropbox"),
+        ("OneDrive - Contoso", "OneDrive"),
+    ] {
+        let folder = home.path().join(folder);
+        fs::create_dir_all(&folder).unwrap();
+        fs::rename(home.keys(), folder.join("keys")).unwrap();
+        let doctor = home.lf("keys doctor").env("LENSERFIGHT_KEYS_DIR", folder.join("keys")).ok();
+        assert!(doctor.out.contains("note  place: "), "{doctor}");
+        assert!(doctor.out.contains(&format!(" lies in {name}, which is synced")), "{doctor}");
+        fs::rename(folder.join("keys"), home.keys()).unwrap();
+    }
+}
+
+#[test]
 fn a_store_that_cannot_be_written_is_a_finding() {
     let (home, id) = Home::with_key();
     support::hand_over(home.path());

@@ -17,7 +17,7 @@ use crate::system::kernel::signal;
 use crate::system::{environment::search_path, fs};
 
 /// Makes this process a poor source of secrets, before it has any: no core dumps, no tracing by the
-/// same user (Linux: `PR_SET_DUMPABLE`), and files that only their owner can read.
+/// same user (Linux: `PR_SET_DUMPABLE`; macOS: `PT_DENY_ATTACH`), and files that only their owner can read.
 /// (tests/secrecy.rs: `the_process_hardens_itself_before_it_does_anything`)
 ///
 /// Best effort: a sandbox that forbids one of these is no reason to refuse work.
@@ -30,6 +30,8 @@ pub(crate) fn harden() {
     let _ = rustix::process::setrlimit(Resource::Core, none);
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    #[cfg(target_os = "macos")]
+    crate::system::kernel::trace::deny();
     // A file that may not grow is an error to report, and no reason to die without a word.
     // (tests/disk.rs: `a_limit_on_file_sizes_is_an_error_and_loses_nothing`)
     let _ = signal::ignore_file_size_signal();

@@ -3,8 +3,9 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::base::secret::printable;
+use crate::base::{secret::printable, time::Deadline};
 use crate::gateway::listen;
 use crate::gateway::origin::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, Origins};
 use crate::system::environment::Environment;
@@ -251,6 +252,9 @@ fn is_running(name: &str) -> bool {
 fn stop_and_remove(files: &Files, dir: &Dir) -> Result<()> {
     for (name, _) in files {
         let _ = manage("bootout", "disable --now", name);
+        // launchctl returns before the old gateway has ended, which would be in the way of a new one.
+        let has_ended = || Ok::<_, Error>((!IS_MAC || !is_running(name)).then_some(()));
+        Deadline::after(FAREWELL).poll(PAUSE, has_ended)?;
         if !IS_MAC {
             // Earlier starts, failed or repeated by hand, would count against the next one.
             let _ = systemctl("reset-failed", name);
@@ -264,8 +268,13 @@ fn stop_and_remove(files: &Files, dir: &Dir) -> Result<()> {
 fn start(name: &str, dir: &Dir) -> Result<()> {
     if IS_MAC {
         let file = text(dir.path().join(name))?;
-        let started = ask("launchctl", &["bootstrap", &domain(""), &file]);
-        return started.map(drop).map_err(|said| failed(&said));
+        // launchd goes on refusing a name for a moment after its service has ended.
+        let (deadline, domain) = (Deadline::after(MOMENT), domain(""));
+        let start = || match ask("launchctl", &["bootstrap", &domain, &file]) {
+            Err(_) if deadline.left().is_some() => Ok(None),
+            started => started.map(Some),
+        };
+        return deadline.poll(PAUSE, start).map(drop).map_err(|said| failed(&said));
     }
     systemctl("daemon-reload", "").map_err(|said| failed(&said))?;
     // The manager may look in other places than this environment names, and know another unit by that name.
@@ -350,6 +359,10 @@ fn note(sentence: &str) {
 /// The variables that say where things are.
 const PLACES: [&str; 3] =
     ["LENSERFIGHT_RUNTIME_DIR", "LENSERFIGHT_KEYS_DIR", "LENSERFIGHT_KEYS_PASSPHRASE_FILE"];
+/// A gateway finishes what it has begun in this time.
+const FAREWELL: Duration = Duration::from_secs(30);
+const MOMENT: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(100);
 /// Else it is systemd.
 const IS_MAC: bool = cfg!(target_os = "macos");
 /// What may be there of ours; the socket first, which would start the service again.

@@ -266,6 +266,16 @@ impl Dir {
         }
     }
 
+    /// What the system calls its file system, where one call tells: on macOS.
+    pub(crate) fn file_system(&self) -> Option<String> {
+        #[cfg(target_vendor = "apple")]
+        if let Ok(system) = rustix::fs::fstatfs(self) {
+            let name = system.f_fstypename.iter().take_while(|byte| **byte != 0);
+            return String::from_utf8(name.map(|byte| byte.cast_unsigned()).collect()).ok();
+        }
+        None
+    }
+
     /// Makes what was moved into, out of or within this directory survive a power cut, if the file
     /// system can; [`Locked::probe`] tells whether it can.
     pub(crate) fn sync(&self) -> Result<()> {

@@ -179,14 +179,17 @@ impl Handle {
     }
 }
 
-/// Syncs a file or a directory; `false` if the file system cannot: CIFS and VirtualBox do not sync
-/// directories (EINVAL), SMB on macOS has no F_FULLFSYNC (ENOTSUP), but fsync(2). That is no reason
-/// to fail after the work is done; an error of the disk is one.
+/// Syncs a file or a directory, on macOS by F_FULLFSYNC; `false` if the file system cannot: CIFS and
+/// VirtualBox do not sync directories (EINVAL), SMB on macOS has no F_FULLFSYNC (ENOTSUP or ENOTTY,
+/// which have no kind of their own), but fsync(2). That is no reason to fail after the work is done;
+/// an error of the disk is one.
 pub(super) fn sync(file: &File) -> io::Result<bool> {
+    let cannot = |error: &io::Error| {
+        let error = Errno::from_io_error(error);
+        matches!(error, Some(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::NOTTY))
+    };
     match file.sync_all() {
-        Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
-            Ok(rustix::fs::fsync(file).is_ok())
-        }
+        Err(error) if cannot(&error) => Ok(rustix::fs::fsync(file).is_ok()),
         synced => synced.map(|()| true),
     }
 }

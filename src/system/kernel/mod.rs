@@ -18,6 +18,8 @@ pub(crate) mod seccomp;
 pub(crate) mod signal;
 #[cfg(unix)]
 pub(crate) mod terminal;
+#[cfg(target_os = "macos")]
+pub(crate) mod trace;
 
 /// What a system call answered; less than zero is an error.
 #[cfg(unix)]

@@ -256,6 +256,7 @@ mod tests {
         for expected in [
             "<string>/Users/a&amp;b/&lt;lf&gt;</string>\n<string>gateway</string>\n<string>serve</string>\n",
             "<key>LF_GATEWAY_PORT</key>\n<string>38080</string>\n",
+            "<key>ProcessType</key>\n<string>Interactive</string>\n",
             "<key>LENSERFIGHT_KEYS_DIR</key>\n<string>/m/&lt;a&gt; ",
             "<key>StandardErrorPath</key>\n<string>/Users/a&amp;b/Library/Logs/lf-gateway.log</string>\n",
         ] {

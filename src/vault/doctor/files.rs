@@ -44,6 +44,7 @@ pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -
     pass_unless_found(checks, "temporary_files", "none left behind");
     checks.extend(others);
     checks.push(examine_space(dir));
+    checks.extend(examine_place(dir));
     checks.push(examine_audit_log(dir));
     Ok(())
 }
@@ -58,9 +59,11 @@ fn pass_unless_found(checks: &mut Vec<Check>, id: &'static str, message: &str) {
 /// refuses.
 fn examine_space(dir: &Dir) -> Check {
     let path = place(dir, ".");
+    let system = dir.file_system();
+    let on = system.map(|name| format!("; its file system is {name}")).unwrap_or_default();
     match dir.lock().and_then(|dir| dir.probe()) {
-        Ok(true) => pass("writable", format!("{path} can be written")),
-        Ok(false) => note("writable", format!("{path} can be written, and {UNSYNCED}")),
+        Ok(true) => pass("writable", format!("{path} can be written{on}")),
+        Ok(false) => note("writable", format!("{path} can be written, and {UNSYNCED}{on}")),
         Err(error) => {
             let hint = match &error {
                 Error::Permission(..) => format!("chmod 0700 {}", quoted(&path)),
@@ -69,6 +72,15 @@ fn examine_space(dir: &Dir) -> Check {
             fail("writable", format!("nothing can be stored: {error}"), &hint)
         }
     }
+}
+
+/// Is it where a program copies everything to other machines?
+fn examine_place(dir: &Dir) -> Option<Check> {
+    let real = fs::real(dir.path()).display().to_string().replace('\\', "/");
+    let is_in = |folder: &&&str| real.contains(&format!("/{folder}"));
+    let folder = SYNCED.iter().find(is_in)?.trim_end_matches('/');
+    let copies = "whoever has a copy and the passphrase has the keys, and older copies stay; conflict copies come home with lf keys restore";
+    Some(note("place", format!("{real} lies in {folder}, which is synced: {copies}")))
 }
 
 fn examine_audit_log(dir: &Dir) -> Check {
@@ -182,5 +194,14 @@ fn is_ours(name: &str) -> bool {
 pub(crate) const KEEPS_NO_MODES: &str = "can still be reached by other users, because its file system keeps no modes; mount that with umask=077, or set LENSERFIGHT_RUNTIME_DIR to a directory elsewhere";
 const UNSYNCED: &str = "its file system cannot sync it: a power cut may undo what was done last";
 const NO_ROOM: &str = "make room on its file system, or mount that so that it can be written";
+/// How the folders begin that are synced: by iCloud Drive, by others on macOS, by the programs of these names.
+const SYNCED: [&str; 6] = [
+    "Library/Mobile Documents/",
+    "Library/CloudStorage/",
+    "Dropbox/",
+    "OneDrive",
+    "Google Drive/",
+    "Nextcloud/",
+];
 const LOGS: [&str; 3] = [audit::FILE, history::OLDER, history::OLDEST];
 const FIX: &str = "lf keys doctor --fix";
