@@ -5,6 +5,8 @@ PREFIX ?= /usr/local
 NAME ?= lf
 OUT := $(or $(CARGO_TARGET_DIR),target)
 TRIPLE = $(or $(TARGET),x86_64-unknown-linux-musl)
+TARGETS = $(or $(TARGET),x86_64-unknown-linux-musl aarch64-unknown-linux-musl armv7-unknown-linux-musleabihf)
+MAINTAINER ?= the lf authors <maintainers@localhost>
 CROSS := aarch64-apple-darwin x86_64-apple-darwin x86_64-pc-windows-gnu x86_64-pc-windows-msvc
 CROSS_CHECK := $(CARGO) check --locked $(CROSS:%=--target %)
 DEBIAN_RUSTC := /usr/bin/rustc
@@ -20,7 +22,8 @@ KEYCHAIN_TOOLS := kwalletd5:libkf5wallet-bin keepassxc:keepassxc keepassxc-cli:k
 	/usr/libexec/gcr-prompter:gcr Xvfb:xvfb xdotool:xdotool
 WEB_TOOLS := chromium:chromium firefox-esr:firefox-esr Xvfb:xvfb node:nodejs npm:npm openssl:openssl nginx:nginx-light
 
-.PHONY: build help demo test tools check cross-check static static-check audit bench install uninstall \
+.PHONY: build help demo test tools check cross-check static static-check audit bench dist dist-check \
+	deb deb-check install uninstall \
 	interop torture power fuzz mutants ub soak readings page
 
 # Builds lf for this machine.
@@ -146,6 +149,23 @@ page: build
 	rm -rf target/web/room target/web/pictures && mkdir target/web/room target/web/pictures
 	LF=$(CURDIR)/$(LF) ROOM=target/web/room node target/web/figures.mjs
 	LF=$(CURDIR)/$(LF) ROOM=target/web/room node target/web/shots.mjs target/web/pictures
+
+# Makes the archives of a release in dist/ of the target directory: programs, texts, sums, bills of materials.
+# For each target that can be built here; TARGET= names one. The same source makes the same bytes in any directory.
+dist:
+	CARGO="$(CARGO)" sh tests/release/dist.sh $(TARGETS)
+
+# Makes the archives twice, here and from a source archive elsewhere, and compares them.
+dist-check:
+	CARGO="$(CARGO)" sh tests/release/dist-check.sh $(TARGETS)
+
+# Makes Debian packages of the archives; MAINTAINER='Name <address>' is who answers for them.
+deb: dist
+	sh tests/release/deb.sh "$(MAINTAINER)" $(TARGETS)
+
+# Installs, uses and purges the package of this machine in a bare Debian of its own, as root.
+deb-check: deb
+	sh tests/release/deb-check.sh $(OUT)/dist/lenserfight-lf_*_$$(dpkg --print-architecture).deb
 
 # Installs lf below PREFIX, which is /usr/local; NAME=lfk installs it under another name.
 # DESTDIR= is as usual. Root, who may have no cargo, installs what is built.

@@ -12,6 +12,11 @@ fail() {
     printf '%s\n' "$@" >&2
     exit 1
 }
+# What is missing here; make dist goes on to the next target.
+missing() {
+    printf '%s\n' "$@" >&2
+    exit 3
+}
 
 case $target in
 x86_64-unknown-linux-musl) ZIG_TARGET=x86_64-linux-musl ;;
@@ -35,7 +40,7 @@ if ! has_std "$RUSTC"; then
     from_source='-Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind,optimize_for_size'
     # Debian's source wants Debian's compiler: another version does not build it.
     has_source "$RUSTC" || RUSTC=/usr/bin/rustc
-    has_source "$RUSTC" || fail "no standard library for $target; install it with: rustup target add $target" \
+    has_source "$RUSTC" || missing "no standard library for $target; install it with: rustup target add $target" \
         "or its source, on Debian: apt-get install --no-install-recommends rustc-web rust-web-src"
     export RUSTC_BOOTSTRAP=1 # -Zbuild-std is not stable
 fi
@@ -56,7 +61,7 @@ else
     # 0.17 brings a libc that is partly its own, malloc included.
     ZIG=${ZIG:-$(ls "$out"/zig/lib/python3*/site-packages/ziglang/zig 2>/dev/null)} || :
     [ "$("$ZIG" version 2>/dev/null)" = 0.15.2 ] ||
-        fail "no zig 0.15.2, which links for $target; install it (on Debian, python3-venv first) with:" \
+        missing "no zig 0.15.2, which links for $target; install it (on Debian, python3-venv first) with:" \
             "  python3 -m venv '$out/zig'" "  '$out/zig/bin/pip' install ziglang==0.15.2" "or say where it is: ZIG=/path/to/zig"
     export ZIG ZIG_TARGET ZIG_LOCAL_CACHE_DIR="$out/static/cache" ZIG_GLOBAL_CACHE_DIR="$out/static/cache"
     linker=$tools/zig-gcc
@@ -84,6 +89,9 @@ flag -Cllvm-args=-inlinehint-threshold=20
 # 4 % off the file: one copy of functions that are the same, and relocations as a bit map.
 [ "$linker" != rust-lld ] || for argument in --icf=all -z pack-relative-relocs; do flag "-Clink-arg=$argument"; done
 export CARGO_ENCODED_RUSTFLAGS="$flags"
+# What lf version says.
+LF_COMMIT=$(sh tests/release/source.sh commit) LF_TARGET=$target
+export LF_COMMIT LF_TARGET
 if [ -n "$linker" ]; then
     export "CARGO_TARGET_$(echo "$target" | tr 'a-z-' 'A-Z_')_LINKER=$linker"
 fi
