@@ -1,16 +1,14 @@
 //! Types that are text in JSON.
 
-/// Makes a type text in JSON: how it is printed, and where it is read, too, how.
+/// Makes a type text in JSON: how it is printed and how it is read.
 macro_rules! text_in_json {
-    ($kind:ty, $print:expr) => {
+    ($kind:ty, $print:expr, $parse:expr) => {
         impl miniserde::Serialize for $kind {
             fn begin(&self) -> miniserde::ser::Fragment<'_> {
                 miniserde::ser::Fragment::Str($print(self).into())
             }
         }
-    };
-    ($kind:ty, $print:expr, $parse:expr) => {
-        text_in_json!($kind, $print);
+
         miniserde::make_place!(Place);
 
         impl miniserde::de::Visitor for Place<$kind> {

@@ -21,7 +21,17 @@ impl Format {
 
 /// One line of JSON.
 pub(super) fn json(view: &(impl Serialize + ?Sized)) -> String {
-    printable_json(&json::to_string(view)) + "\n"
+    json_line(&json::to_string(view))
+}
+
+/// The same, of what is JSON already.
+pub(super) fn json_line(json: &str) -> String {
+    printable_json(json) + "\n"
+}
+
+/// The same, of several of those.
+pub(super) fn json_array(objects: impl Iterator<Item = String>) -> String {
+    json_line(&format!("[{}]", objects.collect::<Vec<_>>().join(",")))
 }
 
 /// An error or a warning as one line of JSON: its kind, and what there is to say about it.

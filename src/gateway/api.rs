@@ -1,7 +1,6 @@
 //! What a route does, once the guard has let a request in. Replies carry codes, never a path or
 //! what the system said.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use miniserde::json::{self, Object, Value};
@@ -16,10 +15,9 @@ use crate::base::{secret::Secret, time::Timestamp};
 use crate::error::{Error, ErrorInfo, Result, refusal};
 use crate::keychain::Keychain;
 use crate::system::{environment::Sources, fs::Dir};
-use crate::vault::envelope::{self, UsedView};
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 use crate::vault::master::source::{self, Master};
-use crate::vault::{audit::Kind, history, master::rekey, store::Store};
+use crate::vault::{audit::Kind, envelope, history, master::rekey, store::Store};
 
 /// What the routes work on.
 pub(crate) struct Api {
@@ -48,31 +46,23 @@ impl Api {
     ) -> Answer {
         let members = |known: &[&str]| members(request, body, known);
         match route {
-            Route::Health => {
-                let health = HealthView {
-                    status: "ok",
-                    device_id: None,
-                    daemon_version: DAEMON_VERSION,
-                    time: now,
-                };
-                (Reply::of(200, &health), None)
-            }
+            Route::Health => (Reply::json(200, health(now)), None),
             Route::Identity => (self.identity().unwrap_or_else(Reply::error), None),
             Route::Page(file) => (file.reply(), None),
             Route::Pairing => {
                 let view = pairing.map(|pairing| pairing.view(None)).unwrap_or_default();
-                (Reply::text("application/json", &view), None)
+                (Reply::json(200, view), None)
             }
             Route::List => told(Kind::List, None, self.list(&request.query, pairing)),
             Route::Add => {
                 let members = members(&["provider", "label", "rawKey"]);
                 let added = members.and_then(|members| self.add(members, now));
                 let id = added.as_ref().ok().map(|key| key.id.clone());
-                told(Kind::Add, id, added.map(|key| named(201, "key", &key)))
+                told(Kind::Add, id, added.map(|key| named(201, "key", &key.json())))
             }
             Route::Update(id) => on_key(Kind::Update, id, |id| {
                 let key = self.update(id, members(&["label", "rawKey"])?, now)?;
-                Ok(named(200, "key", &key))
+                Ok(named(200, "key", &key.json()))
             }),
             Route::Remove(id) => on_key(Kind::Remove, id, |id| {
                 self.store.remove(id)?;
@@ -80,7 +70,7 @@ impl Api {
             }),
             Route::Rotate(id) => on_key(Kind::Update, id, |id| {
                 let key = self.store.rotate(id, &self.master()?)?;
-                Ok(named(200, "key", &key))
+                Ok(named(200, "key", &key.json()))
             }),
             Route::Resolve(id) => on_key(Kind::Resolve, id, |id| self.resolve(id)),
         }
@@ -92,7 +82,7 @@ impl Api {
         match found.transpose()?.flatten().flatten() {
             Some(mut identity) if identity.public_key.is_some() => {
                 identity.daemon_version = Some(DAEMON_VERSION.to_owned());
-                Ok(Reply::of(200, &identity))
+                Ok(Reply::json(200, json::to_string(&identity)))
             }
             _ => Err(&refusal::IDENTITY_MISSING),
         }
@@ -101,14 +91,13 @@ impl Api {
     fn list(&self, query: &str, pairing: Option<&Pairing>) -> Outcome<Reply> {
         let mut listing = self.store.list()?;
         listing.keys.retain(|key| pairing.is_some_and(|pairing| pairing.has(key.id.as_str())));
-        if query.split('&').all(|pair| pair != "include=last_used") {
-            return Ok(named(200, "keys", &listing.keys));
-        }
-        let used = self.store.dir()?.map(|dir| history::last_used(&dir));
-        let used = used.unwrap_or_default();
-        let view = |key| UsedView::of(key, used.of(&key.id));
-        let keys: Vec<_> = listing.keys.iter().map(view).collect();
-        Ok(named(200, "keys", &keys))
+        let keys: Vec<String> = if query.split('&').any(|pair| pair == "include=last_used") {
+            let used = self.store.dir()?.map(|dir| history::last_used(&dir)).unwrap_or_default();
+            listing.keys.iter().map(|key| key.json_with_use(used.of(&key.id))).collect()
+        } else {
+            listing.keys.iter().map(KeyMeta::json).collect()
+        };
+        Ok(named(200, "keys", &format!("[{}]", keys.join(","))))
     }
 
     fn add(&self, mut members: Object, now: Timestamp) -> Outcome<KeyMeta> {
@@ -143,7 +132,7 @@ impl Api {
         // A change of the passphrase that waits is passed over: reading needs it neither way.
         let master = source::find(&self.sources, &self.keychain)?;
         let value = self.store.resolve(id, &master)?;
-        Ok(named(200, "key", value.expose()))
+        Ok(named(200, "key", &json::to_string(value.expose())))
     }
 
     /// The passphrase, for encrypting. A change of it that was cut short is settled first, by the helper,
@@ -159,9 +148,14 @@ impl Api {
 /// Name and version, as clients of the predecessor expect them.
 pub(crate) const DAEMON_VERSION: &str = concat!("lf/", env!("CARGO_PKG_VERSION"));
 
-/// A reply with one member.
-fn named(status: u16, name: &str, view: &(impl Serialize + ?Sized)) -> Reply {
-    Reply::of(status, &BTreeMap::from([(name, &view)]))
+/// A reply with one member, which is JSON.
+fn named(status: u16, name: &str, value: &str) -> Reply {
+    Reply::json(status, format!(r#"{{"{name}":{value}}}"#))
+}
+
+fn health(now: Timestamp) -> String {
+    let version = DAEMON_VERSION;
+    format!(r#"{{"status":"ok","device_id":null,"daemon_version":"{version}","time":"{now}"}}"#)
 }
 
 fn told(kind: Kind, id: Option<KeyId>, done: Outcome<Reply>) -> Answer {
@@ -205,14 +199,6 @@ fn take(members: &mut Object, name: &str) -> Outcome<Option<Secret>> {
         Some(Value::String(text)) => Ok(Some(Secret::new(text))),
         Some(_) => Err(&refusal::INVALID_BODY),
     }
-}
-
-#[derive(Serialize)]
-struct HealthView {
-    status: &'static str,
-    device_id: Option<String>,
-    daemon_version: &'static str,
-    time: Timestamp,
 }
 
 /// An identity's file, and the answer that is made of it.

@@ -2,13 +2,10 @@
 //!
 //! Each is checked once, when it is made, and is valid from then on.
 
-use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use miniserde::Serialize;
-use miniserde::ser::{Fragment, Map};
+use miniserde::json;
 
 use crate::base::secret::{looks_like_secret, printable, shown};
 use crate::base::{json::text_in_json, rng, time::Timestamp};
@@ -167,17 +164,28 @@ impl KeyMeta {
         self.expires_at.is_some_and(|end| end <= then)
     }
 
-    /// The members that it has in JSON.
-    pub(crate) fn members(&self) -> Members<'_> {
-        let times = [("rotatedAt", &self.rotated_at), ("expiresAt", &self.expires_at)];
-        let times = times.into_iter().filter_map(|(name, at)| Some((name, at.as_ref()? as _)));
-        let members: [(_, &dyn Serialize); 4] = [
-            ("id", &self.id),
-            ("provider", &self.provider),
-            ("label", &self.label),
-            ("createdAt", &self.created_at),
+    /// The object that it is in JSON.
+    pub(crate) fn json(&self) -> String {
+        format!("{{{}}}", self.members())
+    }
+
+    /// The same, with the time of its last use.
+    pub(crate) fn json_with_use(&self, at: Option<Timestamp>) -> String {
+        format!("{{{},\"lastUsedAt\":{}}}", self.members(), json::to_string(&at))
+    }
+
+    /// All of them are text, and only a label can have something in it that JSON escapes.
+    fn members(&self) -> String {
+        let mut members = vec![
+            ("id", self.id.to_string()),
+            ("provider", self.provider.to_string()),
+            ("label", self.label.as_str().to_owned()),
+            ("createdAt", self.created_at.to_string()),
         ];
-        Members(members.into_iter().chain(times).collect())
+        let times = [("rotatedAt", self.rotated_at), ("expiresAt", self.expires_at)];
+        members.extend(times.into_iter().filter_map(|(name, at)| Some((name, at?.to_string()))));
+        let member = |(name, text)| format!("\"{name}\":{}", json::to_string(&text));
+        members.into_iter().map(member).collect::<Vec<_>>().join(",")
     }
 
     /// Does it have this provider and label?
@@ -188,21 +196,6 @@ impl KeyMeta {
     /// The sort key of listings: when the key was added, then its id.
     pub(crate) fn age(&self) -> (Timestamp, &KeyId) {
         (self.created_at, &self.id)
-    }
-}
-
-/// The members of a JSON object, in this order.
-pub(crate) struct Members<'a>(pub(crate) VecDeque<(&'static str, &'a dyn Serialize)>);
-
-impl Map for Members<'_> {
-    fn next(&mut self) -> Option<(Cow<'_, str>, &dyn Serialize)> {
-        self.0.pop_front().map(|(name, value)| (Cow::Borrowed(name), value))
-    }
-}
-
-impl Serialize for KeyMeta {
-    fn begin(&self) -> Fragment<'_> {
-        Fragment::Map(Box::new(self.members()))
     }
 }
 
@@ -229,8 +222,6 @@ impl fmt::Display for Provider {
     }
 }
 
-text_in_json!(KeyId, KeyId::as_str);
-text_in_json!(Provider, Provider::as_str);
 text_in_json!(Label, Label::as_str, |text: &str| Label::parse(text).ok());
 
 const FILE_SUFFIX: &str = ".json";

@@ -109,7 +109,7 @@ pub(super) fn store(
         (added, done) = add(context, &found.keys, &master);
     }
     if context.format == Format::Json {
-        host::print(&format::json(&added))?;
+        host::print(&format::json_array(added.iter().map(KeyMeta::json)))?;
     } else if !added.is_empty() {
         let line = |key: &KeyMeta| format!("{}={}\n", key.label.as_str(), key.id);
         host::print(&added.iter().map(line).collect::<String>())?;

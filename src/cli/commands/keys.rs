@@ -76,7 +76,7 @@ pub(super) fn add(
             host::eprint(&format!("added {key}{}\n", end(&key)));
             host::print(&format!("{}\n", key.id))
         }
-        Format::Json => host::print(&format::json(&key)),
+        Format::Json => host::print(&format::json_line(&key.json())),
     }
 }
 

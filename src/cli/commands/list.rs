@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::system::{host, kernel::clock, term};
 use crate::vault::history::{self, LastUsed};
 use crate::vault::key::{KeyMeta, Provider};
-use crate::vault::{audit::Kind, envelope::UsedView, provider, store::WHOLE};
+use crate::vault::{audit::Kind, provider, store::WHOLE};
 
 use super::{Context, Format, format, keys, table};
 
@@ -82,10 +82,9 @@ pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
     let keys = listing.keys.iter();
     host::show(&match context.format {
         Format::Json if which.last_used => {
-            let views = keys.map(|key| UsedView::of(key, used(key)));
-            format::json(&views.collect::<Vec<_>>())
+            format::json_array(keys.map(|key| key.json_with_use(used(key))))
         }
-        Format::Json => format::json(&listing.keys),
+        Format::Json => format::json_array(keys.map(KeyMeta::json)),
         Format::Text if listing.keys.is_empty() => {
             if total > 0 {
                 host::eprint("no key is like that; lf keys list shows them all\n");

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 #[cfg(unix)]
 use super::{Args, serve, status};
-use super::{Context, Error, Format, NOTHING, Result, Timestamp, host, table};
+use super::{Context, Error, Format, NOTHING, Result, Timestamp, format, host, table};
 use crate::system::term;
 
 /// A new pairing, or a new token for an old one.
@@ -119,10 +119,7 @@ pub(super) fn list(context: &Context<'_>) -> Result<()> {
         ]
     };
     host::show(&match context.format {
-        Format::Json => {
-            let views: Vec<String> = list.iter().map(|(it, used)| it.view(*used)).collect();
-            format!("[{}]\n", views.join(","))
-        }
+        Format::Json => format::json_array(list.iter().map(|(it, used)| it.view(*used))),
         Format::Text if list.is_empty() => {
             host::eprint(NOTHING);
             return Ok(());

@@ -1,9 +1,7 @@
 //! An answer, and its bytes.
 
-use std::collections::BTreeMap;
 use std::io;
 
-use miniserde::{Serialize, json};
 use tiny_http::{HTTPVersion, Header, Response, StatusCode};
 use zeroize::Zeroizing;
 
@@ -20,11 +18,8 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// An answer with a JSON body.
-    pub(crate) fn of(status: u16, view: &impl Serialize) -> Reply {
-        Reply {
-            body: json::to_string(view),
-            ..Reply::empty(status).with("Content-Type", "application/json")
-        }
+    pub(crate) fn json(status: u16, body: String) -> Reply {
+        Reply { body, ..Reply::empty(status).with("Content-Type", "application/json") }
     }
 
     /// A file of ours.
@@ -40,7 +35,7 @@ impl Reply {
     /// `{"error":"<code>"}`: the code alone, without the sentence; and when to try again, where
     /// that may help.
     pub(crate) fn error(info: &ErrorInfo) -> Reply {
-        let reply = Reply::of(info.http, &BTreeMap::from([("error", info.code)]));
+        let reply = Reply::json(info.http, format!(r#"{{"error":"{}"}}"#, info.code));
         let may_pass = matches!(info.http, 429 | 503);
         if may_pass { reply.with("Retry-After", RETRY) } else { reply }
     }

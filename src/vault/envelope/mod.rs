@@ -20,8 +20,6 @@ use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
 use zeroize::Zeroizing;
 
-pub(crate) use self::text::UsedView;
-
 use crate::base::{pool, rng, secret::Secret};
 use crate::error::{Error, Result};
 use crate::system::kernel::memory;
@@ -84,20 +82,10 @@ impl Envelope {
 
     /// Reads the file of the key `id`.
     pub(crate) fn parse(bytes: &[u8], id: &KeyId) -> Result<Envelope> {
-        match text::parse(bytes) {
+        match Envelope::parse_any(bytes) {
             Ok(envelope) if envelope.meta.id == *id => Ok(envelope),
             parsed => Err(corrupt(id.file_name(), parsed.err().unwrap_or(OTHERS))),
         }
-    }
-
-    /// Reads a file under any name; or says what is wrong with it.
-    pub(crate) fn parse_any(bytes: &[u8]) -> std::result::Result<Envelope, &'static str> {
-        text::parse(bytes)
-    }
-
-    /// The file's content: one line of JSON.
-    pub(crate) fn print(&self) -> String {
-        text::print(self)
     }
 }
 

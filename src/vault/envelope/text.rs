@@ -1,86 +1,67 @@
-//! Envelopes as text: JSON in and out, and what of it can be shown.
+//! Envelopes as text: JSON in and out.
 
 use base64ct::{Base64, Encoding};
-use miniserde::Serialize;
 use miniserde::json::{self, Number, Object, Value};
-use miniserde::ser::Fragment;
 
 use super::{ALG, Envelope, KDF, MAX_FILE, MAX_VALUE, VERSION};
 use crate::base::time::Timestamp;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 
-/// A key's metadata, and when it was last used.
-pub(crate) struct UsedView<'a> {
-    meta: &'a KeyMeta,
-    last_used_at: Option<Timestamp>,
-}
+impl Envelope {
+    /// The file's content: one line of JSON.
+    pub(crate) fn print(&self) -> String {
+        let Envelope { meta, salt, iv, ciphertext, tag } = self;
+        let bytes = [&salt[..], iv, ciphertext, tag];
+        let [salt, iv, ciphertext, tag] = bytes.map(Base64::encode_string);
+        let meta = meta.json();
+        format!(
+            "{{\"v\":{VERSION},\"alg\":\"{ALG}\",\"kdf\":\"{KDF}\",\"salt\":\"{salt}\",\"iv\":\"{iv}\",\"ciphertext\":\"{ciphertext}\",\"tag\":\"{tag}\",\"meta\":{meta}}}\n"
+        )
+    }
 
-impl UsedView<'_> {
-    pub(crate) fn of(meta: &KeyMeta, last_used_at: Option<Timestamp>) -> UsedView<'_> {
-        UsedView { meta, last_used_at }
+    /// Reads a file under any name; or says the first thing that is wrong with it.
+    pub(crate) fn parse_any(bytes: &[u8]) -> Result<Envelope, &'static str> {
+        if bytes.len() > MAX_FILE {
+            return Err("it is larger than 256 KiB");
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text")?;
+        let parsed =
+            json::from_str(text).or_else(|_| json::from_str(&without_lone_surrogates(text)));
+        let file: Object = parsed.map_err(|_| "it is not a JSON object")?;
+        if !matches!(file.get("v"), Some(Value::Number(Number::U64(VERSION)))) {
+            return Err("its version is not 1");
+        }
+        let own = |text: &str| Some(text.to_owned());
+        if ["alg", "kdf"].map(|name| read(&file, name, own).unwrap_or_default()) != [ALG, KDF] {
+            return Err("it does not use aes-256-gcm with scrypt");
+        }
+        let Some(Value::Object(meta)) = file.get("meta") else { return Err("it has no meta") };
+        // A key is readable whatever they hold.
+        let times = ["rotatedAt", "expiresAt"].map(|name| match meta.get(name) {
+            None | Some(Value::Null) => None,
+            Some(_) => Some(read(meta, name, Timestamp::parse)),
+        });
+        let [rotated_at, expires_at] = times.map(Option::flatten);
+        Ok(Envelope {
+            meta: KeyMeta {
+                id: read(meta, "id", |text| KeyId::parse(text).ok())
+                    .ok_or("its meta.id is not a key id")?,
+                provider: read(meta, "provider", |text| Provider::parse(text).ok())
+                    .ok_or("its meta.provider is not a provider name")?,
+                label: read(meta, "label", Label::stored).ok_or("its meta.label is not a label")?,
+                created_at: read(meta, "createdAt", Timestamp::parse)
+                    .ok_or("its meta.createdAt is not a timestamp")?,
+                rotated_at,
+                expires_at,
+                has_odd_times: times.contains(&Some(None)),
+            },
+            salt: read(&file, "salt", decode).ok_or("its salt is not 16 bytes of base64")?,
+            iv: read(&file, "iv", decode).ok_or("its iv is not 12 bytes of base64")?,
+            ciphertext: read(&file, "ciphertext", value)
+                .ok_or("its ciphertext is not 1 byte to 64 KiB of base64")?,
+            tag: read(&file, "tag", decode).ok_or("its tag is not 16 bytes of base64")?,
+        })
     }
-}
-
-impl Serialize for UsedView<'_> {
-    fn begin(&self) -> Fragment<'_> {
-        let mut members = self.meta.members();
-        members.0.push_back(("lastUsedAt", &self.last_used_at));
-        Fragment::Map(Box::new(members))
-    }
-}
-
-/// The file's content: one line of JSON.
-pub(super) fn print(envelope: &Envelope) -> String {
-    let Envelope { meta, salt, iv, ciphertext, tag } = envelope;
-    let bytes = [&salt[..], iv, ciphertext, tag];
-    let [salt, iv, ciphertext, tag] = bytes.map(Base64::encode_string);
-    let meta = json::to_string(meta);
-    format!(
-        "{{\"v\":{VERSION},\"alg\":\"{ALG}\",\"kdf\":\"{KDF}\",\"salt\":\"{salt}\",\"iv\":\"{iv}\",\"ciphertext\":\"{ciphertext}\",\"tag\":\"{tag}\",\"meta\":{meta}}}\n"
-    )
-}
-
-/// Reads the file of a key; or the first thing that is wrong with it.
-pub(super) fn parse(bytes: &[u8]) -> Result<Envelope, &'static str> {
-    if bytes.len() > MAX_FILE {
-        return Err("it is larger than 256 KiB");
-    }
-    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8 text")?;
-    let parsed = json::from_str(text).or_else(|_| json::from_str(&without_lone_surrogates(text)));
-    let file: Object = parsed.map_err(|_| "it is not a JSON object")?;
-    if !matches!(file.get("v"), Some(Value::Number(Number::U64(VERSION)))) {
-        return Err("its version is not 1");
-    }
-    let own = |text: &str| Some(text.to_owned());
-    if ["alg", "kdf"].map(|name| read(&file, name, own).unwrap_or_default()) != [ALG, KDF] {
-        return Err("it does not use aes-256-gcm with scrypt");
-    }
-    let Some(Value::Object(meta)) = file.get("meta") else { return Err("it has no meta") };
-    // A key is readable whatever they hold.
-    let times = ["rotatedAt", "expiresAt"].map(|name| match meta.get(name) {
-        None | Some(Value::Null) => None,
-        Some(_) => Some(read(meta, name, Timestamp::parse)),
-    });
-    let [rotated_at, expires_at] = times.map(Option::flatten);
-    Ok(Envelope {
-        meta: KeyMeta {
-            id: read(meta, "id", |text| KeyId::parse(text).ok())
-                .ok_or("its meta.id is not a key id")?,
-            provider: read(meta, "provider", |text| Provider::parse(text).ok())
-                .ok_or("its meta.provider is not a provider name")?,
-            label: read(meta, "label", Label::stored).ok_or("its meta.label is not a label")?,
-            created_at: read(meta, "createdAt", Timestamp::parse)
-                .ok_or("its meta.createdAt is not a timestamp")?,
-            rotated_at,
-            expires_at,
-            has_odd_times: times.contains(&Some(None)),
-        },
-        salt: read(&file, "salt", decode).ok_or("its salt is not 16 bytes of base64")?,
-        iv: read(&file, "iv", decode).ok_or("its iv is not 12 bytes of base64")?,
-        ciphertext: read(&file, "ciphertext", value)
-            .ok_or("its ciphertext is not 1 byte to 64 KiB of base64")?,
-        tag: read(&file, "tag", decode).ok_or("its tag is not 16 bytes of base64")?,
-    })
 }
 
 /// JavaScript writes half of a surrogate pair in a label as an escape, which no JSON parser has to take
