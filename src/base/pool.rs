@@ -10,20 +10,22 @@ use std::thread::{self, ScopedJoinHandle};
 
 use crate::base::lock::lock;
 
-/// The results in the items' order. `done` hears on the calling thread how many are finished. Where
-/// a thread gains nothing, or none can be had, the calling thread does the work.
+/// Hears how many of how many are done.
+pub(crate) type Progress<'a> = dyn Fn(usize, usize) + 'a;
+
+/// The results in the items' order. `progress` is told on the calling thread. Where a thread gains
+/// nothing, or none can be had, the calling thread does the work.
 pub(crate) fn each<T: Sync, R: Send + Sync>(
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
-    mut done: impl FnMut(usize),
+    progress: &Progress,
 ) -> Vec<R> {
     let results: Vec<OnceLock<R>> = items.iter().map(|_| OnceLock::new()).collect();
     let job = |at: usize| {
         let _ = results[at].set(work(&items[at]));
     };
-    share(items.len(), &job, &mut done);
-    let results = results.into_iter();
-    results.filter_map(OnceLock::into_inner).collect()
+    share(items.len(), &job, progress);
+    results.into_iter().filter_map(OnceLock::into_inner).collect()
 }
 
 /// Both results, worked out side by side where there is a core and a thread for each.
@@ -41,7 +43,7 @@ pub(crate) fn beside<A: Send, B>(aside: impl Fn() -> A + Sync, here: impl FnOnce
 }
 
 /// Does the jobs 0 to `count`. Not generic, because what is would be there once for every caller.
-fn share(count: usize, job: &(dyn Fn(usize) + Sync), done: &mut dyn FnMut(usize)) {
+fn share(count: usize, job: &(dyn Fn(usize) + Sync), progress: &Progress) {
     let hands = cores().min(count);
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
@@ -62,7 +64,7 @@ fn share(count: usize, job: &(dyn Fn(usize) + Sync), done: &mut dyn FnMut(usize)
         }
         drop(sender);
         let results = receiver.iter().chain(std::iter::from_fn(&draw));
-        results.zip(1..).for_each(|((), finished)| done(finished));
+        results.zip(1..).for_each(|((), finished)| progress(finished, count));
     });
 }
 
@@ -113,8 +115,7 @@ pub(crate) fn turn() -> Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut turns = lock(&TURNS);
-        turns.taken -= 1;
+        lock(&TURNS).taken -= 1;
         NEXT.notify_all();
     }
 }
@@ -194,7 +195,7 @@ mod tests {
         let name = |_: &()| party();
         let seen = on_behalf_of(Some("a".into()), || {
             let (aside, here) = beside(party, party);
-            [each(&[(), ()], name, |_| {}), vec![aside, here]].concat()
+            [each(&[(), ()], name, &|_, _| {}), vec![aside, here]].concat()
         });
         assert_eq!(seen, vec![Some("a".into()); 4]);
         assert_eq!(party(), None);
@@ -203,12 +204,14 @@ mod tests {
     #[test]
     fn results_keep_the_order_of_the_items() {
         let items: Vec<usize> = (0..100).collect();
-        let mut counts = Vec::new();
+        let counts = RefCell::new(Vec::new());
+        let progress = |done, total| counts.borrow_mut().push((done, total));
         assert_eq!(
-            each(&items, |item| item * 2, |count| counts.push(count)),
+            each(&items, |item| item * 2, &progress),
             items.iter().map(|item| item * 2).collect::<Vec<_>>()
         );
-        assert_eq!(counts, (1..=100).collect::<Vec<_>>());
-        assert!(each(&[], |(): &()| (), |_| {}).is_empty());
+        assert_eq!(counts.take(), (1..=100).map(|done| (done, 100)).collect::<Vec<_>>());
+        assert!(each(&[], |(): &()| (), &progress).is_empty());
+        assert!(counts.take().is_empty());
     }
 }

@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
     host::harden();
     let argv = host::args();
     let format = wanted_format(&argv);
-    match parse(argv).and_then(|command| command.run(&Environment::read())) {
+    match parse(argv).and_then(|command| command.run(Environment::read())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             host::eprint(&report(&error, format));

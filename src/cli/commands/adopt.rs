@@ -16,7 +16,7 @@ use crate::vault::predecessor::{self, ALL, Found, Remain, Remains};
 use super::master::{survey, take};
 use super::{Context, confirm};
 
-pub(super) fn run(context: &Context<'_>, yes: bool) -> Result<()> {
+pub(super) fn run(context: &Context, yes: bool) -> Result<()> {
     context.settle()?;
     let found = predecessor::find(&context.environment.roots())?;
     if found.is_empty() {
@@ -35,7 +35,7 @@ pub(super) fn run(context: &Context<'_>, yes: bool) -> Result<()> {
             },
             (Some(Found::Secret(token)), Remain::Token) => {
                 let (root, keychain) = (left.root.clone(), context.keychain.clone());
-                let pairings = Pairings::at(root, context.environment, keychain);
+                let pairings = Pairings::at(root, &context.environment, keychain);
                 match pairings.inherit(&token, Timestamp::now())? {
                     true => "goes on being good",
                     false => "is no longer good, and is dropped",
@@ -52,7 +52,7 @@ pub(super) fn run(context: &Context<'_>, yes: bool) -> Result<()> {
 }
 
 /// Takes the passphrase into the keychain.
-fn passphrase(context: &Context<'_>, left: &Remains, secret: &Secret) -> Result<&'static str> {
+fn passphrase(context: &Context, left: &Remains, secret: &Secret) -> Result<&'static str> {
     let path = left.path(Remain::Passphrase).display().to_string();
     let record = Record::read(&context.keychain).map_err(|error| match error {
         Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
@@ -95,7 +95,7 @@ fn redundant(left: &Remains, secret: &Secret, given: &Master) -> Result<&'static
 }
 
 /// Takes the device's key into the keychain; drops it where there is none, if a person agrees.
-fn device(context: &Context<'_>, left: &Remains, key: &Secret, yes: bool) -> Result<&'static str> {
+fn device(context: &Context, left: &Remains, key: &Secret, yes: bool) -> Result<&'static str> {
     let (service, account) = Remain::Device.entry();
     let (path, keychain) = (left.path(Remain::Device).display().to_string(), &context.keychain);
     match keychain.find(service, account) {

@@ -39,7 +39,7 @@ fn count(text: &str) -> Result<usize> {
     text.parse().map_err(|_| is_not(text, "a number"))
 }
 
-pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
+pub(super) fn run(context: &Context, which: &Which) -> Result<()> {
     let dir = context.store.dir()?;
     let history = dir.map(|dir| history::read(&dir)).transpose()?.unwrap_or_default();
     let key = which.key.as_ref().map(|key| selected(context, &history, key)).transpose()?;
@@ -96,7 +96,7 @@ pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
 }
 
 /// The key that the selector names; a removed key is found by its whole id.
-fn selected(context: &Context<'_>, history: &str, selector: &str) -> Result<KeyId> {
+fn selected(context: &Context, history: &str, selector: &str) -> Result<KeyId> {
     context.store.select(selector).or_else(|error| {
         let id = KeyId::parse(selector).ok();
         let id = id.filter(|id| history.contains(id.as_str()));

@@ -10,12 +10,12 @@ use super::import::{Found, Key, Options, master, store, twin};
 use super::{Context, Error, Result, host};
 
 /// Fetches the keys that are named, or all, or those that a person says; but none that is here already.
-pub(super) fn import(context: &Context<'_>, mut options: Options) -> Result<()> {
+pub(super) fn import(context: &Context, mut options: Options) -> Result<()> {
     let is_asked = options.names.is_empty() && !options.all;
     if is_asked && !host::has_person() {
         return Err(Error::usage("which of the cloud's keys? Name them, or give --all"));
     }
-    let server = Server::find(context.environment)?;
+    let server = Server::find(&context.environment)?;
     let keys = key::list(&server)?;
     if is_asked && !keys.is_empty() {
         options.names = ask(&keys)?;

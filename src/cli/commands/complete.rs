@@ -16,7 +16,7 @@ use crate::vault::{key::Provider, provider};
 use super::{Context, Format, Result, host, pair};
 
 /// Prints the candidates; nothing, if anything is wrong.
-pub(super) fn run(environment: &Environment, asked: &[OsString]) -> Result<()> {
+pub(super) fn run(environment: Environment, asked: &[OsString]) -> Result<()> {
     let lines = question(asked).and_then(|question| lines(environment, &question).ok());
     let _ = host::print(&lines.unwrap_or_default());
     Ok(())
@@ -24,7 +24,7 @@ pub(super) fn run(environment: &Environment, asked: &[OsString]) -> Result<()> {
 
 /// The candidates, one a line; which of them need a store, a keychain or a directory is said by the
 /// placeholder on the help page.
-fn lines(environment: &Environment, question: &Question) -> Result<String> {
+fn lines(environment: Environment, question: &Question) -> Result<String> {
     let mut lines = String::new();
     let mut offer = |name: &str, what: &str| lines.extend(line(question, name, what));
     for (name, what) in &question.known {
@@ -35,13 +35,13 @@ fn lines(environment: &Environment, question: &Question) -> Result<String> {
         "FILE" | "DIR" => lines.push_str("\tfiles\n"),
         "CMD" => lines = format!("\tcommand {}\n", question.command),
         "ID" => {
-            for (_, name, what) in keys(environment, word)? {
+            for (_, name, what) in keys(&environment, word)? {
                 offer(&name, &what);
             }
         }
         "NAME=ID" => {
             let (variable, id) = word.split_once('=').unzip();
-            for (provider, name, what) in keys(environment, id.unwrap_or_default())? {
+            for (provider, name, what) in keys(&environment, id.unwrap_or_default())? {
                 let usual = provider::variables(provider.as_str());
                 let variable = variable.unwrap_or(&usual[0]);
                 offer(&format!("{variable}={name}"), &what);

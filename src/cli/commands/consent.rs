@@ -8,9 +8,39 @@ use crate::gateway::consent::{self, Consent};
 use crate::gateway::{precondition::lenser_id, state};
 use miniserde::Serialize;
 
-use super::{Context, Error, Format, Result, Timestamp, confirm, format, host};
+use super::{Args, Context, Error, Format, Result, Timestamp, confirm, format, host};
 
-pub(super) fn show(context: &Context<'_>) -> Result<()> {
+/// The notes, and whether the question is answered already.
+pub(super) fn notes_and_yes(args: &mut Args) -> Result<(Option<String>, bool)> {
+    tailscale(&args.one_operand("network (it is tailscale)")?)?;
+    let notes = args.open_value("--notes")?;
+    // It is one line of a file, and is shown on a terminal.
+    let is_unfit = |text: &String| text.chars().count() > 200 || text.chars().any(char::is_control);
+    if notes.as_ref().is_some_and(is_unfit) {
+        return Err(Error::usage(
+            "--notes takes at most 200 characters, and no control characters",
+        ));
+    }
+    Ok((notes, args.flag("--yes")))
+}
+
+pub(super) fn network(args: &mut Args) -> Result<()> {
+    if args.has_operands() {
+        tailscale(&args.one_operand("network")?)?;
+    }
+    Ok(())
+}
+
+/// Tailscale is the only network that can be consented to.
+fn tailscale(network: &str) -> Result<()> {
+    if network == "tailscale" {
+        return Ok(());
+    }
+    let network = shown(network);
+    Err(Error::usage(format!("consent is to tailscale, and \"{network}\" is something else")))
+}
+
+pub(super) fn show(context: &Context) -> Result<()> {
     let consent = consent::read(&state(context)?)?;
     let holds = consent.as_ref().is_some_and(Consent::holds);
     if context.format == Format::Json {
@@ -47,7 +77,7 @@ pub(super) fn show(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn grant(context: &Context<'_>, (notes, yes): (Option<String>, bool)) -> Result<()> {
+pub(super) fn grant(context: &Context, (notes, yes): (Option<String>, bool)) -> Result<()> {
     let state = state(context)?;
     // What cannot be read must not be overwritten; better to say so before a person is asked.
     consent::read(&state)?;
@@ -62,7 +92,7 @@ pub(super) fn grant(context: &Context<'_>, (notes, yes): (Option<String>, bool))
     confirm(&question, yes, "lf gateway consent grant tailscale --yes")?;
     let consent = Consent {
         granted_at: Timestamp::now(),
-        granter_lenser_id: lenser_id(context.environment),
+        granter_lenser_id: lenser_id(&context.environment),
         fingerprints: vec![fingerprint.clone()],
         notes,
     };
@@ -72,7 +102,7 @@ pub(super) fn grant(context: &Context<'_>, (notes, yes): (Option<String>, bool))
     ))
 }
 
-pub(super) fn revoke(context: &Context<'_>) -> Result<()> {
+pub(super) fn revoke(context: &Context) -> Result<()> {
     if consent::revoke(&state(context)?)? {
         return host::print("revoked; a gateway that listens by this consent ends\n");
     }
@@ -80,7 +110,7 @@ pub(super) fn revoke(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-fn state(context: &Context<'_>) -> Result<PathBuf> {
+fn state(context: &Context) -> Result<PathBuf> {
     Ok(state::dir(&context.environment.root()?))
 }
 

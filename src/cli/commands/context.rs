@@ -2,7 +2,7 @@
 //! person.
 
 use std::path::PathBuf;
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
 use crate::base::pool;
@@ -20,36 +20,33 @@ use super::{Error, Format, Result, Timestamp, format, host};
 use crate::system::term::{self, Behind};
 
 /// What all commands share.
-pub(super) struct Context<'a> {
-    pub(super) environment: &'a Environment,
+pub(super) struct Context {
+    pub(super) environment: Environment,
     pub(super) store: Store,
     pub(super) keychain: Keychain,
     /// Its name, for the audit log.
     pub(super) command: &'static str,
     pub(super) format: Format,
+    /// The program that gets a key's value, for the audit log, once it is known.
+    pub(super) program: OnceLock<String>,
     /// Has the directory that was written to been looked at?
     tightened: Once,
 }
 
-impl Context<'_> {
-    pub(super) fn new<'a>(
-        environment: &'a Environment,
+impl Context {
+    pub(super) fn new(
+        environment: Environment,
         command: &'static str,
         format: Format,
-    ) -> Result<Context<'a>> {
+    ) -> Result<Context> {
         environment.check_switches(PASSPHRASE_VARIABLES[2])?;
         // Nobody is waited for where the environment's passphrase does as well.
         let is_asked = matches!(source::given_once(&environment.passphrase), Ok(None));
         let patience = if host::has_terminal() && is_asked { PERSON } else { Patience::SHORT };
-        let keychain = Keychain::new(environment, patience);
-        Ok(Context {
-            environment,
-            store: Store::at(environment.keys()?),
-            keychain,
-            command,
-            format,
-            tightened: Once::new(),
-        })
+        let keychain = Keychain::new(&environment, patience);
+        let store = Store::at(environment.keys()?);
+        let (program, tightened) = (OnceLock::new(), Once::new());
+        Ok(Context { environment, store, keychain, command, format, program, tightened })
     }
 
     /// The directory above the keys, if it belongs to lf.
@@ -110,7 +107,7 @@ impl Context<'_> {
             &self.environment.passphrase,
             &self.keychain,
             wanted,
-            self.progress("finishing the change of passphrase"),
+            &self.progress("finishing the change of passphrase"),
         )
         .map_err(|error| self.lost_or(error))?;
         if let origin @ Origin::Marked(_) = master.origin() {
@@ -123,7 +120,8 @@ impl Context<'_> {
                 "a change of the master passphrase had been cut short; it is undone, and nothing is lost",
             ),
             Ok(Settled::Finished(damaged)) => {
-                self.audit_with(Kind::Update, &[("command", "keys rekey")], None, None);
+                let context = &[("command", "keys rekey")];
+                self.log(&Event { kind: Kind::Update, key: None, reason: None, context });
                 warn(
                     "the change of the master passphrase that had been cut short is finished; the new one is in use",
                 );
@@ -201,14 +199,13 @@ impl Context<'_> {
     pub(super) fn on_key<T>(
         &self,
         kind: Kind,
-        details: &[(&str, &str)],
         selector: &str,
         work: impl FnOnce(&KeyId) -> Result<T>,
     ) -> Result<T> {
         let selected = self.store.select(selector);
         let key = selected.as_ref().ok().cloned();
         let done = selected.and_then(|id| work(&id));
-        self.audit_with(kind, details, key.as_ref(), done.as_ref().err());
+        self.audit(kind, key.as_ref(), done.as_ref().err());
         done
     }
 
@@ -222,8 +219,7 @@ impl Context<'_> {
         name: fn(&T) -> &str,
         work: impl Fn(&T) -> Result<R> + Sync,
     ) -> Vec<R> {
-        let progress = self.progress(doing);
-        let done = pool::each(items, work, |count| progress(count, items.len()));
+        let done = pool::each(items, work, &self.progress(doing));
         for (item, done) in items.iter().zip(&done) {
             if let Err(error) = done {
                 self.warn(&format!("{}: {}: {error}", name(item), error.code()), error);
@@ -232,25 +228,8 @@ impl Context<'_> {
         done.into_iter().flatten().collect()
     }
 
-    /// Writes an event to the audit log, with the command that caused it. If the log cannot be written,
-    /// that is a warning and the command goes on. Without a store there is no log.
+    /// Writes an event to the audit log, with the command that caused it.
     pub(super) fn audit(&self, kind: Kind, key: Option<&KeyId>, failure: Option<&Error>) {
-        self.audit_with(kind, &self.details(), key, failure);
-    }
-
-    /// What the audit log says of where an event is from.
-    pub(super) fn details(&self) -> [(&str, &str); 1] {
-        [("command", self.command)]
-    }
-
-    /// As [`Context::audit`], with other details.
-    pub(super) fn audit_with(
-        &self,
-        kind: Kind,
-        details: &[(&str, &str)],
-        key: Option<&KeyId>,
-        failure: Option<&Error>,
-    ) {
         if failure.is_none() && matches!(kind, Kind::Add | Kind::Update | Kind::Remove) {
             self.tightened.call_once(|| {
                 if let Some(sentence) = files::tighten(self.store.path()) {
@@ -259,10 +238,17 @@ impl Context<'_> {
                 }
             });
         }
-        let event = Event { kind, key, reason: failure.map(Error::code), context: details };
-        match self.store.audit(&event, Timestamp::now()) {
+        let mut context = vec![("command", self.command)];
+        context.extend(self.program.get().map(|name| ("program", name.as_str())));
+        self.log(&Event { kind, key, reason: failure.map(Error::code), context: &context });
+    }
+
+    /// If the log cannot be written, that is a warning and the command goes on. Without a store there is
+    /// no log.
+    fn log(&self, event: &Event<'_>) {
+        match self.store.audit(event, Timestamp::now()) {
             // If the directory cannot be used, the command itself has failed for the same reason.
-            Err(error) if failure.is_none_or(|failure| failure.code() != error.code()) => {
+            Err(error) if event.reason != Some(error.code()) => {
                 self.warn(&format!("this was not written to the audit log: {error}"), &error);
             }
             _ => {}

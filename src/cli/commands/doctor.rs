@@ -6,7 +6,7 @@ use miniserde::Serialize;
 
 use super::{Context, Error, Format, Result, format, host};
 
-pub(super) fn run(context: &Context<'_>, fix: bool) -> Result<()> {
+pub(super) fn run(context: &Context, fix: bool) -> Result<()> {
     let root = context.root();
     let mut fixed = Vec::new();
     if fix {
@@ -23,13 +23,13 @@ pub(super) fn run(context: &Context<'_>, fix: bool) -> Result<()> {
         &context.keychain,
         &context.environment.roots(),
         root.as_deref(),
-        context.progress("decrypting"),
+        &context.progress("decrypting"),
     );
     report(context, &checks, &fixed)
 }
 
 /// Prints the checks; an error if one failed.
-pub(super) fn report(context: &Context<'_>, checks: &[Check], fixed: &[String]) -> Result<()> {
+pub(super) fn report(context: &Context, checks: &[Check], fixed: &[String]) -> Result<()> {
     let is_failed = |check: &&Check| check.status == Status::Fail;
     let (failed, total) = (checks.iter().filter(is_failed).count(), checks.len());
     let ok = failed == 0;

@@ -57,7 +57,7 @@ pub(super) struct Key {
     pub(super) value: Secret,
 }
 
-pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
+pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
     let Options { file, names, .. } = options;
     let lines = match file {
         Some(file) => file_lines(context, file, names)?,
@@ -78,7 +78,7 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
 
 /// Stores what was found, under this passphrase if it is known already; then says what is left to do.
 pub(super) fn store(
-    context: &Context<'_>,
+    context: &Context,
     mut found: Found,
     Options { names, yes, .. }: &Options,
     (known, left): (Option<Master>, &str),
@@ -125,7 +125,7 @@ fn stays(file: &Path) -> bool {
     file.is_file() && !file.starts_with("/dev") && !file.starts_with("/proc")
 }
 
-fn file_lines(context: &Context<'_>, file: &Path, names: &[String]) -> Result<Vec<Line>> {
+fn file_lines(context: &Context, file: &Path, names: &[String]) -> Result<Vec<Line>> {
     let (text, is_exposed) = project::text(file, MAX_FILE)?;
     let lines = dotenv::parse(text.expose());
     let is_set = |name: &String| lines.iter().any(|line| line.name.as_ref() == Some(name));
@@ -267,7 +267,7 @@ fn name_or_line(name: &str, number: usize) -> String {
 }
 
 /// The passphrase to seal under. What is wrong with it is said once, and not of each key.
-pub(super) fn master(context: &Context<'_>) -> Result<Master> {
+pub(super) fn master(context: &Context) -> Result<Master> {
     let master = context.sealing_master().and_then(|master| {
         master.check(context.store.dir()?.as_ref())?;
         Ok(master)
@@ -277,7 +277,7 @@ pub(super) fn master(context: &Context<'_>) -> Result<Master> {
 
 /// Stores the keys; returns what was added, and how many did not fail. Another process may have added
 /// the same key meanwhile, which is no failure.
-fn add(context: &Context<'_>, keys: &[Key], master: &Master) -> (Vec<KeyMeta>, usize) {
+fn add(context: &Context, keys: &[Key], master: &Master) -> (Vec<KeyMeta>, usize) {
     let add = |key: &Key| {
         let (named, now) = ((key.provider.clone(), key.label.clone()), Timestamp::now());
         let added = context.store.add_missing(named, &key.value, master, now);

@@ -14,7 +14,7 @@ use crate::vault::predecessor::{self, Remain};
 use super::master::{configured, install, make_directory, set_aside, survey};
 use super::{Args, Context, Error, Result, confirm, read_passphrase};
 
-pub(super) fn run(context: &Context<'_>, args: &Args) -> Result<()> {
+pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     let file = args.value("--passphrase-file").map(PathBuf::from);
     context.settle()?;
     let given = source::from_environment(&context.environment.passphrase)?;
@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context<'_>, args: &Args) -> Result<()> {
 }
 
 /// The environment's passphrase rules already: only the directory is missing.
-fn use_environment(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
+fn use_environment(context: &Context, given: &Secret, origin: &str) -> Result<()> {
     let is_asked = !context.environment.passphrase.force;
     if is_asked && matches!(record::present(&context.keychain), Ok(Some(_))) {
         return Err(Error::AlreadyConfigured(format!(
@@ -59,7 +59,7 @@ fn use_environment(context: &Context<'_>, given: &Secret, origin: &str) -> Resul
 }
 
 /// A new passphrase in a file, for a machine without a keychain.
-fn make_file(context: &Context<'_>, file: &Path) -> Result<()> {
+fn make_file(context: &Context, file: &Path) -> Result<()> {
     if matches!(record::present(&context.keychain), Ok(Some(_))) {
         return Err(configured(context));
     }
@@ -95,7 +95,7 @@ fn show_way(error: &Error) {
 }
 
 /// Puts the environment's passphrase into the keychain, once it has opened what is there.
-fn reseat(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
+fn reseat(context: &Context, given: &Secret, origin: &str) -> Result<()> {
     envelope::check_passphrase(given)?;
     // A locked keychain is noticed before the keys are tried.
     let present = record::present(&context.keychain)?;
@@ -113,7 +113,7 @@ fn reseat(context: &Context<'_>, given: &Secret, origin: &str) -> Result<()> {
 }
 
 /// A new passphrase, from standard input or from the system's randomness, into the keychain.
-fn establish(context: &Context<'_>, args: &Args) -> Result<()> {
+fn establish(context: &Context, args: &Args) -> Result<()> {
     let [force, is_given] = ["--force", "--passphrase-stdin"].map(|name| args.flag(name));
     let record = Record::read(&context.keychain)?;
     let place = printable(&context.store.path().to_string_lossy());
@@ -187,7 +187,7 @@ fn establish(context: &Context<'_>, args: &Args) -> Result<()> {
 }
 
 /// Where the passphrase of keys that are there already may come from.
-fn way_to(context: &Context<'_>) -> &'static str {
+fn way_to(context: &Context) -> &'static str {
     let left = predecessor::find(&context.environment.roots()).unwrap_or_default();
     if left.iter().any(|left| matches!(left.read(Remain::Passphrase), Ok(Some(_)))) {
         "lf keys adopt, which takes their passphrase over from the predecessor's file"

@@ -50,7 +50,7 @@ fn provider_and_label(args: &mut Args) -> Result<(Provider, Option<Label>)> {
 
 /// Stores a new key, with the value from standard input. Without a label, it gets the provider's name.
 pub(super) fn add(
-    context: &Context<'_>,
+    context: &Context,
     (provider, label, expiry): (Provider, Option<Label>, Option<Expiry>),
 ) -> Result<()> {
     let add = || {
@@ -88,7 +88,7 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 
 /// Says what there is to say of a provider before its key is read. A name that is nearly a known one may
 /// be somebody's own.
-fn check_name(context: &Context<'_>, name: &str) -> Result<()> {
+fn check_name(context: &Context, name: &str) -> Result<()> {
     let warn = |sentence: &str| context.warn(sentence, &Error::InvalidProvider(String::new()));
     if name == "ollama" {
         warn("a local Ollama needs no key; ollama.com wants one");
@@ -121,7 +121,7 @@ pub(super) fn changes(args: &mut Args) -> Result<Changes> {
     Ok(Changes { key: args.one_operand("ID")?, label, has_value, expiry })
 }
 
-pub(super) fn update(context: &Context<'_>, changes: &Changes) -> Result<()> {
+pub(super) fn update(context: &Context, changes: &Changes) -> Result<()> {
     let Changes { key, label, has_value, expiry } = changes;
     let amend = |meta: &mut KeyMeta| {
         if let Some(label) = label {
@@ -135,7 +135,7 @@ pub(super) fn update(context: &Context<'_>, changes: &Changes) -> Result<()> {
         true => replace_value(context, id, amend),
         false => context.store.amend(id, amend),
     };
-    let key = context.on_key(Kind::Update, &context.details(), key, update)?;
+    let key = context.on_key(Kind::Update, key, update)?;
     if label.is_some() {
         check_label(context, &key);
     }
@@ -184,10 +184,7 @@ pub(super) fn which(args: &mut Args) -> Result<(Vec<String>, bool)> {
 }
 
 /// Re-encrypts keys under fresh salts and IVs, or replaces the value of one.
-pub(super) fn rotate(
-    context: &Context<'_>,
-    (selectors, has_value): (Vec<String>, bool),
-) -> Result<()> {
+pub(super) fn rotate(context: &Context, (selectors, has_value): (Vec<String>, bool)) -> Result<()> {
     if !has_value && host::input_has_data() {
         let sentence =
             "standard input has something, and rotate keeps the value; nothing was changed";
@@ -205,12 +202,10 @@ pub(super) fn rotate(
             true => replace_value(context, id, |_| {}),
             false => context.store.rotate(id, &context.sealing_master()?),
         };
-        let key = context.on_key(Kind::Update, &context.details(), selector, rotate)?;
+        let key = context.on_key(Kind::Update, selector, rotate)?;
         return host::print(&said(&key));
     }
-    let audit = |id: Option<&KeyId>, failure: Option<&Error>| {
-        context.audit(Kind::Update, id, failure);
-    };
+    let audit = |id: Option<&KeyId>, error: Option<&Error>| context.audit(Kind::Update, id, error);
     let several = several(context, &selectors);
     let (ids, failed, master) = several.inspect_err(|error| audit(None, Some(error)))?;
     let Some(master) = master else {
@@ -228,10 +223,7 @@ pub(super) fn rotate(
 
 /// The keys to rotate, how many others cannot be read, and the passphrase if there is a key. All are
 /// found before the first is changed.
-fn several(
-    context: &Context<'_>,
-    selectors: &[String],
-) -> Result<(Vec<KeyId>, usize, Option<Master>)> {
+fn several(context: &Context, selectors: &[String]) -> Result<(Vec<KeyId>, usize, Option<Master>)> {
     let found = selectors.iter().map(|key| context.store.select(key));
     let mut ids = found.collect::<Result<BTreeSet<_>>>()?;
     let mut failed = 0;
@@ -251,10 +243,8 @@ pub(super) fn ids_and_yes(args: &mut Args) -> Result<(Vec<String>, bool)> {
 }
 
 /// Removes keys, after all of them are found and one question is answered for all.
-pub(super) fn remove(context: &Context<'_>, (selectors, yes): (Vec<String>, bool)) -> Result<()> {
-    let audit = |id: Option<&KeyId>, error: Option<&Error>| {
-        context.audit(Kind::Remove, id, error);
-    };
+pub(super) fn remove(context: &Context, (selectors, yes): (Vec<String>, bool)) -> Result<()> {
+    let audit = |id: Option<&KeyId>, error: Option<&Error>| context.audit(Kind::Remove, id, error);
     let mut found = Vec::new();
     for selector in &selectors {
         let id = context.store.select(selector).inspect_err(|error| audit(None, Some(error)))?;
@@ -282,16 +272,15 @@ pub(super) fn remove(context: &Context<'_>, (selectors, yes): (Vec<String>, bool
 
 /// Writes the value of one key to standard output, and nothing else, for the program that asks; at a
 /// terminal only if that was asked for.
-pub(super) fn get(context: &Context<'_>, (selector, shows): (String, bool)) -> Result<()> {
+pub(super) fn get(context: &Context, (selector, shows): (String, bool)) -> Result<()> {
     if host::output_is_terminal() && !shows {
         let sentence = "standard output is a terminal, where the value would stay in sight";
         let hint = format!("lf keys get --show -- {}", quote(&shown(&selector), None));
         return Err(Error::refused(sentence, hint));
     }
-    let parent = host::parent_name().unwrap_or_default();
-    let details = [("command", context.command), ("program", parent.as_str())];
+    let _ = context.program.set(host::parent_name().unwrap_or_default());
     // Logged before the first byte is written, as for export.
-    let value = context.on_key(Kind::Export, &details, &selector, |id| context.value(id))?;
+    let value = context.on_key(Kind::Export, &selector, |id| context.value(id))?;
     host::print(value.expose())?;
     if shows && host::output_is_terminal() {
         host::print("\n")?;
@@ -308,11 +297,10 @@ pub(super) fn id_in_the_clear(args: &mut Args) -> Result<String> {
 }
 
 /// Writes one value to standard output, in the clear.
-pub(super) fn export(context: &Context<'_>, selector: &str) -> Result<()> {
+pub(super) fn export(context: &Context, selector: &str) -> Result<()> {
     // Logged before the first byte is written: the reader may kill lf at any moment.
-    let (id, value) = context.on_key(Kind::Export, &context.details(), selector, |id| {
-        Ok((id.clone(), context.value(id)?))
-    })?;
+    let value = |id: &KeyId| Ok((id.clone(), context.value(id)?));
+    let (id, value) = context.on_key(Kind::Export, selector, value)?;
     host::eprint(&format!(
         "lf: warning: the value of {id} goes to standard output in the clear; keep it out of files and logs\n"
     ));
@@ -323,11 +311,7 @@ pub(super) fn export(context: &Context<'_>, selector: &str) -> Result<()> {
 }
 
 /// Replaces a key's value by the one on standard input.
-fn replace_value(
-    context: &Context<'_>,
-    id: &KeyId,
-    amend: impl Fn(&mut KeyMeta),
-) -> Result<KeyMeta> {
+fn replace_value(context: &Context, id: &KeyId, amend: impl Fn(&mut KeyMeta)) -> Result<KeyMeta> {
     let master = context.sealing_master()?;
     let value = read_value(context, "new value of the key")?;
     let key = context.store.replace(id, &value, amend, &master, Timestamp::now())?;
@@ -336,7 +320,7 @@ fn replace_value(
 }
 
 /// Reads a key's value from standard input and checks its length.
-fn read_value(context: &Context<'_>, what: &str) -> Result<Secret> {
+fn read_value(context: &Context, what: &str) -> Result<Secret> {
     let mut value = read_line(what, term::Behind::Nothing)?;
     // Only what a person pasted is trimmed: from a pipe every byte counts.
     if host::input_is_terminal()
@@ -356,7 +340,7 @@ fn read_value(context: &Context<'_>, what: &str) -> Result<Secret> {
 
 /// Warns when a value has what keys do not have, or begins like the keys of another provider than the one
 /// that was named.
-pub(super) fn check_value(context: &Context<'_>, what: &str, provider: &Provider, value: &Secret) {
+pub(super) fn check_value(context: &Context, what: &str, provider: &Provider, value: &Secret) {
     let odd = paste::oddities(value.expose());
     if !odd.is_empty() {
         let sentence = format!("{what} is stored as it is, with {}", odd.join(", "));
@@ -372,7 +356,7 @@ pub(super) fn check_value(context: &Context<'_>, what: &str, provider: &Provider
 }
 
 /// Warns when another key has the same label, which then selects neither of them.
-fn check_label(context: &Context<'_>, key: &KeyMeta) {
+fn check_label(context: &Context, key: &KeyMeta) {
     let Ok(listing) = context.store.list() else { return };
     let mut others = listing.keys.iter().filter(|other| other.id != key.id);
     if let Some(other) = others.find(|other| other.label == key.label) {

@@ -56,7 +56,7 @@ impl Which {
 }
 
 /// Lists the keys, which needs no passphrase.
-pub(super) fn run(context: &Context<'_>, which: &Which) -> Result<()> {
+pub(super) fn run(context: &Context, which: &Which) -> Result<()> {
     let listed = context.store.list();
     context.audit(Kind::List, None, listed.as_ref().err());
     let (mut listing, now) = (listed?, Timestamp::now());

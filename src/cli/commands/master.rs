@@ -14,7 +14,7 @@ use super::{Context, Error, Kind, Result, Timestamp, host};
 
 /// Makes the directory and makes `new` the master passphrase, if the keychain still has what it had
 /// when that was decided. What it had stays on record.
-pub(super) fn install(context: &Context<'_>, seen: Option<&Secret>, new: &Secret) -> Result<()> {
+pub(super) fn install(context: &Context, seen: Option<&Secret>, new: &Secret) -> Result<()> {
     make_directory(context)?;
     let replaced =
         record::replace(&context.keychain, new, Timestamp::now(), |now| match (seen, now) {
@@ -31,7 +31,7 @@ pub(super) fn install(context: &Context<'_>, seen: Option<&Secret>, new: &Secret
 /// here too, it stays, and the other one goes on record beside it. Gives back whether the passphrase is
 /// the master passphrase now.
 pub(super) fn take(
-    context: &Context<'_>,
+    context: &Context,
     record: &Record,
     survey: &Survey,
     passphrase: &Secret,
@@ -46,18 +46,14 @@ pub(super) fn take(
 }
 
 /// Tries a passphrase on the keys that are there, and says which files cannot be read.
-pub(super) fn survey(
-    context: &Context<'_>,
-    passphrase: &Secret,
-    record: &Record,
-) -> Result<Survey> {
+pub(super) fn survey(context: &Context, passphrase: &Secret, record: &Record) -> Result<Survey> {
     let Some(dir) = context.store.dir()? else { return Ok(Survey::default()) };
-    let survey = Survey::of(&dir, Some(passphrase), record, context.progress("checking"))?;
+    let survey = Survey::of(&dir, Some(passphrase), record, &context.progress("checking"))?;
     context.warn_unreadable(&survey.unreadable);
     Ok(survey)
 }
 
-pub(super) fn configured(context: &Context<'_>) -> Error {
+pub(super) fn configured(context: &Context) -> Error {
     let place = context.store.path().display();
     Error::AlreadyConfigured(format!(
         "the keychain has a master passphrase, which seals what is added to {place}; nothing was changed"
@@ -65,7 +61,7 @@ pub(super) fn configured(context: &Context<'_>) -> Error {
 }
 
 /// Moves keys that nothing opens into `unreadable/`, unless one of them does by now. Gives back how many.
-pub(super) fn set_aside(context: &Context<'_>, keys: &[&KeyMeta]) -> Result<usize> {
+pub(super) fn set_aside(context: &Context, keys: &[&KeyMeta]) -> Result<usize> {
     let Some(dir) = context.store.dir()?.filter(|_| !keys.is_empty()) else { return Ok(0) };
     let dir = dir.lock()?;
     let record = Record::read(&context.keychain.without_dialogs())?;
@@ -85,7 +81,7 @@ pub(super) fn set_aside(context: &Context<'_>, keys: &[&KeyMeta]) -> Result<usiz
 
 /// Moves envelopes from below the keys back among them, and says which have another value there by
 /// now: one that a page has replaced becomes a key of its own. Gives back how many.
-pub(super) fn bring_back(context: &Context<'_>, place: &str, kept: &[Named]) -> Result<usize> {
+pub(super) fn bring_back(context: &Context, place: &str, kept: &[Named]) -> Result<usize> {
     let Some(dir) = context.store.dir()?.filter(|_| !kept.is_empty()) else { return Ok(0) };
     let dir = dir.lock()?;
     let Some(from) = dir.covered_child(place)? else { return Ok(0) };
@@ -129,7 +125,7 @@ pub(super) fn bring_back(context: &Context<'_>, place: &str, kept: &[Named]) -> 
 
 /// Makes the directory, or takes loose permissions away from the one that is there; `false` if there
 /// was nothing to do.
-pub(super) fn make_directory(context: &Context<'_>) -> Result<bool> {
+pub(super) fn make_directory(context: &Context) -> Result<bool> {
     let Some(dir) = context.store.dir()? else {
         return Dir::create(context.store.path()).map(|_| true);
     };
@@ -156,7 +152,7 @@ fn make_private(dir: &Dir, may: fn(&Dir) -> Result<()>) -> Result<bool> {
 
 /// The keys of a directory that open with an earlier passphrase alone, each with its place.
 pub(super) fn needing_earlier(
-    context: &Context<'_>,
+    context: &Context,
     record: &Record,
     places: &[PathBuf],
 ) -> Result<Vec<String>> {
@@ -172,8 +168,8 @@ pub(super) fn needing_earlier(
         }
         let aside = keys.child(files::UNREADABLE)?;
         for dir in [Some(&keys), aside.as_ref()].into_iter().flatten() {
-            let progress = context.progress("checking");
-            let survey = Survey::of(dir, record.present.as_ref(), record, progress)?;
+            let present = record.present.as_ref();
+            let survey = Survey::of(dir, present, record, &context.progress("checking"))?;
             if survey.recorded() > 0 {
                 let keys = count(survey.recorded(), "key");
                 needing.push(format!("{keys} in {}", dir.path().display()));

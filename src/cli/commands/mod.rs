@@ -10,7 +10,6 @@ mod complete;
 mod consent;
 mod context;
 mod doctor;
-mod gateway;
 mod import;
 mod init;
 mod keys;
@@ -52,10 +51,10 @@ pub(crate) enum Command {
     Run(Box<Work>),
 }
 
-type Work = dyn FnOnce(&Environment) -> Result<()>;
+type Work = dyn FnOnce(Environment) -> Result<()>;
 
 impl Command {
-    pub(super) fn run(self, environment: &Environment) -> Result<()> {
+    pub(super) fn run(self, environment: Environment) -> Result<()> {
         match self {
             Command::Print(text) => host::show(&text),
             Command::Fail(text, error) => {
@@ -107,11 +106,11 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
 
         "cloud schema" => nothing(args).map(|()| Command::Print(SCHEMA.to_owned())),
 
-        "gateway pair" => on(args, gateway::pair, pair::pair),
+        "gateway pair" => on(args, pair::wanted, pair::pair),
         "gateway pairings" => on(args, nothing, |c, ()| pair::list(c)),
-        "gateway unpair" => on(args, gateway::unpair, |c, o| pair::unpair(c, o.as_ref())),
+        "gateway unpair" => on(args, pair::name_or_all, |c, o| pair::unpair(c, o.as_ref())),
         #[cfg(unix)]
-        "gateway serve" => on(args, flags, |c, args| serve::run(c.environment, &args)),
+        "gateway serve" => on(args, flags, |c, args| serve::run(&c.environment, &args)),
         #[cfg(unix)]
         "gateway status" => on(args, flags, |c, args| status::status(c, &args)),
         #[cfg(unix)]
@@ -121,13 +120,13 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         #[cfg(unix)]
         "gateway consent show" => on(args, nothing, |c, ()| consent::show(c)),
         #[cfg(unix)]
-        "gateway consent grant" => on(args, gateway::consent_grant, consent::grant),
+        "gateway consent grant" => on(args, consent::notes_and_yes, consent::grant),
         #[cfg(unix)]
-        "gateway consent revoke" => on(args, gateway::consent_revoke, |c, ()| consent::revoke(c)),
+        "gateway consent revoke" => on(args, consent::network, |c, ()| consent::revoke(c)),
         #[cfg(unix)]
-        "gateway install" => on(args, flags, |c, args| service::install(c.environment, &args)),
+        "gateway install" => on(args, flags, |c, args| service::install(&c.environment, &args)),
         #[cfg(unix)]
-        "gateway uninstall" => on(args, nothing, |c, ()| service::uninstall(c.environment)),
+        "gateway uninstall" => on(args, nothing, |c, ()| service::uninstall(&c.environment)),
         name => Err(Error::usage(format!("lf {name} is not there on this system"))),
     }
 }
@@ -141,7 +140,7 @@ pub(super) fn complete(argv: Vec<OsString>) -> Command {
 fn on<T: 'static>(
     args: &mut Args,
     read: fn(&mut Args) -> Result<T>,
-    run: fn(&Context<'_>, T) -> Result<()>,
+    run: fn(&Context, T) -> Result<()>,
 ) -> Result<Command> {
     let (command, format) = (args.command, args.format());
     let options = read(args)?;

@@ -6,25 +6,65 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::secret::{Secret, printable};
+use crate::base::time::parse_span;
+use crate::cli::args::is_not;
 use crate::gateway::origin::is_for_pages;
-use crate::gateway::pairing::{Others, Pairing, Pairings};
+use crate::gateway::pairing::{ACTS, DEFAULT_NAME, Others, Pairing, Pairings, TERM};
 #[cfg(unix)]
 use crate::gateway::{probe, state};
 use crate::vault::key::Label;
 use zeroize::Zeroizing;
 
+use super::{Args, Context, Error, Format, NOTHING, Result, Timestamp, format, host, table};
 #[cfg(unix)]
-use super::{Args, serve, status};
-use super::{Context, Error, Format, NOTHING, Result, Timestamp, format, host, table};
+use super::{serve, status};
 use crate::system::term;
+
+/// The pairing that is wanted, the selectors of its keys, how long its token is good, and what
+/// becomes of the other pairings.
+pub(super) fn wanted(args: &mut Args) -> Result<(Pairing, Vec<String>, Option<Duration>, Others)> {
+    args.no_operands()?;
+    let name = args.open_value("--name")?;
+    let mut pairing = Pairing::new(Label::parse(name.as_deref().unwrap_or(DEFAULT_NAME))?);
+    let term = match args.value("--expires").as_deref() {
+        None => Some(TERM),
+        Some("never") => None,
+        Some(span) => Some(parse_span(span).ok_or_else(|| is_not(span, SPANS))?),
+    };
+    let keys = args.all("--key");
+    let (allow, read_only) = (args.value("--allow"), args.flag("--read-only"));
+    if allow.is_some() && read_only {
+        return Err(Error::usage("--read-only is --allow list,resolve; give one of the two"));
+    }
+    let allow = allow.or_else(|| read_only.then(|| "list,resolve".to_owned()));
+    let words: Vec<&str> = allow.iter().flat_map(|allow| allow.split(',')).collect();
+    if let Some(word) = words.iter().find(|word| !ACTS.contains(word)) {
+        return Err(is_not(word, &format!("one of {}", ACTS.join(","))));
+    }
+    if !keys.is_empty() && words.contains(&"add") {
+        return Err(Error::usage("a pairing with --key cannot add keys; leave out one of the two"));
+    }
+    let acts = || ACTS.into_iter().filter(|act| words.contains(act)).map(str::to_owned);
+    pairing.allow = allow.as_ref().map(|_| acts().collect());
+    let others = if args.flag("--rotate") { Others::Revoke } else { Others::Keep };
+    Ok((pairing, keys, term, others))
+}
+
+/// The name, or none for all of them.
+pub(super) fn name_or_all(args: &mut Args) -> Result<Option<Label>> {
+    if args.flag("--all") {
+        return args.no_operands().map(|()| None);
+    }
+    Label::parse(&args.one_operand("NAME")?).map(Some)
+}
 
 /// A new pairing, or a new token for an old one.
 pub(super) fn pair(
-    context: &Context<'_>,
+    context: &Context,
     (mut wanted, keys, term, others): (Pairing, Vec<String>, Option<Duration>, Others),
 ) -> Result<()> {
     #[cfg(unix)]
-    if let Ok(addresses) = serve::addresses(context.environment, &Args::default()) {
+    if let Ok(addresses) = serve::addresses(&context.environment, &Args::default()) {
         status::warn_of_others(context, &addresses, false);
     }
     let now = Timestamp::now();
@@ -81,20 +121,20 @@ pub(super) fn pair(
 
 /// Where a gateway of this root answers: where one said that it listens, or else by default.
 #[cfg(unix)]
-fn running(context: &Context<'_>) -> Option<SocketAddr> {
+fn running(context: &Context) -> Option<SocketAddr> {
     let root = context.environment.root().ok();
     let recorded = root.and_then(|root| state::recorded(&state::dir(&root)));
-    let default = serve::addresses(context.environment, &Args::default());
+    let default = serve::addresses(&context.environment, &Args::default());
     let default = default.ok().and_then(|addresses| addresses.first().copied());
     recorded.into_iter().chain(default).find(|place| probe::ask(*place).is_ok())
 }
 
 #[cfg(not(unix))]
-fn running(_: &Context<'_>) -> Option<SocketAddr> {
+fn running(_: &Context) -> Option<SocketAddr> {
     None
 }
 
-pub(super) fn list(context: &Context<'_>) -> Result<()> {
+pub(super) fn list(context: &Context) -> Result<()> {
     let (pairings, now) = (pairings(context)?, Timestamp::now());
     // What the keychain does not tell now is not in the list yet.
     let _ = pairings.settle(now);
@@ -138,7 +178,7 @@ fn scope(pairing: &Pairing) -> String {
     acts + &pairing.keys.as_ref().map_or(String::new(), |keys| format!(", keys: {}", keys.len()))
 }
 
-pub(super) fn unpair(context: &Context<'_>, name: Option<&Label>) -> Result<()> {
+pub(super) fn unpair(context: &Context, name: Option<&Label>) -> Result<()> {
     let (gone, forgotten) = pairings(context)?.revoke(name, Timestamp::now())?;
     for name in &gone {
         let name = printable(name.as_str());
@@ -154,7 +194,9 @@ pub(super) fn unpair(context: &Context<'_>, name: Option<&Label>) -> Result<()> 
     Ok(())
 }
 
-pub(super) fn pairings(context: &Context<'_>) -> Result<Pairings> {
+pub(super) fn pairings(context: &Context) -> Result<Pairings> {
     let root = context.environment.root()?;
-    Ok(Pairings::at(root, context.environment, context.keychain.clone()))
+    Ok(Pairings::at(root, &context.environment, context.keychain.clone()))
 }
+
+const SPANS: &str = "never, or a time such as 90d or 12h, from a minute to ten years";

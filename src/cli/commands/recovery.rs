@@ -13,7 +13,7 @@ use super::master::{bring_back, needing_earlier, survey, take};
 use super::{Context, Error, Kind, Result, Timestamp, all_of, confirm, host, read_input};
 use crate::system::term::{self, Behind};
 
-pub(super) fn export(context: &Context<'_>) -> Result<()> {
+pub(super) fn export(context: &Context) -> Result<()> {
     let sheet = print(context);
     // Written down before the first byte goes out, as for a key.
     context.audit(Kind::Export, None, sheet.as_ref().err());
@@ -24,7 +24,7 @@ pub(super) fn export(context: &Context<'_>) -> Result<()> {
     host::print(sheet.expose())
 }
 
-fn print(context: &Context<'_>) -> Result<Secret> {
+fn print(context: &Context) -> Result<Secret> {
     let master = context.settled_master()?;
     let survey = survey(context, master.secret(), &Record::default())?;
     let (opens, shut) = (survey.opened(), survey.shut().len());
@@ -41,7 +41,7 @@ fn print(context: &Context<'_>) -> Result<Secret> {
     sheet::print(master.secret(), Timestamp::now())
 }
 
-pub(super) fn import(context: &Context<'_>) -> Result<()> {
+pub(super) fn import(context: &Context) -> Result<()> {
     context.settle()?;
     context.refuse_environment()?;
     // Both before anybody types four lines for nothing.
@@ -103,7 +103,7 @@ pub(super) fn import(context: &Context<'_>) -> Result<()> {
 /// Brings back what paired pages have replaced or removed: of each key the oldest value that is
 /// kept, which no page can have put there before it changed anything; the same again brings the
 /// next.
-pub(super) fn replaced(context: &Context<'_>) -> Result<()> {
+pub(super) fn replaced(context: &Context) -> Result<()> {
     let dir = context.store.dir()?;
     let kept = dir.map_or(Ok(Vec::new()), |dir| files::kept(&dir, files::REPLACED))?;
     // The newest come first, so the oldest one of a key is what stays.
@@ -125,7 +125,7 @@ pub(super) fn replaced(context: &Context<'_>) -> Result<()> {
 
 /// Drops the earlier passphrases, after naming what still needs them in the directories that this
 /// process can see.
-pub(super) fn forget(context: &Context<'_>, yes: bool) -> Result<()> {
+pub(super) fn forget(context: &Context, yes: bool) -> Result<()> {
     const HINT: &str =
         "lf keys rotate --all in each directory, and then the same command again at a terminal";
     let record = match Record::read(&context.keychain) {
@@ -173,12 +173,9 @@ pub(super) fn forget(context: &Context<'_>, yes: bool) -> Result<()> {
 }
 
 /// The directories of keys that this process knows of.
-fn places(context: &Context<'_>) -> Vec<PathBuf> {
-    let root = context.environment.root().map(|root| root.join("keys"));
-    let home = context.environment.home();
-    let default = home.map(|home| home.join(".lenserfight").join("keys"));
+fn places(context: &Context) -> Vec<PathBuf> {
     let mut places = vec![context.store.path().to_owned()];
-    for place in [root, default].into_iter().flatten() {
+    for place in context.environment.roots().iter().map(|root| root.join("keys")) {
         if !places.contains(&place) && place.is_dir() {
             places.push(place);
         }

@@ -5,7 +5,7 @@ use crate::vault::master::source::{self, Origin};
 
 use super::{Args, Context, Error, Kind, Result, host, read_passphrase};
 
-pub(super) fn run(context: &Context<'_>, args: &Args) -> Result<()> {
+pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     if args.flag("--finish") {
         return finish(context);
     }
@@ -25,7 +25,7 @@ pub(super) fn run(context: &Context<'_>, args: &Args) -> Result<()> {
             return Err(Error::Usage { sentence, hint });
         }
     };
-    let keys = rekey::run(context.store.path(), &old, &new, context.progress("re-encrypting"))
+    let keys = rekey::run(context.store.path(), &old, &new, &context.progress("re-encrypting"))
         .inspect_err(|error| context.audit(Kind::Update, None, Some(error)))?;
     let total = keys.len();
     if *old.origin() != Origin::Keychain && total > 0 {
@@ -57,7 +57,7 @@ pub(super) fn run(context: &Context<'_>, args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn finish(context: &Context<'_>) -> Result<()> {
+fn finish(context: &Context) -> Result<()> {
     if !rekey::has_begun(context.store.path())? {
         host::eprint(NOTHING);
         return Ok(());
@@ -66,7 +66,7 @@ fn finish(context: &Context<'_>) -> Result<()> {
     context.settled_master().map(drop)
 }
 
-fn undo(context: &Context<'_>) -> Result<()> {
+fn undo(context: &Context) -> Result<()> {
     let master = context.found_master()?;
     if rekey::undo(context.store.path(), &master)? {
         host::print(

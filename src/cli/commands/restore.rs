@@ -26,7 +26,7 @@ struct Copy {
     stray: Option<String>,
 }
 
-pub(super) fn run(context: &Context<'_>, paths: &[String]) -> Result<()> {
+pub(super) fn run(context: &Context, paths: &[String]) -> Result<()> {
     context.settle()?;
     let (mut copies, mut failed) = (Vec::new(), 0);
     for path in paths {
@@ -60,8 +60,7 @@ pub(super) fn run(context: &Context<'_>, paths: &[String]) -> Result<()> {
         let is_here = ids.contains(id) && (has_it(id) || seconds.any(|second| has_it(&second.id)));
         Ok((!is_here).then_some(value))
     };
-    let progress = context.progress("checking");
-    let opened = pool::each(&copies, other_value, |done| progress(done, total));
+    let opened = pool::each(&copies, other_value, &context.progress("checking"));
     let shut = opened.iter().filter(|opened| opened.is_err()).count();
     // In an empty store, keys that do not open are welcome. They are not put among others that do.
     let takes_all = here.is_empty() || master.is_none();
@@ -139,7 +138,7 @@ pub(super) fn run(context: &Context<'_>, paths: &[String]) -> Result<()> {
 }
 
 /// The copies that a path leads to, and how many files there cannot be read as one.
-fn gather(context: &Context<'_>, path: &str, copies: &mut Vec<Copy>) -> Result<usize> {
+fn gather(context: &Context, path: &str, copies: &mut Vec<Copy>) -> Result<usize> {
     let no_copy = |why: &str| Error::usage(format!("{path} is no copy of keys: {why}"));
     let (path, store) = (Path::new(path), context.store.path());
     // Wherever links lead.

@@ -50,7 +50,7 @@ pub(super) fn options(args: &mut Args) -> Result<Options> {
 }
 
 /// Allows the project's `.lf` file, and shows what it says.
-pub(super) fn allow(context: &Context<'_>) -> Result<()> {
+pub(super) fn allow(context: &Context) -> Result<()> {
     let project = Project::find()?.ok_or_else(|| {
         Error::usage("there is no .lf file here or in a directory above; it has NAME=ID lines")
     })?;
@@ -66,7 +66,7 @@ pub(super) fn allow(context: &Context<'_>) -> Result<()> {
 }
 
 /// The variables of `--env` and of `--env-file`; or, where no key is named, of the project's `.lf`.
-fn variables(context: &Context<'_>, options: &Options) -> Result<Variables> {
+fn variables(context: &Context, options: &Options) -> Result<Variables> {
     let file = options.env_file.as_deref().map(project::env_file);
     let mut variables = file.transpose()?.unwrap_or_default();
     variables.keys.extend(options.variables.iter().cloned());
@@ -89,14 +89,12 @@ fn variables(context: &Context<'_>, options: &Options) -> Result<Variables> {
 }
 
 /// Returns only if the program did not start, with the reason.
-pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
+pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
     let name = Path::new(&options.program).file_name().unwrap_or_default();
-    let name = shown(&name.to_string_lossy());
+    let _ = context.program.set(shown(&name.to_string_lossy()));
     // Logs the result for one key, or for none if none was found.
-    let audit = |key: Option<&KeyId>, failure: Option<&Error>| {
-        let details = [("command", context.command), ("program", name.as_str())];
-        context.audit_with(Kind::Run, &details, key, failure);
-    };
+    let audit =
+        |key: Option<&KeyId>, failure: Option<&Error>| context.audit(Kind::Run, key, failure);
     let given = variables(context, options).inspect_err(|error| audit(None, Some(error)))?;
     let plain = &given.plain;
     // Each key once; and for each variable and the input, the index of its key.
@@ -129,7 +127,8 @@ pub(super) fn run(context: &Context<'_>, options: &Options) -> Result<()> {
     let open = |key: &KeyId| {
         context.store.resolve(key, &master).inspect_err(|error| audit(Some(key), Some(error)))
     };
-    let values = pool::each(&keys, open, |_| {}).into_iter().collect::<Result<Vec<Secret>>>()?;
+    let values =
+        pool::each(&keys, open, &|_, _| {}).into_iter().collect::<Result<Vec<Secret>>>()?;
     let mut filled: Vec<_> = plain.iter().map(|(name, value)| (name.as_str(), value)).collect();
     for (name, at) in &variables {
         let (key, value) = (&keys[*at], &values[*at]);

@@ -8,8 +8,8 @@ use crate::gateway::probe;
 
 use super::{Args, Context, Format, NOTHING, Result, Timestamp, doctor, format, host, serve};
 
-pub(super) fn status(context: &Context<'_>, args: &Args) -> Result<()> {
-    let setup = serve::known(context.environment, args)?;
+pub(super) fn status(context: &Context, args: &Args) -> Result<()> {
+    let setup = serve::known(&context.environment, args)?;
     let address = setup.addresses[0];
     let answer = probe::ask(address);
     warn_of_others(context, &setup.addresses, answer.is_ok());
@@ -34,14 +34,14 @@ pub(super) fn status(context: &Context<'_>, args: &Args) -> Result<()> {
 }
 
 /// Warns of other programs that answer where pages look for the gateway.
-pub(super) fn warn_of_others(context: &Context<'_>, addresses: &[SocketAddr], is_running: bool) {
+pub(super) fn warn_of_others(context: &Context, addresses: &[SocketAddr], is_running: bool) {
     for doubt in probe::doubts(addresses, is_running) {
         context.warn(&doubt.to_string(), &doubt);
     }
 }
 
-pub(super) fn doctor(context: &Context<'_>, args: &Args) -> Result<()> {
-    let setup = serve::known(context.environment, args)?;
+pub(super) fn doctor(context: &Context, args: &Args) -> Result<()> {
+    let setup = serve::known(&context.environment, args)?;
     doctor::report(context, &setup.examine(Timestamp::now()), &[])
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Check, fail, failed, note, pass, place, quoted};
 use crate::base::text::{count, count_are, opens_none};
-use crate::base::{secret::shown, time::Timestamp};
+use crate::base::{pool::Progress, secret::shown, time::Timestamp};
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 use crate::system::{environment::Sources, fs::Dir};
@@ -147,7 +147,7 @@ pub(super) fn examine_envelopes(
     dir: &Dir,
     master: Option<&Master>,
     record: &Record,
-    progress: impl FnMut(usize, usize),
+    progress: &Progress,
     checks: &mut Vec<Check>,
 ) -> Result<()> {
     let survey = Survey::of(dir, master.map(Master::secret), record, progress)?;

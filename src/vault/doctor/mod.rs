@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use miniserde::Serialize;
 
-use crate::base::{secret::shown, shell::quoted};
+use crate::base::{pool::Progress, secret::shown, shell::quoted};
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 use crate::system::{environment::Sources, fs::Dir};
@@ -49,7 +49,7 @@ pub(crate) fn examine(
     keychain: &Keychain,
     roots: &[PathBuf],
     root: Option<&Path>,
-    progress: impl FnMut(usize, usize),
+    progress: &Progress,
 ) -> Vec<Check> {
     let mut checks = Vec::new();
     let or_failed = |id, examined: Result<()>| examined.err().map(|error| failed(id, &error));

@@ -192,7 +192,7 @@ fn every_file_is_read_as_its_vector_says() {
         let value = envelope.open(&secret(&vector.passphrase))?.expose().to_owned();
         Ok((value, envelope.meta.label.as_str().to_owned()))
     };
-    let found = pool::each(&vectors, read, |_| {});
+    let found = pool::each(&vectors, read, &|_, _| {});
     for (vector, found) in vectors.iter().zip(found) {
         match found.map_err(|error: Error| error.code()) {
             Ok((value, label)) => {
@@ -222,7 +222,7 @@ fn every_changed_bit_of_the_salt_is_refused() {
             let text = text.replace(&text[at..at + 24], &unbase64(&changed));
             Envelope::parse(text.as_bytes(), &id).unwrap().open(&secret(PASSPHRASE)).map(drop)
         },
-        |_| {},
+        &|_, _| {},
     );
     for (bit, opened) in bits.iter().zip(opened) {
         assert_eq!(opened.map_err(|error| error.code()), Err("decryption_failed"), "bit {bit}");

@@ -11,7 +11,7 @@ use super::source::{Master, Origin};
 use super::staging;
 use crate::base::secret::Secret;
 use crate::base::time::{Deadline, Timestamp};
-use crate::base::{pool, rng};
+use crate::base::{pool, pool::Progress, rng};
 use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Locked, Publish};
 use crate::vault::envelope::{self, Envelope};
@@ -95,7 +95,7 @@ impl Change {
         &self,
         old: &Master,
         new: &Secret,
-        mut progress: impl FnMut(usize, usize),
+        progress: &Progress,
     ) -> Result<(Locked, Vec<KeyId>)> {
         if *old.origin() == Origin::Keychain {
             let id = rng::token::<12>()?;
@@ -108,7 +108,7 @@ impl Change {
             files::read(&self.dir, id)?;
         }
         let stage = |id: &KeyId| Ok((id.clone(), self.stage(id, old, new)?));
-        let staged = pool::each(&before, stage, |done| progress(done, before.len()));
+        let staged = pool::each(&before, stage, progress);
         let staged = staged.into_iter().collect::<Result<HashMap<_, _>>>()?;
 
         let keys = self.dir.lock()?;
@@ -191,7 +191,7 @@ impl Change {
         &self,
         master: &Master,
         next: &Next,
-        progress: &mut impl FnMut(usize, usize),
+        progress: &Progress,
     ) -> Result<Settled> {
         let staged = staging::keys(&self.staging)?;
         let opens = |id: &KeyId| -> Result<bool> {
@@ -202,7 +202,7 @@ impl Change {
         let is_sound = |id: &KeyId| -> Result<bool> {
             Ok(opens(id)? || self.stage(id, master, &next.passphrase).is_ok() && opens(id)?)
         };
-        let sound = pool::each(&staged, is_sound, |done| progress(done, staged.len()));
+        let sound = pool::each(&staged, is_sound, progress);
         let sound = sound.into_iter().collect::<Result<Vec<bool>>>()?;
         if *master.origin() != Origin::Keychain {
             let damaged = staged.iter().zip(&sound).filter(|(_, is_sound)| !**is_sound);

@@ -48,7 +48,8 @@ impl Master {
             Some((newest, _)) if opens(newest) => Some(0),
             Some((_, others)) => {
                 others.chunks(pool::cores()).enumerate().find_map(|(nth, chunk)| {
-                    let at = pool::each(chunk, opens, |_| {}).iter().position(|opens| *opens)?;
+                    let at =
+                        pool::each(chunk, opens, &|_, _| {}).iter().position(|opens| *opens)?;
                     Some(1 + nth * pool::cores() + at)
                 })
             }

@@ -31,7 +31,8 @@ pub(crate) use super::change::Settled;
 use super::change::{Change, FINISH, at_work, sample};
 use super::source::{self, Master, Origin};
 use super::{record, staging};
-use crate::base::{pool, secret::Secret, time::Timestamp};
+use crate::base::pool::{self, Progress};
+use crate::base::{secret::Secret, time::Timestamp};
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 use crate::system::{environment::Sources, fs::Dir};
@@ -70,7 +71,7 @@ pub(crate) fn master(
     sources: &Sources,
     keychain: &Keychain,
     wanted: For,
-    mut progress: impl FnMut(usize, usize),
+    progress: &Progress,
 ) -> Result<(Master, Result<Settled>)> {
     let find = || source::find(sources, keychain);
     let mut master = match find() {
@@ -78,7 +79,7 @@ pub(crate) fn master(
         found => found?,
     };
     loop {
-        match settle(keys, &master, wanted, &mut progress) {
+        match settle(keys, &master, wanted, progress) {
             // Another process has had the lock, so everything may be otherwise now.
             Ok(None) => master = find()?,
             Ok(Some(settled @ (Settled::Nothing | Settled::Waiting | Settled::Damaged(_)))) => {
@@ -115,7 +116,7 @@ pub(crate) fn run(
     path: &Path,
     old: &Master,
     new: &Secret,
-    progress: impl FnMut(usize, usize),
+    progress: &Progress,
 ) -> Result<Vec<KeyId>> {
     envelope::check_passphrase(new)?;
     if new.same(old.secret()) {
@@ -169,7 +170,8 @@ pub(crate) fn undo(path: &Path, master: &Master) -> Result<bool> {
             let present = files::read_sound(&keys, id)?;
             Ok(present.is_some_and(|present| master.open(|known| present.open(known)).is_ok()))
         };
-        let opened = pool::each(&ids, opens, |_| {}).into_iter().collect::<Result<Vec<bool>>>()?;
+        let opened =
+            pool::each(&ids, opens, &|_, _| {}).into_iter().collect::<Result<Vec<bool>>>()?;
         if !ids.is_empty() && !opened.contains(&true) {
             return Err(master.wrong(ids.len(), path));
         }
@@ -211,7 +213,7 @@ fn settle(
     path: &Path,
     master: &Master,
     wanted: For,
-    progress: &mut impl FnMut(usize, usize),
+    progress: &Progress,
 ) -> Result<Option<Settled>> {
     let Some((dir, staging)) = staging::at(path)? else { return Ok(Some(Settled::Nothing)) };
     let is_ready = staging::is_ready(&staging);

@@ -2,7 +2,8 @@
 
 use super::record::Record;
 use super::staging;
-use crate::base::{pool, secret::Secret};
+use crate::base::pool::{self, Progress};
+use crate::base::secret::Secret;
 use crate::error::{Error, Result};
 use crate::system::fs::Dir;
 use crate::vault::files::{self, KeyFile, Unreadable};
@@ -33,7 +34,7 @@ impl Survey {
         dir: &Dir,
         passphrase: Option<&Secret>,
         record: &Record,
-        mut progress: impl FnMut(usize, usize),
+        progress: &Progress,
     ) -> Result<Survey> {
         let (files, unreadable) = files::read_all(dir)?;
         let opens = |file: &KeyFile| -> Opens {
@@ -55,7 +56,7 @@ impl Survey {
                 None => Opens::No(error),
             }
         };
-        let opened = pool::each(&files, opens, |done| progress(done, files.len()));
+        let opened = pool::each(&files, opens, progress);
         let keys = files.into_iter().map(|file| file.envelope.meta).zip(opened).collect();
         Ok(Survey { keys, unreadable })
     }
