@@ -8,7 +8,7 @@ use super::post::Url;
 use crate::base::secret::{Secret, shown};
 use crate::error::{Error, Result};
 use crate::gateway::precondition;
-use crate::system::environment::{Environment, SESSION_VARIABLES, secret_variable};
+use crate::system::environment::{Environment, SESSION_VARIABLES};
 
 /// Where the cloud is, and what lf shows it.
 pub(crate) struct Server {
@@ -24,10 +24,12 @@ impl Server {
     /// By the variables that the predecessor has. The session is another login's, and lf never refreshes
     /// it: the refresh token changes with each use, which would end that login.
     pub(crate) fn find(environment: &Environment) -> Result<Server> {
-        let missing = |what: String| Error::usage(format!("{what} is not set; --cloud needs it"));
-        let (_, url) = first(&["SUPABASE_URL"]).ok_or_else(|| missing("SUPABASE_URL".into()))?;
-        let url = Url::parse(url.expose())?;
-        let (key, value) = first(&KEYS).ok_or_else(|| missing(KEYS.join(" or ")))?;
+        let given = |names: &[&str]| {
+            let missing = format!("{} is not set; --cloud needs it", names.join(" or "));
+            first(environment, names).ok_or_else(|| Error::usage(missing))
+        };
+        let url = Url::parse(given(&["SUPABASE_URL"])?.1.expose())?;
+        let (key, value) = given(&KEYS)?;
         if !value.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Error::usage(format!("what {key} has is no key of Supabase's")));
         }
@@ -76,8 +78,8 @@ fn fault(status: u16, body: &str) -> String {
 }
 
 /// The first of these variables that is set to text, and its value.
-fn first(names: &[&str]) -> Option<(String, Secret)> {
-    let value = |name: &&str| Some(((*name).to_owned(), secret_variable(name).ok()??));
+fn first(environment: &Environment, names: &[&str]) -> Option<(String, Secret)> {
+    let value = |name: &&str| Some(((*name).to_owned(), environment.secret(name).ok()??));
     names.iter().find_map(value)
 }
 
@@ -85,7 +87,7 @@ fn first(names: &[&str]) -> Option<(String, Secret)> {
 /// tokens of other kinds too.
 fn session(environment: &Environment) -> Result<(String, Secret)> {
     let config = format!("the configuration in {}", environment.root()?.display());
-    let of_variables = SESSION_VARIABLES.iter().filter_map(|name| first(&[name]));
+    let of_variables = SESSION_VARIABLES.iter().filter_map(|name| first(environment, &[name]));
     let of_config =
         precondition::session(environment).map(|token| (config.clone(), Secret::new(token)));
     let is_jwt = |token: &str| token.starts_with("eyJ") && token.matches('.').count() == 2;

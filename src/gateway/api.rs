@@ -14,7 +14,7 @@ use super::state;
 use crate::base::{secret::Secret, time::Timestamp};
 use crate::error::{Error, ErrorInfo, Result, refusal};
 use crate::keychain::Keychain;
-use crate::system::{environment::Sources, fs::Dir};
+use crate::system::environment::Sources;
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 use crate::vault::master::source::{self, Master};
 use crate::vault::{audit::Kind, envelope, history, master::rekey, store::Store};
@@ -77,9 +77,7 @@ impl Api {
     }
 
     fn identity(&self) -> Outcome<Reply> {
-        let found = Dir::open(&self.state)?
-            .map(|dir| state::read::<Identity>(&dir, "identity.json", MAX_IDENTITY));
-        match found.transpose()?.flatten().flatten() {
+        match state::read::<Identity>(&self.state, "identity.json")?.flatten() {
             Some(mut identity) if identity.public_key.is_some() => {
                 identity.daemon_version = Some(DAEMON_VERSION.to_owned());
                 Ok(Reply::json(200, json::to_string(&identity)))
@@ -208,6 +206,3 @@ struct Identity {
     generated_at: Option<String>,
     daemon_version: Option<String>,
 }
-
-/// Bytes; an identity has a few hundred.
-const MAX_IDENTITY: usize = 64 * 1024;

@@ -29,11 +29,6 @@ pub(crate) struct Consent {
 }
 
 impl Consent {
-    /// Does it cover an address that this machine has now?
-    pub(crate) fn holds(&self) -> bool {
-        self.live().is_some()
-    }
-
     /// The address that it covers and that this machine has now.
     pub(crate) fn live(&self) -> Option<IpAddr> {
         self.addresses().find(|address| is_live(*address)).map(IpAddr::V4)
@@ -84,12 +79,10 @@ pub(crate) fn tailnet_address() -> Option<Ipv4Addr> {
 
 /// The consent in the gateway's directory; `None` if there is none.
 pub(crate) fn read(dir: &Path) -> Result<Option<Consent>> {
-    let found = Dir::open(dir)?.map(|dir| state::read(&dir, FILE, MAX_FILE));
-    let is_consent = |consent: Option<Consent>| {
-        let reason = "it is not a JSON object of the expected shape";
-        consent.ok_or_else(|| Error::CorruptConsent(dir.join(FILE), reason))
-    };
-    found.transpose()?.flatten().map(is_consent).transpose()
+    let reason = "it is not a JSON object of the expected shape";
+    let corrupt = || Error::CorruptConsent(dir.join(FILE), reason);
+    let found: Option<Option<Consent>> = state::read(dir, FILE)?;
+    found.map(|consent| consent.ok_or_else(corrupt)).transpose()
 }
 
 /// Records a consent in place of the one that is there. One that cannot be read is not overwritten.
@@ -110,7 +103,7 @@ pub(crate) fn revoke(dir: &Path) -> Result<bool> {
 pub(crate) fn in_force(dir: &Path) -> Result<Consent> {
     let none = "nobody has consented to full mode over Tailscale";
     let consent = read(dir)?.ok_or_else(|| Error::ConsentMissing(none.to_owned()))?;
-    if consent.holds() {
+    if consent.live().is_some() {
         return Ok(consent);
     }
     Err(Error::ConsentMissing(format!(
@@ -151,7 +144,6 @@ impl Permit {
 /// Tailscale's own address on every machine of a tailnet.
 const TAILSCALE: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 100);
 const FILE: &str = "tailscale-consent.json";
-const MAX_FILE: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -231,8 +231,7 @@ fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
         ..note("pairings", message)
     };
     if list.is_empty() {
-        let nothing = "nothing is paired".to_owned();
-        return vec![note(nothing, "lf gateway pair --web")];
+        return vec![note("nothing is paired".to_owned(), "lf gateway pair --web")];
     }
     let mut notes = Vec::new();
     for (pairing, _) in &list {
@@ -252,8 +251,7 @@ fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
         return vec![pass("pairings", message)];
     }
     let hint = "lf gateway pair --name NAME, for a new token; or lf gateway unpair NAME";
-    let notes = notes.into_iter().map(|message| note(message, hint));
-    notes.collect()
+    notes.into_iter().map(|message| note(message, hint)).collect()
 }
 
 /// A token in the configuration, or in the profile in use.
@@ -315,7 +313,7 @@ fn text(object: &Object, names: &[&str]) -> Option<String> {
 }
 
 fn read_object(dir: &Path, name: &str) -> Option<Object> {
-    state::read(&Dir::open(dir).ok()??, name, MAX_FILE).ok()??
+    state::read(dir, name).ok()??
 }
 
 /// A check that holds for this reason, or fails for that, and then has a hint.

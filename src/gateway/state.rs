@@ -14,14 +14,11 @@ pub(crate) fn dir(root: &Path) -> PathBuf {
 }
 
 /// What a file in a directory says: `None` if there is no such file, and `Some(None)` if it is not
-/// JSON of this shape, or longer than `limit` bytes.
-pub(crate) fn read<T: Deserialize>(
-    dir: &Dir,
-    name: &str,
-    limit: usize,
-) -> Result<Option<Option<T>>> {
-    let bytes = dir.read(name, limit)?;
-    Ok(bytes.map(|bytes| parse(&bytes).filter(|_| bytes.len() <= limit)))
+/// JSON of this shape, or longer than [`MAX`] bytes.
+pub(crate) fn read<T: Deserialize>(dir: &Path, name: &str) -> Result<Option<Option<T>>> {
+    let Some(dir) = Dir::open(dir)? else { return Ok(None) };
+    let bytes = dir.read(name, MAX)?;
+    Ok(bytes.map(|bytes| parse(&bytes).filter(|_| bytes.len() <= MAX)))
 }
 
 pub(crate) fn parse<T: Deserialize>(bytes: &[u8]) -> Option<T> {
@@ -43,3 +40,5 @@ pub(crate) fn recorded(dir: &Path) -> Option<SocketAddr> {
 }
 
 const LISTENING: &str = "listening";
+/// A file that the predecessor or a person wrote has a few hundred.
+const MAX: usize = 256 * 1024;

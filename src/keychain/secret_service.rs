@@ -18,7 +18,6 @@ use crate::base::time::Deadline;
 use crate::error;
 
 /// One entry, there or not.
-#[derive(Debug)]
 struct Item {
     keychain: Keychain,
     service: String,

@@ -85,6 +85,12 @@ impl Environment {
         (self.lookup)(name)
     }
 
+    /// The same as a secret; an error if it is not text.
+    pub(crate) fn secret(&self, name: &str) -> Result<Option<Secret>> {
+        let value = self.value(name).map(OsString::into_encoded_bytes);
+        value.map(|bytes| Secret::from_bytes(bytes).ok_or(Error::InvalidKey)).transpose()
+    }
+
     /// The same as text, which is empty if it is unset.
     pub(crate) fn text(&self, name: &str) -> String {
         self.value(name).unwrap_or_default().to_string_lossy().into_owned()
@@ -182,25 +188,9 @@ fn switch(value: &str) -> Option<bool> {
     }
 }
 
-/// Is this variable set, and not empty?
-pub(crate) fn is_set(name: &str) -> bool {
-    variable(name).is_some()
-}
-
 /// Where programs are looked for; what the C libraries take where nobody has set it.
 pub(crate) fn search_path() -> OsString {
     env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
-}
-
-fn variable(name: &str) -> Option<OsString> {
-    env::var_os(name).filter(|value| !value.is_empty())
-}
-
-/// The secret in a variable that somebody names; `None` if it is unset or empty.
-pub(crate) fn secret_variable(name: &str) -> Result<Option<Secret>> {
-    let secret =
-        |value: OsString| Secret::from_bytes(value.into_encoded_bytes()).ok_or(Error::InvalidKey);
-    variable(name).map(secret).transpose()
 }
 
 /// What holds the master passphrase, names the file that does, prefers them to the keychain, and names

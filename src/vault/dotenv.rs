@@ -7,7 +7,6 @@ use zeroize::Zeroizing;
 use crate::base::secret::Secret;
 
 /// One line that sets a variable, or an error.
-#[derive(Debug)]
 pub(crate) struct Line {
     /// The first is 1.
     pub(crate) number: usize,

@@ -22,7 +22,6 @@ pub(crate) enum Remain {
 }
 
 /// The content of a file.
-#[derive(Debug)]
 pub(crate) enum Found {
     /// The secret itself.
     Secret(Secret),
@@ -31,7 +30,6 @@ pub(crate) enum Found {
 }
 
 /// The directory with the files.
-#[derive(Debug)]
 pub(crate) struct Remains {
     /// The root that it is in.
     pub(crate) root: PathBuf,

@@ -157,7 +157,7 @@ impl Store {
     ) -> Result<bool> {
         let (checked, sealed) = pool::beside(
             || master.check(self.dir()?.as_ref()),
-            || envelope::seal(master.secret(), value, meta),
+            || envelope::seal(&master.secret, value, meta),
         );
         let mut envelope = sealed?;
         checked?;
@@ -207,7 +207,7 @@ impl Store {
             amend(&mut meta);
             let (opened, sealed) = pool::beside(
                 || master.open(|passphrase| old.open(passphrase)),
-                || envelope::seal(replaced.unwrap_or(master.secret()), value, meta),
+                || envelope::seal(replaced.unwrap_or(&master.secret), value, meta),
             );
             let sealed = sealed?;
             match opened {
@@ -225,7 +225,7 @@ impl Store {
     pub(crate) fn rotate(&self, id: &KeyId, master: &Master) -> Result<KeyMeta> {
         self.edit(id, Some(master), |envelope, replaced| {
             let value = master.open(|passphrase| envelope.open(passphrase))?;
-            let passphrase = replaced.unwrap_or(master.secret());
+            let passphrase = replaced.unwrap_or(&master.secret);
             Ok((envelope::seal(passphrase, &value, envelope.meta)?, None))
         })
     }

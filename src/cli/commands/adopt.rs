@@ -77,14 +77,14 @@ fn passphrase(context: &Context, left: &Remains, secret: &Secret) -> Result<&'st
 
 /// Makes sure that the environment has the same passphrase, and not from this very file.
 fn redundant(left: &Remains, secret: &Secret, given: &Master) -> Result<&'static str> {
-    let (path, origin) = (left.path(Remain::Passphrase), given.origin());
+    let (path, origin) = (left.path(Remain::Passphrase), &given.origin);
     let may_be_it = match origin {
         Origin::Variable => false,
         Origin::File(file) => left.is(Remain::Passphrase, file)?,
         _ => true,
     };
     let shown = path.display();
-    let reason = match (secret.same(given.secret()), may_be_it) {
+    let reason = match (secret.same(&given.secret), may_be_it) {
         (true, false) => return Ok("is the one that the environment has"),
         (true, true) => format!("{origin} may be where lf reads the passphrase in {shown}"),
         (false, _) => format!("{shown} has another passphrase than {origin}"),

@@ -42,7 +42,7 @@ fn tailscale(network: &str) -> Result<()> {
 
 pub(super) fn show(context: &Context) -> Result<()> {
     let consent = consent::read(&state(context)?)?;
-    let holds = consent.as_ref().is_some_and(Consent::holds);
+    let holds = consent.as_ref().is_some_and(|consent| consent.live().is_some());
     if context.format == Format::Json {
         let live = consent::tailnet_address().map(consent::fingerprint);
         return host::print(&format::json(&View {

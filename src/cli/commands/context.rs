@@ -85,7 +85,7 @@ impl Context {
     /// The same, fit for encrypting.
     pub(super) fn sealing_master(&self) -> Result<Master> {
         let master = self.settled_master()?;
-        envelope::check_passphrase(master.secret()).map_err(|error| {
+        envelope::check_passphrase(&master.secret).map_err(|error| {
             let checked = master.check(self.store.dir().ok().flatten().as_ref());
             match (error, checked, &*master.evidence()) {
                 (Error::PassphraseInvalid(reason), Ok(()), Some(_)) => {
@@ -110,7 +110,7 @@ impl Context {
             &self.progress("finishing the change of passphrase"),
         )
         .map_err(|error| self.lost_or(error))?;
-        if let origin @ Origin::Marked(_) = master.origin() {
+        if let origin @ Origin::Marked(_) = &master.origin {
             let sentence = format!("the master passphrase is taken from {origin}");
             self.warn(&sentence, &Error::PassphraseInvalid(String::new()));
         }

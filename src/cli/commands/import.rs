@@ -4,8 +4,6 @@ use std::path::{Path, PathBuf};
 
 use crate::base::secret::{Secret, printable, shown};
 use crate::cli::args::{Args, secret_in_argv};
-use crate::system::environment::secret_variable;
-
 use crate::vault::dotenv::{self, Line};
 use crate::vault::key::{KeyMeta, Label, Provider};
 use crate::vault::master::source::Master;
@@ -61,7 +59,7 @@ pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
     let Options { file, names, .. } = options;
     let lines = match file {
         Some(file) => file_lines(context, file, names)?,
-        None => environment_lines(names)?,
+        None => environment_lines(context, names)?,
     };
     let mut found = Found::default();
     let mut lines = lines.into_iter();
@@ -140,9 +138,9 @@ fn file_lines(context: &Context, file: &Path, names: &[String]) -> Result<Vec<Li
 }
 
 /// The environment as lines without numbers.
-fn environment_lines(names: &[String]) -> Result<Vec<Line>> {
+fn environment_lines(context: &Context, names: &[String]) -> Result<Vec<Line>> {
     let line = |name: &String| {
-        let value = match secret_variable(name) {
+        let value = match context.environment.secret(name) {
             Ok(None) => return Err(Error::usage(format!("{} is not set", shown(name)))),
             Ok(Some(value)) => Ok(value),
             Err(_) => Err("it is not UTF-8 text"),

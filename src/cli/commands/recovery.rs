@@ -26,10 +26,10 @@ pub(super) fn export(context: &Context) -> Result<()> {
 
 fn print(context: &Context) -> Result<Secret> {
     let master = context.settled_master()?;
-    let survey = survey(context, master.secret(), &Record::default())?;
+    let survey = survey(context, &master.secret, &Record::default())?;
     let (opens, shut) = (survey.opened(), survey.shut().len());
     if shut > 0 && opens == 0 {
-        let (origin, opens) = (master.origin(), opens_none(shut));
+        let (origin, opens) = (&master.origin, opens_none(shut));
         let sentence =
             format!("the passphrase from {origin} {opens}; its sheet would be worth nothing");
         return Err(Error::refused(sentence, "lf keys doctor"));
@@ -38,7 +38,7 @@ fn print(context: &Context) -> Result<Secret> {
         let sentence = format!("{shut} of the keys do not open with this passphrase");
         context.warn(&sentence, &Error::PassphraseMissing);
     }
-    sheet::print(master.secret(), Timestamp::now())
+    sheet::print(&master.secret, Timestamp::now())
 }
 
 pub(super) fn import(context: &Context) -> Result<()> {

@@ -14,7 +14,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     }
     let old = context.settled_master()?;
     context.warn_unreadable(&context.store.list()?.unreadable);
-    let new = match old.origin() {
+    let new = match &old.origin {
         _ if args.flag("--passphrase-stdin") => read_passphrase("new master passphrase")?,
         Origin::Keychain => source::mint()?,
         origin => {
@@ -28,24 +28,24 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     let keys = rekey::run(context.store.path(), &old, &new, &context.progress("re-encrypting"))
         .inspect_err(|error| context.audit(Kind::Update, None, Some(error)))?;
     let total = keys.len();
-    if *old.origin() != Origin::Keychain && total > 0 {
+    if old.origin != Origin::Keychain && total > 0 {
         return host::print(&format!(
             "every key ({total}) is re-encrypted, and waits beside the old one. The old passphrase still opens\n\
              everything, and nothing has changed yet. Now put the new one where the old one is:\n\
              \x20 {}\n\
              The first command with the new one switches over; from then on the old one opens nothing, so\n\
              restart whatever still has it. Until then, lf keys rekey --undo drops the change.\n",
-            old.origin()
+            &old.origin
         ));
     }
     context.audit(Kind::Update, None, None);
     for key in &keys {
         context.audit(Kind::Update, Some(key), None);
     }
-    if *old.origin() != Origin::Keychain {
+    if old.origin != Origin::Keychain {
         return host::print(&format!(
             "there is nothing to re-encrypt; put the new passphrase into {}\n",
-            old.origin()
+            &old.origin
         ));
     }
     host::print(&format!(

@@ -101,7 +101,7 @@ pub(super) fn run(context: &Context, paths: &[String]) -> Result<()> {
         files.push(file);
     }
     if let Some(master) = master.as_ref().filter(|_| shut > 0) {
-        let (place, origin) = (paths.join(", "), master.origin());
+        let (place, origin) = (paths.join(", "), &master.origin);
         let sentence = format!(
             "{shut} of the keys in {place} do not open with the master passphrase from {origin}"
         );

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use crate::base::pool;
 use crate::base::secret::{Secret, printable, shown};
 use crate::cli::args::Args;
-use crate::system::environment::is_set;
+use crate::system::environment::Environment;
 use crate::system::program::{self, Program};
 use crate::vault::project::{self, Assignment, Project, Variables, assignment};
 use crate::vault::{key::KeyId, provider};
@@ -121,7 +121,8 @@ pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
     let nothing = |error: &Error| keys.iter().for_each(|key| audit(Some(key), Some(error)));
     // What can fail without the passphrase comes first: a person may be asked for it.
     let names = variables.iter().map(|(name, _)| name).chain(plain.iter().map(|(name, _)| name));
-    check(&names.collect::<Vec<_>>(), options.overrides).inspect_err(nothing)?;
+    let names: Vec<_> = names.collect();
+    check(&context.environment, &names, options.overrides).inspect_err(nothing)?;
     let program = Program::find(&options.program).inspect_err(nothing)?;
     let master = context.master().inspect_err(nothing)?;
     let open = |key: &KeyId| {
@@ -155,14 +156,14 @@ pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
 }
 
 /// Refuses two values for one variable, and variables that are set already.
-fn check(names: &[&String], overrides: bool) -> Result<()> {
+fn check(environment: &Environment, names: &[&String], overrides: bool) -> Result<()> {
     for (at, name) in names.iter().enumerate() {
         if names[..at].contains(name) {
             return Err(Error::usage(format!(
                 "two values would go into {name}; give one of them a variable of its own with --env NAME=ID"
             )));
         }
-        if !overrides && is_set(name) {
+        if !overrides && environment.value(name).is_some() {
             let sentence = format!("{name} is set already; nothing was started");
             let hint = format!(
                 "unset {name}, or put --override before the -- to replace it for this program"

@@ -467,7 +467,8 @@ fn sweep(dir: &Locked) -> Result<()> {
 }
 
 fn read_used(dir: &Dir) -> BTreeMap<String, Timestamp> {
-    state::read(dir, LAST_USED, MAX_LIST).ok().flatten().flatten().unwrap_or_default()
+    let bytes = dir.read(LAST_USED, MAX_LIST).ok().flatten();
+    bytes.and_then(|bytes| state::parse(&bytes)).unwrap_or_default()
 }
 
 /// Adds these uses to those on record, and drops those of tokens that are not in the list. Best

@@ -39,8 +39,8 @@ pub(super) fn examine_passphrase(
             });
             match source::find(sources, keychain) {
                 Ok(master) => {
-                    checks.push(pass("passphrase", format!("from {}", master.origin())));
-                    if let Err(error) = envelope::check_passphrase(master.secret()) {
+                    checks.push(pass("passphrase", format!("from {}", &master.origin)));
+                    if let Err(error) = envelope::check_passphrase(&master.secret) {
                         let hint = "lf keys rekey, which gives every key a longer one";
                         checks.push(fail("passphrase", error.to_string(), hint));
                     }
@@ -112,7 +112,7 @@ pub(super) fn examine_rekey(
     }
     let is_at_work = waiting.try_lock()?.is_none();
     let waits_for_keychain = staging::id(&waiting)?.is_some();
-    let origin = master.map(Master::origin).filter(|_| !waits_for_keychain);
+    let origin = master.map(|master| &master.origin).filter(|_| !waits_for_keychain);
     checks.push(match (is_at_work, staging::is_ready(&waiting), origin) {
         (true, _, _) => note("rekey", "the master passphrase is being changed right now"),
         (false, false, _) => fail(
@@ -150,7 +150,7 @@ pub(super) fn examine_envelopes(
     progress: &Progress,
     checks: &mut Vec<Check>,
 ) -> Result<()> {
-    let survey = Survey::of(dir, master.map(Master::secret), record, progress)?;
+    let survey = Survey::of(dir, master.map(|master| &master.secret), record, progress)?;
     let total = survey.keys.len();
     examine_unreadable(dir, &survey, checks);
     examine_times(&survey, Timestamp::now(), checks);
@@ -185,7 +185,7 @@ pub(super) fn examine_envelopes(
     const WRONG: &str =
         "if it is another passphrase: lf keys recovery import, or correct it where it is from";
     if survey.shut().len() == total && total > 1 {
-        let (origin, opens) = (master.origin(), opens_none(total));
+        let (origin, opens) = (&master.origin, opens_none(total));
         let message = format!("the master passphrase from {origin} {opens}");
         checks.push(fail("decryption", message, WRONG));
     } else {

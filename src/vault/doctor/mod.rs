@@ -72,7 +72,7 @@ pub(crate) fn examine(
     let examined = keys::examine_rekey(dir, master.as_ref(), &mut checks);
     checks.extend(or_failed("rekey", examined));
     let record = match &master {
-        Some(master) if *master.origin() == Origin::Keychain => Record::read(keychain),
+        Some(master) if master.origin == Origin::Keychain => Record::read(keychain),
         Some(_) | None => Ok(Record::default()),
     };
     let record = record.unwrap_or_else(|error| {

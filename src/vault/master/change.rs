@@ -97,10 +97,10 @@ impl Change {
         new: &Secret,
         progress: &Progress,
     ) -> Result<(Locked, Vec<KeyId>)> {
-        if *old.origin() == Origin::Keychain {
+        if old.origin == Origin::Keychain {
             let id = rng::token::<12>()?;
             self.staging.publish(staging::ID, id.as_bytes(), Publish::Replacement)?;
-            record::keep_next(old.keychain(), &id, new)?;
+            record::keep_next(&old.keychain, &id, new)?;
         }
         let before = files::ids(&self.dir)?;
         // One that is damaged is named before the others are re-encrypted for nothing.
@@ -159,11 +159,11 @@ impl Change {
             is_master,
             is_due,
         };
-        if *master.origin() != Origin::Keychain {
-            let is_fit = id.is_none() && fits(master.secret());
-            return Ok(is_fit.then(|| next(master.secret(), true, false)));
+        if master.origin != Origin::Keychain {
+            let is_fit = id.is_none() && fits(&master.secret);
+            return Ok(is_fit.then(|| next(&master.secret, true, false)));
         }
-        let keychain = master.keychain();
+        let keychain = &master.keychain;
         let is_present = |passphrase: &Secret| -> Result<bool> {
             Ok(record::present(keychain)?.is_some_and(|present| present.same(passphrase)))
         };
@@ -204,7 +204,7 @@ impl Change {
         };
         let sound = pool::each(&staged, is_sound, progress);
         let sound = sound.into_iter().collect::<Result<Vec<bool>>>()?;
-        if *master.origin() != Origin::Keychain {
+        if master.origin != Origin::Keychain {
             let damaged = staged.iter().zip(&sound).filter(|(_, is_sound)| !**is_sound);
             let mut damaged: Vec<KeyId> = damaged.map(|(id, _)| id.clone()).collect();
             damaged.extend(self.lost(&staged, &next.passphrase)?);
@@ -249,7 +249,7 @@ impl Change {
 
     /// Step 5.
     pub(super) fn commit(&self, master: &Master, next: &Secret) -> Result<()> {
-        let replaced = record::replace(master.keychain(), next, Timestamp::now(), |_| Ok(()));
+        let replaced = record::replace(&master.keychain, next, Timestamp::now(), |_| Ok(()));
         const BOTH: &str = "every key is there under the old and under the new master passphrase, and the next command that can change the keychain finishes the change";
         replaced.map_err(|error| match error {
             Error::KeychainUnavailable(reason) => {
@@ -283,7 +283,7 @@ impl Change {
     /// and the name of the change after the passphrase that is kept under it.
     pub(super) fn clear(&self, master: &Master) -> Result<()> {
         let id = staging::id(&self.staging)?;
-        let is_former = id.is_none() && *master.origin() == Origin::Keychain;
+        let is_former = id.is_none() && master.origin == Origin::Keychain;
         let former = if is_former { sample(&self.staging)? } else { None };
         staging::retract(&self.staging)?;
         let is_file = |name: &str| -> Result<bool> {
@@ -296,8 +296,8 @@ impl Change {
             }
         }
         // Where the environment rules, the keychain is not asked; its entry opens nothing any more.
-        if *master.origin() == Origin::Keychain {
-            let keychain = master.keychain();
+        if master.origin == Origin::Keychain {
+            let keychain = &master.keychain;
             match &id {
                 Some(id) if record::drop_next(keychain, Some(id)).is_err() => {
                     return Ok(()); // the next command tries again, by the name that stays

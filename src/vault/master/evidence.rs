@@ -63,9 +63,9 @@ impl Master {
         Error::WrongPassphrase {
             sentence: format!(
                 "the master passphrase from {} {opens} in {place}; nothing was stored",
-                self.origin()
+                &self.origin
             ),
-            hint: match self.origin() {
+            hint: match &self.origin {
                 Origin::Keychain => "lf keys recovery import, with the sheet of the passphrase that they are under; lf keys doctor tells more".to_owned(),
                 origin => format!("correct it in {origin}, or unset that; lf keys doctor tells whether it opens them"),
             },

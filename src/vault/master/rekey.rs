@@ -119,13 +119,13 @@ pub(crate) fn run(
     progress: &Progress,
 ) -> Result<Vec<KeyId>> {
     envelope::check_passphrase(new)?;
-    if new.same(old.secret()) {
+    if new.same(&old.secret) {
         let sentence = "this is the present master passphrase already; nothing was changed";
         let hint = "lf keys rotate --all gives every key a fresh salt and IV";
         return Err(Error::refused(sentence, hint));
     }
-    if *old.origin() == Origin::Keychain {
-        record::has_room(old.keychain())?;
+    if old.origin == Origin::Keychain {
+        record::has_room(&old.keychain)?;
     }
     let change = Change::claim(Dir::create(path)?)?;
     if staging::is_ready(&change.staging) {
@@ -142,7 +142,7 @@ pub(crate) fn run(
         // Best effort: what stays behind is undone by the next command.
         let _ = change.clear(old);
     })?;
-    if *old.origin() == Origin::Keychain {
+    if old.origin == Origin::Keychain {
         change.commit(old, new)?;
         change.switch(keys, &ids)?;
         change.clear(old)?;
@@ -189,7 +189,7 @@ pub(crate) fn undo(path: &Path, master: &Master) -> Result<bool> {
             }
             if let Some(staged) = change.staging.read(&file, envelope::MAX_FILE)? {
                 files::keep_aside(&keys, id, &staged)?;
-            } else if is_declared(&file) && *master.origin() != Origin::Keychain {
+            } else if is_declared(&file) && master.origin != Origin::Keychain {
                 return too_late(
                     &format!("{file} is under the new master passphrase already"),
                     "configure the new passphrase, and then: lf keys rekey --finish",
@@ -247,10 +247,10 @@ fn settle(
 
 /// Does a change wait for the next passphrase of an environment that still has the old one?
 fn is_for_others(staging: &Dir, master: &Master) -> Result<bool> {
-    if *master.origin() == Origin::Keychain || staging::id(staging)?.is_some() {
+    if master.origin == Origin::Keychain || staging::id(staging)?.is_some() {
         return Ok(false);
     }
-    Ok(sample(staging)?.is_some_and(|envelope| envelope.open(master.secret()).is_err()))
+    Ok(sample(staging)?.is_some_and(|envelope| envelope.open(&master.secret).is_err()))
 }
 
 #[cfg(test)]

@@ -45,32 +45,20 @@ pub(crate) enum Origin {
 /// The master passphrase as it was found, and what shows that it is the store's own.
 #[derive(Debug)]
 pub struct Master {
-    secret: Secret,
-    origin: Origin,
+    /// The passphrase.
+    pub(crate) secret: Secret,
+    /// Where it was found.
+    pub(crate) origin: Origin,
     /// Asked again while locks are held, so it opens no dialog.
-    keychain: Keychain,
+    pub(super) keychain: Keychain,
     evidence: Mutex<Option<KeyFile>>,
 }
 
 impl Master {
-    /// The passphrase.
-    pub(crate) fn secret(&self) -> &Secret {
-        &self.secret
-    }
-
-    /// Where it was found.
-    pub(crate) fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
     /// The key that has opened and so shown that it is the store's own, if [`Master::check`] has looked
     /// and found one.
     pub(crate) fn evidence(&self) -> MutexGuard<'_, Option<KeyFile>> {
         self.evidence.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn keychain(&self) -> &Keychain {
-        &self.keychain
     }
 
     /// Another passphrase, if the keychain has one by now. Asked under the store's lock before a key
