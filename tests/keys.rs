@@ -619,7 +619,7 @@ fn help_and_version_are_results() {
         ["--help", "keys --help", "help", "help keys add", "keys add -h", "keys rotate Prod --help"]
     {
         let help = home.bare(arguments).ok();
-        assert!(help.out.starts_with("  "), "examples come first: {help}");
+        assert!(help.out.starts_with("Usage: lf "), "{help}");
         assert_eq!(help.err, "");
     }
     home.bare("").fails(2, "usage");

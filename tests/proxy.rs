@@ -1,4 +1,4 @@
-//! The README's recipe for an https reverse proxy, with nginx in front of the gateway.
+//! The manual's recipe for an https reverse proxy, with nginx in front of the gateway.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 
@@ -10,12 +10,12 @@ use std::process::{Child, Command, Stdio};
 use support::gateway::{Gateway, bearer, pair};
 use support::{Home, VALUE, free_ports, package_of, until};
 
-/// The lines between this one of the README and the end of the block.
+/// The lines between this one of the manual and the end of the block.
 fn recipe(first: &str) -> String {
-    let readme = include_str!("../README.md");
-    let lines = readme.lines().skip_while(|line| line.trim() != first);
+    let manual = include_str!("../src/cli/manual/browsers.txt");
+    let lines = manual.lines().skip_while(|line| line.trim() != first);
     let block: Vec<&str> = lines.take_while(|line| line.starts_with("    ")).collect();
-    assert!(!block.is_empty(), "no {first} in the README");
+    assert!(!block.is_empty(), "no {first} in the manual");
     block.join("\n")
 }
 

@@ -196,11 +196,8 @@ fn pairings_complete_by_name() {
 fn the_man_page_is_one_that_man_reads_without_a_complaint() {
     let home = Home::new();
     let man = home.bare("man").ok().out;
-    let lint = home.program(&["mandoc", "-T", "lint", "-W", "warning"]).input(man.clone()).go();
-    // A date would make every build another page.
-    let complaints: Vec<&str> =
-        lint.out.lines().filter(|line| !line.contains("missing date")).collect();
-    assert!(complaints.is_empty(), "{lint}");
+    let lint = home.program(&["mandoc", "-T", "lint"]).input(man.clone()).ok();
+    assert_eq!(lint.out, "", "{lint}");
     let read = in_path(home.program(&["mandoc", "-T", "utf8"])).input(man).ok().out;
     // Bold is a letter, a step back, and the letter again.
     let mut plain = String::new();
@@ -211,9 +208,15 @@ fn the_man_page_is_one_that_man_reads_without_a_complaint() {
             plain.push(c);
         }
     }
-    for text in
-        ["lf keys rotate", "passphrase_conflict", "LF_GATEWAY_EXTRA_HOSTS", "~/.lenserfight/keys"]
-    {
+    for text in [
+        "lf keys rotate",
+        "passphrase_conflict",
+        "LF_GATEWAY_EXTRA_HOSTS",
+        "~/.lenserfight/keys",
+        "NO_COLOR",
+        "EXIT STATUS",
+        "GEMINI_API_KEY",
+    ] {
         assert!(plain.contains(text), "{text}: {plain}");
     }
 }
@@ -221,15 +224,14 @@ fn the_man_page_is_one_that_man_reads_without_a_complaint() {
 #[test]
 fn every_error_is_explained_and_what_is_close_to_a_topic_is_named() {
     let home = Home::new();
-    let table = home.bare("help errors").ok().out;
-    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    for row in ["key_not_found 1 404 lf keys list", "rate_limited - 429 wait as many seconds"] {
-        assert!(table.lines().any(|line| words(line).starts_with(row)), "{row}: {table}");
+    let every = home.bare("help errors").ok().out;
+    for code in ["\n  key_not_found\n", "\n  rate_limited\n"] {
+        assert!(every.contains(code), "{every}");
     }
-    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
     let one = home.bare("help passphrase_conflict").ok().out;
-    assert!(one.contains("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1"), "{one}");
-    assert!(one.contains("Exit code 2, HTTP status 503."), "{one}");
+    let words = one.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1"), "{one}");
+    assert!(words.contains("Exit code 2, HTTP status 503."), "{one}");
     let close = home.bare("help pasphrase_conflict").fails(2, "usage");
     assert!(close.err.contains("did you mean lf help passphrase_conflict?"), "{close}");
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result, kinds};
 use crate::system::host;
 
 use super::help::{Page, Row, page_of};
-use super::topic;
+use super::topic::TOPICS;
 
 /// The script of a shell.
 pub(super) fn script(shell: &str) -> Result<String> {
@@ -183,8 +183,8 @@ fn offer_topics(question: &mut Question, words: &[String]) {
     }
     offer_members(question, page);
     if words.is_empty() {
-        question.known.push((topic::ERRORS, "every error code"));
-        question.known.push((topic::RECIPES, "the lines for other programs"));
+        let summary = |text: &'static str| text.lines().next().unwrap_or_default();
+        question.known.extend(TOPICS.iter().map(|(name, text)| (*name, summary(text))));
         question.known.extend(kinds().map(|info| (info.code, info.hint())));
     }
 }

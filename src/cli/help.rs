@@ -1,13 +1,14 @@
 //! The help pages. They are data, in `help.txt`, and also say which flags a command has.
 //!
 //! A page there begins with `# lf NAME :: SYNOPSIS`. One line of summary follows, then a line for each
-//! example and each flag (`WHAT :: WHAT IT DOES`), and whatever is left are notes.
+//! example and each flag (`WHAT :: WHAT IT DOES`), and whatever is left are notes, in the markup of [`manual`].
 
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
 use crate::base::width;
+use crate::system::term;
 
 /// One page. The program's has no name; a group of commands has COMMAND in its synopsis.
 #[derive(Default)]
@@ -18,7 +19,7 @@ pub(super) struct Page {
     pub(super) synopsis: &'static str,
     /// One line for the group's page.
     pub(super) summary: &'static str,
-    /// What to type, and what that does. They come first, because people look for them first.
+    /// What to type, and what that does.
     pub(super) examples: Vec<Row>,
     /// Flags as they are written, and what they do.
     pub(super) flags: Vec<Row>,
@@ -67,10 +68,7 @@ impl Page {
             }
             rest = behind;
         }
-        page.notes = match rest.trim_end() {
-            "ID" => ID,
-            notes => notes,
-        };
+        page.notes = rest.trim_end();
         page
     }
 
@@ -124,48 +122,70 @@ impl Page {
     }
 }
 
-/// A page, for standard output.
-pub(super) fn text(page: &Page) -> String {
+/// A page for standard output, in lines of at most so many columns.
+pub(super) fn text(page: &Page, width: usize) -> String {
     let mut text = String::new();
+    let usage = format!("{} {}", page.full_name(), page.synopsis);
+    fold(&mut text, "Usage: ", 7, usage.trim_end(), width);
+    fold(&mut text, "\n  ", 2, page.summary, width);
+    let members: Vec<Row> = page.members().map(|member| (member.name, member.summary)).collect();
+    list(&mut text, "\nOptions:\n", "  ", &page.flags, width);
+    list(&mut text, "\nCommands:\n", "  lf ", &members, width);
+    if !page.examples.is_empty() {
+        text.push_str("\nExamples:\n");
+    }
     for (line, what) in &page.examples {
         let _ = writeln!(text, "  {line}");
-        fold(&mut text, "      ", 6, what);
+        fold(&mut text, "      ", 6, what, width);
     }
-    let name = format!("\n{} ", page.full_name());
-    fold(&mut text, &name, 6, page.synopsis);
-    fold(&mut text, "  ", 2, page.summary);
-    list(&mut text, "  ", &page.flags);
-    let members: Vec<Row> = page.members().map(|member| (member.name, member.summary)).collect();
-    if !members.is_empty() {
-        text.push('\n');
-    }
-    list(&mut text, "  lf ", &members);
     if !page.notes.is_empty() {
         text.push('\n');
     }
-    for line in page.notes.lines() {
-        fold(&mut text, "", 0, line);
+    text + &manual(page.notes, width)
+}
+
+/// A text of the manual for standard output. A line of its source is a paragraph, one that begins with
+/// four blanks stays as it is, `# ` makes a heading, and `TERM :: TEXT` explains a term.
+pub(super) fn manual(source: &str, width: usize) -> String {
+    let mut text = String::new();
+    for line in lines(source) {
+        if let Some(heading) = line.strip_prefix("# ") {
+            let _ = writeln!(text, "{heading}");
+        } else if line.is_empty() || line.starts_with(TYPED) {
+            let _ = writeln!(text, "{}", format!("  {line}").trim_end());
+        } else if let Some((term, what)) = line.split_once(" :: ") {
+            let end = if term.len() < 6 { "" } else { "\n        " };
+            fold(&mut text, &format!("  {term:<6}{end}"), 8, what, width);
+        } else {
+            fold(&mut text, "  ", 2, line, width);
+        }
     }
     text
 }
 
-/// Names and descriptions in two columns.
-fn list(text: &mut String, begin: &str, rows: &[Row]) {
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+/// The lines of a text, with what those stand for that are only `ID`.
+pub(super) fn lines(source: &str) -> impl Iterator<Item = &str> {
+    source.lines().map(|line| if line == "ID" { ID } else { line })
+}
+
+/// Names and descriptions in two columns, if there are any, below a heading.
+fn list(text: &mut String, heading: &str, begin: &str, rows: &[Row], width: usize) {
+    let widest = rows.iter().map(|(name, _)| name.len()).max();
+    text.push_str(widest.map_or("", |_| heading));
     for (name, what) in rows {
-        let name = format!("{begin}{name:width$}  ");
-        fold(text, &name, name.len(), what);
+        let name = format!("{begin}{name:0$}  ", widest.unwrap_or(0));
+        fold(text, &name, name.len(), what, width);
     }
 }
 
-/// Wraps words into lines that fit a terminal. The first line begins with `first`, the others with
-/// `indent` spaces.
-pub(super) fn fold(text: &mut String, first: &str, indent: usize, words: &str) {
+/// Wraps words into lines of at most so many columns. The first line begins with `first`, the others
+/// with `indent` spaces.
+pub(super) fn fold(text: &mut String, first: &str, indent: usize, words: &str, width: usize) {
     text.push_str(first);
-    let mut used = first.trim_start_matches('\n').len();
+    let mut used = first.rsplit('\n').next().map_or(0, str::len);
     for (at, word) in words.split(' ').enumerate() {
         let columns = width::of(word);
-        if at > 0 && used + 1 + columns > WIDTH {
+        if at > 0 && used + 1 + columns > width {
             let _ = write!(text, "\n{:indent$}", "");
             used = indent;
         } else if at > 0 {
@@ -178,7 +198,11 @@ pub(super) fn fold(text: &mut String, first: &str, indent: usize, words: &str) {
     text.push('\n');
 }
 
-/// The text that stands for notes that are only `ID` in the file.
-const ID: &str = "ID is a key's id, 4 or more of its first characters, or a label, provider or alias that only one key has. An ID that begins with a dash goes after --.";
-/// No line of help has more columns: a terminal's usual width.
-const WIDTH: usize = 80;
+/// The columns of help: those of the terminal within reason, or else a usual terminal's.
+pub(super) fn columns() -> usize {
+    term::columns().map_or(80, |columns| columns.clamp(60, 100))
+}
+
+/// What a line of the manual begins with that stays as it is, because somebody types it.
+pub(super) const TYPED: &str = "    ";
+const ID: &str = "ID is a key's id, 4 or more of its first characters, or its label or provider, if unique; an alias counts as its provider. An ID that begins with a dash goes after --.";

@@ -1,69 +1,80 @@
-//! The man page: all help pages and all errors as one, in the macros of man(7).
+//! The man page: all help pages and the whole manual as one, in the macros of man(7).
 
 use std::fmt::Write;
 
-use crate::error::kinds;
+use super::help::{self, Page, Row, TYPED, lines, pages};
+use super::topic::{TOPICS, source};
 
-use super::help::{Page, pages};
-
-/// `lf.1`. It has no date, so that the same version always prints the same page.
+/// `lf.1`. Its date is that of the version, so that the same version always prints the same page.
 pub(super) fn text() -> String {
     let (program, commands) = (&pages()[0], &pages()[1..]);
     let mut text = format!(
-        ".TH LF 1 \"\" \"lf {}\" \"User Commands\"\n.SH NAME\nlf \\- {}\n.SH SYNOPSIS\n.B lf\n{}\n.SH DESCRIPTION\n",
+        ".TH LF 1 {DATE} \"lf {}\" \"User Commands\"\n.SH NAME\nlf \\- {}\n.SH SYNOPSIS\n.B lf\n{}\n",
         escaped(env!("CARGO_PKG_VERSION")),
         escaped(program.summary.trim_end_matches('.')),
         escaped(program.synopsis),
     );
-    lines(&mut text, program.notes);
-    list(&mut text, &program.flags);
-    text.push_str(".SH EXAMPLES\n");
-    list(&mut text, &program.examples);
-    text.push_str(".SH COMMANDS\n");
-    commands.iter().for_each(|page| section(&mut text, page));
-    text.push_str(".SH ERRORS\nThe code stands behind lf: in a line of standard error.\n");
-    for info in kinds() {
-        let what = format!("{}. {}", info.hint(), info.more());
-        list(&mut text, &[(info.code, what.as_str())]);
-        let _ = writeln!(text, "{}", info.statuses());
+    let own = [
+        ("description", program.notes.to_owned()),
+        ("options", rows(&program.flags)),
+        ("commands", commands.iter().map(section).collect()),
+        ("examples", rows(&program.examples)),
+    ];
+    let topics = TOPICS.iter().map(|(name, body)| (*name, source(name, body)));
+    for (name, source) in own.into_iter().chain(topics) {
+        let _ = writeln!(text, ".SH {}", name.to_uppercase().replace('-', " "));
+        manual(&mut text, &source);
     }
     text
 }
 
-fn section(text: &mut String, page: &Page) {
-    let name = escaped(&page.full_name());
-    let _ = writeln!(text, ".SS {name}\n\\fB{name}\\fR");
-    lines(text, page.synopsis);
-    text.push_str(".PP\n");
-    lines(text, page.summary);
-    list(text, &page.flags);
-    if !page.notes.is_empty() {
-        text.push_str(".PP\n");
-        lines(text, page.notes);
-    }
-    // A group's examples are repeated by its commands.
-    if page.is_command() {
-        text.push_str(".PP\nExamples:\n");
-        list(text, &page.examples);
-    }
+/// A help page in the markup of [`help::manual`].
+fn section(page: &Page) -> String {
+    let (name, flags, examples) = (page.full_name(), rows(&page.flags), rows(&page.examples));
+    let Page { synopsis, summary, notes, .. } = page;
+    format!("# {name}\n{name} {synopsis}\n\n{summary}\n{flags}\nExamples:\n{examples}\n{notes}\n")
 }
 
-/// Names or lines to type, and their descriptions.
-fn list(text: &mut String, rows: &[(&str, &str)]) {
-    for (name, what) in rows {
-        let _ = writeln!(text, ".TP\n\\fB{}\\fR", escaped(name));
-        lines(text, what);
-    }
+fn rows(rows: &[Row]) -> String {
+    rows.iter().map(|(name, what)| format!("{name} :: {what}\n")).collect()
 }
 
-/// Sentences. A line that begins with a capital letter stays a line of its own.
-fn lines(text: &mut String, sentences: &str) {
-    for (at, line) in sentences.lines().enumerate() {
-        if at > 0 && line.starts_with(|c: char| c.is_uppercase()) {
-            text.push_str(".br\n");
+/// A text in the markup of [`help::manual`].
+fn manual(text: &mut String, source: &str) {
+    let (mut is_typed, mut blank) = (false, "");
+    for line in lines(source) {
+        if line.is_empty() {
+            blank = "\n";
+            continue;
         }
-        let _ = writeln!(text, "{}", escaped(line));
+        let typed = line.strip_prefix(TYPED);
+        text.push_str(match (is_typed, typed) {
+            (false, Some(_)) => ".IP\n.nf\n",
+            (true, None) => ".fi\n",
+            (true, Some(_)) => blank,
+            (false, None) => "",
+        });
+        let break_ = if blank.is_empty() { "" } else { ".PP\n" };
+        (is_typed, blank) = (typed.is_some(), "");
+        if let Some(typed) = typed {
+            let _ = writeln!(text, "{}", escaped(typed));
+        } else if let Some(heading) = line.strip_prefix("# ") {
+            let _ = writeln!(text, ".SS {}", escaped(heading));
+        } else if let Some((name, what)) = line.split_once(" :: ") {
+            let _ = writeln!(text, ".TP\n\\fB{}\\fR", escaped(name));
+            paragraph(text, what);
+        } else {
+            text.push_str(break_);
+            paragraph(text, line);
+        }
     }
+    text.push_str(if is_typed { ".fi\n" } else { "" });
+}
+
+/// Words in lines of a length that mandoc likes.
+fn paragraph(text: &mut String, words: &str) {
+    let words: Vec<_> = words.split(' ').map(escaped).collect();
+    help::fold(text, "", 0, words.join(" ").trim_end(), 80);
 }
 
 /// Escapes text for roff, so that quotes and dashes can be copied from the page as they were.
@@ -88,8 +99,13 @@ fn escaped(text: &str) -> String {
     safe
 }
 
+/// The day of the version.
+const DATE: &str = "2026-11-28";
+
 #[cfg(test)]
 mod tests {
+    use crate::error::kinds;
+
     use super::*;
 
     #[test]
@@ -109,13 +125,19 @@ mod tests {
     fn the_man_page_has_every_page_flag_and_error() {
         let man = text();
         for page in pages() {
-            assert!(man.contains(&escaped(page.summary.trim_end_matches('.'))), "{}", page.name);
+            let words: Vec<_> = page.summary.split(' ').map(escaped).collect();
+            let summary = words.join(" ");
+            assert!(man.contains(summary.trim_end_matches('.')), "{}", page.name);
             for (flag, _) in &page.flags {
                 assert!(man.contains(&format!("\\fB{}\\fR", escaped(flag))), "{flag}");
             }
         }
         for info in kinds() {
             assert!(man.contains(&format!("\\fB{}\\fR", info.code)), "{}", info.code);
+        }
+        for (name, _) in TOPICS {
+            let heading = format!(".SH {}\n", name.to_uppercase().replace('-', " "));
+            assert!(man.contains(&heading), "{name}");
         }
     }
 }

@@ -41,9 +41,14 @@ pub(crate) static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
             prefixes: words(),
         }
     };
-    let lines = include_str!("provider.txt").lines();
-    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(known).collect()
+    rows().map(known).collect()
 });
+
+/// The lines of the table.
+pub(crate) fn rows() -> impl Iterator<Item = &'static str> {
+    let lines = include_str!("provider.txt").lines();
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
 
 impl Known {
     /// Its name and its aliases.

@@ -41,7 +41,7 @@ use crate::vault::audit::Kind;
 use self::context::{Context, all_of, confirm, read_input, read_passphrase};
 use super::args::Args;
 use super::format::{self, Format};
-use super::{man, suggest, table, topic, version};
+use super::{help, man, suggest, table, topic, version};
 
 /// A command that is ready to run. Its arguments have been checked, and no file has been opened.
 pub(crate) enum Command {
@@ -69,7 +69,10 @@ impl Command {
 /// The command that the arguments are for.
 pub(super) fn build(args: &mut Args) -> Result<Command> {
     match args.command {
-        "help" => topic::text(&args.operands("TOPIC").unwrap_or_default()).map(Command::Print),
+        "help" => {
+            let words = args.operands("TOPIC").unwrap_or_default();
+            topic::text(&words, help::columns()).map(Command::Print)
+        }
         "man" => nothing(args).map(|()| Command::Print(man::text())),
         "version" => nothing(args).map(|()| Command::Print(version::text(args.format()))),
         "completions" => super::complete::script(&args.one_operand("shell")?).map(Command::Print),
