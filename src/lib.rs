@@ -88,7 +88,6 @@ pub fn find_passphrase(environment: &Environment, keychain: &Keychain) -> Result
 }
 
 /// The gateway's sandbox, for the test that attacks from inside.
-#[cfg(unix)]
 #[doc(hidden)]
 pub mod sandbox {
     pub use crate::gateway::sandbox::enter;

@@ -62,6 +62,8 @@ const DOORS: &[(&str, &[&str])] = &[
             "system/fs/unix.rs",
             "system/fs/portable.rs",
             "system/host.rs",
+            "system/kernel/acl.rs",
+            "system/kernel/console.rs",
             "system/kernel/terminal.rs",
         ],
     ),
@@ -78,6 +80,10 @@ const DOORS: &[(&str, &[&str])] = &[
     (
         "unsafe ",
         &[
+            "system/kernel/acl.rs",
+            "system/kernel/console.rs",
+            "system/kernel/windows.rs",
+            "system/kernel/winsock.rs",
             "system/kernel/clock.rs",
             "system/kernel/memory.rs",
             "system/kernel/landlock.rs",
@@ -86,6 +92,16 @@ const DOORS: &[(&str, &[&str])] = &[
             "system/kernel/inherit.rs",
             "system/kernel/signal.rs",
             "system/kernel/terminal.rs",
+        ],
+    ),
+    (
+        "windows_sys",
+        &[
+            "system/fs/portable.rs",
+            "system/kernel/acl.rs",
+            "system/kernel/console.rs",
+            "system/kernel/windows.rs",
+            "system/kernel/winsock.rs",
         ],
     ),
     ("memfd_create", &["system/program.rs"]),

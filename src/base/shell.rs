@@ -60,11 +60,23 @@ pub(crate) fn quote(text: &str, quote: Option<char>) -> String {
     typed
 }
 
-/// Text as one word in single quotes, for a command that a person copies.
+/// Text as one word in quotes, for a command that a person copies.
 pub(crate) fn quoted(text: &str) -> String {
+    if cfg!(windows) {
+        return format!("\"{text}\"");
+    }
     format!("'{}'", quote(text, Some('\'')))
 }
 
+/// A hint, with commands that this system has.
+pub(crate) fn hint(text: &str) -> String {
+    let pairs = if cfg!(windows) { COMMANDS } else { &[] };
+    pairs.iter().fold(text.to_owned(), |text, (unix, windows)| text.replace(unix, windows))
+}
+
+/// Unix's commands and those of Windows, the longer first.
+const COMMANDS: &[(&str, &str)] =
+    &[(": rm -r ", ": rmdir /s "), (": rm ", ": del "), ("| lpr", "| Out-Printer")];
 /// ASCII characters beside letters and digits that mean themselves anywhere in an argument.
 const PLAIN: &str = "-_./,+@:=%";
 /// What a backslash escapes in double quotes.

@@ -16,6 +16,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::base::secret::{printable, shown};
+use crate::base::shell;
 use crate::error::{Error, Result};
 use crate::system::{environment::Environment, host, kernel::memory};
 
@@ -41,7 +42,8 @@ pub fn main() -> ExitCode {
 }
 
 fn report(error: &Error, format: Format) -> String {
-    let (code, message, hint) = (error.code(), error.to_string(), error.hint());
+    let hint = error.hint().map(|hint| shell::hint(&hint));
+    let (code, message) = (error.code(), error.to_string());
     if format == Format::Json {
         let (message, hint) = (Some(message.as_str()), hint.as_deref());
         let members = [("code", Some(code)), ("message", message), ("hint", hint)];

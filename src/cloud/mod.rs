@@ -1,11 +1,8 @@
 //! LF Cloud Keys: the schema that gives them out, and the way home. The cloud is PostgREST over a
 //! PostgreSQL database; `schema.sql` makes one, and any that has the same two functions does.
 
-#[cfg(unix)]
 pub(crate) mod key;
-#[cfg(unix)]
 mod post;
-#[cfg(unix)]
 pub(crate) mod server;
 
 /// What `lf cloud schema` prints.

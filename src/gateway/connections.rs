@@ -22,10 +22,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::io::ioctl_fionread;
-
 use crate::base::lock::lock;
 use crate::base::time::{Deadline, monotonic};
+#[cfg(windows)]
+use crate::system::kernel::winsock::{self, Timeout};
 
 /// The table of open connections and the queue for threads.
 #[derive(Default)]
@@ -53,6 +53,8 @@ pub(crate) struct Place {
     peer: IpAddr,
     state: Mutex<State>,
     has_token: AtomicBool,
+    #[cfg(windows)]
+    is_closing: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,56 @@ enum State {
 impl Place {
     fn new(stream: TcpStream, peer: IpAddr) -> Place {
         let state = Mutex::new(State::Silent(monotonic()));
-        Place { stream, peer, state, has_token: AtomicBool::new(false) }
+        Place {
+            stream,
+            peer,
+            state,
+            has_token: AtomicBool::new(false),
+            #[cfg(windows)]
+            is_closing: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits so long for something to read, or for the end of what there is.
+    #[cfg(unix)]
+    pub(crate) fn has_input(&self, span: Duration) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut events = [PollFd::new(&self.stream, PollFlags::IN)];
+        let span = Timespec::try_from(span).ok();
+        while poll(&mut events, span.as_ref()) == Err(rustix::io::Errno::INTR) {}
+        !events[0].revents().is_empty()
+    }
+
+    /// The same, but for an end that [`Place::read_no_more`] makes.
+    #[cfg(windows)]
+    pub(crate) fn has_input(&self, span: Duration) -> bool {
+        use std::os::windows::io::AsSocket;
+        let deadline = Deadline::after(span);
+        loop {
+            // What has come before it was closing is seen once more after that.
+            let is_last = self.is_closing.load(Ordering::SeqCst) || deadline.left().is_none();
+            let span = if is_last { Duration::ZERO } else { span };
+            match winsock::wait(&[self.stream.as_socket()], Timeout::Recv, span) {
+                Ok(false) if !is_last => {}
+                found => return found.unwrap_or(false),
+            }
+        }
+    }
+
+    /// Bytes that have arrived are still read, but none are waited for.
+    pub(crate) fn read_no_more(&self) {
+        #[cfg(unix)]
+        let _ = self.stream.shutdown(Shutdown::Read);
+        // A shutdown throws away what has arrived there, and wakes nobody.
+        #[cfg(windows)]
+        self.is_closing.store(true, Ordering::SeqCst);
+    }
+
+    fn has_bytes(&self) -> bool {
+        #[cfg(unix)]
+        return rustix::io::ioctl_fionread(&self.stream).is_ok_and(|count| count > 0);
+        #[cfg(windows)]
+        return self.stream.peek(&mut [0]).is_ok_and(|count| count > 0);
     }
 
     /// The peer has begun a request, has more of it to send, or has an answer to take.
@@ -99,9 +150,7 @@ impl Place {
     fn worth(&self, now: Instant) -> Option<(bool, u8, Instant)> {
         let (class, since) = match *lock(&self.state) {
             // What it has sent waits for a thread of ours.
-            State::Silent(since) if ioctl_fionread(&self.stream).is_ok_and(|count| count > 0) => {
-                (4, since)
-            }
+            State::Silent(since) if self.has_bytes() => (4, since),
             State::Silent(since) if now.duration_since(since) >= PATIENCE => (1, since),
             State::Waiting(since) => (2, since),
             State::Silent(since) => (3, since),
@@ -169,7 +218,7 @@ impl Connections {
         for place in &table.open {
             if matches!(*lock(&place.state), State::Silent(_)) {
                 // Only for reading: a request that has come, and that no thread has seen yet, is answered.
-                let _ = place.stream.shutdown(Shutdown::Read);
+                place.read_no_more();
             }
         }
         self.changed.notify_all();
@@ -220,6 +269,8 @@ impl Table {
         let Some((_, at)) = least else { return false };
         let evicted = self.open.remove(at);
         let _ = evicted.stream.shutdown(Shutdown::Both);
+        #[cfg(windows)]
+        evicted.read_no_more();
         self.queue.retain(|(queued, _)| !Arc::ptr_eq(queued, &evicted));
         true
     }

@@ -11,8 +11,6 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use tiny_http::{HTTPVersion, Method};
 use zeroize::Zeroizing;
 
@@ -71,9 +69,7 @@ impl<'a> Connection<'a> {
     /// because a browser opens its connection before it asks its user for permission.
     pub(crate) fn request(&mut self) -> Result<Request, Failure> {
         if self.received.is_empty() {
-            let mut events = [PollFd::new(&self.place.stream, PollFlags::IN)];
-            while poll(&mut events, Some(&SILENCE)) == Err(Errno::INTR) {}
-            if events[0].revents().is_empty() {
+            if !self.place.has_input(SILENCE) {
                 return Err(Failure::Gone);
             }
             // While its bytes are still on the socket: otherwise it would pass for a silent one.
@@ -174,7 +170,7 @@ impl<'a> Connection<'a> {
 const MAX_HEAD: usize = 16 * 1024;
 /// The largest body, in bytes.
 const MAX_BODY: u64 = 64 * 1024;
-const SILENCE: Timespec = Timespec { tv_sec: 120, tv_nsec: 0 };
+const SILENCE: Duration = Duration::from_secs(120);
 const REQUEST: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(1);

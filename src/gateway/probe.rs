@@ -47,7 +47,7 @@ impl Absence {
 /// One `GET /healthz` to a gateway that listens there, within two seconds.
 pub(crate) fn ask(address: SocketAddr) -> Result<Health, Absence> {
     let deadline = Deadline::after(PATIENCE);
-    let socket = TcpStream::connect_timeout(&address, PATIENCE);
+    let socket = TcpStream::connect_timeout(&address, CONNECT);
     let socket = socket.map_err(|error| match error.kind() {
         ErrorKind::TimedOut => Absence::Stranger(LATE),
         _ => Absence::Nobody(error),
@@ -71,7 +71,7 @@ pub(crate) fn listener(address: SocketAddr) -> Option<u32> {
     if address.ip().is_unspecified() {
         ip.clear();
     }
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let tables = if cfg!(windows) { ["", ""] } else { ["/proc/net/tcp", "/proc/net/tcp6"] };
     let tables =
         tables.map(|path| fs::read_exposed(path.as_ref(), MAX_TABLE).unwrap_or_default().0);
     let tables = String::from_utf8_lossy(&tables.concat()).into_owned();
@@ -140,6 +140,8 @@ fn parse(bytes: &[u8]) -> Result<Health, &'static str> {
 /// Every gateway answers to this host.
 const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Windows tries a port where nobody listens for two seconds before it says so.
+const CONNECT: Duration = if cfg!(windows) { Duration::from_secs(5) } else { PATIENCE };
 const STOP: &str = "stop that, or take another port: lf gateway serve --port N";
 const RESTART: &str = "start it again; if it is a service: lf gateway install";
 const LISTENING: &str = "0A";

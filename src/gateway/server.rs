@@ -1,15 +1,15 @@
 //! The gateway: it listens, asks the guard about each request, answers with the API, and ends in order.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
-use std::os::unix::net::UnixStream;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream as End;
+#[cfg(windows)]
+use std::os::windows::io::AsSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::Duration;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt::set_socket_send_buffer_size;
 
 use super::api::Api;
 use super::connections::{Connections, PLACES, Place, Serve};
@@ -20,6 +20,11 @@ use super::probe;
 use crate::base::time::{Deadline, Timestamp, monotonic};
 use crate::base::{lock::lock, pool};
 use crate::error::{Error, Result, refusal};
+#[cfg(windows)]
+use crate::system::kernel::{
+    console::{self, End},
+    winsock::{self, Timeout},
+};
 use crate::vault::audit::{Event, Flood, Kind};
 use crate::vault::files;
 
@@ -84,7 +89,7 @@ impl Gateway {
     pub(crate) fn serve(
         self,
         listeners: Vec<TcpListener>,
-        end: &UnixStream,
+        end: &End,
         idle: Option<Duration>,
         on_ending: impl FnOnce(),
     ) -> Result<()> {
@@ -92,7 +97,8 @@ impl Gateway {
         let doors = listeners.into_iter().map(|listener| {
             listener.set_nonblocking(true)?;
             // Its connections inherit that: answers that nobody takes fill no megabytes of the kernel's.
-            let _ = set_socket_send_buffer_size(&listener, SEND_BUFFER);
+            #[cfg(unix)]
+            let _ = rustix::net::sockopt::set_socket_send_buffer_size(&listener, SEND_BUFFER);
             let at = listener.local_addr()?.ip();
             let most = if at.is_loopback() { PLACES } else { PLACES / 2 };
             let (gateway, connections) = (Arc::clone(&gateway), Arc::clone(&connections));
@@ -103,7 +109,8 @@ impl Gateway {
         let doors: Vec<Door> = doors.collect::<io::Result<_>>().map_err(unusable)?;
         let accept = |(listener, most, serve): &Door| -> io::Result<()> {
             let (stream, peer) = listener.accept()?;
-            if stream.set_nonblocking(false).is_ok() {
+            // On Windows a thread waits before it reads or writes.
+            if stream.set_nonblocking(cfg!(windows)).is_ok() {
                 connections.admit(stream, canonical(peer.ip()), *most, serve);
             }
             Ok(())
@@ -162,8 +169,7 @@ impl Gateway {
         loop {
             place.silent();
             if connections.is_ending() {
-                // Bytes that have arrived are still read, but none are waited for.
-                let _ = place.stream.shutdown(Shutdown::Read);
+                place.read_no_more();
             }
             let (reply, body, request) = match connection.request() {
                 Err(Failure::Gone) => return,
@@ -316,11 +322,21 @@ fn canonical(peer: IpAddr) -> IpAddr {
 }
 
 /// Waits for a connection, the end or the tick; is it the end?
-fn is_over(doors: &[Door], end: &UnixStream, tick: Deadline) -> bool {
+#[cfg(unix)]
+fn is_over(doors: &[Door], end: &End, tick: Deadline) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut events = vec![PollFd::new(end, PollFlags::IN)];
     events.extend(doors.iter().map(|(listener, ..)| PollFd::new(listener, PollFlags::IN)));
     let tick = Timespec::try_from(tick.left().unwrap_or_default()).ok();
     poll(&mut events, tick.as_ref()).is_ok() && !events[0].revents().is_empty()
+}
+
+/// Waits for a connection or the tick, but only for a moment; is it the end?
+#[cfg(windows)]
+fn is_over(doors: &[Door], _: &End, tick: Deadline) -> bool {
+    let doors: Vec<_> = doors.iter().map(|(listener, ..)| listener.as_socket()).collect();
+    let _ = winsock::wait(&doors, Timeout::Recv, tick.left().unwrap_or_default());
+    console::is_asked_to_end()
 }
 
 /// A listener, the places that one of its peers may have, and what serves those who come.
@@ -330,6 +346,7 @@ type Door = (TcpListener, usize, Serve);
 const TICK: Duration = Duration::from_secs(15);
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// Bytes; more than the largest answer.
+#[cfg(unix)]
 const SEND_BUFFER: usize = 256 * 1024;
 /// A request has ten seconds, its answer too, and a key derivation may wait for its turn.
 const FAREWELL: Duration = Duration::from_secs(25);

@@ -15,10 +15,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::{Keychain, Patience};
 use crate::base::{lock::lock, secret::Secret};
 use crate::error::{Error, Result};
-use crate::system::environment::Bus;
 #[cfg(target_os = "linux")]
 use crate::system::kernel::{fork, signal};
 
@@ -94,19 +92,6 @@ impl Helper {
     /// Has it ended?
     pub(crate) fn is_over(&self) -> bool {
         (&self.life).write(&[0]).is_err()
-    }
-}
-
-impl Keychain {
-    /// The keychain that a helper asks. It can only be read.
-    pub(crate) fn through(helper: &Arc<Helper>) -> Keychain {
-        let (bus, helper) = (Bus::default(), Some(Arc::clone(helper)));
-        Keychain { bus, patience: Patience::SHORT, line: Arc::default(), held: None, helper }
-    }
-
-    /// Has the helper do this, if there is one.
-    pub(crate) fn delegate(&self, what: &str) -> Option<Result<()>> {
-        self.helper.as_ref().map(|helper| helper.ask(&[what]).map(drop))
     }
 }
 

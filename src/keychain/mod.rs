@@ -16,7 +16,7 @@ use crate::system::environment::{Bus, Environment};
 
 #[cfg(not(any(target_os = "macos", windows)))]
 mod dbus;
-#[cfg(unix)]
+#[cfg_attr(windows, path = "inside.rs")]
 pub(crate) mod helper;
 #[cfg(any(target_os = "macos", windows))]
 mod native;
@@ -62,7 +62,6 @@ pub struct Keychain {
     #[cfg_attr(any(target_os = "macos", windows), allow(dead_code))]
     held: Option<Arc<platform::Held>>,
     /// Who asks it in this process's place.
-    #[cfg(unix)]
     helper: Option<Arc<helper::Helper>>,
 }
 
@@ -76,9 +75,19 @@ impl Keychain {
             patience,
             line: Arc::default(),
             held: None,
-            #[cfg(unix)]
             helper: None,
         }
+    }
+
+    /// The keychain that a helper asks. It can only be read.
+    pub(crate) fn through(helper: &Arc<helper::Helper>) -> Keychain {
+        let (bus, helper) = (Bus::default(), Some(Arc::clone(helper)));
+        Keychain { bus, patience: Patience::SHORT, line: Arc::default(), held: None, helper }
+    }
+
+    /// Has the helper do this, if there is one.
+    pub(crate) fn delegate(&self, what: &str) -> Option<Result<()>> {
+        self.helper.as_ref().map(|helper| helper.ask(&[what]).map(drop))
     }
 
     /// The same keychain, for use while a lock is held: it never opens a dialog, so that nobody waits
@@ -117,7 +126,6 @@ impl Keychain {
     /// # Errors
     /// [`Error::KeychainUnavailable`] with what was tried; never later than [`Patience`] says.
     pub fn find(&self, service: &str, account: &str) -> Result<Option<Secret>> {
-        #[cfg(unix)]
         if let Some(helper) = &self.helper {
             let word = if self.patience.person.is_zero() { "silently" } else { "entry" };
             return helper.ask(&[word, service, account]);
@@ -149,7 +157,6 @@ impl Keychain {
 
     /// Is there no keychain at all? One that is locked, or does not answer, is one.
     pub(crate) fn is_absent(&self) -> bool {
-        #[cfg(unix)]
         if let Some(helper) = &self.helper {
             return matches!(helper.ask(&["absent"]), Ok(Some(_)));
         }

@@ -124,8 +124,11 @@ impl Environment {
 
     /// Where everything of ours is: `$LENSERFIGHT_RUNTIME_DIR`, else `~/.lenserfight`.
     pub(crate) fn root(&self) -> Result<PathBuf> {
-        let neither =
-            || Error::usage("neither HOME nor LENSERFIGHT_RUNTIME_DIR says where the keys are");
+        let neither = || {
+            Error::usage(format!(
+                "neither {HOME} nor LENSERFIGHT_RUNTIME_DIR says where the keys are"
+            ))
+        };
         let root = self.path("LENSERFIGHT_RUNTIME_DIR").or_else(|| self.default_root());
         root.ok_or_else(neither)
     }
@@ -160,8 +163,8 @@ impl Environment {
 
     /// The user's home.
     pub(crate) fn home(&self) -> Result<PathBuf> {
-        let home = self.path(if cfg!(windows) { "USERPROFILE" } else { "HOME" });
-        home.ok_or_else(|| Error::usage("HOME does not say where this user's files are"))
+        let unset = || Error::usage(format!("{HOME} does not say where this user's files are"));
+        self.path(HOME).ok_or_else(unset)
     }
 
     /// The path that a variable has, if it is set.
@@ -193,6 +196,13 @@ pub(crate) fn search_path() -> OsString {
     env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
 }
 
+/// How the names of programs end on Windows.
+#[cfg(windows)]
+pub(crate) fn endings() -> Vec<String> {
+    let given = env::var_os("PATHEXT").unwrap_or_else(|| ".COM;.EXE;.BAT;.CMD".into());
+    given.to_string_lossy().split(';').map(str::to_owned).collect()
+}
+
 /// What holds the master passphrase, names the file that does, prefers them to the keychain, and names
 /// the command that prints it.
 pub(crate) const PASSPHRASE_VARIABLES: [&str; 4] = [
@@ -201,6 +211,7 @@ pub(crate) const PASSPHRASE_VARIABLES: [&str; 4] = [
     "LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV",
     "LENSERFIGHT_KEYS_PASSPHRASE_COMMAND",
 ];
+const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 /// Variables that are on or off.
 const SWITCHES: [&str; 5] = [
     PASSPHRASE_VARIABLES[2],

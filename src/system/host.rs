@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::base::secret::{printable, printable_lines};
 use crate::error::{Error, Result};
+#[cfg(windows)]
+use crate::system::environment::variable;
 #[cfg(unix)]
 use crate::system::kernel::signal;
 use crate::system::{environment::search_path, fs};
@@ -54,9 +56,21 @@ pub(crate) fn undo_hardening() {
 #[cfg(unix)]
 static BEFORE: OnceLock<(rustix::process::Rlimit, rustix::fs::Mode)> = OnceLock::new();
 
-/// Nothing of the kind exists here.
-#[cfg(not(unix))]
-pub(crate) fn harden() {}
+/// The same, as far as that goes here.
+#[cfg(windows)]
+pub(crate) fn harden() {
+    crate::system::kernel::windows::report_no_crashes();
+}
+
+/// Nothing limits them here.
+#[cfg(windows)]
+pub(crate) fn raise_file_limit() {}
+
+/// The machine's own name.
+#[cfg(windows)]
+pub(crate) fn machine_name() -> String {
+    variable("COMPUTERNAME").unwrap_or_default().to_string_lossy().into_owned()
+}
 
 /// As many open files as the system allows: a server that runs out of them answers nobody.
 #[cfg(unix)]
@@ -120,7 +134,7 @@ pub(crate) fn parent_name() -> Option<String> {
     #[cfg(unix)]
     let name = rustix::process::getppid()
         .and_then(|parent| std::fs::read_to_string(format!("/proc/{parent}/comm")).ok());
-    #[cfg(not(unix))]
+    #[cfg(windows)]
     let name = None::<String>;
     name.map(|name| name.trim_end().to_owned())
 }
@@ -132,7 +146,7 @@ pub(crate) fn has_person() -> bool {
 
 /// Was this started at a terminal, whatever its streams are? Then there is a person to answer a dialog.
 pub(crate) fn has_terminal() -> bool {
-    File::open("/dev/tty").is_ok()
+    File::open(if cfg!(windows) { "CONIN$" } else { "/dev/tty" }).is_ok()
 }
 
 /// Is standard input a terminal?
@@ -171,7 +185,7 @@ pub(crate) fn input_has_data() -> bool {
 }
 
 /// Nobody can tell here.
-#[cfg(not(unix))]
+#[cfg(windows)]
 pub(crate) fn input_has_data() -> bool {
     false
 }
@@ -217,6 +231,13 @@ pub(crate) fn print_exactly(text: &str) -> Result<()> {
 }
 
 fn write(text: &str) -> Result<()> {
+    // A console takes bytes for those of its code page; std knows how to give it text.
+    #[cfg(windows)]
+    if output_is_terminal() {
+        let mut output = io::stdout();
+        let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+        return written.map_err(Error::Output);
+    }
     output().and_then(|mut file| file.write_all(text.as_bytes())).map_err(Error::Output)
 }
 

@@ -6,6 +6,5 @@ pub(crate) mod host;
 pub(crate) mod kernel;
 pub(crate) mod program;
 pub(crate) mod service;
-#[cfg(unix)]
 pub(crate) mod stream;
 pub(crate) mod term;

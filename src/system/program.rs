@@ -11,8 +11,13 @@ use std::time::Duration;
 
 use crate::base::secret::{Secret, shown};
 use crate::error::{self, Error};
+#[cfg(windows)]
+use crate::system::environment;
 use crate::system::environment::{PASSPHRASE_VARIABLES, search_path};
+#[cfg(unix)]
 use crate::system::host;
+#[cfg(windows)]
+use crate::system::kernel::{console, windows::Job};
 
 /// A program that is there.
 pub(crate) struct Program {
@@ -74,14 +79,14 @@ impl Program {
         Secret::from_bytes(bytes).ok_or_else(|| "printed no UTF-8 text".to_owned())
     }
 
-    /// Replaces this process; comes back only with the reason why it could not. Where no system call does
-    /// that, runs the program in this process's stead, and ends with its exit code.
+    /// Replaces this process; comes back only with the reason why it could not. On Windows, where no
+    /// system call does that, comes back with the program that runs in this process's stead.
     pub(crate) fn start(
         &self,
         arguments: &[OsString],
         variables: &[(&str, &Secret)],
         input: Stdio,
-    ) -> Error {
+    ) -> error::Result<Running> {
         let mut command = command(&self.path, variables);
         command.args(arguments).stdin(input);
         #[cfg(unix)]
@@ -98,18 +103,45 @@ impl Program {
             host::harden();
             error
         };
-        #[cfg(not(unix))]
-        let error = match command.status() {
-            Ok(status) => std::process::exit(status.code().unwrap_or(1)),
-            Err(error) => error,
+        #[cfg(windows)]
+        let error = {
+            // Ctrl-C is for the program, and it ends with this process.
+            let job = console::leave_interrupts().and_then(|()| Job::of_this_process());
+            match job.and_then(|job| Ok((command.spawn()?, job))) {
+                Ok((child, job)) => return Ok(Running(child, job)),
+                Err(error) => error,
+            }
         };
-        match error.kind() {
+        Err(match error.kind() {
             // It was there a moment ago, so it may well be there still.
             io::ErrorKind::NotFound => Error::CommandNotFound(format!(
                 "cannot run \"{}\": it has gone, or the interpreter that it names is not there",
                 shown(&self.name.to_string_lossy())
             )),
             _ => not_executable(&self.name, error),
+        })
+    }
+}
+
+/// A program that runs in this process's stead.
+#[cfg(windows)]
+pub(crate) struct Running(std::process::Child, Job);
+#[cfg(unix)]
+pub(crate) struct Running(std::convert::Infallible);
+
+impl Running {
+    /// Waits for it, and ends with its exit code; comes back only with the reason why it could not.
+    pub(crate) fn end(self) -> Error {
+        #[cfg(unix)]
+        match self.0 {}
+        #[cfg(windows)]
+        {
+            let Running(mut child, job) = self;
+            let ended = child.wait().and_then(|status| job.let_go().map(|()| status));
+            match ended {
+                Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+                Err(error) => Error::from_io("wait for", "the program".as_ref(), error),
+            }
         }
     }
 }
@@ -151,11 +183,11 @@ fn in_memory(_: &[u8]) -> io::Result<Stdio> {
 }
 
 /// Here this process stays, and can write.
-#[cfg(not(unix))]
+#[cfg(windows)]
 fn filled(bytes: &[u8]) -> io::Result<Stdio> {
     let (reader, mut writer) = io::pipe()?;
     let bytes = zeroize::Zeroizing::new(bytes.to_vec());
-    std::thread::spawn(move || drop(writer.write_all(&bytes)));
+    thread::spawn(move || drop(writer.write_all(&bytes)));
     Ok(reader.into())
 }
 
@@ -199,10 +231,27 @@ fn may_run(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::access(path, rustix::fs::Access::EXEC_OK)?)
 }
 
-/// The system looks it up by rules of its own.
-#[cfg(not(unix))]
+/// As cmd does it, but for the working directory, which is not searched: a name without an ending gets
+/// those of `PATHEXT`, such as npm's `.cmd`.
+#[cfg(windows)]
 fn find(name: &OsStr) -> io::Result<PathBuf> {
-    Ok(name.into())
+    let endings = environment::endings();
+    let whole = |path: PathBuf| {
+        let ended = endings.iter().map(|ending| {
+            let mut path = path.clone().into_os_string();
+            path.push(ending);
+            PathBuf::from(path)
+        });
+        let bare = path.extension().map(|_| path.clone());
+        bare.into_iter().chain(ended).find(|path| path.is_file())
+    };
+    let found = if Path::new(name).components().nth(1).is_some() {
+        whole(name.into())
+    } else {
+        let dirs = std::env::split_paths(&search_path()).collect::<Vec<_>>();
+        dirs.iter().filter(|dir| dir.is_absolute()).find_map(|dir| whole(dir.join(name)))
+    };
+    found.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 fn not_executable(name: &OsStr, source: io::Error) -> Error {

@@ -1,11 +1,17 @@
 //! A socket with a deadline.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+#[cfg(unix)]
+use std::os::fd::AsFd as AsSocket;
+#[cfg(windows)]
+use std::os::windows::io::AsSocket;
 
+#[cfg(unix)]
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use crate::base::time::Deadline;
+#[cfg(windows)]
+use crate::system::kernel::winsock::{Timeout, set_socket_timeout};
 
 /// Fails with `TimedOut` once the deadline has passed. Each call gets the time that is left and not a fixed
 /// span, so that a peer that trickles cannot extend it.
@@ -15,7 +21,7 @@ pub(crate) struct Stream<S> {
     pub(crate) deadline: Deadline,
 }
 
-impl<S: AsFd> Stream<S> {
+impl<S: AsSocket> Stream<S> {
     fn in_time(
         &mut self,
         timeout: Timeout,
@@ -33,13 +39,13 @@ impl<S: AsFd> Stream<S> {
     }
 }
 
-impl<S: AsFd + Read> Read for Stream<S> {
+impl<S: AsSocket + Read> Read for Stream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.in_time(Timeout::Recv, |socket| socket.read(buffer))
     }
 }
 
-impl<S: AsFd + Write> Write for Stream<S> {
+impl<S: AsSocket + Write> Write for Stream<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.in_time(Timeout::Send, |socket| socket.write(bytes))
     }

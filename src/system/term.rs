@@ -7,6 +7,8 @@ use zeroize::Zeroizing;
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
 use crate::system::host;
+#[cfg(windows)]
+use crate::system::kernel::console::{Keys, Typed};
 #[cfg(unix)]
 use crate::system::kernel::terminal;
 
@@ -67,7 +69,7 @@ pub(crate) fn columns() -> Option<usize> {
     Some(if columns == 0 { 80 } else { columns.into() })
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 pub(crate) fn columns() -> Option<usize> {
     None
 }
@@ -85,10 +87,7 @@ fn ask(prompt: &str, secret: Option<Behind>, limit: usize) -> Result<Zeroizing<V
             enter(terminal::REST, "").and_then(|it| it.take(MAX_PASTE).read_to_end(&mut rest));
         drop_marks(&mut rest);
         if read.is_ok() && !rest.trim_ascii().is_empty() {
-            typed = Err(Error::Refused {
-                sentence: "several lines were pasted, and only the first would have been the value; nothing was stored".to_owned(),
-                hint: "the first line alone, or all of them through a pipe".to_owned(),
-            });
+            typed = Err(several_lines());
         }
     }
     terminal::leave();
@@ -98,14 +97,34 @@ fn ask(prompt: &str, secret: Option<Behind>, limit: usize) -> Result<Zeroizing<V
     typed
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 fn ask(prompt: &str, secret: Option<Behind>, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
-    if secret.is_some() {
-        let sentence = "this terminal cannot hide what is typed; pass the value through a pipe";
-        return Err(Error::usage(sentence));
-    }
+    let how = if secret.is_some() { Typed::Unseen } else { Typed::Shown };
+    // Such as a window of Git's bash, which is a pipe.
+    let mut keys = host::input().and_then(|input| Keys::of(input, how)).map_err(|_| {
+        Error::usage(
+            "this terminal is no console of Windows; pass what it asks for by a pipe or a flag",
+        )
+    })?;
     host::eprint(prompt);
-    read_keys(&mut host::input().map_err(unreadable)?, limit, || false)
+    let mut typed = read_keys(&mut keys, limit, || false);
+    if secret == Some(Behind::Nothing) && typed.is_ok() {
+        std::thread::sleep(REST);
+        if keys.has_more() {
+            typed = Err(several_lines());
+        }
+    }
+    if secret.is_some() {
+        host::eprint("\n");
+    }
+    typed
+}
+
+fn several_lines() -> Error {
+    Error::Refused {
+        sentence: "several lines were pasted, and only the first would have been the value; nothing was stored".to_owned(),
+        hint: "the first line alone, or all of them through a pipe".to_owned(),
+    }
 }
 
 /// Reads a line key by key, from its start again with the first key that `is_anew`.
@@ -153,6 +172,9 @@ const PASTE_MARKS: [&[u8]; 2] = [b"\x1b[200~", b"\x1b[201~"];
 /// Bytes behind a line that are taken out of the way of the shell.
 #[cfg(unix)]
 const MAX_PASTE: u64 = 1024 * 1024;
+/// What is pasted comes without a longer pause.
+#[cfg(windows)]
+const REST: std::time::Duration = std::time::Duration::from_millis(100);
 const END_OF_INPUT: u8 = 0x04;
 const BACKSPACE: u8 = 0x08;
 const KILL_LINE: u8 = 0x15;

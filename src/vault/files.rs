@@ -176,18 +176,18 @@ pub(crate) fn alone(dir: &Dir) -> Result<()> {
 pub(crate) fn tighten(path: &Path) -> Option<String> {
     let dir = Dir::open(path).ok()??;
     let (stat, path) = (dir.stat(".").ok()??, path.display());
-    let mode = stat.mode;
     if stat.owner != fs::own_user() {
         let owner = stat.owner;
         return Some(format!("{path} belongs to user {owner}, who can change what is in it"));
     }
-    if mode & 0o077 == 0 {
+    if stat.mode & 0o077 == 0 {
         return None;
     }
+    let mode = fs::mode(stat.mode);
     Some(match alone(&dir).and_then(|()| dir.make_private(".")) {
-        Ok(true) => format!("{path} had mode {mode:04o}; now only its owner can reach it"),
-        Ok(false) => format!("{path} has mode {mode:04o}, and others can reach it"),
-        Err(error) => format!("{path} has mode {mode:04o}, and others can reach it: {error}"),
+        Ok(true) => format!("{path} had {mode}; now only its owner can reach it"),
+        Ok(false) => format!("{path} has {mode}, and others can reach it"),
+        Err(error) => format!("{path} has {mode}, and others can reach it: {error}"),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::secret::{Secret, printable};
-use crate::base::shell::quote;
+use crate::base::shell::{self, quote};
 use crate::base::text::{count, count_are};
 use crate::system::{fs, host};
 use crate::vault::envelope;
@@ -54,7 +54,7 @@ fn use_environment(context: &Context, given: &Secret, origin: &str) -> Result<()
     host::print(&format!(
         "{place} is ready; the master passphrase comes from {origin}, and the keychain was not changed\n"
     ))?;
-    host::eprint(NEXT);
+    host::eprint(&shell::hint(NEXT));
     Ok(())
 }
 
@@ -83,7 +83,7 @@ fn make_file(context: &Context, file: &Path) -> Result<()> {
         "{shown} has a new master passphrase; keep a copy of it, and put this line into your shell's profile:\n"
     ));
     host::print(&format!("export LENSERFIGHT_KEYS_PASSPHRASE_FILE={typed}\n"))?;
-    host::eprint(NEXT);
+    host::eprint(&shell::hint(NEXT));
     Ok(())
 }
 
@@ -182,7 +182,7 @@ fn establish(context: &Context, args: &Args) -> Result<()> {
     }
     let whose = if is_given { "the" } else { "a new" };
     host::print(&format!("{place} is ready; {whose} master passphrase is in the keychain\n"))?;
-    host::eprint(NEXT);
+    host::eprint(&shell::hint(NEXT));
     Ok(())
 }
 

@@ -3,10 +3,8 @@
 
 mod adopt;
 mod audit;
-#[cfg(unix)]
 mod cloud;
 mod complete;
-#[cfg(unix)]
 mod consent;
 mod context;
 mod doctor;
@@ -21,11 +19,8 @@ mod recovery;
 mod rekey;
 mod restore;
 mod run;
-#[cfg(unix)]
 mod serve;
-#[cfg(unix)]
 mod service;
-#[cfg(unix)]
 mod status;
 
 use std::ffi::OsString;
@@ -33,7 +28,6 @@ use std::ffi::OsString;
 use crate::base::time::Timestamp;
 use crate::cloud::SCHEMA;
 use crate::error::{Error, Result};
-#[cfg(unix)]
 use crate::gateway::openapi;
 use crate::system::{environment::Environment, host};
 use crate::vault::audit::Kind;
@@ -97,11 +91,8 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "keys recovery import" => on(args, nothing, |c, ()| recovery::import(c)),
         "keys recovery forget" => on(args, |args| only(args, "--yes"), recovery::forget),
         "keys adopt" => on(args, |args| only(args, "--yes"), adopt::run),
-        #[cfg(unix)]
         "keys import" if args.flag("--cloud") => on(args, import::options, cloud::import),
-        "keys import" if !args.flag("--cloud") => {
-            on(args, import::options, |c, o| import::run(c, &o))
-        }
+        "keys import" => on(args, import::options, |c, o| import::run(c, &o)),
         "keys providers" => nothing(args).map(|()| Command::Print(providers::text(args.format()))),
         "keys audit" => on(args, audit::which, |c, o| audit::run(c, &o)),
         "keys rekey" => on(args, keys::rekey, |c, args| rekey::run(c, &args)),
@@ -112,23 +103,14 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "gateway pair" => on(args, pair::wanted, pair::pair),
         "gateway pairings" => on(args, nothing, |c, ()| pair::list(c)),
         "gateway unpair" => on(args, pair::name_or_all, |c, o| pair::unpair(c, o.as_ref())),
-        #[cfg(unix)]
         "gateway serve" => on(args, flags, |c, args| serve::run(&c.environment, &args)),
-        #[cfg(unix)]
         "gateway status" => on(args, flags, |c, args| status::status(c, &args)),
-        #[cfg(unix)]
         "gateway doctor" => on(args, flags, |c, args| status::doctor(c, &args)),
-        #[cfg(unix)]
         "gateway openapi" => nothing(args).map(|()| Command::Print(openapi::text())),
-        #[cfg(unix)]
         "gateway consent show" => on(args, nothing, |c, ()| consent::show(c)),
-        #[cfg(unix)]
         "gateway consent grant" => on(args, consent::notes_and_yes, consent::grant),
-        #[cfg(unix)]
         "gateway consent revoke" => on(args, consent::network, |c, ()| consent::revoke(c)),
-        #[cfg(unix)]
         "gateway install" => on(args, flags, |c, args| service::install(&c.environment, &args)),
-        #[cfg(unix)]
         "gateway uninstall" => on(args, nothing, |c, ()| service::uninstall(&c.environment)),
         name => Err(Error::usage(format!("lf {name} is not there on this system"))),
     }

@@ -10,13 +10,11 @@ use crate::base::time::parse_span;
 use crate::cli::args::is_not;
 use crate::gateway::origin::is_for_pages;
 use crate::gateway::pairing::{ACTS, DEFAULT_NAME, Others, Pairing, Pairings, TERM};
-#[cfg(unix)]
 use crate::gateway::{probe, state};
 use crate::vault::key::Label;
 use zeroize::Zeroizing;
 
 use super::{Args, Context, Error, Format, NOTHING, Result, Timestamp, format, host, table};
-#[cfg(unix)]
 use super::{serve, status};
 use crate::system::term;
 
@@ -63,7 +61,6 @@ pub(super) fn pair(
     context: &Context,
     (mut wanted, keys, term, others): (Pairing, Vec<String>, Option<Duration>, Others),
 ) -> Result<()> {
-    #[cfg(unix)]
     if let Ok(addresses) = serve::addresses(&context.environment, &Args::default()) {
         status::warn_of_others(context, &addresses, false);
     }
@@ -120,7 +117,6 @@ pub(super) fn pair(
 }
 
 /// Where a gateway of this root answers: where one said that it listens, or else by default.
-#[cfg(unix)]
 fn running(context: &Context) -> Option<SocketAddr> {
     let root = context.environment.root().ok();
     let recorded = root.and_then(|root| state::recorded(&state::dir(&root)));
@@ -129,12 +125,7 @@ fn running(context: &Context) -> Option<SocketAddr> {
     recorded.into_iter().chain(default).find(|place| probe::ask(*place).is_ok())
 }
 
-#[cfg(not(unix))]
-fn running(_: &Context) -> Option<SocketAddr> {
-    None
-}
-
-pub(super) fn list(context: &Context) -> Result<()> {
+fn running(context: &Context) -> Option<SocketAddr> {
     let (pairings, now) = (pairings(context)?, Timestamp::now());
     // What the keychain does not tell now is not in the list yet.
     let _ = pairings.settle(now);

@@ -8,7 +8,7 @@ use crate::base::pool;
 use crate::base::secret::{Secret, printable, shown};
 use crate::cli::args::Args;
 use crate::system::environment::Environment;
-use crate::system::program::{self, Program};
+use crate::system::program::{self, Program, Running};
 use crate::vault::project::{self, Assignment, Project, Variables, assignment};
 use crate::vault::{key::KeyId, provider};
 
@@ -150,7 +150,10 @@ pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
     keys.iter().for_each(|key| context.warn_expired(key));
     // Logged before the program starts, because lf ends with that.
     keys.iter().for_each(|key| audit(Some(key), None));
-    let error = program.start(&options.arguments, &filled, input);
+    let started = program.start(&options.arguments, &filled, input);
+    // Where this process has to stay, it keeps none of what the program got.
+    drop((values, master, given));
+    let error = started.map_or_else(|error| error, Running::end);
     nothing(&error);
     Err(error)
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::base::secret::{printable, shown};
+use crate::base::secret::printable;
 use crate::cli::args::is_not;
 use crate::error::{Error, Result};
 use crate::gateway::origin::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, Origins, is_tailscale};
@@ -13,9 +13,13 @@ use crate::gateway::{
     api::Api, consent, guard::Guard, helper, precondition::Setup, sandbox, state,
 };
 use crate::keychain::{Keychain, Patience, helper::Helper};
+#[cfg(windows)]
+use crate::system::kernel::console as signal;
 #[cfg(target_os = "linux")]
 use crate::system::kernel::inherit;
-use crate::system::{environment::Environment, host, kernel::signal, service::notify::Manager};
+#[cfg(unix)]
+use crate::system::kernel::signal;
+use crate::system::{environment::Environment, host, service::notify::Manager};
 use crate::vault::{doctor::Status, files, master::source, store::Store};
 
 use super::{Args, NOTHING, doctor};
@@ -100,6 +104,7 @@ fn failed(action: &'static str, what: &str, error: std::io::Error) -> Error {
 /// The sockets that a service manager opened, if it opened some for this process.
 #[cfg(target_os = "linux")]
 fn inherited(environment: &Environment, args: &Args) -> Result<Option<Vec<TcpListener>>> {
+    use crate::base::secret::shown;
     let me = std::process::id().to_string();
     let count = environment.text("LISTEN_FDS");
     if environment.text("LISTEN_PID") != me || count.is_empty() {

@@ -132,6 +132,12 @@ fn service(
             "--credential and LENSERFIGHT_KEYS_PASSPHRASE_FILE would both give the passphrase; unset the variable",
         ));
     }
+    let bind = address.ip();
+    let foreground = format!("lf gateway serve {mode}--bind {bind} --port {port}");
+    if cfg!(windows) {
+        let sentence = "Windows keeps no services of users; nothing was done".to_owned();
+        return Err(Error::NoServiceManager(sentence, foreground));
+    }
     let is_on = |on: bool| PathBuf::from(u8::from(on).to_string());
     let force = environment.passphrase.force;
     // The switches in any case: the service manager may have variables of its own.
@@ -153,8 +159,6 @@ fn service(
         )));
     }
     let credential = args.value("--credential").map(|file| absolute(file.into()));
-    let bind = address.ip();
-    let foreground = format!("lf gateway serve {mode}--bind {bind} --port {port}");
     let (root, keys) = (absolute(environment.root()?), absolute(environment.keys()?));
     // Forced, the passphrase's file or credential is all that it asks, so it can go without the bus.
     let file = environment.passphrase.file.clone().map(absolute);

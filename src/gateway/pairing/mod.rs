@@ -296,7 +296,6 @@ impl Pairings {
     /// first version lacks, and where there is no list, the predecessor's pairing. Waits for no
     /// lock.
     pub(crate) fn settle(&self, now: Timestamp) -> Result<()> {
-        #[cfg(unix)]
         if let Some(settled) = self.keychain.delegate(SETTLE) {
             return settled;
         }

@@ -19,7 +19,7 @@ pub(crate) use self::platform::{Stamp, own_user};
 
 mod named;
 #[cfg_attr(unix, path = "unix.rs")]
-#[cfg_attr(not(unix), path = "portable.rs")]
+#[cfg_attr(windows, path = "portable.rs")]
 mod platform;
 
 /// A handle to a directory. On Unix every operation is relative to it, so that nobody can swap a
@@ -250,7 +250,11 @@ impl Dir {
                 None => return Ok(true),
             },
         };
-        let done = self.handle.make_private(file.as_ref()).and_then(|()| match &file {
+        #[cfg(unix)]
+        let closed = self.handle.make_private(file.as_ref());
+        #[cfg(windows)]
+        let closed = self.handle.make_private(file.as_ref().map(|_| name));
+        let done = closed.and_then(|()| match &file {
             Some(file) => platform::sync(file),
             None => self.handle.sync(),
         });
@@ -322,6 +326,11 @@ impl Dir {
     fn failed(&self, action: &'static str, name: &str, source: io::Error) -> Error {
         failed(action, &self.path.join(name), source)
     }
+}
+
+/// A mode for a person; on Windows it stands for an access list.
+pub(crate) fn mode(mode: u32) -> String {
+    if cfg!(windows) { "a loose access list".to_owned() } else { format!("mode {mode:04o}") }
 }
 
 /// What the system said about `path`; where another user's file is in the way, that is why.

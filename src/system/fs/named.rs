@@ -21,7 +21,8 @@ pub(crate) fn read_private(path: &Path, limit: usize) -> Result<Option<Vec<u8>>>
         opened => opened.map_err(failed)?,
     };
     if is_exposed {
-        return unfit("can be reached by other users; chmod 600 it first".to_owned());
+        let close = if cfg!(windows) { ICACLS } else { "chmod 600 it first" };
+        return unfit(format!("can be reached by other users; {close}"));
     }
     let bytes = read(file, 0, limit).map_err(failed)?;
     if bytes.len() > limit {
@@ -92,6 +93,8 @@ pub(crate) fn open_named(path: &Path) -> Result<Option<Dir>> {
         Err(error) => Err(Error::from_io(OPEN, path, error)),
     }
 }
+
+const ICACLS: &str = "let nobody else in first: icacls FILE /inheritance:r /grant:r USER:F";
 
 /// The directory that a path names its last part in.
 pub(super) fn parent(path: &Path) -> &Path {

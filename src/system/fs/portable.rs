@@ -1,17 +1,27 @@
-//! What a system without Unix's calls does for the directory: paths, looked at before use.
+//! What Windows does for the directory: paths, looked at before use, and access lists.
 //!
-//! Modes and owners do not exist here; who may reach what is up to the directory's access list.
+//! There are no modes. A file or a directory whose list lets others in counts as one that has all bits
+//! for them. Owners are not looked at.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::windows::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use windows_sys::Win32::Foundation::ERROR_SHARING_VIOLATION;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, READ_CONTROL, WRITE_DAC,
+};
 
 use super::{Purpose, Stat};
+use crate::base::time::Deadline;
+use crate::system::kernel::acl;
+use crate::system::kernel::windows::{Over, move_file};
 
-/// A directory's path.
-#[derive(Debug)]
-pub(super) struct Handle(PathBuf);
+/// A directory's path, and the path of the file that is locked for it, because no directory can be.
+#[derive(Debug, Clone)]
+pub(super) struct Handle(PathBuf, PathBuf);
 
 /// Tells one version of a file from another: the size, and when it was written.
 pub(crate) type Stamp = (u64, Option<SystemTime>);
@@ -20,33 +30,33 @@ impl Handle {
     pub(super) fn open(path: &Path) -> io::Result<Handle> {
         // A link is no directory here, wherever it leads.
         if fs::symlink_metadata(path)?.is_dir() {
-            Ok(Handle(path.to_owned()))
+            Ok(Handle(path.to_owned(), path.join(LOCK_FILE)))
         } else {
             Err(io::ErrorKind::NotADirectory.into())
         }
     }
 
     pub(super) fn open_child(&self, name: &Path) -> io::Result<Handle> {
-        Handle::open(&self.0.join(name))
+        let Handle(path, _) = Handle::open(&self.0.join(name))?;
+        // Beside it, because a directory with a file in it could not go.
+        let mut lock = path.clone().into_os_string();
+        lock.push(LOCK_FILE);
+        Ok(Handle(path, lock.into()))
     }
 
     pub(super) fn make_child(&self, name: &Path) -> io::Result<()> {
-        fs::create_dir(self.0.join(name))
+        acl::make_directory(&self.0.join(name))
     }
 
     pub(super) fn remove_child(&self, name: &str) -> io::Result<()> {
-        let child = self.0.join(name);
-        // While the lock's file is open somewhere they stay, empty for all that we see.
-        let _ = fs::remove_file(child.join(LOCK_FILE));
-        let _ = fs::remove_dir(child);
-        Ok(())
+        fs::remove_dir(self.0.join(name))
     }
 
     pub(super) fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.0)? {
             let name = entry?.file_name();
-            if name != LOCK_FILE {
+            if !name.as_encoded_bytes().ends_with(LOCK_FILE.as_bytes()) {
                 names.push(name.to_string_lossy().into_owned());
             }
         }
@@ -54,11 +64,15 @@ impl Handle {
     }
 
     pub(super) fn stat(&self, name: &str) -> io::Result<Stat> {
-        let stat = fs::symlink_metadata(self.0.join(name))?;
+        let path = self.0.join(name);
+        let stat = fs::symlink_metadata(&path)?;
+        // What does not let this user ask lets nobody else do more.
+        let list = open_for(READ_CONTROL, &path).and_then(|file| acl::others_can_reach(&file));
+        let others = if list.unwrap_or(false) { 0o077 } else { 0 };
         Ok(Stat {
             is_file: stat.is_file(),
             is_symlink: stat.is_symlink(),
-            mode: if stat.is_dir() { 0o700 } else { 0o600 },
+            mode: if stat.is_dir() { 0o700 | others } else { 0o600 | others & 0o066 },
             owner: own_user(),
             size: stat.len(),
             stamp: (stat.len(), stat.modified().ok()),
@@ -66,49 +80,63 @@ impl Handle {
     }
 
     pub(super) fn open_file(&self, name: &str, purpose: Purpose) -> io::Result<File> {
-        if self.stat(name).is_ok_and(|stat| !stat.is_file) {
+        let path = self.0.join(name);
+        if fs::symlink_metadata(&path).is_ok_and(|stat| !stat.is_file()) {
             return Err(io::Error::other("not a regular file"));
         }
         let is_log = matches!(purpose, Purpose::Append);
+        if is_log {
+            let _ = self.create_file(name);
+        }
         OpenOptions::new()
             .read(true)
             .write(matches!(purpose, Purpose::Overwrite))
             .append(is_log)
-            .create(is_log)
-            .open(self.0.join(name))
+            .open(path)
     }
 
     pub(super) fn create_file(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new().write(true).create_new(true).open(self.0.join(name))
+        let path = self.0.join(name);
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        // Before there is anything in it: the directory may be anybody's.
+        open_for(WRITE_DAC, &path).and_then(|file| acl::make_private(&file))?;
+        Ok(file)
     }
 
     pub(super) fn rename_from(&self, from: &Handle, old: &str, new: &str) -> io::Result<()> {
-        fs::rename(from.0.join(old), self.0.join(new))
+        let (from, to) = (from.0.join(old), self.0.join(new));
+        // A scanner, an indexer or a reader of ours may have the older version open for a moment.
+        let deadline = Deadline::after(PATIENCE);
+        loop {
+            match move_file(&from, &to, Over::Anything).or_else(|_| fs::rename(&from, &to)) {
+                Err(error) if is_in_use(&error) && deadline.left().is_some() => {
+                    std::thread::sleep(PAUSE);
+                }
+                moved => return moved,
+            }
+        }
     }
 
-    /// A rename would replace the target; a link fails if there is one. Where there are no links,
-    /// such as on exFAT, the caller's lock keeps the name free.
     pub(super) fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        match fs::hard_link(self.0.join(from), self.0.join(to)) {
-            Ok(()) => self.remove(from),
-            Err(_) if self.stat(to).is_err() => self.rename_from(self, from, to),
-            Err(error) => Err(error),
-        }
+        move_file(&self.0.join(from), &self.0.join(to), Over::Nothing)
     }
 
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
         fs::remove_file(self.0.join(name))
     }
 
-    /// This directory once more, and what is locked for it: a file, because a directory cannot be
-    /// locked here.
+    /// This directory once more, and what is locked for it.
     pub(super) fn open_lock(&self) -> io::Result<(Handle, File)> {
-        let lock = self.open_file(LOCK_FILE, Purpose::Append)?;
-        Ok((Handle(self.0.clone()), lock))
+        // A link there is opened and not followed.
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+        Ok((self.clone(), options.open(&self.1)?))
     }
 
-    pub(super) fn make_private(&self, _: Option<&File>) -> io::Result<()> {
-        Ok(())
+    /// A file in it, or itself.
+    pub(super) fn make_private(&self, file: Option<&str>) -> io::Result<()> {
+        let path = file.map_or_else(|| self.0.clone(), |name| self.0.join(name));
+        acl::make_private(&open_for(WRITE_DAC, &path)?)
     }
 
     pub(super) fn may_write(&self, name: &str) -> io::Result<()> {
@@ -127,6 +155,17 @@ impl Handle {
     }
 }
 
+/// A handle for the access list alone, of a directory too; of a link itself, which is not followed.
+fn open_for(right: u32, path: &Path) -> io::Result<File> {
+    let flags = FILE_FLAG_BACKUP_SEMANTICS | FILE_FLAG_OPEN_REPARSE_POINT;
+    OpenOptions::new().access_mode(READ_CONTROL | right).custom_flags(flags).open(path)
+}
+
+fn is_in_use(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+        || error.raw_os_error() == Some(ERROR_SHARING_VIOLATION as i32)
+}
+
 pub(super) fn sync(file: &File) -> io::Result<bool> {
     file.sync_all().map(|()| true)
 }
@@ -135,8 +174,8 @@ pub(super) fn foreign(_: &Path) -> Option<PathBuf> {
     None
 }
 
-pub(super) fn others_can_reach(_: &File) -> io::Result<bool> {
-    Ok(false)
+pub(super) fn others_can_reach(file: &File) -> io::Result<bool> {
+    acl::others_can_reach(file)
 }
 
 pub(crate) fn own_user() -> u32 {
@@ -144,3 +183,5 @@ pub(crate) fn own_user() -> u32 {
 }
 
 const LOCK_FILE: &str = ".lock";
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(5);

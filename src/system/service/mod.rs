@@ -1,7 +1,6 @@
 //! The gateway as a service of its user: the text of the systemd units and of the launchd agent, and the
 //! tools that start them.
 
-#[cfg(unix)]
 pub(crate) mod notify;
 
 use std::net::SocketAddr;

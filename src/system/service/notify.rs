@@ -1,11 +1,27 @@
 //! Tells a service manager how this process does (`sd_notify(3)`).
 
 use std::ffi::OsStr;
+#[cfg(unix)]
 use std::os::unix::net::UnixDatagram;
 
+/// Nobody waits for news on Windows.
+#[cfg(windows)]
+pub(crate) struct Manager;
+
+#[cfg(windows)]
+impl Manager {
+    pub(crate) fn at(_: Option<&OsStr>) -> Manager {
+        Manager
+    }
+
+    pub(crate) fn tell(&self, _: &str) {}
+}
+
 /// Who started this process and waits for news; often nobody.
+#[cfg(unix)]
 pub(crate) struct Manager(Option<UnixDatagram>);
 
+#[cfg(unix)]
 impl Manager {
     /// The one at this address: a path, or an abstract name behind an `@`. Connected to at once, because
     /// a sandbox may come between.
@@ -28,6 +44,7 @@ impl Manager {
     }
 }
 
+#[cfg(unix)]
 fn connect(socket: &UnixDatagram, address: &OsStr) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     if let Some(name) = address.as_encoded_bytes().strip_prefix(b"@") {

@@ -11,9 +11,13 @@ pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -
     let root = open(root);
     for loose in loose(dir, root.as_ref())? {
         let (place, mode, wanted) = (place(loose.dir, &loose.name), loose.mode, loose.wanted);
-        let chmod = format!("{FIX}, or: chmod {wanted:04o} {}", quoted(&place));
+        let mut chmod = format!("{FIX}, or: chmod {wanted:04o} {}", quoted(&place));
+        let mut message = format!("{place} has mode {mode:04o} in place of {wanted:04o}");
+        if cfg!(windows) {
+            (message, chmod) =
+                (format!("the access list of {place} lets others in"), FIX.to_owned());
+        }
         let hint = loose.barred.and_then(|error| error.hint()).unwrap_or(chmod);
-        let message = format!("{place} has mode {mode:04o} in place of {wanted:04o}");
         checks.push(fail("modes", message, &hint));
     }
     let message = "only their owner can reach the directory and the files";
@@ -110,7 +114,7 @@ pub(super) fn fix(keys: &Dir, root: Option<&Path>, done: &mut Vec<Result<String>
         let barred = loose.barred.map_or(Ok(()), Err);
         let tightened = barred.and_then(|()| loose.dir.make_private(&loose.name));
         done.push(tightened.and_then(|is_private| match is_private {
-            true => Ok(format!("{place} had mode {mode:04o}; now only its owner can reach it")),
+            true => Ok(format!("{place} had {}; now only its owner can reach it", fs::mode(mode))),
             false => Err(Error::refused(format!("{place} {KEEPS_NO_MODES}"), "")),
         }));
     }

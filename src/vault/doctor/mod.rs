@@ -121,5 +121,6 @@ pub(crate) fn failed(id: &'static str, error: &Error) -> Check {
 }
 
 fn check(id: &'static str, status: Status, message: String, hint: Option<String>) -> Check {
+    let hint = hint.map(|hint| shell::hint(&hint));
     Check { id, status, message, hint }
 }
