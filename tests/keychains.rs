@@ -204,7 +204,7 @@ fn a_dialog_that_nobody_needs_is_dismissed_where_that_is_safe() {
                     assert_eq!(said.matches("Dismiss").count(), dismissals, "{program:?}: {said}");
                     desk.provider.confirm();
                     assert_eq!(desk.passphrase(), passphrase, "it lives, and has what it had");
-                })
+                });
             });
         }
     });

@@ -313,7 +313,6 @@ pub fn despite_crashes(test: impl Fn() + std::panic::UnwindSafe + std::panic::Re
         if !CRASHED.get() {
             resume_unwind(panic);
         }
-        eprintln!("the provider crashed: the test starts again");
     }
     panic!("the provider crashed three times");
 }

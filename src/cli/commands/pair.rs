@@ -125,7 +125,7 @@ fn running(context: &Context) -> Option<SocketAddr> {
     recorded.into_iter().chain(default).find(|place| probe::ask(*place).is_ok())
 }
 
-fn running(context: &Context) -> Option<SocketAddr> {
+pub(super) fn list(context: &Context) -> Result<()> {
     let (pairings, now) = (pairings(context)?, Timestamp::now());
     // What the keychain does not tell now is not in the list yet.
     let _ = pairings.settle(now);

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use miniserde::Serialize;
 
-use crate::base::{pool::Progress, secret::shown, shell::quoted};
+use crate::base::shell::{self, quoted};
+use crate::base::{pool::Progress, secret::shown};
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 use crate::system::{environment::Sources, fs::Dir};
