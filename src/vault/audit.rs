@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use miniserde::{Serialize, json};
 
 use crate::base::time::Timestamp;
-use crate::error::Result;
-use crate::system::fs::Dir;
 use crate::vault::key::KeyId;
 
 /// What happened to which key, and how it went.
@@ -56,11 +54,7 @@ pub(crate) enum Kind {
     RateLimited,
 }
 
-/// Appends the event to the log in `dir`.
-pub(crate) fn append(dir: &Dir, event: &Event<'_>, now: Timestamp) -> Result<()> {
-    dir.append(FILE, &line(event, now))
-}
-
+/// The event as a line of the log.
 pub(crate) fn line(event: &Event<'_>, now: Timestamp) -> String {
     let (kind, ok) = (json::to_string(&event.kind), event.reason.is_none());
     let key = event.key.map(|id| format!(r#","keyId":"{id}""#));

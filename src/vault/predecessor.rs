@@ -96,26 +96,19 @@ impl Remains {
 }
 
 impl Remain {
-    /// What it is, for a person.
-    pub(crate) fn what(self) -> &'static str {
+    /// The service and the account that it has in a keychain, and what it is, for a person.
+    pub(crate) fn names(self) -> [&'static str; 3] {
         match self {
-            Remain::Passphrase => "the master passphrase",
-            Remain::Token => "the token of a paired browser",
-            Remain::Device => "the device's private key",
-        }
-    }
-
-    /// The service and the account that it has in a keychain.
-    pub(crate) fn entry(self) -> (&'static str, &'static str) {
-        match self {
-            Remain::Passphrase => ("lenserfight-keys", "master"),
-            Remain::Token => ("lenserfight-gateway-bearer", "web-pair"),
-            Remain::Device => ("lenserfight-gateway", "device:active"),
+            Remain::Passphrase => ["lenserfight-keys", "master", "the master passphrase"],
+            Remain::Token => {
+                ["lenserfight-gateway-bearer", "web-pair", "the token of a paired browser"]
+            }
+            Remain::Device => ["lenserfight-gateway", "device:active", "the device's private key"],
         }
     }
 
     fn file(self) -> String {
-        let (service, account) = self.entry();
+        let [service, account, _] = self.names();
         let encode = |text: &str| Base64UrlUnpadded::encode_string(text.as_bytes());
         format!("{}__{}", encode(service), encode(account))
     }

@@ -34,6 +34,23 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
+    /// The keys that a person may mean by this, each as it is shown. [`Store::select`] says by what.
+    pub(crate) fn select(&self, selector: &str) -> Vec<(String, KeyId)> {
+        let begins = |id: &KeyId| selector.len() >= MIN_PREFIX && id.as_str().starts_with(selector);
+        let has_name = |key: &&KeyMeta| {
+            key.label.as_str() == selector || key.provider.as_str() == selector || begins(&key.id)
+        };
+        let named = |key: &KeyMeta| (key.to_string(), key.id.clone());
+        let damaged = self.unreadable.iter().filter_map(Unreadable::id).filter(begins);
+        let damaged = damaged.map(|id| (format!("{id} (unreadable)"), id));
+        let found: Vec<_> = self.keys.iter().filter(has_name).map(named).chain(damaged).collect();
+        if !found.is_empty() {
+            return found;
+        }
+        let is_meant = |key: &&KeyMeta| provider::is_same(selector, key.provider.as_str());
+        self.keys.iter().filter(is_meant).map(named).collect()
+    }
+
     /// How many of its first characters select a key, whichever it is: no other id begins with them, and
     /// no label and no provider is the same.
     pub(crate) fn prefix(&self) -> usize {
@@ -92,24 +109,8 @@ impl Store {
         {
             return Ok(id);
         }
-        let begins = |id: &KeyId| selector.len() >= MIN_PREFIX && id.as_str().starts_with(selector);
         let listing = self.list()?;
-        let has_name = |key: &&KeyMeta| {
-            key.label.as_str() == selector || key.provider.as_str() == selector || begins(&key.id)
-        };
-        let named = |key: &KeyMeta| (key.to_string(), key.id.clone());
-        let damaged = listing.unreadable.iter().filter_map(Unreadable::id);
-        let mut matches: Vec<(String, KeyId)> = listing
-            .keys
-            .iter()
-            .filter(has_name)
-            .map(named)
-            .chain(damaged.filter(begins).map(|id| (format!("{id} (unreadable)"), id)))
-            .collect();
-        if matches.is_empty() {
-            let is_meant = |key: &&KeyMeta| provider::is_same(selector, key.provider.as_str());
-            matches.extend(listing.keys.iter().filter(is_meant).map(named));
-        }
+        let mut matches = listing.select(selector);
         match matches.len() {
             1 => Ok(matches.swap_remove(0).1),
             0 => {
@@ -304,7 +305,7 @@ impl Store {
     pub(crate) fn audit(&self, event: &Event<'_>, now: Timestamp) -> Result<()> {
         let Some(dir) = self.dir()? else { return Ok(()) };
         history::turn_over(&dir)?;
-        audit::append(&dir, event, now)
+        dir.append(audit::FILE, &audit::line(event, now))
     }
 
     /// Reads, changes and publishes a key, also where it waits under the next passphrase. The change,

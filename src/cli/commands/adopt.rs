@@ -44,8 +44,8 @@ pub(super) fn run(context: &Context, yes: bool) -> Result<()> {
             (Some(Found::Secret(key)), Remain::Device) => device(context, left, &key, yes)?,
         };
         left.erase(remain)?;
-        let (what, path) = (remain.what(), left.path(remain).display().to_string());
-        let path = printable(&path);
+        let [_, _, what] = remain.names();
+        let path = printable(&left.path(remain).to_string_lossy());
         host::print(&format!("{what} {done}; {path} is overwritten and removed\n"))?;
     }
     Ok(())
@@ -96,7 +96,7 @@ fn redundant(left: &Remains, secret: &Secret, given: &Master) -> Result<&'static
 
 /// Takes the device's key into the keychain; drops it where there is none, if a person agrees.
 fn device(context: &Context, left: &Remains, key: &Secret, yes: bool) -> Result<&'static str> {
-    let (service, account) = Remain::Device.entry();
+    let [service, account, _] = Remain::Device.names();
     let (path, keychain) = (left.path(Remain::Device).display().to_string(), &context.keychain);
     match keychain.find(service, account) {
         Ok(Some(_)) => {}

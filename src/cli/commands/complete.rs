@@ -2,7 +2,6 @@
 //! line. If anything fails it prints nothing. It asks no keychain, writes no audit line and changes
 //! nothing.
 
-use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 
 use crate::base::secret::{looks_like_secret, printable};
@@ -87,19 +86,7 @@ fn line(question: &Question, answer: &str, what: &str) -> Option<String> {
 /// id), and a description.
 fn keys(environment: &Environment, word: &str) -> Result<Vec<(Provider, String, String)>> {
     let listing = Store::at(environment.keys()?).list()?;
-    let (mut names, mut ids) = (HashMap::<&str, usize>::new(), BTreeSet::new());
-    for key in &listing.keys {
-        for name in BTreeSet::from([key.label.as_str(), key.provider.as_str()]) {
-            *names.entry(name).or_default() += 1;
-        }
-        ids.insert(key.id.as_str());
-    }
-    ids.extend(listing.unreadable.iter().map(|file| file.name.as_str()));
-    let selects = |name: &str| {
-        let next = ids.range(name..).next();
-        let is_id = name.len() >= MIN_PREFIX && next.is_some_and(|id| id.starts_with(name));
-        names[name] == 1 && !is_id && is_fit(name)
-    };
+    let selects = |name: &str| is_fit(name) && listing.select(name).len() == 1;
     let mut found = Vec::new();
     for key in &listing.keys {
         let (label, provider, id) = (key.label.as_str(), key.provider.as_str(), key.id.as_str());

@@ -81,9 +81,14 @@ pub(super) fn store(
     Options { names, yes, .. }: &Options,
     (known, left): (Option<Master>, &str),
 ) -> Result<()> {
-    let before = found.keys.len();
-    found.leave_what_is_there(&context.store.list()?.keys);
-    let there = before - found.keys.len();
+    let (stored, before) = (context.store.list()?.keys, found.left.len());
+    found.keys.retain(|key| {
+        let same = twin(&stored, &key.provider, &key.label);
+        let is_new = same.is_none();
+        found.left.extend(same);
+        is_new
+    });
+    let there = found.left.len() - before;
     for reason in &found.bad {
         context.warn(&format!("not imported: {reason}"), &Error::InvalidKey);
     }
@@ -190,16 +195,6 @@ impl Found {
             Err(error) => self.bad.push(format!("{place}: {error}")),
         }
         Ok(())
-    }
-
-    fn leave_what_is_there(&mut self, stored: &[KeyMeta]) {
-        let left = &mut self.left;
-        self.keys.retain(|key| {
-            let same = twin(stored, &key.provider, &key.label);
-            let is_new = same.is_none();
-            left.extend(same);
-            is_new
-        });
     }
 
     /// Names, never values.

@@ -20,16 +20,10 @@ use super::{Context, Format, all_of, confirm, flags, format, suggest};
 
 /// The provider, the label if there is one, and the expiry.
 pub(super) fn new_key(args: &mut Args) -> Result<(Provider, Option<Label>, Option<Expiry>)> {
-    let expiry = expiry(args)?;
-    let (provider, label) = provider_and_label(args)?;
-    Ok((provider, label, expiry))
-}
-
-fn provider_and_label(args: &mut Args) -> Result<(Provider, Option<Label>)> {
-    let (provider, label) = (args.value("--provider"), label(args)?);
+    let (expiry, provider, label) = (expiry(args)?, args.value("--provider"), label(args)?);
     let words = args.operands("word").unwrap_or_default();
     match (provider, &label, words.first()) {
-        (Some(provider), _, None) => Ok((provider::parse(&provider)?, label)),
+        (Some(provider), _, None) => Ok((provider::parse(&provider)?, label, expiry)),
         (_, Some(label), Some(_)) => {
             let label = format!("{} {}", label.as_str(), words.join(" "));
             Err(Error::Usage {
@@ -60,7 +54,7 @@ pub(super) fn add(
         let value = read_value(context, &format!("value of the {provider} key"))?;
         let label = label.unwrap_or_else(|| provider.as_label());
         let mut meta = KeyMeta::mint((provider, label), Timestamp::now())?;
-        meta.expires_at = expiry.and_then(|Expiry(end)| end);
+        meta.expires_at = expiry.flatten();
         let key = context.store.add(meta, &value, &master)?;
         check_value(context, "the value", &key.provider, &value);
         check_label(context, &key);
@@ -128,7 +122,7 @@ pub(super) fn update(context: &Context, changes: &Changes) -> Result<()> {
             meta.label = label.clone();
         }
         if let Some(expiry) = expiry {
-            meta.expires_at = expiry.0;
+            meta.expires_at = *expiry;
         }
     };
     let update = |id: &KeyId| match has_value {
@@ -142,7 +136,7 @@ pub(super) fn update(context: &Context, changes: &Changes) -> Result<()> {
     let done = [
         label.as_ref().map(|_| "a new label"),
         has_value.then_some("a new value"),
-        expiry.as_ref().map(|it| if it.0.is_some() { "a new expiry" } else { "no expiry" }),
+        expiry.as_ref().map(|it| if it.is_some() { "a new expiry" } else { "no expiry" }),
     ];
     let done = done.into_iter().flatten().collect::<Vec<_>>().join(" and ");
     let stays = if *has_value { "" } else { "; its value stays" };
@@ -150,8 +144,7 @@ pub(super) fn update(context: &Context, changes: &Changes) -> Result<()> {
 }
 
 /// When a key expires, as it was typed; `None` is never.
-#[derive(Clone, Copy)]
-pub(crate) struct Expiry(Option<Timestamp>);
+pub(super) type Expiry = Option<Timestamp>;
 
 fn expiry(args: &Args) -> Result<Option<Expiry>> {
     let (given, now) = (args.value("--expires"), Timestamp::now());
@@ -159,7 +152,7 @@ fn expiry(args: &Args) -> Result<Option<Expiry>> {
         let end = parse_age(&text).map(|span| now.after(span));
         match end.or_else(|| parse_moment(&text)).filter(|end| *end > now) {
             None if text != "never" => Err(is_not(&text, TIMES)),
-            end => Ok(Expiry(end)),
+            end => Ok(end),
         }
     };
     given.map(read).transpose()
@@ -255,8 +248,8 @@ pub(super) fn remove(context: &Context, (selectors, yes): (Vec<String>, bool)) -
             found.push((id, name));
         }
     }
-    let names: Vec<&str> = found.iter().map(|(_, name)| name.as_str()).collect();
-    let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
+    let shown = found.iter().map(|(id, name)| (id.as_str(), name.as_str()));
+    let (ids, names): (Vec<_>, Vec<_>) = shown.unzip();
     let question = format!("{} will be removed for good.", names.join(", "));
     let hint = format!("lf keys remove --yes -- {}", ids.join(" "));
     confirm(&question, yes, &hint)
@@ -470,12 +463,12 @@ mod tests {
     #[test]
     fn a_value_may_begin_with_a_dash_behind_an_equals_sign_only() {
         let label = |line| {
-            let label = read(line, provider_and_label).unwrap().1;
+            let label = read(line, new_key).unwrap().1;
             label.map(|label| label.as_str().to_owned())
         };
         assert_eq!(label("keys add --provider openai --label=-x").as_deref(), Some("-x"));
         assert_eq!(label("keys add --label=a=b --provider=openai").as_deref(), Some("a=b"));
-        let error = read("keys add --provider openai --label -x", provider_and_label).unwrap_err();
+        let error = read("keys add --provider openai --label -x", new_key).unwrap_err();
         assert_eq!(error.code(), "usage");
     }
 }

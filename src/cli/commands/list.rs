@@ -1,4 +1,5 @@
-//! `lf keys list`: the keys, or those of one provider, of one label, or with an old value.
+//! `lf keys list`: the keys, or those of one provider, of one label, or with an old value; and `lf keys
+//! providers`: the providers that lf knows.
 
 use std::time::Duration;
 
@@ -127,6 +128,20 @@ pub(super) fn run(context: &Context, which: &Which) -> Result<()> {
             table::text(&titles, &rows, columns)
         }
     })
+}
+
+/// The table, for standard output.
+pub(super) fn providers(format: Format) -> String {
+    let row = |known: &provider::Known| {
+        let words = [&known.variables, &known.prefixes, &known.aliases].map(|it| it.join(" "));
+        [known.name, &known.what].map(str::to_owned).into_iter().chain(words).collect()
+    };
+    let rows: Vec<Vec<String>> = provider::KNOWN.iter().map(row).collect();
+    let titles = ["NAME", "WHAT IT IS", "VARIABLES", "PREFIXES", "ALIASES"];
+    match format {
+        Format::Json => format::json(&*provider::KNOWN),
+        Format::Text => table::text(&titles, &rows, term::columns()),
+    }
 }
 
 /// With fewer columns, times are shown as days, to leave room for the label.

@@ -14,7 +14,6 @@ mod keys;
 mod list;
 mod master;
 mod pair;
-mod providers;
 mod recovery;
 mod rekey;
 mod restore;
@@ -93,7 +92,7 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "keys adopt" => on(args, |args| only(args, "--yes"), adopt::run),
         "keys import" if args.flag("--cloud") => on(args, import::options, cloud::import),
         "keys import" => on(args, import::options, |c, o| import::run(c, &o)),
-        "keys providers" => nothing(args).map(|()| Command::Print(providers::text(args.format()))),
+        "keys providers" => nothing(args).map(|()| Command::Print(list::providers(args.format()))),
         "keys audit" => on(args, audit::which, |c, o| audit::run(c, &o)),
         "keys rekey" => on(args, keys::rekey, |c, args| rekey::run(c, &args)),
         "keys doctor" => on(args, |args| only(args, "--fix"), doctor::run),

@@ -1,5 +1,6 @@
 //! `lf keys run`: replaces lf by a program that has the named keys, and no others, in its environment.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -97,27 +98,23 @@ pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
         |key: Option<&KeyId>, failure: Option<&Error>| context.audit(Kind::Run, key, failure);
     let given = variables(context, options).inspect_err(|error| audit(None, Some(error)))?;
     let plain = &given.plain;
-    // Each key once; and for each variable and the input, the index of its key.
-    let (mut keys, mut variables) = (Vec::new(), Vec::new());
-    let mut find = |selector: &String| -> Result<(KeyId, usize)> {
-        let id = context.store.select(selector).inspect_err(|error| audit(None, Some(error)))?;
-        let known = keys.iter().position(|known| *known == id);
-        let at = known.unwrap_or(keys.len());
-        if known.is_none() {
-            keys.push(id.clone());
-        }
-        Ok((id, at))
+    let find = |selector: &String| {
+        context.store.select(selector).inspect_err(|error| audit(None, Some(error)))
     };
+    let mut variables = Vec::new();
     for selector in &options.keys {
-        let (id, at) = find(selector)?;
+        let id = find(selector)?;
         let meta = context.store.meta(&id).inspect_err(|error| audit(Some(&id), Some(error)))?;
         let names = provider::variables(meta.provider.as_str()).into_iter();
-        variables.extend(names.map(|name| (name, at)));
+        variables.extend(names.map(|name| (name, id.clone())));
     }
     for (name, selector) in &given.keys {
-        variables.push((name.clone(), find(selector)?.1));
+        variables.push((name.clone(), find(selector)?));
     }
     let input = options.input.as_ref().map(find).transpose()?;
+    // Each once.
+    let keys: BTreeSet<&KeyId> = variables.iter().map(|(_, key)| key).chain(&input).collect();
+    let keys = Vec::from_iter(keys);
     let nothing = |error: &Error| keys.iter().for_each(|key| audit(Some(key), Some(error)));
     // What can fail without the passphrase comes first: a person may be asked for it.
     let names = variables.iter().map(|(name, _)| name).chain(plain.iter().map(|(name, _)| name));
@@ -125,14 +122,15 @@ pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
     check(&context.environment, &names, options.overrides).inspect_err(nothing)?;
     let program = Program::find(&options.program).inspect_err(nothing)?;
     let master = context.master().inspect_err(nothing)?;
-    let open = |key: &KeyId| {
+    let open = |key: &&KeyId| {
         context.store.resolve(key, &master).inspect_err(|error| audit(Some(key), Some(error)))
     };
     let values =
         pool::each(&keys, open, &|_, _| {}).into_iter().collect::<Result<Vec<Secret>>>()?;
+    let values: BTreeMap<&KeyId, Secret> = keys.iter().copied().zip(values).collect();
     let mut filled: Vec<_> = plain.iter().map(|(name, value)| (name.as_str(), value)).collect();
-    for (name, at) in &variables {
-        let (key, value) = (&keys[*at], &values[*at]);
+    for (name, key) in &variables {
+        let value = &values[key];
         if value.expose().contains('\0') {
             let sentence = format!(
                 "the value of {key} has a NUL character, which no variable can hold; nothing was started"
@@ -143,8 +141,8 @@ pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
         }
         filled.push((name.as_str(), value));
     }
-    let input = match input {
-        Some((_, at)) => program::input(&values[at]).inspect_err(nothing)?,
+    let input = match &input {
+        Some(key) => program::input(&values[key]).inspect_err(nothing)?,
         None => Stdio::inherit(),
     };
     keys.iter().for_each(|key| context.warn_expired(key));

@@ -13,7 +13,7 @@ use crate::vault::key::{KeyId, KeyMeta};
 use crate::vault::master::record::{self, Record};
 use crate::vault::master::source::{self, Master, Origin};
 use crate::vault::master::survey::{Opens, Survey};
-use crate::vault::master::{rekey, staging};
+use crate::vault::master::{rekey, rekey::FINISH, staging};
 use crate::vault::predecessor::{self, Found};
 use crate::vault::{envelope, files};
 
@@ -60,7 +60,7 @@ pub(super) fn examine_passphrase(
 pub(super) fn examine_predecessor(roots: &[PathBuf], checks: &mut Vec<Check>) -> Result<()> {
     let left = predecessor::find(roots)?;
     for (left, remain) in left.iter().flat_map(|left| predecessor::ALL.map(|it| (left, it))) {
-        let (path, what) = (left.path(remain).display().to_string(), remain.what());
+        let (path, [_, _, what]) = (left.path(remain).display().to_string(), remain.names());
         let message = match left.read(remain) {
             Ok(None) => continue,
             Ok(Some(Found::Secret(_))) => format!("{path} holds {what} in the clear"),
@@ -82,7 +82,6 @@ pub(super) fn examine_rekey(
     master: Option<&Master>,
     checks: &mut Vec<Check>,
 ) -> Result<()> {
-    const FINISH: &str = "lf keys rekey --finish";
     let waiting = match staging::of(dir) {
         Ok(Some(waiting)) => waiting,
         Ok(None) => {

@@ -104,24 +104,18 @@ fn place(dir: &Dir, name: &str) -> String {
 }
 
 pub(crate) fn pass(id: &'static str, message: impl Into<String>) -> Check {
-    check(id, Status::Pass, message.into(), None)
+    Check { id, status: Status::Pass, message: message.into(), hint: None }
 }
 
 pub(crate) fn note(id: &'static str, message: impl Into<String>) -> Check {
-    check(id, Status::Note, message.into(), None)
+    Check { id, status: Status::Note, message: message.into(), hint: None }
 }
 
 pub(crate) fn fail(id: &'static str, message: impl Into<String>, hint: &str) -> Check {
-    check(id, Status::Fail, message.into(), Some(hint.to_owned()))
+    Check { id, status: Status::Fail, message: message.into(), hint: Some(shell::hint(hint)) }
 }
 
 pub(crate) fn failed(id: &'static str, error: &Error) -> Check {
     let hint = error.hint();
-    let hint = hint.unwrap_or_else(|| error.info().hint().to_owned());
-    check(id, Status::Fail, error.to_string(), Some(hint))
-}
-
-fn check(id: &'static str, status: Status, message: String, hint: Option<String>) -> Check {
-    let hint = hint.map(|hint| shell::hint(&hint));
-    Check { id, status, message, hint }
+    fail(id, error.to_string(), hint.as_deref().unwrap_or_else(|| error.info().hint()))
 }

@@ -331,7 +331,7 @@ pub(super) fn at_work() -> Error {
     Error::refused(sentence, "wait for it to end; lf keys doctor tells how it went")
 }
 
-pub(super) const FINISH: &str = "lf keys rekey --finish";
+pub(crate) const FINISH: &str = "lf keys rekey --finish";
 /// How long to wait for another process that is about to begin, or to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(3);

@@ -27,8 +27,8 @@
 
 use std::path::Path;
 
-pub(crate) use super::change::Settled;
-use super::change::{Change, FINISH, at_work, sample};
+use super::change::{Change, at_work, sample};
+pub(crate) use super::change::{FINISH, Settled};
 use super::source::{self, Master, Origin};
 use super::{record, staging};
 use crate::base::pool::{self, Progress};
