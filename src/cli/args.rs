@@ -125,7 +125,7 @@ impl Args {
     }
 
     pub(super) fn format(&self) -> Format {
-        Format::json_if(self.flag("--json"))
+        if self.flag("--json") { Format::Json } else { Format::Text }
     }
 
     pub(super) fn value(&self, name: &str) -> Option<String> {

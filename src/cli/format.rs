@@ -13,12 +13,6 @@ pub(super) enum Format {
     Json,
 }
 
-impl Format {
-    pub(super) fn json_if(is_json: bool) -> Format {
-        if is_json { Format::Json } else { Format::Text }
-    }
-}
-
 /// One line of JSON.
 pub(super) fn json(view: &(impl Serialize + ?Sized)) -> String {
     json_line(&json::to_string(view))

@@ -117,7 +117,8 @@ fn unknown(group: &Page, word: &str, rest: &[OsString]) -> Error {
 
 /// The format for errors, which is known even if the command line cannot be parsed.
 fn wanted_format(argv: &[OsString]) -> Format {
-    Format::json_if(argv.iter().take_while(|word| *word != "--").any(is_json))
+    let mut flags = argv.iter().take_while(|word| *word != "--");
+    if flags.any(is_json) { Format::Json } else { Format::Text }
 }
 
 fn is_json(word: &OsString) -> bool {

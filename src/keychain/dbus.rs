@@ -18,7 +18,6 @@ use crate::base::time::Deadline;
 use crate::system::{environment::Bus, stream::Stream};
 
 /// A connection that has said hello.
-#[derive(Debug)]
 pub(super) struct Connection {
     /// Its deadline is for everything; the owner of the connection may move it.
     pub(super) stream: Stream<UnixStream>,

@@ -24,7 +24,6 @@ use crate::system::kernel::{fork, signal};
 pub(crate) type Answer = dyn Fn(&[&str]) -> Result<Option<Secret>> + Send + Sync;
 
 /// The helper, as the gateway has it.
-#[derive(Debug)]
 pub(crate) struct Helper {
     free: Mutex<Vec<UnixStream>>,
     changed: Condvar,

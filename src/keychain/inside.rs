@@ -1,7 +1,7 @@
 //! The helper of a gateway on Windows, where there is no sandbox to stay out of: the gateway itself.
 
+use std::io;
 use std::sync::Arc;
-use std::{fmt, io};
 
 use crate::base::secret::Secret;
 use crate::error::Result;
@@ -28,11 +28,5 @@ impl Helper {
     /// It ends with the gateway.
     pub(crate) fn is_over(&self) -> bool {
         false
-    }
-}
-
-impl fmt::Debug for Helper {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Helper(..)")
     }
 }

@@ -51,7 +51,7 @@ impl Patience {
 }
 
 /// The keychain of this user's session. Making one opens nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Keychain {
     #[cfg_attr(any(target_os = "macos", windows), allow(dead_code))]
     bus: Bus,
@@ -181,13 +181,13 @@ impl Keychain {
     }
 
     fn unavailable(&self, reason: impl fmt::Display) -> Error {
-        Error::KeychainUnavailable(format!("{self}: {reason}"))
+        Error::KeychainUnavailable(format!("{}: {reason}", platform::name(self)))
     }
 }
 
-impl fmt::Display for Keychain {
+impl fmt::Debug for Keychain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&platform::name(self))
+        f.write_str("Keychain(..)")
     }
 }
 

@@ -80,7 +80,6 @@ pub(super) fn name(_: &Keychain) -> String {
 }
 
 /// The user's lock: a file in the temporary directory, which is the user's own on these systems.
-#[derive(Debug)]
 pub(super) struct Held(#[allow(dead_code)] Locked);
 
 impl Held {

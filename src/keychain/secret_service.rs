@@ -201,7 +201,6 @@ fn turn(line: &Line, deadline: Deadline) -> Result<MutexGuard<'_, Option<Connect
 }
 
 /// The user's lock: the connection that owns a name on the bus, which one at a time can.
-#[derive(Debug)]
 pub(super) struct Held {
     connection: Line,
     line: Arc<Line>,

@@ -1,6 +1,6 @@
 //! `lf keys run`: replaces lf by a program that has the named keys, and no others, in its environment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -112,9 +112,12 @@ pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
         variables.push((name.clone(), find(selector)?));
     }
     let input = options.input.as_ref().map(find).transpose()?;
-    // Each once.
-    let keys: BTreeSet<&KeyId> = variables.iter().map(|(_, key)| key).chain(&input).collect();
-    let keys = Vec::from_iter(keys);
+    let mut keys: Vec<&KeyId> = Vec::new();
+    for key in variables.iter().map(|(_, key)| key).chain(&input) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
     let nothing = |error: &Error| keys.iter().for_each(|key| audit(Some(key), Some(error)));
     // What can fail without the passphrase comes first: a person may be asked for it.
     let names = variables.iter().map(|(name, _)| name).chain(plain.iter().map(|(name, _)| name));

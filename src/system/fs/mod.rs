@@ -24,7 +24,6 @@ mod platform;
 
 /// A handle to a directory. On Unix every operation is relative to it, so that nobody can swap a
 /// directory above it meanwhile; elsewhere it is a path.
-#[derive(Debug)]
 pub(crate) struct Dir {
     handle: platform::Handle,
     path: PathBuf,
@@ -32,7 +31,6 @@ pub(crate) struct Dir {
 
 /// A directory whose advisory lock this process holds, until this is dropped or the process dies.
 /// Only this can publish and remove files: the type says that the lock is the right one.
-#[derive(Debug)]
 pub(crate) struct Locked {
     dir: Dir,
     lock: File,

@@ -14,7 +14,6 @@ use rustix::io::Errno;
 use super::{Dir, Purpose, Stat};
 
 /// An open directory: nobody can swap a parent under our feet.
-#[derive(Debug)]
 pub(super) struct Handle(File);
 
 /// Tells one version of a file from another: the inode, its size, and when it was changed.

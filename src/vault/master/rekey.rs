@@ -127,17 +127,15 @@ pub(crate) fn run(
     if old.origin == Origin::Keychain {
         record::has_room(&old.keychain)?;
     }
-    let change = Change::claim(Dir::create(path)?)?;
+    let mut change = Change::claim(Dir::create(path)?)?;
     if staging::is_ready(&change.staging) {
         return Err(Error::RekeyPending); // another process was faster
     }
     // What a killed change has left behind must not be taken for this one's.
-    let change = if change.staging.names()?.is_empty() {
-        change
-    } else {
+    if !change.staging.names()?.is_empty() {
         change.clear(old)?;
-        Change::claim(change.dir)?
-    };
+        change = Change::claim(change.dir)?;
+    }
     let (keys, ids) = change.stage_all(old, new, progress).inspect_err(|_| {
         // Best effort: what stays behind is undone by the next command.
         let _ = change.clear(old);
