@@ -52,7 +52,7 @@ fn without_a_keychain_a_browser_stays_paired_and_no_plaintext_stays() {
     assert!(refused.err.contains("lf keys adopt again"), "{refused}");
     assert!(files.iter().all(|file| file.exists()));
     let adopted = with_file(&home, home.bare("keys adopt")).ok();
-    assert!(adopted.out.contains("goes on being good"), "{adopted}");
+    assert!(adopted.out.contains("is still valid"), "{adopted}");
     assert!(!files.iter().any(|file| file.exists()));
     with_file(&home, home.bare("keys doctor")).ok();
     let gateway = Gateway::run(with_file(&home, home.bare("gateway serve --keys-only --port 0")));
@@ -73,7 +73,7 @@ fn a_token_alone_needs_no_passphrase_and_is_dropped_if_it_is_dead_or_could_be_gu
             home.lf("gateway pair").ok();
         }
         let adopted = home.bare("keys adopt").ok();
-        assert_eq!(adopted.out.contains("goes on being good"), is_good, "{adopted}");
+        assert_eq!(adopted.out.contains("is still valid"), is_good, "{adopted}");
         assert_eq!(adopted.out.contains("is dropped"), !is_good, "{adopted}");
         assert!(!file.exists());
     }
@@ -107,7 +107,7 @@ fn the_devices_key_moves_into_the_keychain_as_it_is() {
     let (home, bus) = Home::with_keychain();
     let file = leave(&default_root(&home), DEVICE, KEY);
     let report = bus.on(home.bare("keys doctor")).fails(3, "checks_failed");
-    assert!(report.out.contains("the device's private key in the clear"), "{report}");
+    assert!(report.out.contains("the private key of the device in the clear"), "{report}");
     bus.on(home.bare("keys adopt")).ok();
     assert!(!file.exists());
     assert_eq!(bus.lookup("lenserfight-gateway", "device:active"), KEY);
@@ -128,7 +128,7 @@ fn without_a_keychain_the_devices_key_is_dropped_only_if_somebody_says_so() {
     assert!(refused.err.contains("lf keys adopt --yes"), "{refused}");
     assert!(files.iter().all(|file| file.exists()), "nothing was changed");
     let adopted = adopt("keys adopt --yes").ok();
-    assert!(adopted.out.contains("private key is dropped"), "{adopted}");
+    assert!(adopted.out.contains("private key of the device is dropped"), "{adopted}");
     assert!(!files.iter().any(|file| file.exists()));
 }
 

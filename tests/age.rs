@@ -281,7 +281,10 @@ fn the_doctor_notes_values_that_are_expired_or_old_and_fails_for_none() {
         home.lf(&format!("keys update {label} --rotate --expires never")).input("v").ok();
     }
     let doctor = home.lf("keys doctor").ok().out;
-    assert!(doctor.contains("pass  age: no value is expired, or older than a year\n"), "{doctor}");
+    assert!(
+        doctor.contains("pass  age: no value has expired or is older than a year\n"),
+        "{doctor}"
+    );
 }
 
 #[test]
@@ -330,7 +333,11 @@ fn the_list_has_the_keys_of_a_provider_a_label_or_an_age() {
         assert_eq!(keys.iter().any(|key| key.contains_key("lastUsedAt")), filter.ends_with("used"));
         let rows = home.bare(&format!("keys list {filter}")).ok();
         assert_eq!(rows.out.lines().count().saturating_sub(1), labels.len(), "{rows}");
-        assert_eq!(rows.err.contains("lf keys list shows them all"), labels.is_empty(), "{rows}");
+        assert_eq!(
+            rows.err.contains("lf keys list shows all of them"),
+            labels.is_empty(),
+            "{rows}"
+        );
     }
     // A value with an expiry that has passed is stale, however young it is.
     mark(&home, &old, &[("rotatedAt", "null"), ("expiresAt", &old_time)]);

@@ -337,10 +337,10 @@ fn a_cloud_key_comes_home_over_http_and_over_https() {
             first.out.starts_with("anthropic=") && first.out.lines().count() == 1,
             "{user}: {first}"
         );
-        assert!(first.err.contains("Settings → API Keys there revokes"), "{first}");
+        assert!(first.err.contains("revoke them there under Settings → API Keys"), "{first}");
         let rest = import("--all").ok();
         assert!(rest.out.starts_with("Prod=") && rest.out.lines().count() == 1, "{user}: {rest}");
-        assert!(rest.err.contains("left alone: anthropic: "), "{rest}");
+        assert!(rest.err.contains("skipped: anthropic: "), "{rest}");
         assert_eq!(home.value("Prod"), ALICES, "{user}");
         assert_eq!(home.value("anthropic"), "sk-ant-alice-0123456789\\\"\u{e9}fgh", "{user}");
         for outcome in [&first, &rest] {
@@ -425,7 +425,7 @@ fn a_person_is_asked_which_and_nobody_else_is() {
     assert!(server.requests().is_empty(), "nothing was asked");
     let asked = |answer: &str| {
         let mut terminal = Terminal::start(&import(&home, &server.url(), ""));
-        terminal.sees("openai  Prod  …cdef").sees("Which of them?").types(answer);
+        terminal.sees("openai  Prod  …cdef").sees("Which ones?").types(answer);
         let (status, screen) = terminal.ends();
         assert!(!screen.contains("0123456789"), "{screen}");
         (status, screen)
@@ -455,7 +455,7 @@ fn each_refusal_of_the_cloud_has_its_sentence_and_its_way_out() {
     };
     let with = |token: String| import(&home, &url, "--all").env("SUPABASE_ACCESS_TOKEN", token);
     let expired = session("authenticated", ALICE, true);
-    let words = ["SUPABASE_ACCESS_TOKEN", "PGRST303 JWT expired", "renew it", "lf never does"];
+    let words = ["SUPABASE_ACCESS_TOKEN", "PGRST303 JWT expired", "renew it", "lf never renews it"];
     refuses(with(expired), "cloud_session", &words);
     // Asked once: nothing was refreshed.
     assert_eq!(server.requests().len(), 1);
@@ -485,7 +485,7 @@ fn what_is_not_the_cloud_gets_no_second_request_and_has_its_sentence() {
     let long = [&respond(200, "")[..], &vec![b' '; 2 * 1024 * 1024]].concat();
     for (answer, words) in [
         (page.to_vec(), "page 200"),
-        (moved.into(), "redirects, which lf does not follow"),
+        (moved.into(), "redirects, lf does not follow"),
         (blocked.into(), "page 403"),
         (b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), "does not speak HTTP"),
         (respond(200, "[{\"id\":\"cut short"), "page 200"),
@@ -509,7 +509,7 @@ fn what_is_not_the_cloud_gets_no_second_request_and_has_its_sentence() {
     let port = free_port();
     let nobody = import(&home, &format!("http://127.0.0.1:{port}"), "--all");
     let nobody = nobody.fails(1, "cloud_unreachable");
-    assert!(nobody.err.contains("nothing takes a connection"), "{nobody}");
+    assert!(nobody.err.contains("nothing answers on"), "{nobody}");
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let late = import(&home, &url, "--all").fails(1, "cloud_unreachable");
@@ -538,10 +538,10 @@ fn https_is_refused_without_trust_and_without_curl() {
     let empty = home.path().join("empty");
     fs::create_dir(&empty).unwrap();
     let without = import("--all").env("PATH", &empty).fails(1, "cloud_unreachable");
-    assert!(without.err.contains("the program curl, which is not there; install it"), "{without}");
+    assert!(without.err.contains("the program curl, which is missing; install it"), "{without}");
     let nobody = format!("https://127.0.0.1:{}", free_port());
     let nobody = self::import(&home, &nobody, "--all").fails(1, "cloud_unreachable");
-    assert!(nobody.err.contains("nothing takes a connection"), "{nobody}");
+    assert!(nobody.err.contains("nothing answers on"), "{nobody}");
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn a_key_that_was_added_while_init_waited_for_a_yes_is_not_lost() {
     bus.on(home.bare("keys add --provider openai --label One")).input("one").ok();
     let mut terminal = Terminal::start(&bus.on(home.bare("keys init --force")));
     terminal.sees("lf keys rekey changes the master passphrase");
-    terminal.sees("Type yes to go on");
+    terminal.sees("Type yes to continue");
     bus.on(home.bare("keys add --provider openai --label Late")).input("late").ok();
     terminal.types("yes\r");
     let (status, screen) = terminal.ends();

@@ -165,7 +165,8 @@ fn full_mode_listens_where_a_consent_says_and_nowhere_else() {
         serve(&net, &full, arguments).fails(5, "unsafe_bind");
     }
     let unasked = net.run(full.0.lf(&format!("gateway doctor --bind {TAILNET}")));
-    let told = "bind_safe: 100.101.102.103 is not a loopback address; others take --tailscale ";
+    let told =
+        "bind_safe: 100.101.102.103 is not a loopback address; another address needs --tailscale ";
     assert!(unasked.go().out.contains(told), "the consent is there");
     let paired = token(full.1.on(full.0.lf("gateway pair")));
     let gateway = Gateway::run(serve(&net, &full, &there));
@@ -249,7 +250,7 @@ fn an_address_that_this_machine_no_longer_has_is_covered_by_nothing() {
     serve(&net, &full, there).fails(5, "consent_missing");
     let shown = net.run(full.0.lf("gateway consent show")).ok();
     assert!(
-        shown.out.contains("(no address of this machine now)")
+        shown.out.contains("(not an address of this machine now)")
             && shown.err.contains("counts as none"),
         "{shown}"
     );
@@ -299,7 +300,7 @@ fn a_consent_that_is_withdrawn_ends_the_gateway() {
     let ended = gateway.wait();
     assert_eq!(ended.status, Some(5), "{ended}");
     assert!(
-        ended.err.contains("lf: consent_missing: the consent to Tailscale was withdrawn"),
+        ended.err.contains("lf: consent_missing: the consent to Tailscale was revoked"),
         "{ended}"
     );
 }

@@ -178,7 +178,7 @@ fn a_full_disk_loses_nothing() {
         .ok();
     assert!(
         exported.out == format!("{VALUE}\n")
-            && exported.err.contains("not written to the audit log"),
+            && exported.err.contains("could not write this to the audit log"),
         "{exported}"
     );
 }
@@ -199,7 +199,7 @@ fn a_read_only_directory_is_read_and_nothing_more() {
     }
     let listed = home.lf("keys list").unprivileged().ok();
     assert!(
-        listed.out.contains(&id) && listed.err.contains("not written to the audit log"),
+        listed.out.contains(&id) && listed.err.contains("could not write this to the audit log"),
         "{listed}"
     );
     let exported = home.lf("keys export Prod --i-understand").unprivileged().ok();

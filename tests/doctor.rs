@@ -119,7 +119,7 @@ fn every_injury_is_named() {
 
     fs::rename(home.keys().join("audit.log"), home.keys().join("aside")).unwrap();
     fs::create_dir(home.keys().join("audit.log")).unwrap();
-    fails(&home, "audit_log", "nothing is logged");
+    fails(&home, "audit_log", "lf logs nothing");
     fs::remove_dir(home.keys().join("audit.log")).unwrap();
     passes(&home, "audit_log");
     assert_eq!(findings(&home, "other_files").len(), 1, "a foreign file is noted, and no failure");
@@ -132,7 +132,12 @@ fn a_wrong_passphrase_and_tampering_are_found_by_decrypting() {
         .env("LENSERFIGHT_KEYS_PASSPHRASE", "another long passphrase")
         .fails(3, "checks_failed");
     let outcome = home.bare("keys doctor").fails(3, "checks_failed");
-    assert!(outcome.out.contains("FAIL  decryption: 1 envelope could not be checked"), "{outcome}");
+    assert!(
+        outcome
+            .out
+            .contains("FAIL  decryption: without a passphrase lf could not check 1 envelope"),
+        "{outcome}"
+    );
     let text = fs::read_to_string(home.file(&id)).unwrap();
     let at = text.find("\"ciphertext\":\"").unwrap() + 14;
     let flipped = if &text[at..=at] == "A" { "B" } else { "A" };
@@ -271,7 +276,7 @@ fn a_directory_that_others_use_is_not_closed_to_them() {
     let initialised = home.lf("keys init").fails(2, "refused");
     let fixed = home.lf("keys doctor --fix").fails(3, "checks_failed");
     for told in [initialised, fixed] {
-        let sentence = "has \"Documents\" in it, and is not for keys alone";
+        let sentence = "also has \"Documents\" in it";
         assert!(told.err.contains(sentence), "{told}");
         assert_eq!(mode(&home.keys()), 0o755);
     }

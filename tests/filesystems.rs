@@ -198,7 +198,7 @@ fn without_locks_keys_can_be_read_and_it_is_said_what_cannot_be_done() {
         {
             let refused = home.lf(command).fed("v").inject(&fault).fails(2, "refused");
             assert!(
-                refused.err.contains("cannot be locked") && refused.err.contains("local disk"),
+                refused.err.contains("cannot lock it") && refused.err.contains("local disk"),
                 "{refused}"
             );
         }
@@ -206,7 +206,7 @@ fn without_locks_keys_can_be_read_and_it_is_said_what_cannot_be_done() {
         let exported = home.lf("keys export Prod --i-understand").inject(&fault).ok();
         assert_eq!(exported.out, format!("{VALUE}\n"));
         let found = home.lf("keys doctor").inject(&fault).fails(3, "checks_failed");
-        assert!(found.out.contains("FAIL  writable: nothing can be stored"), "{found}");
+        assert!(found.out.contains("FAIL  writable: lf can store nothing"), "{found}");
     }
 }
 
@@ -319,7 +319,7 @@ fn writable_means_that_a_file_can_be_made() {
     let names = (0..).map(|nth| home.path().join(format!(".lenserfight/{nth}")));
     names.take_while(|path| fs::write(path, "").is_ok()).for_each(drop);
     let found = home.lf("keys doctor").fails(3, "checks_failed");
-    assert!(found.out.contains("FAIL  writable: nothing can be stored"), "{found}");
+    assert!(found.out.contains("FAIL  writable: lf can store nothing"), "{found}");
     assert!(found.out.contains("No space left"), "{found}");
     assert_eq!(home.names().len(), 1, "and nothing is left behind");
 }
@@ -417,11 +417,11 @@ fn a_gateway_that_cannot_read_its_pairings_says_so_at_the_start() {
     for path in [state.join("pairings.json"), state] {
         let serve = || home.lf("gateway serve --keys-only --port 0").unprivileged();
         let said = || Gateway::run(serve()).ends();
-        assert!(!said().err.contains("no pairing is recognised"), "{}", said());
+        assert!(!said().err.contains("recognises no pairing"), "{}", said());
         chown(&path, Some(0), Some(0)).unwrap();
         let said = said();
         let hint = format!("sudo chown -R {USER} '{}'", path.display());
-        assert!(said.err.contains("no pairing is recognised"), "{said}");
+        assert!(said.err.contains("recognises no pairing"), "{said}");
         assert!(said.err.contains(&hint), "{said}");
         chown(&path, Some(USER), Some(USER)).unwrap();
     }
@@ -535,7 +535,8 @@ fn copies_elsewhere_stay_and_are_taken_once() {
         run.env("LENSERFIGHT_KEYS_PASSPHRASE", support::PASSPHRASE).ok()
     };
     let restored = restore();
-    let said = "restored 0 of 2 keys; already here: 1; here with another value, and kept as a second key: 1";
+    let said =
+        "restored 0 of 2 keys; already here: 1; here with another value, now a second key: 1";
     assert_eq!(restored.out.trim_end(), said);
     assert_eq!(restore().out, "restored 0 of 2 keys; already here: 2\n");
     assert!(strange.exists());

@@ -301,7 +301,10 @@ fn a_loopback_bind_holds_both_addresses_and_several_binds_have_each_its_rules() 
         }
         assert_eq!(health_at(&gateway, "127.0.0.2", "localhost"), None, "{binds}");
         let ended = gateway.ends();
-        assert!(ended.status == Some(0) && ended.err.contains("it listens on http://"), "{ended}");
+        assert!(
+            ended.status == Some(0) && ended.err.contains("also listens on http://"),
+            "{ended}"
+        );
     }
     // 127.0.0.1 is among all of IPv4, and ::1 is not.
     let gateway = Gateway::run(serve("--bind 0.0.0.0"));

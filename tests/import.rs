@@ -76,7 +76,7 @@ fn the_keys_of_a_dotenv_file_are_found_by_variable_prefix_and_name() {
         assert_eq!(label, name, "{imported}");
         assert_eq!(home.value(id), value, "{name}");
     }
-    for said in ["DATABASE_URL", "MISTRAL_API_KEY: it is empty", "there twice", "in the clear"] {
+    for said in ["DATABASE_URL", "MISTRAL_API_KEY: it is empty", "set twice", "in the clear"] {
         assert!(imported.err.contains(said), "no {said} in {imported}");
     }
     assert!(!imported.err.contains("hidden") && !imported.err.contains("postgres"), "{imported}");
@@ -120,14 +120,16 @@ fn what_is_odd_in_an_imported_value_is_named_once_and_kept() {
     let imported = import(&home, "--yes").ok();
     let warnings: Vec<&str> =
         imported.err.lines().filter(|line| line.contains("as it is")).collect();
-    let stored = "is stored as it is, with";
+    let stored = "as it is, with";
     assert_eq!(
         warnings,
         [
             format!(
-                "lf: warning: OPENAI_API_KEY {stored} Bearer around it, a blank at character 7"
+                "lf: warning: lf stores OPENAI_API_KEY {stored} surrounding Bearer, a space at character 7"
             ),
-            format!("lf: warning: GROQ_API_KEY {stored} a Cyrillic letter at character 5"),
+            format!(
+                "lf: warning: lf stores GROQ_API_KEY {stored} a Cyrillic letter at character 5"
+            ),
         ],
         "{imported}"
     );
@@ -144,7 +146,7 @@ fn the_same_again_adds_nothing_twice() {
     let before = stored(&home);
     let again = import(&home, "--yes").ok();
     assert_eq!(again.out, "");
-    assert!(again.err.contains("left alone: OPENAI_API_KEY: "), "{again}");
+    assert!(again.err.contains("skipped: OPENAI_API_KEY: "), "{again}");
     // With a command that can be typed as it stands.
     let (_, way_out) = again.err.split_once("lf keys update ").unwrap();
     let (arguments, _) = way_out.split_once(" gives it").unwrap();
@@ -337,7 +339,7 @@ fn the_last_line_of_a_name_counts_even_if_it_has_no_value() {
         let home = Home::new();
         dotenv(&home, &format!("GROQ_API_KEY=gsk_hidden\n{last}\n"));
         let imported = import(&home, "--yes").go();
-        assert!(imported.err.contains("line 1, GROQ_API_KEY: it is there twice"), "{imported}");
+        assert!(imported.err.contains("line 1, GROQ_API_KEY: it is set twice"), "{imported}");
         assert!(imported.err.contains("line 2, GROQ_API_KEY: "), "{imported}");
         assert!(!home.keys().exists(), "{last}\n{imported}");
     }
@@ -369,7 +371,7 @@ fn references_and_placeholders_are_named_and_not_stored() {
         let home = Home::new();
         dotenv(&home, &format!("OPENAI_API_KEY={value}\n"));
         let imported = import(&home, "--yes").ok();
-        assert!(imported.err.contains("left alone: line 1, OPENAI_API_KEY: "), "{imported}");
+        assert!(imported.err.contains("skipped: line 1, OPENAI_API_KEY: "), "{imported}");
         let imported = import(&home, "--yes OPENAI_API_KEY").fails(1, "incomplete");
         assert!(imported.err.contains("line 1, OPENAI_API_KEY: "), "{imported}");
         assert!(!home.keys().exists(), "{value}");
@@ -403,7 +405,10 @@ fn what_came_through_a_pipe_is_in_no_file_to_take_it_out_of() {
     assert!(import(&home, "--yes").ok().err.contains("KEY_2_API_KEY"));
     dotenv(&home, "GROQ_API_KEY=gsk_x\n");
     let imported = import(&home, "--yes").ok();
-    assert!(imported.err.contains(&format!("in the clear in {}", file.display())), "{imported}");
+    assert!(
+        imported.err.contains(&format!("{} still has them in the clear", file.display())),
+        "{imported}"
+    );
 }
 
 #[test]
@@ -431,6 +436,6 @@ fn a_key_that_an_older_version_stored_under_an_alias_is_there() {
     let envelope = fs::read_to_string(home.file(&id)).unwrap();
     fs::write(home.file(&id), envelope.replace("\"google\"", "\"gemini\"")).unwrap();
     dotenv(&home, "GOOGLE_API_KEY=AIza-one\n");
-    assert!(import(&home, "--yes").ok().err.contains("left alone"));
+    assert!(import(&home, "--yes").ok().err.contains("skipped"));
     assert_eq!(stored(&home), ["gemini GOOGLE_API_KEY"]);
 }

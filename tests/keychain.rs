@@ -282,7 +282,7 @@ fn a_dialog_that_cannot_be_shown_is_asked_for_once() {
     let (status, screen) =
         Terminal::start(&bus.on(home.bare("keys export Prod --i-understand")).at_terminal()).ends();
     assert_eq!(status, Some(1), "{screen}");
-    assert_eq!(screen.matches("waiting for up to 60 seconds").count(), 1, "{screen}");
+    assert_eq!(screen.matches("waits for up to 60 seconds").count(), 1, "{screen}");
 }
 
 #[test]

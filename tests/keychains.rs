@@ -271,4 +271,4 @@ impl Desk {
 const ADD: &str = "keys add --provider openai --label Prod";
 const EXPORT: &str = "keys export Prod --i-understand";
 const RECOVERY: &str = "keys recovery export --i-understand";
-const WAITING: &str = "waiting for up to 60 seconds";
+const WAITING: &str = "waits for up to 60 seconds";

@@ -641,13 +641,13 @@ fn what_is_odd_in_a_value_from_a_pipe_is_named_once_and_kept() {
     let cases = [
         ("sk-plain", None),
         ("{\"type\": \"service_account\"}", None),
-        ("export OPENAI_API_KEY=sk-a", Some("a name around it, a blank at character 7")),
-        ("\"sk-b\"", Some("quotes around it")),
-        ("Bearer sk-c", Some("Bearer around it, a blank at character 7")),
-        ("sk-d\u{200b}", Some("blanks around it, an invisible character at character 5")),
+        ("export OPENAI_API_KEY=sk-a", Some("surrounding name, a space at character 7")),
+        ("\"sk-b\"", Some("surrounding quotes")),
+        ("Bearer sk-c", Some("surrounding Bearer, a space at character 7")),
+        ("sk-d\u{200b}", Some("surrounding spaces, an invisible character at character 5")),
         ("sk-e\u{a0}f", Some("a no-break space at character 5")),
         ("sk-\u{430}g", Some("a Cyrillic letter at character 4")),
-        ("sk-h\n\n", Some("blanks around it, a line break at character 5")),
+        ("sk-h\n\n", Some("surrounding spaces, a line break at character 5")),
     ];
     for (at, (value, odd)) in cases.into_iter().enumerate() {
         let add = home.lf(&format!("keys add --provider openai --label L{at}"));
@@ -657,7 +657,7 @@ fn what_is_odd_in_a_value_from_a_pipe_is_named_once_and_kept() {
         match odd {
             None => assert!(warnings.is_empty(), "{added}"),
             Some(odd) => {
-                let warning = "lf: warning: the value is stored as it is, with ";
+                let warning = "lf: warning: lf stores the value as it is, with ";
                 assert_eq!(warnings, [format!("{warning}{odd}")], "{added}");
             }
         }

@@ -492,7 +492,7 @@ fn init_force_names_rekey_and_the_sheet_first_and_keeps_what_it_gives_up() {
     assert_eq!(desk.master(), STRANGER);
 
     let mut terminal = Terminal::start(&desk.lf(Default, "keys init --force"));
-    terminal.sees("recovery import").sees("Type yes to go on").types("yes\r");
+    terminal.sees("recovery import").sees("Type yes to continue").types("yes\r");
     let (status, screen) = terminal.ends();
     assert_eq!(status, Some(0), "{screen}");
     assert!(desk.earlier().contains(STRANGER));
@@ -517,7 +517,7 @@ fn a_key_that_was_given_a_new_value_before_the_yes_is_not_given_up() {
     let id = other.add("openai", "Lost", VALUE);
     fs::copy(other.file(&id), desk.home.file(&id)).unwrap();
     let mut terminal = Terminal::start(&desk.lf(Default, "keys init --force"));
-    terminal.sees("Type yes to go on");
+    terminal.sees("Type yes to continue");
     let update = desk.lf(Default, "keys update --rotate Lost");
     update.input("value of Lost").ok();
     terminal.types("yes\r");
@@ -540,7 +540,7 @@ fn a_yes_typed_before_the_question_is_no_answer() {
         let mut terminal = Terminal::start(&desk.lf(Default, command));
         terminal.types("yes\r").sees("yes");
         desk.bus.thaw();
-        terminal.sees("Type yes to go on").types("no\r");
+        terminal.sees("Type yes to continue").types("no\r");
         let (status, screen) = terminal.ends();
         assert_ne!(status, Some(0), "{screen}");
         assert!(desk.master() == before || desk.earlier().contains(&before));
@@ -552,7 +552,7 @@ fn a_yes_typed_before_the_question_is_no_answer() {
 fn no_lock_is_held_while_a_person_is_asked() {
     let desk = Desk::new();
     let mut terminal = Terminal::start(&desk.lf(Default, "keys init --force"));
-    terminal.sees("Type yes to go on");
+    terminal.sees("Type yes to continue");
     assert_eq!(desk.bus.owner("com.lenserfight.lf.Master"), None);
     drop(support::lock(&desk.home.keys()));
     desk.lf(Second, "keys rekey").ok();

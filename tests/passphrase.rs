@@ -170,7 +170,7 @@ fn two_at_once_are_a_usage_error_wherever_a_passphrase_is_needed() {
             .env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file)
             .input("v")
             .fails(2, "usage");
-        assert!(refused.err.contains("given twice"), "{refused}");
+        assert!(refused.err.contains("two master passphrases"), "{refused}");
     }
     home.lf("keys list").env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file).ok();
     home.lf("keys doctor").env("LENSERFIGHT_KEYS_PASSPHRASE_FILE", &file).fails(3, "checks_failed");

@@ -68,7 +68,7 @@ fn a_projects_file_that_is_wrong_starts_nothing_and_shows_no_secret() {
     for (line, code, fault) in [
         ("OPENAI_API_KEY", "usage", "line 2"),
         ("OPENAI_API_KEY=sk-abcdefghijklmnop0", "usage", "only names keys"),
-        ("LENSERFIGHT_KEYS_PASSPHRASE=Prod", "usage", "no program is given that"),
+        ("LENSERFIGHT_KEYS_PASSPHRASE=Prod", "usage", "gives that to no program"),
     ] {
         fs::write(dir.join(".lf"), format!("# keys\n{line}\n")).unwrap();
         for run in [lf_in(&home, &dir, &["keys", "allow"]), run_in(&home, &dir)] {
@@ -104,7 +104,7 @@ fn references_in_a_dotenv_file_become_values_and_plain_lines_pass() {
         ("OPENAI_API_KEY=lf://\n", "line 1"),
         ("A=1\nB\n", "line 2"),
         ("A=$(id)\n", "line 1"),
-        ("LENSERFIGHT_KEYS_PASSPHRASE=x\n", "no program is given that"),
+        ("LENSERFIGHT_KEYS_PASSPHRASE=x\n", "gives that to no program"),
         ("A=lf://Prod\nA=2\n", "two values"),
     ] {
         let refused = run(text).fails(2, "usage");

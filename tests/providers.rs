@@ -92,7 +92,7 @@ fn a_slip_in_a_known_name_is_said_and_only_a_person_is_asked() {
     let run = home.lf("keys add --provider opnai");
     for (answer, status) in [("no\r", 2), ("yes\r", 0)] {
         let mut terminal = Terminal::start(&run);
-        terminal.sees("did you mean openai?").sees("all the same?").types(answer);
+        terminal.sees("did you mean openai?").sees("anyway?").types(answer);
         if status == 0 {
             terminal.sees("value of the opnai key").types("v-0123456789\r");
         }
@@ -126,7 +126,7 @@ fn a_google_key_goes_into_both_variables_that_its_programs_read() {
     fs::write(home.file(&id), envelope.replace(r#""google""#, r#""gemini""#)).unwrap();
     assert_eq!(run("--key gemini").ok().out, both);
     let set = run("--key gemini").env("GOOGLE_API_KEY", "other").fails(2, "refused");
-    assert!(set.err.contains("GOOGLE_API_KEY is set already"), "{set}");
+    assert!(set.err.contains("GOOGLE_API_KEY is already set"), "{set}");
     assert_eq!(run("--key gemini --override").env("GOOGLE_API_KEY", "other").ok().out, both);
 }
 

@@ -185,10 +185,10 @@ fn restore_never_overwrites() {
     let late = home.add("openai", "Late", "late");
     // The same value, encrypted anew, is no other one.
     home.lf(&format!("keys rotate -- {id}")).ok();
-    assert_eq!(home.lf(&restore).ok().out, "restored 0 of 1 keys; already here: 1\n");
+    assert_eq!(home.lf(&restore).ok().out, "restored 0 of 1 key; already here: 1\n");
     home.lf(&format!("keys rotate --new-value -- {id}")).input("newer").ok();
     let differs = home.lf(&restore).ok();
-    assert!(differs.out.contains("kept as a second key: 1"), "{differs}");
+    assert!(differs.out.contains("now a second key: 1"), "{differs}");
     let is_new = |name: &String| !name.contains(&id) && !name.contains(&late);
     let second = home.names().into_iter().find(is_new).unwrap().replace(".json", "");
     assert!(differs.err.contains(&id) && differs.err.contains(&second), "{differs}");
@@ -223,11 +223,11 @@ fn what_is_no_copy_of_a_keys_directory_is_said_to_be_none() {
     fs::write(&text, "{}").unwrap();
     for (path, why) in [
         (&text, "its version is not 1"),
-        (&empty, "there are no keys in it"),
-        (&home.path().join("none"), "there is nothing of this name"),
+        (&empty, "it has no keys"),
+        (&home.path().join("none"), "it does not exist"),
     ] {
         let refused = restore(path).fails(2, "usage");
-        let sentence = format!("is no copy of keys: {why}");
+        let sentence = format!("is not a copy of keys: {why}");
         assert!(refused.err.contains(&sentence), "{refused}");
     }
     // What is damaged in one is named, and keeps nobody from the rest; nothing outside is taken for a key.

@@ -424,7 +424,7 @@ fn the_audit_log_has_a_line_for_each_key_and_nothing_of_the_arguments() {
     run(&home, "--key Prod --key Two", &[&locked]).go();
     home.bare("keys run --key Prod -- true").go();
     run(&home, &format!("--key Prod --key {broken}"), &["true"]).go();
-    let shown = "(not shown, it looks like a secret)";
+    let shown = "(not shown, because it looks like a secret)";
     let expected = [
         line(&one, "grep"),
         line(&two, "grep"),
@@ -452,7 +452,7 @@ fn an_audit_log_that_cannot_be_written_is_said_and_stops_nothing() {
     fs::create_dir(&log).unwrap();
     let outcome = run(&home, "--key Prod", &["printenv", "OPENAI_API_KEY"]).ok();
     assert_eq!(outcome.out, format!("{VALUE}\n"));
-    assert!(outcome.err.contains("not written to the audit log"), "{outcome}");
+    assert!(outcome.err.contains("could not write this to the audit log"), "{outcome}");
 }
 
 #[test]

@@ -328,7 +328,10 @@ fn the_gateway_and_its_helper_end_together() {
     kill_process(killed, Signal::KILL).unwrap();
     let ended = gateway.wait();
     assert_eq!(ended.status, Some(1), "{ended}");
-    assert!(ended.err.contains("lf: service_failed: the gateway's helper has ended"), "{ended}");
+    assert!(
+        ended.err.contains("lf: service_failed: the helper of the gateway has ended"),
+        "{ended}"
+    );
 
     let (gateway, left) = start();
     gateway.signal(Signal::KILL);

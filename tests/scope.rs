@@ -233,7 +233,7 @@ fn a_pairing_ends_after_90_days_unless_its_owner_says_otherwise() {
     let never = home.lf("gateway pair --name two --expires never").ok();
     assert!(never.err.contains("never expires") && never.out.contains("never ends"), "{never}");
     let again = home.lf("gateway pair --name one").ok();
-    assert!(again.out.contains("An older token of that name is dead now"), "{again}");
+    assert!(again.out.contains("An older token of that name is no longer valid"), "{again}");
     assert!(again.out.contains("ends at 2") && again.err.is_empty(), "{again}");
     // One that is over is marked, and does not count.
     let list = home.path().join(".lenserfight/gateway/pairings.json");

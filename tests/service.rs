@@ -233,7 +233,10 @@ fn a_store_that_is_moved_out_of_the_sandbox_is_out_of_reach() {
     let (line, is_confined) = sandbox(&ended);
     if is_confined {
         assert_eq!(away.told(), (500, "permission_error"), "{line}");
-        assert!(ended.err.contains("made anew since its start, restart it"), "{ended}");
+        assert!(
+            ended.err.contains("replaced a directory since the start, restart the gateway"),
+            "{ended}"
+        );
         assert!(line.contains(&home.path().join("link/keys").display().to_string()), "{line}");
     } else {
         assert!(line.starts_with("landlock: none") && !is_landlock_on(), "{line}");

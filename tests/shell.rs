@@ -293,3 +293,24 @@ fn a_table_aligns_wide_characters_and_is_wrapped_on_a_narrow_terminal_only() {
     let ends: Vec<&str> = table.lines().map(|line| line.rsplit("  ").next().unwrap()).collect();
     assert_eq!(ends, ["NAME", "日本", "tab"], "{table}");
 }
+
+#[test]
+fn help_is_as_wide_as_the_terminal_within_reason() {
+    let home = Home::new();
+    let widest = |columns: &str| {
+        let script = format!("stty cols {columns}; exec \"$@\"");
+        let run = home.bare("keys list --help").under(&["sh", "-c", &script, "sh"]);
+        let (status, screen) = Terminal::start(&run).ends();
+        assert_eq!(status, Some(0), "{screen}");
+        screen.lines().map(|line| line.chars().count()).max().unwrap()
+    };
+    for (columns, least, most) in [("40", 55, 60), ("60", 55, 60), ("90", 85, 90), ("200", 95, 100)]
+    {
+        let widest = widest(columns);
+        assert!((least..=most).contains(&widest), "{widest} of {columns}");
+    }
+    // No terminal, no columns.
+    let piped = home.bare("keys list --help").ok().out;
+    let widest = piped.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!((75..=80).contains(&widest), "{widest}: {piped}");
+}

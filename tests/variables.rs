@@ -54,7 +54,7 @@ fn a_port_behind_the_address_belongs_to_its_own_flag() {
     for bind in ["127.0.0.1:4711", "[::1]:4711", "localhost:4711"] {
         let refused =
             home.lf(&format!("gateway serve --keys-only --bind {bind}")).fails(2, "usage");
-        assert!(refused.err.contains("the port goes to --port"), "{refused}");
+        assert!(refused.err.contains("use --port for the port"), "{refused}");
     }
     let from_variable = home.lf("gateway serve --keys-only").env("LF_GATEWAY_BIND", "0.0.0.0:1");
     let refused = from_variable.fails(2, "usage");

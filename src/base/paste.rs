@@ -14,7 +14,7 @@ pub(crate) fn bare(text: &str) -> (&str, Vec<&'static str>) {
         let free = key.trim_matches(|c: char| c.is_whitespace() || is_hidden(c));
         let layers = TABLE.iter().map(|(what, layer)| Some((layer.captures(key)?.get(1)?, *what)));
         let (inner, what) = match layers.flatten().next() {
-            _ if free.len() < key.len() => (free, "blanks"),
+            _ if free.len() < key.len() => (free, "spaces"),
             Some((inner, what)) => (inner.as_str(), what),
             None => return (key, around),
         };
@@ -32,7 +32,7 @@ pub(crate) fn oddities(value: &str) -> Vec<String> {
     if value.starts_with('{') || value.starts_with("-----BEGIN ") || ascii * 2 < all {
         return Vec::new();
     }
-    let around = bare(value).1.into_iter().map(|what| format!("{what} around it"));
+    let around = bare(value).1.into_iter().map(|what| format!("surrounding {what}"));
     let inside = TABLE.iter().filter(|(_, odd)| odd.captures_len() == 1).find_map(|(what, odd)| {
         let before = value[..odd.find(value)?.start()].chars().count();
         Some(format!("{what} at character {}", before + 1))
@@ -52,41 +52,41 @@ mod tests {
     #[test]
     fn what_is_pasted_around_a_key_goes_and_what_is_in_it_stays() {
         for (pasted, key, around) in [
-            (" sk-a \t", "sk-a", "blanks"),
-            ("\u{feff}sk-a\u{200b}\u{a0}", "sk-a", "blanks"),
-            ("sk-a\u{ad}\u{2060}", "sk-a", "blanks"),
+            (" sk-a \t", "sk-a", "spaces"),
+            ("\u{feff}sk-a\u{200b}\u{a0}", "sk-a", "spaces"),
+            ("sk-a\u{ad}\u{2060}", "sk-a", "spaces"),
             ("\"sk-a\"", "sk-a", "quotes"),
-            (" ' sk-a ' ", "sk-a", "blanks, quotes"),
+            (" ' sk-a ' ", "sk-a", "spaces, quotes"),
             ("\u{201c}sk-a\u{201d}", "sk-a", "quotes"),
             ("«sk-a»", "sk-a", "quotes"),
             ("\"\"sk-a\"\"", "sk-a", "quotes"),
-            ("export OPENAI_API_KEY=sk-a", "sk-a", "a name"),
-            ("  export MINE = 'sk-a';", "sk-a", "blanks, a name, quotes"),
-            ("set GROQ_API_KEY=gsk_a", "gsk_a", "a name"),
-            ("$env:OPENAI_API_KEY = \"sk-a\"", "sk-a", "a name, quotes"),
-            ("OPENAI_API_KEY=\"sk-a\"", "sk-a", "a name, quotes"),
-            ("OPENAI_API_KEY=sk-a", "sk-a", "a name"),
-            ("\"OPENAI_API_KEY=sk-a\"", "sk-a", "quotes, a name"),
-            ("api_key: sk-a", "sk-a", "a name"),
-            ("x-api-key: sk-a", "sk-a", "a name"),
-            ("\"apiKey\": \"sk-a\",", "sk-a", "a name, quotes"),
-            ("'apiKey':'sk-a',", "sk-a", "a name, quotes"),
+            ("export OPENAI_API_KEY=sk-a", "sk-a", "name"),
+            ("  export MINE = 'sk-a';", "sk-a", "spaces, name, quotes"),
+            ("set GROQ_API_KEY=gsk_a", "gsk_a", "name"),
+            ("$env:OPENAI_API_KEY = \"sk-a\"", "sk-a", "name, quotes"),
+            ("OPENAI_API_KEY=\"sk-a\"", "sk-a", "name, quotes"),
+            ("OPENAI_API_KEY=sk-a", "sk-a", "name"),
+            ("\"OPENAI_API_KEY=sk-a\"", "sk-a", "quotes, name"),
+            ("api_key: sk-a", "sk-a", "name"),
+            ("x-api-key: sk-a", "sk-a", "name"),
+            ("\"apiKey\": \"sk-a\",", "sk-a", "name, quotes"),
+            ("'apiKey':'sk-a',", "sk-a", "name, quotes"),
             ("Bearer sk-a", "sk-a", "Bearer"),
-            ("authorization: bearer  sk-a", "sk-a", "a name, Bearer"),
+            ("authorization: bearer  sk-a", "sk-a", "name, Bearer"),
             (
                 "-H \"Authorization: Bearer sk-a\" \\",
                 "sk-a",
-                "a flag, quotes, a name, Bearer, a backslash",
+                "flag, quotes, name, Bearer, backslash",
             ),
-            ("--header 'x-api-key: sk-a'", "sk-a", "a flag, quotes, a name"),
-            ("-H x-api-key: sk-a", "sk-a", "a flag, a name"),
-            ("\" \"", "", "quotes, blanks"),
-            ("OPENAI_API_KEY=", "", "a name"),
-            ("export MINE =", "", "a name"),
-            ("$env:A_KEY=\"\"", "", "a name, quotes"),
-            ("Bearer ", "", "blanks, Bearer"),
-            ("Authorization: Bearer", "", "a name, Bearer"),
-            ("x-api-key:", "", "a name"),
+            ("--header 'x-api-key: sk-a'", "sk-a", "flag, quotes, name"),
+            ("-H x-api-key: sk-a", "sk-a", "flag, name"),
+            ("\" \"", "", "quotes, spaces"),
+            ("OPENAI_API_KEY=", "", "name"),
+            ("export MINE =", "", "name"),
+            ("$env:A_KEY=\"\"", "", "name, quotes"),
+            ("Bearer ", "", "spaces, Bearer"),
+            ("Authorization: Bearer", "", "name, Bearer"),
+            ("x-api-key:", "", "name"),
         ] {
             let (bare, mut what) = bare(pasted);
             let mut expected: Vec<&str> = around.split(", ").collect();
@@ -125,17 +125,17 @@ mod tests {
             ("sk-\u{3bf}bc", "a Greek letter at character 4"),
             ("sk-\u{ff41}bc", "a full-width character at character 4"),
             ("sk-a\u{e9}", "a character that is not ASCII at character 5"),
-            ("sk-a\u{200b}", "blanks around it, an invisible character at character 5"),
+            ("sk-a\u{200b}", "surrounding spaces, an invisible character at character 5"),
             ("sk-\u{ad}a", "an invisible character at character 4"),
             ("sk-a\u{a0}b", "a no-break space at character 5"),
             ("sk-a\u{2028}b", "a line break at character 5"),
             ("sk a\nb", "a line break at character 5"),
-            ("sk\u{2013}a", "a dash that is no hyphen at character 3"),
+            ("sk\u{2013}a", "a dash that is not a hyphen at character 3"),
             ("sk\u{201d}abc", "a curly quote at character 3"),
-            ("sk a", "a blank at character 3"),
+            ("sk a", "a space at character 3"),
             ("sk\u{1b}a", "a control character at character 3"),
-            ("\"sk-a\"", "quotes around it"),
-            ("Bearer sk-a", "Bearer around it, a blank at character 7"),
+            ("\"sk-a\"", "surrounding quotes"),
+            ("Bearer sk-a", "surrounding Bearer, a space at character 7"),
             ("\u{65e5}\u{672c}\u{8a9e} a", ""),
             ("{\n  \"type\": \"service_account\"\n}", ""),
             ("-----BEGIN PRIVATE KEY-----\nabc\n", ""),

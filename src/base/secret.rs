@@ -73,7 +73,7 @@ pub(crate) fn looks_like_secret(text: &str) -> bool {
 /// of it where it looks like a secret.
 pub(crate) fn shown(text: &str) -> String {
     if looks_like_secret(text) {
-        return "(not shown, it looks like a secret)".to_owned();
+        return "(not shown, because it looks like a secret)".to_owned();
     }
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", printable(&text[..end])),

@@ -93,7 +93,7 @@ impl Args {
                 };
                 if value.starts_with('-') && !joined.contains(&name) {
                     return refused(&format!(
-                        "needs a value, and a flag follows it; write {name}=VALUE if the value begins with a dash"
+                        "needs a value, but a flag follows; write {name}=VALUE if the value begins with a dash"
                     ));
                 }
                 if self.flag(name) && !place.ends_with("...") {
@@ -136,7 +136,7 @@ impl Args {
     pub(super) fn open_value(&self, name: &str) -> Result<Option<String>> {
         match self.value(name) {
             Some(text) if is_bare(&text) => Err(Error::SecretInArgv(format!(
-                "what {name} has looks like a secret, and would be stored and shown in the clear"
+                "the value of {name} looks like a secret, and lf would store and show it in the clear"
             ))),
             value => Ok(value),
         }
@@ -162,12 +162,12 @@ impl Args {
         let Some(operand) = self.operands.first().map(|operand| shown(operand)) else {
             return Ok(());
         };
-        Err(Error::usage(format!("\"{operand}\" is one argument too many")))
+        Err(Error::usage(format!("unexpected argument \"{operand}\"")))
     }
 
     pub(super) fn one_operand(&mut self, what: &str) -> Result<String> {
         let [only] = <[String; 1]>::try_from(self.operands(what)?)
-            .map_err(|_| Error::usage(format!("one {what} is enough; several were given")))?;
+            .map_err(|_| Error::usage(format!("there can be only one {what} here")))?;
         Ok(only)
     }
 
@@ -224,7 +224,7 @@ pub(super) fn secret_in_argv() -> Error {
     Error::SecretInArgv(ON_STDIN.to_owned())
 }
 
-const ON_STDIN: &str = "no secret is taken from the command line, where the shell records it and every local process can read it; if this was a real one, treat it as seen and replace it at its provider; pass secrets on standard input";
+const ON_STDIN: &str = "lf takes no secret from the command line, because the shell records it and every local process can read it; if this was a real one, treat it as seen and replace it at its provider; pass secrets on standard input";
 const SHORT: [(&str, &str); 6] = [
     ("-p", "--provider"),
     ("-l", "--label"),

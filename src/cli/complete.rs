@@ -14,7 +14,7 @@ pub(super) fn script(shell: &str) -> Result<String> {
     let script = SCRIPTS.iter().find(|(name, _)| *name == shell);
     // A function of that name may be another program's.
     let script = script.map(|(_, script)| script.replace("lf", &host::name()));
-    script.ok_or_else(|| Error::usage("there are scripts for bash, zsh and fish"))
+    script.ok_or_else(|| Error::usage("lf has scripts for bash, zsh and fish"))
 }
 
 /// What is to be completed at the cursor.
@@ -194,7 +194,7 @@ const SCRIPTS: [(&str, &str); 3] = [
     ("zsh", include_str!("completions/lf.zsh")),
     ("fish", include_str!("completions/lf.fish")),
 ];
-const HELP: (&str, &str) = ("--help", "this command's help");
+const HELP: (&str, &str) = ("--help", "print the help of this command");
 
 #[cfg(test)]
 mod tests {

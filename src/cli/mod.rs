@@ -125,7 +125,7 @@ fn is_json(word: &OsString) -> bool {
     word == JSON.0 || word == JSON.1
 }
 
-const IDENTITY: &str = "lf gives this device no identity, and needs none with --keys-only; an identity that the predecessor made goes on counting in full mode";
+const IDENTITY: &str = "lf makes no identity for this device, and needs none with --keys-only; full mode still uses an identity that the predecessor made";
 
 #[cfg(test)]
 mod tests {

@@ -58,7 +58,7 @@ impl CloudKey {
             return Ok(value);
         }
         Err(Error::CloudRefused(format!(
-            "what the cloud gave is no key that ends in {}, as its list says; add it again there",
+            "the cloud gave a key that does not end in {}, as its list says; add the key there again",
             self.suffix
         )))
     }

@@ -91,7 +91,7 @@ fn loopback(host: &str) -> Option<Vec<SocketAddr>> {
     addresses.filter(|all| all.iter().all(|address: &SocketAddr| address.ip().is_loopback()))
 }
 
-const ADDRESS: &str = "https://PROJECT.supabase.co or the like; http, which is not encrypted, leads to this machine alone";
+const ADDRESS: &str = "https://PROJECT.supabase.co or the like; http, which is not encrypted, may lead only to this machine";
 const CONFIG: &str = include_str!("curl.txt");
 const LIMIT: Duration = Duration::from_secs(10);
 const MAX: usize = 1024 * 1024;

@@ -31,7 +31,7 @@ impl Server {
         let url = Url::parse(given(&["SUPABASE_URL"])?.1.expose())?;
         let (key, value) = given(&KEYS)?;
         if !value.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Error::usage(format!("what {key} has is no key of Supabase's")));
+            return Err(Error::usage(format!("the value of {key} is not a key of Supabase")));
         }
         let (session, token) = session(environment)?;
         let (value, token) = (value.expose(), token.expose());
@@ -98,7 +98,7 @@ fn session(environment: &Environment) -> Result<(String, Secret)> {
     session.ok_or_else(|| {
         let variables = SESSION_VARIABLES.join(", ");
         Error::CloudSession(format!(
-            "neither {variables} nor {config} has a session, which is a JWT; {SIGN_IN}"
+            "neither {variables} nor {config} has a session (a JWT); {SIGN_IN}"
         ))
     })
 }

@@ -91,13 +91,13 @@ table! {
     "ambiguous_key", 2, 409: AmbiguousKey(selector: String, candidates: Vec<String>) => (
             "\"{selector}\" fits {} keys: {}", candidates.len(), named(candidates));
     /// A key with this id exists already.
-    "duplicate_key", 1, 409: DuplicateKey(id: String) => ("a key with the id {id} exists already");
+    "duplicate_key", 1, 409: DuplicateKey(id: String) => ("a key with the id {id} already exists");
     "corrupt_envelope", 1, 422:
         /// The file is not an envelope of version 1 that belongs under its name.
         CorruptEnvelope { file: String, reason: String } => ("{file} is not a usable envelope: {reason}");
     /// The passphrase is wrong, or the salt, IV, ciphertext or tag was changed.
     "decryption_failed", 1, 422: DecryptionFailed(id: String) => (
-            "{id} does not open: it was encrypted under another passphrase, or was changed since");
+            "{id} does not open: it is under another passphrase, or its file was changed");
     /// No passphrase is configured anywhere.
     "passphrase_missing", 1, 503: PassphraseMissing => ("{NO_PASSPHRASE}"),
         /// The same, and there are keys that were sealed under one.
@@ -112,8 +112,8 @@ table! {
     "invalid_sheet", 2, 400: InvalidSheet(reason: String) => ("these are not the lines of a recovery sheet: {reason}");
     "rekey_pending", 2, 503:
         /// A change of the master passphrase waits for the new one.
-        RekeyPending => ("a change of the master passphrase waits for the new one, and until then nothing is \
-             encrypted under the old one");
+        RekeyPending => ("a change of the master passphrase waits for the new one; until then lf encrypts \
+             nothing under the old one");
     /// The passphrase cannot be used; why.
     "passphrase_invalid", 2, 503: PassphraseInvalid(sentence: String) => ("{sentence}"),
         /// The passphrase opens the keys that are there and is too short to encrypt under.
@@ -125,7 +125,7 @@ table! {
     /// A dangerous step was not confirmed, or would cost keys; nothing was changed.
     "refused", 2, 500: Refused { sentence: String, hint: String } => ("{sentence}");
     /// The person at the terminal said no.
-    "aborted", 2, 500: Aborted => ("not confirmed; nothing was changed");
+    "aborted", 2, 500: Aborted => ("you did not confirm; nothing was changed");
     "incomplete", 1, 500:
         /// So many, of so many keys, failed; each was named in a warning.
         Incomplete(failed: usize, total: usize) => ("{failed} of {total} keys failed, as named above; the others are done");
@@ -148,19 +148,19 @@ table! {
     "cannot_listen", 1, 500: Listen(address: String, source: io::Error) => ("cannot listen on {address}: {source}");
     /// A trust state forbids it: the gateway must not listen there.
     "unsafe_bind", 5, 500: UnsafeBind(address: String) => (
-            "the gateway in full mode listens on loopback addresses, and with --tailscale on those \
-             that a consent covers; {address} is neither");
+            "in full mode the gateway listens only on loopback addresses, and with --tailscale on the \
+             address address address address address that a consent covers; {address} is neither");
     /// A trust state forbids it: nobody has consented to what was asked for, or not to this; why.
     "consent_missing", 5, 403: ConsentMissing(sentence: String) => ("{sentence}");
     /// There is no live interface that a consent to Tailscale could cover.
-    "no_tailnet", 5, 500: NoTailnet => ("this machine has no address of Tailscale's range, 100.64.0.0/10, so there is \
+    "no_tailnet", 5, 500: NoTailnet => ("this machine has no Tailscale address (100.64.0.0/10), so there is \
              nothing to consent to");
     "corrupt_consent", 1, 500:
         /// The file that should record a consent does not; what is wrong with it.
-        CorruptConsent(file: PathBuf, reason: &'static str) => ("{} records no consent: {reason}", file.display());
+        CorruptConsent(file: PathBuf, reason: &'static str) => ("{} is not a consent: {reason}", file.display());
     "corrupt_pairings", 1, 500:
         /// The file that should say who is paired does not; what is wrong with it.
-        CorruptPairings(file: PathBuf, reason: &'static str) => ("{} does not say who is paired: {reason}", file.display());
+        CorruptPairings(file: PathBuf, reason: &'static str) => ("{} is not a list of pairings: {reason}", file.display());
     /// No gateway answers there: where, and who or what answers instead; what to type.
     "gateway_unreachable", 4, 500: GatewayUnreachable(sentence: String, hint: &'static str) => ("{sentence}");
     /// Nothing here keeps services of a user: what was asked, and what came of it; what does the same without.
@@ -173,7 +173,7 @@ table! {
     /// No pairing has this name.
     "pairing_not_found", 1, 404: PairingNotFound(name: String) => ("no pairing has the name \"{name}\"");
     /// The system has no memory left for a key derivation.
-    "out_of_memory", 1, 503: OutOfMemory => ("there is no memory left for a key derivation, which takes 32 MiB");
+    "out_of_memory", 1, 503: OutOfMemory => ("there is not enough memory for a key derivation, which takes 32 MiB");
     /// The cloud is not reached, or something else answers for it: why, and the way out.
     "cloud_unreachable", 1, 500: CloudUnreachable(sentence: String) => ("{sentence}");
     /// There is no session with the cloud that it accepts: whose, and the way out.

@@ -38,7 +38,7 @@ impl Error {
             | Error::ServiceFailed(_, hint) => hint.as_str(),
             Error::GatewayUnreachable(_, hint) => hint,
             Error::Listen(_, source) if source.kind() == io::ErrorKind::AddrNotAvailable => {
-                "give --bind an address of this machine"
+                "use --bind with an address of this machine"
             }
             Error::PassphraseLost => LOST,
             Error::PassphraseShort(_) => {

@@ -101,13 +101,13 @@ pub(crate) fn revoke(dir: &Path) -> Result<bool> {
 
 /// The consent, which covers one address of this machine at least.
 pub(crate) fn in_force(dir: &Path) -> Result<Consent> {
-    let none = "nobody has consented to full mode over Tailscale";
+    let none = "there is no consent to full mode over Tailscale";
     let consent = read(dir)?.ok_or_else(|| Error::ConsentMissing(none.to_owned()))?;
     if consent.live().is_some() {
         return Ok(consent);
     }
     Err(Error::ConsentMissing(format!(
-        "the consent to Tailscale counts as none: this machine has no address of {}",
+        "the consent to Tailscale does not hold: this machine has no address of {}",
         consent.listed()
     )))
 }
@@ -133,7 +133,7 @@ impl Permit {
         match read(&self.dir) {
             Ok(Some(consent)) if consent.covers(self.address) => Ok(()),
             Ok(_) | Err(Error::CorruptConsent(..)) => Err(Error::ConsentMissing(
-                "the consent to Tailscale was withdrawn, so this gateway has ended".to_owned(),
+                "the consent to Tailscale was revoked, so this gateway has ended".to_owned(),
             )),
             // It cannot be read now, because there are no descriptors, say.
             Err(error) => Err(error),

@@ -70,7 +70,7 @@ impl Setup<'_> {
         // (tests/keychain.rs: `a_keychain_that_hangs_is_waited_for_once_before_full_mode`)
         let kept = record::present(&self.keychain);
         let given = source::from_environment(&self.environment.passphrase);
-        let without = "none, but the environment has a passphrase to seal under";
+        let without = "none, but the environment has a passphrase";
         let keychain = match (&kept, given) {
             (Ok(_), _) => pass("keychain_present", "it answers".to_owned()),
             (Err(_), Ok(Some(_))) => pass("keychain_present", without.to_owned()),
@@ -108,7 +108,7 @@ impl Setup<'_> {
         let mut beyond = self.addresses.iter().map(SocketAddr::ip).filter(|ip| !ip.is_loopback());
         if let Some(address) = beyond.find(|ip| !self.wants_tailscale || ip.is_unspecified()) {
             let message = format!(
-                "{address} is not a loopback address; others take --tailscale and a consent that covers them"
+                "{address} is not a loopback address; another address needs --tailscale and a consent that covers it"
             );
             return check("bind_safe", None, &message, KEYS_ONLY);
         }
@@ -121,7 +121,7 @@ impl Setup<'_> {
     fn no_service_role(&self) -> Check {
         let unset =
             self.environment.text("SUPABASE_SERVICE_ROLE_KEY").is_empty().then_some("unset");
-        let set = "SUPABASE_SERVICE_ROLE_KEY is set; it has no business in a process that browsers talk to";
+        let set = "SUPABASE_SERVICE_ROLE_KEY is set; keep it from what browsers reach";
         check("no_service_role", unset, set, "unset SUPABASE_SERVICE_ROLE_KEY")
     }
 
@@ -163,7 +163,7 @@ impl Setup<'_> {
         if !self.wants_tailscale || self.keys_only {
             // It is not needed now, so that one which does not hold is no failure.
             checks.push(match consent::read(&self.state) {
-                Ok(None) => pass(CONSENT, "none, and none is asked for".to_owned()),
+                Ok(None) => pass(CONSENT, "none, and none is needed".to_owned()),
                 Ok(Some(_)) => noted(self.tailscale_consent()),
                 Err(error) => failed(CONSENT, &error),
             });
@@ -176,8 +176,8 @@ impl Setup<'_> {
             checks.push(failed("extra_hosts", &error));
         }
         checks.extend(self.addresses.iter().map(|address| match address.ip().is_loopback() {
-            true => pass("bind", format!("{address}, for this machine alone")),
-            false => note("bind", format!("{address}, for other machines too; lf does not encrypt what goes there, Tailscale does")),
+            true => pass("bind", format!("{address}, only for this machine")),
+            false => note("bind", format!("{address}, also for other machines; lf does not encrypt the traffic, Tailscale does")),
         }));
         checks.extend(examine_gateway(&self.addresses));
         checks.extend(examine_pairings(&self.pairings(), now));
@@ -208,11 +208,11 @@ fn examine_gateway(addresses: &[SocketAddr]) -> Vec<Check> {
         Ok(Health { daemon_version, .. }) => note(
             "gateway",
             format!(
-                "{daemon_version} answers on {address}, and is not the version that asks; restart it"
+                "{daemon_version} answers on {address}, but this is another version; restart the gateway"
             ),
         ),
         Err(Absence::Nobody(_)) => match listen(addresses) {
-            Ok(_) => note("gateway", format!("none is running; {address} is free")),
+            Ok(_) => note("gateway", format!("no gateway is running; {address} is free")),
             Err(error) => failed("gateway", &error),
         },
         Err(absence) => failed("gateway", &absence.error(address)),
@@ -238,7 +238,7 @@ fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
         let name = printable(pairing.name.as_str());
         if pairing.is_outdated() {
             notes.push(format!(
-                "\"{name}\" is from a former version of lf, or another root; its token is dead"
+                "\"{name}\" is from a former version of lf, or another root; its token is not valid"
             ));
         }
         if let Some(at) = pairing.expires_at.filter(|at| *at <= now.after(SOON)) {
@@ -250,7 +250,7 @@ fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
         let message = format!("{}, and none ends within 7 days", list.len());
         return vec![pass("pairings", message)];
     }
-    let hint = "lf gateway pair --name NAME, for a new token; or lf gateway unpair NAME";
+    let hint = "lf gateway pair --name NAME makes a new token; or lf gateway unpair NAME";
     notes.into_iter().map(|message| note(message, hint)).collect()
 }
 
@@ -324,7 +324,7 @@ fn check(id: &'static str, good: Option<&str>, bad: &str, hint: &str) -> Check {
 const CONSENT: &str = "tailscale_consent";
 const IDENTITY: &str = "identity.json";
 const CONFIG: &str = "config.json";
-const KEYS_ONLY: &str = "lf gateway serve --keys-only, which needs nothing of the cloud";
+const KEYS_ONLY: &str = "lf gateway serve --keys-only needs nothing from the cloud";
 /// The preconditions that matter for keys alone.
 const FOR_KEYS: [&str; 3] = ["no_service_role", "keychain_present", "keys_passphrase"];
 const MAX_FILE: usize = 256 * 1024;

@@ -95,7 +95,7 @@ pub(crate) fn doubts(addresses: &[SocketAddr], is_running: bool) -> Vec<Error> {
                 (format!("user {user} listens on {address}, where pages may send tokens"), STOP)
             }
             (None, Some(Err(Absence::Nobody(_)))) => (
-                format!("the gateway does not listen on {address}, where another user could"),
+                format!("the gateway does not listen on {address}, so another user could"),
                 RESTART,
             ),
             (None, Some(Err(absence))) => return Some(absence.error(*address)),
@@ -143,15 +143,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Windows tries a port where nobody listens for two seconds before it says so.
 const CONNECT: Duration = if cfg!(windows) { Duration::from_secs(5) } else { PATIENCE };
 const STOP: &str = "stop that, or take another port: lf gateway serve --port N";
-const RESTART: &str = "start it again; if it is a service: lf gateway install";
+const RESTART: &str = "start it again; for a service: lf gateway install";
 const LISTENING: &str = "0A";
 /// A line has 150 bytes.
 const MAX_TABLE: usize = 8 * 1024 * 1024;
 const MAX_ANSWER: u64 = 16 * 1024;
 const MAX_VERSION: usize = 64;
 const LATE: &str = "it does not answer within 2 seconds";
-const NO_HTTP: &str = "it does not answer as HTTP does";
-const OTHER: &str = "what it answers to GET /healthz is not lf's";
+const NO_HTTP: &str = "it does not speak HTTP";
+const OTHER: &str = "its answer to GET /healthz is not that of lf";
 
 #[cfg(test)]
 mod tests {

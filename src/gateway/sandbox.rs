@@ -24,7 +24,7 @@ pub fn enter(root: &Path, keys: &Path) -> Result<String> {
     let _ = pool::cores();
     let make = |path: &Path| {
         Dir::create(path).map_err(|error| Error::Refused {
-            sentence: format!("{error}; the gateway needs it before it gives up other places"),
+            sentence: format!("{error}; the gateway needs it before the sandbox begins"),
             hint: format!("mkdir -p -m 700 {}", path.display()),
         })
     };
@@ -62,7 +62,7 @@ fn sentence(version: u32, paths: &[&Path]) -> String {
 
 #[cfg(not(target_os = "linux"))]
 pub fn enter(_: &Path, _: &Path) -> Result<String> {
-    Ok("none: it needs Landlock and seccomp, which Linux has".to_owned())
+    Ok("none: only Linux has Landlock and seccomp".to_owned())
 }
 
 #[cfg(all(test, target_os = "linux"))]

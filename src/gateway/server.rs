@@ -249,7 +249,7 @@ impl Gateway {
         if reply.status == 500 && reply.body == UNREACHABLE {
             self.unreachable.call_once(|| {
                 (self.warn)(
-                    "the system keeps a file from this gateway (permission_error); if a directory was moved or made anew since its start, restart it",
+                    "the system refuses a file to this gateway (permission_error); if you moved or replaced a directory since the start, restart the gateway",
                 );
             });
         }
@@ -280,7 +280,7 @@ impl Gateway {
     /// A line that could not be written is warned of here.
     fn log(&self, event: &Event<'_>) -> Result<()> {
         self.api.store.audit(event, Timestamp::now()).inspect_err(|error| {
-            (self.warn)(&format!("an event was not written to the audit log: {error}"));
+            (self.warn)(&format!("the gateway could not write an event to the audit log: {error}"));
         })
     }
 

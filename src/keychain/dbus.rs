@@ -114,7 +114,7 @@ impl Connection {
             self.stream.read_exact(&mut byte)?;
             line.extend(byte);
             if line.len() > MAX_LINE {
-                return Err(Failure::Malformed("an endless line in place of an answer"));
+                return Err(Failure::Malformed("an endless line instead of an answer"));
             }
         }
         Ok(line)

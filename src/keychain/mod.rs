@@ -113,8 +113,8 @@ impl Keychain {
         let held = platform::Held::take(&keychain, Deadline::after(LOCK_PATIENCE))?;
         let busy = || {
             Error::Refused {
-            sentence: "another process is changing the master passphrase in the keychain; nothing was changed here".to_owned(),
-            hint: "wait for it to end (lf keys doctor tells how it went), and then the same command again".to_owned(),
+            sentence: "another process is changing the master passphrase in the keychain; this command changed nothing".to_owned(),
+            hint: "wait until it has ended (lf keys doctor tells the result), and run this command again".to_owned(),
         }
         };
         keychain.held = Some(Arc::new(held.ok_or_else(busy)?));

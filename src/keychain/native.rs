@@ -29,7 +29,7 @@ pub(super) fn ask<T: Send + 'static>(
     let too_late = |reason: &str| Err(Refusal::NoStorageAccess(reason.to_owned().into()));
     let take_turn = || Answer::Ok((!is_asking.swap(true, Ordering::AcqRel)).then_some(()));
     if Deadline::after(patience.service).poll(LOCK_PAUSE, take_turn)?.is_none() {
-        return too_late("its question before this one is not answered yet");
+        return too_late("it still waits for an earlier answer");
     }
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

@@ -47,7 +47,7 @@ impl fmt::Display for Failure {
                 f.write_str(reason)
             }
             Failure::TimedOut => f.write_str("no answer in time"),
-            Failure::Malformed(what) => write!(f, "its answer makes no sense ({what})"),
+            Failure::Malformed(what) => write!(f, "lf does not understand its answer ({what})"),
         }
     }
 }
@@ -487,7 +487,7 @@ mod tests {
         }
         assert_eq!(Failure::TimedOut.to_string(), "no answer in time");
         let malformed = Failure::Malformed("x").to_string();
-        assert_eq!(malformed, "its answer makes no sense (x)");
+        assert_eq!(malformed, "lf does not understand its answer (x)");
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Environment {
         let is_unclear =
             |name: &&&str| name.starts_with(beginning) && switch(&self.text(name)).is_none();
         given.find(is_unclear).map_or(Ok(()), |name| {
-            let sentence = "is neither on (1, yes, true, on) nor off (0, no, false, off)";
+            let sentence = "must be on (1, yes, true, on) or off (0, no, false, off)";
             Err(Error::usage(format!("{name} {sentence}")))
         })
     }

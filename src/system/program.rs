@@ -115,7 +115,7 @@ impl Program {
         Err(match error.kind() {
             // It was there a moment ago, so it may well be there still.
             io::ErrorKind::NotFound => Error::CommandNotFound(format!(
-                "cannot run \"{}\": it has gone, or the interpreter that it names is not there",
+                "cannot run \"{}\": it is gone, or the interpreter that it names does not exist",
                 shown(&self.name.to_string_lossy())
             )),
             _ => not_executable(&self.name, error),
@@ -178,7 +178,7 @@ fn in_memory(bytes: &[u8]) -> io::Result<Stdio> {
 
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 fn in_memory(_: &[u8]) -> io::Result<Stdio> {
-    let sentence = "the value is larger than the pipes of this system";
+    let sentence = "the value is larger than a pipe of this system";
     Err(io::Error::new(io::ErrorKind::FileTooLarge, sentence))
 }
 

@@ -28,8 +28,8 @@ pub(crate) fn ask_secret(what: &str, limit: usize, behind: Behind) -> Result<Sec
     // An arrow key would become part of a value that nobody sees.
     if typed.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
         return Err(Error::Refused {
-            sentence: "an editing key that means nothing here was typed, and would have become part of it; nothing was stored".to_owned(),
-            hint: "type it again with Backspace, Ctrl-W and Ctrl-U alone, or pass it through a pipe".to_owned(),
+            sentence: "you typed an editing key that lf does not know, and it would have become part of the value; nothing was stored".to_owned(),
+            hint: "type it again and edit only with Backspace, Ctrl-W and Ctrl-U, or pass it through a pipe".to_owned(),
         });
     }
     Secret::from_bytes(std::mem::take(&mut *typed)).ok_or(Error::InvalidKey)
@@ -45,11 +45,11 @@ fn drop_marks(typed: &mut Vec<u8>) {
 
 /// Asks a question; only a `yes` that is typed after it is one.
 pub(crate) fn confirm(question: &str) -> Result<()> {
-    let mut prompt = format!("{question} Type yes to go on: ");
+    let mut prompt = format!("{question} Type yes to continue: ");
     loop {
         match ask(&prompt, None, MAX_ANSWER)?.trim_ascii() {
             b"yes" => return Ok(()),
-            b"y" | b"Y" => "Type yes, the whole word, to go on: ".clone_into(&mut prompt),
+            b"y" | b"Y" => "Type yes, the whole word, to continue: ".clone_into(&mut prompt),
             _ => return Err(Error::Aborted),
         }
     }
@@ -122,8 +122,8 @@ fn ask(prompt: &str, secret: Option<Behind>, limit: usize) -> Result<Zeroizing<V
 
 fn several_lines() -> Error {
     Error::Refused {
-        sentence: "several lines were pasted, and only the first would have been the value; nothing was stored".to_owned(),
-        hint: "the first line alone, or all of them through a pipe".to_owned(),
+        sentence: "you pasted several lines, and only the first would have become the value; nothing was stored".to_owned(),
+        hint: "paste one line, or pass all of them through a pipe".to_owned(),
     }
 }
 

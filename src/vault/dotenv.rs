@@ -65,7 +65,7 @@ fn assignment(text: &str) -> Result<(&str, Secret, &str), &'static str> {
     let pair = start.split_once('=').filter(|(name, _)| !name.contains('\n'));
     let (name, text) = pair.ok_or("it has no equals sign")?;
     if !is_name(name) {
-        return Err("what is before the equals sign is no name; a shell takes no blank there");
+        return Err("the part before the equals sign is not a name; a shell allows no space there");
     }
     let (value, behind) = match text.chars().next() {
         Some(quote @ ('\'' | '"')) => quoted(&text[1..], quote)?,
@@ -74,11 +74,11 @@ fn assignment(text: &str) -> Result<(&str, Secret, &str), &'static str> {
     let (tail, after) = behind.split_once('\n').unwrap_or((behind, ""));
     let comment = tail.trim_start_matches(BLANKS);
     if value.contains(['\r', '\0']) || comment.contains(LINE_ENDS) {
-        Err("an unseen character in it means different things to different programs")
+        Err("programs read an invisible character in it differently")
     } else if comment.is_empty() || (comment.starts_with('#') && tail.starts_with(BLANKS)) {
         Ok((name, Secret::new(value.to_owned()), after))
     } else {
-        Err("something follows the value; quotes around all of it settle that")
+        Err("something follows the value; put quotes around all of it")
     }
 }
 
@@ -89,7 +89,7 @@ fn quoted(text: &str, quote: char) -> Result<(&str, &str), &'static str> {
     let is_escape = |c| is_double && ESCAPED.contains(c);
     // Of two backslashes, and of one before the quote, the second begins an empty piece.
     if value.split('\\').skip(1).any(|behind| behind.is_empty() || behind.starts_with(is_escape)) {
-        return Err("a backslash in it means different things to different programs");
+        return Err("programs read a backslash in it differently");
     }
     // python-dotenv expands ${NAME} in single quotes, too.
     let is_template = value.split_once("${").is_some_and(|(_, name)| name.contains('}'));
@@ -107,7 +107,7 @@ fn bare(text: &str, is_exported: bool) -> Result<(&str, &str), &'static str> {
         return Err(SPECIAL);
     }
     if value.starts_with(is_blank) || value.ends_with(is_blank) {
-        return Err("an unseen character at its edge belongs to it for some programs only");
+        return Err("only some programs keep an invisible character at its edge");
     }
     Ok((value, behind))
 }
@@ -171,9 +171,8 @@ fn extent(text: &str) -> usize {
     if quote.is_some() { line_end(opened) } else { text.len() }
 }
 
-const SPECIAL: &str =
-    "a character in it has a meaning to some programs, and none to others; single quotes may help";
-const TAKEN: &str = "it may be a part of an earlier line that cannot be read";
+const SPECIAL: &str = "programs read a character in it differently; single quotes may help";
+const TAKEN: &str = "it may belong to an earlier line that lf cannot read";
 const BLANKS: [char; 2] = [' ', '\t'];
 /// Ends of a line to some programs, and to others a character as any other.
 const LINE_ENDS: [char; 3] = ['\r', '\u{2028}', '\u{2029}'];

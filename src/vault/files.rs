@@ -160,7 +160,7 @@ pub(crate) fn alone(dir: &Dir) -> Result<()> {
             && stat.is_some_and(|stat| !stat.is_file && !stat.is_symlink)
         {
             let sentence = format!(
-                "{} has \"{}\" in it, and is not for keys alone; its permissions were left as they are",
+                "{} also has \"{}\" in it; lf did not change its permissions",
                 dir.path().display(),
                 shown(&name)
             );
@@ -233,9 +233,7 @@ pub(crate) fn keep_value(dir: &Locked, id: &KeyId, bytes: &[u8]) -> Result<PathB
         kept.remove(&name)?;
     }
     if names.len() >= MOST_REPLACED {
-        return Err(Error::StoreFull(format!(
-            "{MOST_REPLACED} values that pages changed are kept"
-        )));
+        return Err(Error::StoreFull(format!("replaced/ has {MOST_REPLACED} former values")));
     }
     let mut free = (now.millis()..).map(|at| format!("{id}.{at}.json"));
     let name = free.find(|name| !names.contains(name)).unwrap_or_default();

@@ -89,7 +89,7 @@ impl Label {
         let reason = match text.chars().count() {
             0 => "this one is empty".to_owned(),
             1..=64 if text.chars().any(char::is_control) => {
-                format!("this one has one, {}", shown(text))
+                format!("this one has {}", shown(text))
             }
             1..=64 => return Ok(Label(text.to_owned())),
             count => format!("this one has {count}"),

@@ -103,7 +103,9 @@ impl Remain {
             Remain::Token => {
                 ["lenserfight-gateway-bearer", "web-pair", "the token of a paired browser"]
             }
-            Remain::Device => ["lenserfight-gateway", "device:active", "the device's private key"],
+            Remain::Device => {
+                ["lenserfight-gateway", "device:active", "the private key of the device"]
+            }
         }
     }
 

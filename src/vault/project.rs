@@ -94,7 +94,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Assignment>, (usize, String)> {
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let parsed = lines.map(|(number, line)| match assignment(line) {
         Ok((_, key)) if looks_like_secret(&key) => {
-            Err((number, "it holds a secret, and this file only names keys".to_owned()))
+            Err((number, "it has a secret, but this file only names keys".to_owned()))
         }
         Ok(assignment) => Ok(assignment),
         Err(fault) => Err((number, fault)),
@@ -110,7 +110,7 @@ pub(crate) fn assignment(text: &str) -> Result<Assignment, String> {
     let begins_with_digit = name.starts_with(|c: char| c.is_ascii_digit());
     if name.is_empty() || begins_with_digit || !name.chars().all(is_inside) || key.is_empty() {
         return Err(format!(
-            "\"{}\" is not NAME=ID, with a NAME of A-Z a-z 0-9 _ that begins with no digit",
+            "\"{}\" is not NAME=ID; NAME has A-Z a-z 0-9 _ and does not begin with a digit",
             shown(text)
         ));
     }
@@ -121,7 +121,7 @@ pub(crate) fn assignment(text: &str) -> Result<Assignment, String> {
 }
 
 fn passphrase_of(name: &str) -> String {
-    format!("{name} is where lf looks for its own passphrase, and no program is given that")
+    format!("{name} is for the passphrase of lf, and lf gives that to no program")
 }
 
 /// The text of a file that a person named, and whether other users can reach it.
@@ -169,7 +169,7 @@ mod tests {
             ("1A=x", "not NAME=ID"),
             ("A-B=x", "not NAME=ID"),
             ("export A=x", "not NAME=ID"),
-            ("LENSERFIGHT_KEYS_PASSPHRASE=x", "no program is given that"),
+            ("LENSERFIGHT_KEYS_PASSPHRASE=x", "gives that to no program"),
             ("A=sk-abcdefghijklmnop", "only names keys"),
             ("sk-abcdefghijklmnop", "not NAME=ID"),
         ] {

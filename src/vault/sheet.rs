@@ -85,7 +85,7 @@ impl Reader {
         let rest = match number_of(line) {
             Some((given, rest)) if given == number => rest,
             Some((given, _)) if line.contains(' ') => {
-                return invalid(&format!("line {given} stands where line {number} belongs"));
+                return invalid(&format!("line {given} is in the place of line {number}"));
             }
             Some(_) | None => line,
         };
@@ -268,7 +268,7 @@ mod tests {
         assert!(read_back(&format!("{good}\n{bad}")).unwrap_err().contains("line 3"));
         assert!(read_back(&good).unwrap_err().contains("line 3 or one after it is missing"));
         let swapped = format!("{}\n{}\n", lines[1], lines[0]);
-        assert!(read_back(&swapped).unwrap_err().contains("line 2 stands where line 1 belongs"));
+        assert!(read_back(&swapped).unwrap_err().contains("line 2 is in the place of line 1"));
         assert!(read_back("").unwrap_err().contains("line 1"));
         assert_eq!(last, 4);
     }

@@ -284,8 +284,8 @@ impl Store {
         if let Some(master) = master
             && master.replaced()?.is_some()
         {
-            let sentence = "the master passphrase was changed by somebody else meanwhile; nothing was restored";
-            return Err(Error::refused(sentence, "the same command again"));
+            let sentence = "another process changed the master passphrase; nothing was restored";
+            return Err(Error::refused(sentence, "run this command again"));
         }
         copies.iter().try_for_each(|copy| {
             dir.publish(&copy.envelope.meta.id.file_name(), &copy.bytes, Publish::New)

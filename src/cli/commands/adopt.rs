@@ -20,7 +20,7 @@ pub(super) fn run(context: &Context, yes: bool) -> Result<()> {
     context.settle()?;
     let found = predecessor::find(&context.environment.roots())?;
     if found.is_empty() {
-        host::eprint("the predecessor has left nothing in the clear; there is nothing to adopt\n");
+        host::eprint("the predecessor left nothing in the clear; there is nothing to adopt\n");
         return Ok(());
     }
     let given = source::from_environment(&context.environment.passphrase)?;
@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context, yes: bool) -> Result<()> {
     for (left, remain) in found.iter().flat_map(|left| ALL.map(|remain| (left, remain))) {
         let done = match (left.read(remain)?, remain) {
             (None, _) => continue,
-            (Some(Found::Erased), _) => "was overwritten already",
+            (Some(Found::Erased), _) => "is already overwritten",
             (Some(Found::Secret(secret)), Remain::Passphrase) => match &given {
                 None => passphrase(context, left, &secret)?,
                 Some(given) => redundant(left, &secret, given)?,
@@ -37,8 +37,8 @@ pub(super) fn run(context: &Context, yes: bool) -> Result<()> {
                 let (root, keychain) = (left.root.clone(), context.keychain.clone());
                 let pairings = Pairings::at(root, &context.environment, keychain);
                 match pairings.inherit(&token, Timestamp::now())? {
-                    true => "goes on being good",
-                    false => "is no longer good, and is dropped",
+                    true => "is still valid",
+                    false => "is no longer valid, and is dropped",
                 }
             }
             (Some(Found::Secret(key)), Remain::Device) => device(context, left, &key, yes)?,
@@ -56,7 +56,7 @@ fn passphrase(context: &Context, left: &Remains, secret: &Secret) -> Result<&'st
     let path = left.path(Remain::Passphrase).display().to_string();
     let record = Record::read(&context.keychain).map_err(|error| match error {
         Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
-            "{reason}; nothing was removed. Without a keychain, move {path} to where only you can read it (chmod 600), name it in LENSERFIGHT_KEYS_PASSPHRASE_FILE, and run lf keys adopt again for the rest"
+            "{reason}; nothing was removed. Without a keychain, move {path} to a place where only you can read it (chmod 600), name it in LENSERFIGHT_KEYS_PASSPHRASE_FILE, and run lf keys adopt again for the rest"
         )),
         error => error,
     })?;
@@ -85,7 +85,7 @@ fn redundant(left: &Remains, secret: &Secret, given: &Master) -> Result<&'static
     };
     let shown = path.display();
     let reason = match (secret.same(&given.secret), may_be_it) {
-        (true, false) => return Ok("is the one that the environment has"),
+        (true, false) => return Ok("is the same as in the environment"),
         (true, true) => format!("{origin} may be where lf reads the passphrase in {shown}"),
         (false, _) => format!("{shown} has another passphrase than {origin}"),
     };
@@ -104,7 +104,7 @@ fn device(context: &Context, left: &Remains, key: &Secret, yes: bool) -> Result<
         Err(error) if !keychain.is_absent() => return Err(error),
         Err(_) => {
             let question = format!(
-                "{path} holds the device's private key, which has no place without a keychain; only full mode and the predecessor use it. It is removed for good, unless you move it elsewhere first."
+                "{path} holds the private key of the device. Without a keychain lf cannot keep it; only full mode and the predecessor use it. lf removes it for good, unless you move it elsewhere first."
             );
             confirm(&question, yes, "lf keys adopt --yes")?;
             return Ok("is dropped, because there is no keychain");
@@ -112,7 +112,7 @@ fn device(context: &Context, left: &Remains, key: &Secret, yes: bool) -> Result<
     }
     if !keychain.find(service, account)?.is_some_and(|there| there.same(key)) {
         let reason = format!("the keychain has another key of the device than {path}");
-        let hint = format!("if the keychain's is in use: rm {}", quoted(&path));
+        let hint = format!("if you use the one in the keychain: rm {}", quoted(&path));
         return Err(refused(&reason, hint));
     }
     Ok("is in the keychain")

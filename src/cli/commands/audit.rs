@@ -56,8 +56,7 @@ pub(super) fn run(context: &Context, which: &Which) -> Result<()> {
         }
     }
     if damaged > 0 {
-        let sentence =
-            format!("lines of the audit log that are no events were left out: {damaged}");
+        let sentence = format!("lines of the audit log that are not events: {damaged}");
         let (failed, total) = (damaged, damaged + events.len());
         context.warn(&sentence, &Error::Incomplete(failed, total));
     }

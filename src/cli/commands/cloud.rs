@@ -13,7 +13,7 @@ use super::{Context, Error, Result, host};
 pub(super) fn import(context: &Context, mut options: Options) -> Result<()> {
     let is_asked = options.names.is_empty() && !options.all;
     if is_asked && !host::has_person() {
-        return Err(Error::usage("which of the cloud's keys? Name them, or give --all"));
+        return Err(Error::usage("name the cloud keys to import, or use --all"));
     }
     let server = Server::find(&context.environment)?;
     let keys = key::list(&server)?;
@@ -61,7 +61,7 @@ fn ask(keys: &[CloudKey]) -> Result<Vec<String>> {
         let line = format!("{}  {provider}  {name}  …{suffix}", key.id);
         host::eprint(&format!("  {}\n", printable(&line)));
     }
-    let answer = term::ask_line("Which of them? The first 4 characters of their ids, or all: ")?;
+    let answer = term::ask_line("Which ones? Type the first 4 characters of their ids, or all: ")?;
     let words: Vec<String> = answer.split_whitespace().map(str::to_owned).collect();
     if words.is_empty() { Err(Error::Aborted) } else { Ok(words) }
 }
@@ -71,10 +71,10 @@ fn named<'a>(keys: &'a [CloudKey], words: &[String]) -> Result<Vec<&'a CloudKey>
         let found: Vec<_> = keys.iter().filter(|key| key.fits(word)).collect();
         let (word, count) = (shown(word), found.len());
         let sentence =
-            format!("\"{word}\" is {count} of your active keys in the cloud, and not one");
+            format!("\"{word}\" names {count} of your active keys in the cloud, not one");
         if let [key] = found[..] { Ok(key) } else { Err(Error::usage(sentence)) }
     };
     words.iter().map(key).collect()
 }
 
-const REVOKE: &str = "lf: hint: the cloud has its copies still; Settings → API Keys there revokes them, and in a database of your own what lf cloud schema begins with\n";
+const REVOKE: &str = "lf: hint: the cloud still has its copies; revoke them there under Settings → API Keys, or in a database of your own as the first lines of lf cloud schema say\n";

@@ -37,7 +37,7 @@ fn tailscale(network: &str) -> Result<()> {
         return Ok(());
     }
     let network = shown(network);
-    Err(Error::usage(format!("consent is to tailscale, and \"{network}\" is something else")))
+    Err(Error::usage(format!("lf can consent only to tailscale, not to \"{network}\"")))
 }
 
 pub(super) fn show(context: &Context) -> Result<()> {
@@ -52,7 +52,7 @@ pub(super) fn show(context: &Context) -> Result<()> {
         }));
     }
     let Some(consent) = consent else {
-        host::eprint("there is no consent; lf gateway consent grant tailscale gives one\n");
+        host::eprint("there is no consent; lf gateway consent grant tailscale makes one\n");
         return Ok(());
     };
     let mut text = format!("granted  {}", consent.granted_at);
@@ -71,7 +71,7 @@ pub(super) fn show(context: &Context) -> Result<()> {
     host::print(&text)?;
     if !holds {
         host::eprint(
-            "it covers nothing that is live, and counts as none; lf gateway consent grant tailscale gives a new one\n",
+            "this machine has none of its addresses, so it does not hold; lf gateway consent grant tailscale makes a new one\n",
         );
     }
     Ok(())
@@ -83,11 +83,11 @@ pub(super) fn grant(context: &Context, (notes, yes): (Option<String>, bool)) -> 
     consent::read(&state)?;
     let address = consent::tailnet_address().ok_or(Error::NoTailnet)?;
     host::eprint(&format!(
-        "lf: note: a provider's addresses can look like Tailscale's; tailscale ip -4 says whether {address} is Tailscale's\n"
+        "lf: note: other networks also use such addresses; tailscale ip -4 says whether {address} belongs to Tailscale\n"
     ));
     let fingerprint = consent::fingerprint(address);
     let question = format!(
-        "lf gateway serve --tailscale may then be reached by every device of the network behind {fingerprint}."
+        "Every device on the network of {fingerprint} can then reach lf gateway serve --tailscale."
     );
     confirm(&question, yes, "lf gateway consent grant tailscale --yes")?;
     let consent = Consent {
@@ -104,7 +104,7 @@ pub(super) fn grant(context: &Context, (notes, yes): (Option<String>, bool)) -> 
 
 pub(super) fn revoke(context: &Context) -> Result<()> {
     if consent::revoke(&state(context)?)? {
-        return host::print("revoked; a gateway that listens by this consent ends\n");
+        return host::print("revoked; a gateway that depends on this consent ends\n");
     }
     host::eprint("there is no consent\n");
     Ok(())
@@ -114,7 +114,7 @@ fn state(context: &Context) -> Result<PathBuf> {
     Ok(state::dir(&context.environment.root()?))
 }
 
-const GONE: &str = "no address of this machine now";
+const GONE: &str = "not an address of this machine now";
 
 /// What is on disk, if anything is; whether it counts; and what a new consent would cover.
 #[derive(Serialize)]

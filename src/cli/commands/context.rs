@@ -76,7 +76,7 @@ impl Context {
                 let files = files.iter().map(|file| file.display().to_string());
                 Err(Error::CorruptEnvelope {
                     file: files.collect::<Vec<_>>().join(", "),
-                    reason: "it was changed while it waited to take its place, so the change of the master passphrase was not finished; with the old passphrase, lf keys rekey --undo drops it".to_owned(),
+                    reason: "it was changed while it waited, so lf did not finish the change of the master passphrase; with the old passphrase, lf keys rekey --undo drops the change".to_owned(),
                 })
             }
         }
@@ -89,7 +89,7 @@ impl Context {
             let checked = master.check(self.store.dir().ok().flatten().as_ref());
             match (error, checked, &*master.evidence()) {
                 (Error::PassphraseInvalid(reason), Ok(()), Some(_)) => {
-                    Error::PassphraseShort(format!("{reason}; it opens what is here"))
+                    Error::PassphraseShort(format!("{reason}; it opens the keys here"))
                 }
                 (error, ..) => error,
             }
@@ -107,27 +107,27 @@ impl Context {
             &self.environment.passphrase,
             &self.keychain,
             wanted,
-            &self.progress("finishing the change of passphrase"),
+            &self.progress("finishing the change of the passphrase"),
         )
         .map_err(|error| self.lost_or(error))?;
         if let origin @ Origin::Marked(_) = &master.origin {
-            let sentence = format!("the master passphrase is taken from {origin}");
+            let sentence = format!("lf takes the master passphrase from {origin}");
             self.warn(&sentence, &Error::PassphraseInvalid(String::new()));
         }
         let warn = |sentence: &str| self.warn(sentence, &Error::RekeyPending);
         match &settled {
             Ok(Settled::Undone) => warn(
-                "a change of the master passphrase had been cut short; it is undone, and nothing is lost",
+                "lf has undone a change of the master passphrase that was interrupted; nothing is lost",
             ),
             Ok(Settled::Finished(damaged)) => {
                 let context = &[("command", "keys rekey")];
                 self.log(&Event { kind: Kind::Update, key: None, reason: None, context });
                 warn(
-                    "the change of the master passphrase that had been cut short is finished; the new one is in use",
+                    "lf has finished a change of the master passphrase that was interrupted; the new one is in use",
                 );
                 for file in damaged {
                     warn(&format!(
-                        "a re-encrypted envelope was damaged while it waited, and is kept as {}; its key stays under the old passphrase",
+                        "a re-encrypted envelope was damaged while it waited; lf keeps it as {}, and its key stays under the old passphrase",
                         file.display()
                     ));
                 }
@@ -170,7 +170,7 @@ impl Context {
         match source::from_environment(&self.environment.passphrase)? {
             None => Ok(()),
             Some((_, origin)) => Err(Error::usage(format!(
-                "this is about the keychain, and the master passphrase comes from {origin}; unset that first"
+                "this command is about the keychain, but the master passphrase comes from {origin}; unset that first"
             ))),
         }
     }
@@ -249,7 +249,7 @@ impl Context {
         match self.store.audit(event, Timestamp::now()) {
             // If the directory cannot be used, the command itself has failed for the same reason.
             Err(error) if event.reason != Some(error.code()) => {
-                self.warn(&format!("this was not written to the audit log: {error}"), &error);
+                self.warn(&format!("lf could not write this to the audit log: {error}"), &error);
             }
             _ => {}
         }
@@ -322,10 +322,10 @@ pub(super) fn read_passphrase(what: &str) -> Result<Secret> {
         Err(_) if !sheet::is_sheet(&passphrase) => {}
         read => return read,
     }
-    let again = || read_line("the same again", Behind::Answers);
+    let again = || read_line("type it again", Behind::Answers);
     if host::input_is_terminal() && again()?.expose() != passphrase.expose() {
         return Err(Error::PassphraseInvalid(
-            "the two are not the same; nothing was changed".to_owned(),
+            "the two do not match; nothing was changed".to_owned(),
         ));
     }
     Ok(passphrase)
@@ -339,17 +339,17 @@ pub(super) fn confirm(question: &str, yes: bool, hint: &str) -> Result<()> {
     if host::has_person() {
         return term::confirm(question);
     }
-    let sentence = format!("{question} There is no terminal to ask at, so nothing was changed");
+    let sentence = format!("{question} lf cannot ask without a terminal, so nothing was changed");
     Err(Error::refused(sentence, hint))
 }
 
-const MARKED: &str = "standard input begins with a byte-order mark, which is no part of a secret; nothing was stored";
+const MARKED: &str = "standard input begins with a byte-order mark, which is not part of a secret; nothing was stored";
 const IN_POWERSHELL: &str =
-    "without the mark; in PowerShell: $OutputEncoding = [Text.UTF8Encoding]::new($false)";
+    "send it without the mark; in PowerShell: $OutputEncoding = [Text.UTF8Encoding]::new($false)";
 /// At a terminal a person may have to find the keychain's dialog and type a password.
 const PERSON: Patience = Patience {
     service: Duration::from_secs(3),
     person: Duration::from_secs(60),
     on_dialog: || host::eprint(ASKING),
 };
-const ASKING: &str = "lf: the keychain is asking in its own window; waiting for up to 60 seconds\n";
+const ASKING: &str = "lf: the keychain asks you in its own window; lf waits for up to 60 seconds\n";

@@ -69,7 +69,7 @@ pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
     }
     let left = file.as_deref().filter(|file| stays(file)).map(|file| {
         let file = printable(&file.to_string_lossy());
-        format!("lf: hint: they are still in the clear in {file}; take them out there\n")
+        format!("lf: hint: {file} still has them in the clear; remove them there\n")
     });
     store(context, found, options, (None, &left.unwrap_or_default()))
 }
@@ -106,7 +106,7 @@ pub(super) fn store(
             1 => "Import this key?".to_owned(),
             count => format!("Import these {count} keys?"),
         };
-        let hint = "the same again with --yes, or at a terminal";
+        let hint = "run it again with --yes, or at a terminal";
         confirm(&question, *yes, hint)?;
         let master = known.map_or_else(|| master(context), Ok)?;
         (added, done) = add(context, &found.keys, &master);
@@ -175,7 +175,7 @@ impl Found {
         let shown = shown(&name);
         let place = if number == 0 { shown.clone() } else { format!("line {number}, {shown}") };
         let no_key = value.as_ref().ok().and_then(|value| why_no_key(value.expose()));
-        let again = (!is_last).then_some("it is there twice, and the last one counts");
+        let again = (!is_last).then_some("it is set twice; the last line counts");
         let reason = again.or(no_key).or(value.as_ref().err().copied());
         let (Ok(value), None) = (value, reason) else {
             let is_left = !is_last || (takes_all && no_key.is_some());
@@ -184,7 +184,7 @@ impl Found {
             return Ok(());
         };
         let Some(provider) = provider else {
-            let sentence = format!("{shown} does not say whose key it is; nothing was changed");
+            let sentence = format!("lf cannot tell whose key {shown} is; nothing was changed");
             // The command asks for the value, because the shell does not have the file's variables.
             let hint = format!("lf keys add --provider PROVIDER --label {shown}");
             return Err(Error::refused(sentence, hint));
@@ -209,10 +209,10 @@ impl Found {
             text.push_str(&format!("  {label:width$}  {}\n", key.provider));
         }
         for reason in &self.left {
-            text.push_str(&format!("left alone: {reason}\n"));
+            text.push_str(&format!("skipped: {reason}\n"));
         }
         if !self.others.is_empty() {
-            text.push_str(&format!("not taken for keys: {}\n", self.others.join(", ")));
+            text.push_str(&format!("not keys: {}\n", self.others.join(", ")));
         }
         text
     }
@@ -244,7 +244,7 @@ fn provider_of(name: &str, value: &str) -> Option<Provider> {
 fn why_no_key(value: &str) -> Option<&'static str> {
     let plain = format!("^{}$", value.to_ascii_lowercase().replace(['-', '_', ' '], ""));
     let is_other = NO_KEYS.split_whitespace().any(|part| plain.contains(part));
-    let other = is_other.then_some("it is a reference or a placeholder, and no key");
+    let other = is_other.then_some("it is a reference or a placeholder, not a key");
     if value.is_empty() { Some("it is empty") } else { other }
 }
 
@@ -278,7 +278,7 @@ fn add(context: &Context, keys: &[Key], master: &Master) -> (Vec<KeyMeta>, usize
             Ok(Some(key)) => context.audit(Kind::Add, Some(&key.id), None),
             Ok(None) => {
                 let label = key.label.as_str();
-                let sentence = format!("{label} was left alone: somebody else stored it meanwhile");
+                let sentence = format!("{label} was skipped: another process stored it meanwhile");
                 context.warn(&sentence, &Error::DuplicateKey(String::new()));
             }
             Err(error) => context.audit(Kind::Add, None, Some(error)),
@@ -290,7 +290,7 @@ fn add(context: &Context, keys: &[Key], master: &Master) -> (Vec<KeyMeta>, usize
     (done.into_iter().flatten().collect(), count)
 }
 
-const ONE_SOURCE: &str = "lf keys import needs --dotenv FILE, --env or --cloud, and takes one of them; --all goes with --cloud, and names nothing";
+const ONE_SOURCE: &str = "lf keys import needs one of --dotenv FILE, --env and --cloud; --all goes only with --cloud, and without names";
 /// What is in a reference to a secret of another program, and in a placeholder: in small letters and
 /// without - and _; `^` and `$` are the ends. No part is one that a key has by chance.
 const NO_KEYS: &str = "^op:// ^lf:// ^encrypted: ^enc[ ^ref+ ^bws:// ^vault: ^< ^yourapi ^youropenai \

@@ -20,10 +20,10 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     let given = source::from_environment(&context.environment.passphrase)?;
     match given {
         Some((_, origin)) if file.is_some() => Err(Error::AlreadyConfigured(format!(
-            "the master passphrase comes from {origin} already"
+            "the master passphrase already comes from {origin}"
         ))),
         Some(_) if args.flag("--passphrase-stdin") => Err(Error::usage(
-            "the master passphrase is given twice, on standard input and in the environment; keep one of them",
+            "there are two master passphrases, on standard input and in the environment; keep one of them",
         )),
         Some((given, origin)) if args.flag("--force") => {
             reseat(context, &given, &origin.to_string())
@@ -41,14 +41,14 @@ fn use_environment(context: &Context, given: &Secret, origin: &str) -> Result<()
     let is_asked = !context.environment.passphrase.force;
     if is_asked && matches!(record::present(&context.keychain), Ok(Some(_))) {
         return Err(Error::AlreadyConfigured(format!(
-            "the keychain has a master passphrase already, and {origin} has one too"
+            "both the keychain and {origin} already have a master passphrase"
         )));
     }
     envelope::check_passphrase(given)?;
     let place = printable(&context.store.path().to_string_lossy());
     if !make_directory(context)? {
         return Err(Error::AlreadyConfigured(format!(
-            "{place} is there already, and the master passphrase comes from {origin}"
+            "{place} exists already, and the master passphrase comes from {origin}"
         )));
     }
     host::print(&format!(
@@ -64,13 +64,13 @@ fn make_file(context: &Context, file: &Path) -> Result<()> {
         return Err(configured(context));
     }
     if context.has_keys() {
-        let sentence = "there are keys already, which a new master passphrase would not open; nothing was changed";
+        let sentence = "there are keys already, and a new master passphrase would not open them; nothing was changed";
         return Err(Error::refused(sentence, way_to(context)));
     }
     let passphrase = source::mint()?;
     let path = fs::create_private(file, passphrase.expose()).map_err(|error| match error {
         Error::DuplicateKey(_) => Error::Refused {
-            sentence: format!("{} is there already; nothing was changed", file.display()),
+            sentence: format!("{} exists already; nothing was changed", file.display()),
             hint: "if it holds your passphrase, name it in LENSERFIGHT_KEYS_PASSPHRASE_FILE; otherwise take another path"
                 .to_owned(),
         },
@@ -102,13 +102,13 @@ fn reseat(context: &Context, given: &Secret, origin: &str) -> Result<()> {
     let shut = survey(context, given, &Record::default())?.shut().len();
     if shut > 0 {
         let sentence = format!(
-            "the master passphrase from {origin} does not open {shut} of the keys that are there; the keychain was not changed"
+            "the master passphrase from {origin} does not open {shut} of the keys here; the keychain was not changed"
         );
         return Err(Error::refused(sentence, "lf keys doctor"));
     }
     install(context, present.as_ref(), given)?;
     host::print(&format!(
-        "the master passphrase from {origin} is in the keychain now; unset it there, or lf will ask which of the two to use\n"
+        "the master passphrase from {origin} is in the keychain now; unset it there, or lf will refuse to choose between the two\n"
     ))
 }
 
@@ -123,7 +123,7 @@ fn establish(context: &Context, args: &Args) -> Result<()> {
         }
         make_directory(context)?;
         return host::print(&format!(
-            "{place} is ready; the keychain's master passphrase seals what is added there\n"
+            "{place} is ready; lf encrypts new keys under the master passphrase of the keychain\n"
         ));
     }
     let given = is_given.then(|| read_passphrase("master passphrase"));
@@ -135,9 +135,9 @@ fn establish(context: &Context, args: &Args) -> Result<()> {
     if let Some((_, staging)) = staging::at(context.store.path())?
         && staging::is_ready(&staging)
     {
-        let sentence = "a change of the master passphrase is not finished here, and its passphrases are not at hand; nothing was changed";
+        let sentence = "a change of the master passphrase is not finished here, and lf has none of its passphrases; nothing was changed";
         let path = staging.path().display();
-        let hint = format!("lf keys recovery import; to give its keys up, move {path} away first");
+        let hint = format!("lf keys recovery import; to give up its keys, move {path} away first");
         return Err(Error::refused(sentence, hint));
     }
     if !shut.is_empty() && !force {
@@ -151,12 +151,12 @@ fn establish(context: &Context, args: &Args) -> Result<()> {
     if survey.recorded() > 0 {
         questions.push(format!(
             "lf keys rekey changes the master passphrase and re-encrypts every key; this command does not. \
-             {former} in {place} would stay under the old one, which is kept on record and goes on opening them.",
+             {former} in {place} would stay under the old one. It stays on record and still opens them.",
         ));
     }
     if !shut.is_empty() {
         questions.push(format!(
-            "{closed} in {place} open with no passphrase that is known, and become unreadable: they are put aside in {place}/unreadable. \
+            "No known passphrase opens {closed} in {place}. lf moves them to {place}/unreadable. \
              With the recovery sheet, lf keys recovery import keeps them.",
         ));
     }
@@ -171,13 +171,13 @@ fn establish(context: &Context, args: &Args) -> Result<()> {
     // Only now: until the new passphrase is there, nothing has been given up.
     let given_up = set_aside(context, &shut).inspect_err(|error| {
         let sentence =
-            "the keychain has the new master passphrase; the keys that it does not open are where they were";
+            "the keychain has the new master passphrase; lf did not move the keys that it does not open";
         context.warn(sentence, error);
     })?;
     if given_up > 0 {
         let keys = count_are(given_up, "key");
         host::eprint(&format!(
-            "{keys} put aside in {place}/unreadable; lf keys recovery import, with the sheet, brings them back\n"
+            "{keys} moved to {place}/unreadable; lf keys recovery import brings them back if you have the sheet\n"
         ));
     }
     let whose = if is_given { "the" } else { "a new" };
@@ -190,7 +190,7 @@ fn establish(context: &Context, args: &Args) -> Result<()> {
 fn way_to(context: &Context) -> &'static str {
     let left = predecessor::find(&context.environment.roots()).unwrap_or_default();
     if left.iter().any(|left| matches!(left.read(Remain::Passphrase), Ok(Some(_)))) {
-        "lf keys adopt, which takes their passphrase over from the predecessor's file"
+        "lf keys adopt, which takes their passphrase from the predecessor's file"
     } else {
         "lf keys recovery import, or lf keys init --passphrase-stdin, with the passphrase that they were encrypted under (or --force to give them up)"
     }

@@ -27,7 +27,7 @@ pub(super) fn new_key(args: &mut Args) -> Result<(Provider, Option<Label>, Optio
         (_, Some(label), Some(_)) => {
             let label = format!("{} {}", label.as_str(), words.join(" "));
             Err(Error::Usage {
-                sentence: "a label with blanks needs quotes".to_owned(),
+                sentence: "put a label with spaces into quotes".to_owned(),
                 hint: Some(format!("--label {}", quoted(&shown(&label)))),
             })
         }
@@ -85,12 +85,12 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
 fn check_name(context: &Context, name: &str) -> Result<()> {
     let warn = |sentence: &str| context.warn(sentence, &Error::InvalidProvider(String::new()));
     if name == "ollama" {
-        warn("a local Ollama needs no key; ollama.com wants one");
+        warn("a local Ollama needs no key; ollama.com needs one");
     }
     if let Some(near) = nearest(name).filter(|near| *near != name) {
         warn(&format!("lf knows no provider {name}; did you mean {near}?"));
         if host::has_person() {
-            term::confirm(&format!("Store a key of {name} all the same?"))?;
+            term::confirm(&format!("Store a key of {name} anyway?"))?;
         }
     }
     Ok(())
@@ -168,7 +168,7 @@ fn end(key: &KeyMeta) -> String {
 pub(super) fn which(args: &mut Args) -> Result<(Vec<String>, bool)> {
     match (args.flag("--all"), args.flag("--new-value")) {
         (true, true) => {
-            Err(Error::usage("--new-value gives one key a new value; it cannot go with --all"))
+            Err(Error::usage("--new-value gives one key a new value; it does not go with --all"))
         }
         (true, false) => args.no_operands().map(|()| (Vec::new(), false)),
         (false, true) => Ok((vec![args.one_operand("ID")?], true)),
@@ -179,9 +179,9 @@ pub(super) fn which(args: &mut Args) -> Result<(Vec<String>, bool)> {
 /// Re-encrypts keys under fresh salts and IVs, or replaces the value of one.
 pub(super) fn rotate(context: &Context, (selectors, has_value): (Vec<String>, bool)) -> Result<()> {
     if !has_value && host::input_has_data() {
-        let sentence =
-            "standard input has something, and rotate keeps the value; nothing was changed";
-        let hint = "--new-value stores it as the key's new value; < /dev/null re-encrypts the one that is there";
+        let sentence = "standard input has data, but rotate keeps the value; nothing was changed";
+        let hint =
+            "--new-value stores it as the new value; < /dev/null re-encrypts the present value";
         return Err(Error::refused(sentence, hint));
     }
     let done = if has_value {
@@ -267,7 +267,7 @@ pub(super) fn remove(context: &Context, (selectors, yes): (Vec<String>, bool)) -
 /// terminal only if that was asked for.
 pub(super) fn get(context: &Context, (selector, shows): (String, bool)) -> Result<()> {
     if host::output_is_terminal() && !shows {
-        let sentence = "standard output is a terminal, where the value would stay in sight";
+        let sentence = "standard output is a terminal, and the value would stay in sight";
         let hint = format!("lf keys get --show -- {}", quote(&shown(&selector), None));
         return Err(Error::refused(sentence, hint));
     }
@@ -322,7 +322,7 @@ fn read_value(context: &Context, what: &str) -> Result<Secret> {
     {
         let around = around.join(", ");
         let sentence = format!(
-            "left out around the value: {around}; pass it through a pipe if that belongs to it"
+            "removed surrounding {around}; pass the value through a pipe if that belongs to it"
         );
         context.warn(&sentence, &Error::InvalidKey);
         value = Secret::new(key.to_owned());
@@ -336,12 +336,12 @@ fn read_value(context: &Context, what: &str) -> Result<Secret> {
 pub(super) fn check_value(context: &Context, what: &str, provider: &Provider, value: &Secret) {
     let odd = paste::oddities(value.expose());
     if !odd.is_empty() {
-        let sentence = format!("{what} is stored as it is, with {}", odd.join(", "));
+        let sentence = format!("lf stores {what} as it is, with {}", odd.join(", "));
         context.warn(&sentence, &Error::InvalidKey);
     }
     if let Some(known) = provider::contradicts(provider.as_str(), value.expose()) {
         let sentence = format!(
-            "{what} begins like a key of {}, and is stored as one of {provider}",
+            "{what} begins like a key of {}, but lf stores it as one of {provider}",
             known.name
         );
         context.warn(&sentence, &Error::InvalidProvider(String::new()));
@@ -353,7 +353,7 @@ fn check_label(context: &Context, key: &KeyMeta) {
     let Ok(listing) = context.store.list() else { return };
     let mut others = listing.keys.iter().filter(|other| other.id != key.id);
     if let Some(other) = others.find(|other| other.label == key.label) {
-        let sentence = format!("{other} has this label too, so it selects neither key");
+        let sentence = format!("{other} also has this label, so the label selects neither key");
         context.warn(&sentence, &Error::DuplicateKey(String::new()));
     }
 }
@@ -371,9 +371,7 @@ pub(super) fn init(args: &mut Args) -> Result<Args> {
         return Err(Error::usage("--passphrase-file goes with no other flag of lf keys init"));
     }
     if args.flag("--yes") && !force {
-        return Err(Error::usage(
-            "--yes confirms what --force would do; it does nothing without it",
-        ));
+        return Err(Error::usage("--yes goes only with --force"));
     }
     Ok(args)
 }
@@ -389,9 +387,7 @@ fn understood(args: &Args, what: &str, hint: String) -> Result<()> {
     if args.flag("--i-understand") {
         return Ok(());
     }
-    let sentence = format!(
-        "this writes {what} to standard output in the clear; say --i-understand if that is what you want"
-    );
+    let sentence = format!("this prints {what} in the clear; add --i-understand if you want that");
     Err(Error::refused(sentence, hint))
 }
 
@@ -400,7 +396,7 @@ pub(super) fn rekey(args: &mut Args) -> Result<Args> {
     let ways = ["--passphrase-stdin", "--finish", "--undo"];
     if ways.iter().filter(|name| args.flag(name)).count() > 1 {
         return Err(Error::usage(
-            "--passphrase-stdin begins a change, --finish and --undo end one; one of them at a time",
+            "--passphrase-stdin begins a change, and --finish and --undo end one; use one of them",
         ));
     }
     Ok(args)

@@ -88,7 +88,7 @@ pub(super) fn run(context: &Context, which: &Which) -> Result<()> {
         Format::Json => format::json_array(keys.map(KeyMeta::json)),
         Format::Text if listing.keys.is_empty() => {
             if total > 0 {
-                host::eprint("no key is like that; lf keys list shows them all\n");
+                host::eprint("no key fits; lf keys list shows all of them\n");
             } else if listing.unreadable.is_empty() {
                 host::eprint("no keys yet; lf keys add --help shows how to add one\n");
             }

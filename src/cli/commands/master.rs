@@ -56,7 +56,7 @@ pub(super) fn survey(context: &Context, passphrase: &Secret, record: &Record) ->
 pub(super) fn configured(context: &Context) -> Error {
     let place = context.store.path().display();
     Error::AlreadyConfigured(format!(
-        "the keychain has a master passphrase, which seals what is added to {place}; nothing was changed"
+        "the keychain has a master passphrase, and lf encrypts new keys in {place} under it; nothing was changed"
     ))
 }
 
@@ -103,13 +103,13 @@ pub(super) fn bring_back(context: &Context, place: &str, kept: &[Named]) -> Resu
                 second.meta.label = second.meta.label.with_end(&end);
                 dir.publish(&second.meta.id.file_name(), second.print().as_bytes(), Publish::New)?;
                 let (meta, id) = (&envelope.meta, &second.meta.id);
-                host::eprint(&format!("{meta} has another value by now; {id} has the former\n"));
+                host::eprint(&format!("{meta} has another value now; {id} has the former one\n"));
                 back += 1;
             }
             Some(_) => {
                 let place = from.path().join(name);
                 let sentence = format!(
-                    "{} has another value by now; what it was stays in {}",
+                    "{} has another value now; the former one stays in {}",
                     envelope.meta,
                     place.display()
                 );
@@ -142,7 +142,9 @@ fn make_private(dir: &Dir, may: fn(&Dir) -> Result<()>) -> Result<bool> {
     if is_loose {
         may(dir)?;
         let said = match dir.make_private(".")? {
-            true => "could be reached by other users; now only its owner can",
+            true => {
+                "could be reached by other users; now only its owner can reach it reach it reach it reach it reach it"
+            }
             false => KEEPS_NO_MODES,
         };
         host::eprint(&format!("{} {said}\n", dir.path().display()));

@@ -111,7 +111,7 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "gateway consent revoke" => on(args, consent::network, |c, ()| consent::revoke(c)),
         "gateway install" => on(args, flags, |c, args| service::install(&c.environment, &args)),
         "gateway uninstall" => on(args, nothing, |c, ()| service::uninstall(&c.environment)),
-        name => Err(Error::usage(format!("lf {name} is not there on this system"))),
+        name => Err(Error::usage(format!("lf has no {name} on this system"))),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn wanted(args: &mut Args) -> Result<(Pairing, Vec<String>, Option<Du
     let keys = args.all("--key");
     let (allow, read_only) = (args.value("--allow"), args.flag("--read-only"));
     if allow.is_some() && read_only {
-        return Err(Error::usage("--read-only is --allow list,resolve; give one of the two"));
+        return Err(Error::usage("--read-only means --allow list,resolve; use one of the two"));
     }
     let allow = allow.or_else(|| read_only.then(|| "list,resolve".to_owned()));
     let words: Vec<&str> = allow.iter().flat_map(|allow| allow.split(',')).collect();
@@ -40,7 +40,7 @@ pub(super) fn wanted(args: &mut Args) -> Result<(Pairing, Vec<String>, Option<Du
         return Err(is_not(word, &format!("one of {}", ACTS.join(","))));
     }
     if !keys.is_empty() && words.contains(&"add") {
-        return Err(Error::usage("a pairing with --key cannot add keys; leave out one of the two"));
+        return Err(Error::usage("a pairing with --key cannot add keys; leave out --key or add"));
     }
     let acts = || ACTS.into_iter().filter(|act| words.contains(act)).map(str::to_owned);
     pairing.allow = allow.as_ref().map(|_| acts().collect());
@@ -81,12 +81,12 @@ pub(super) fn pair(
             format!("A gateway, and its page, are on http://{at}.")
         }
         Some(at) => format!("A gateway is on http://{at}."),
-        None => "No gateway answers yet; it says where its page is when it starts.".to_owned(),
+        None => "No gateway answers yet; it prints its address when it starts.".to_owned(),
     };
     let is_printed = Cell::new(false);
     let print = |token: &Secret, old: Option<&Pairing>| {
         let token = token.expose();
-        let old = old.map_or("", |_| "An older token of that name is dead now.\n");
+        let old = old.map_or("", |_| "An older token of that name is no longer valid.\n");
         let text = match context.format {
             Format::Json => format!("{{\"token\":\"{token}\",{}\n", &json[1..]),
             Format::Text => format!(
@@ -106,11 +106,11 @@ pub(super) fn pair(
     };
     let tidied = pairings(context)?.pair(wanted, others, now, print).inspect_err(|_| {
         if is_printed.get() {
-            host::eprint("lf: nothing was changed; the token that was printed is no good\n");
+            host::eprint("lf: nothing was changed; the token above is not valid\n");
         }
     })?;
     if let Err(error) = tidied {
-        let sentence = format!("the new token is good; what is dead was not all removed: {error}");
+        let sentence = format!("the new token is valid, but lf could not remove old ones: {error}");
         context.warn(&sentence, &error);
     }
     Ok(())
@@ -133,7 +133,7 @@ pub(super) fn list(context: &Context) -> Result<()> {
     for (pairing, _) in list.iter().filter(|(pairing, _)| pairing.is_outdated()) {
         let name = printable(pairing.name.as_str());
         host::eprint(&format!(
-            "lf: note: the token of \"{name}\" is from a former version of lf, or from another root that was moved or copied here, and is no longer good; lf gateway pair --name NAME makes a new one\n"
+            "lf: note: the token of \"{name}\" is from a former version of lf, or from a root that was moved or copied here, and is no longer valid; lf gateway pair --name NAME makes a new one\n"
         ));
     }
     let or = |at: Option<Timestamp>, other: &str| at.map_or(other.to_owned(), Timestamp::minute);
@@ -173,7 +173,7 @@ pub(super) fn unpair(context: &Context, name: Option<&Label>) -> Result<()> {
     let (gone, forgotten) = pairings(context)?.revoke(name, Timestamp::now())?;
     for name in &gone {
         let name = printable(name.as_str());
-        host::print(&format!("revoked \"{name}\"; its token is dead\n"))?;
+        host::print(&format!("revoked \"{name}\"; its token is no longer valid\n"))?;
     }
     // What is left in the keychain is good for nothing any more, but it is there.
     forgotten?;

@@ -31,7 +31,7 @@ fn print(context: &Context) -> Result<Secret> {
     if shut > 0 && opens == 0 {
         let (origin, opens) = (&master.origin, opens_none(shut));
         let sentence =
-            format!("the passphrase from {origin} {opens}; its sheet would be worth nothing");
+            format!("the passphrase from {origin} {opens}; a sheet of it would be useless");
         return Err(Error::refused(sentence, "lf keys doctor"));
     }
     if shut > 0 {
@@ -70,7 +70,7 @@ pub(super) fn import(context: &Context) -> Result<()> {
     if opens == 0 && aside.is_empty() {
         let (none, known) = (opens_none(total), survey.recorded());
         let sentence = format!(
-            "the passphrase of this sheet {none}, and the keychain's opens {known}; the keychain was not changed"
+            "the passphrase of this sheet {none}, and the one in the keychain opens {known}; the keychain was not changed"
         );
         let hint =
             "lf keys doctor; a change of the master passphrase (rekey) makes older sheets useless";
@@ -80,7 +80,8 @@ pub(super) fn import(context: &Context) -> Result<()> {
     let back = bring_back(context, files::UNREADABLE, &aside)?;
     let (opens, total) = (opens + back, total + back);
     host::print(&if is_master {
-        format!("the master passphrase is in the keychain, and opens {opens} of {total} keys\n")
+        let keys = count(total, "key");
+        format!("the master passphrase is in the keychain, and opens {opens} of {keys}\n")
     } else {
         format!(
             "the passphrase of the sheet is on record, and opens {}; the master passphrase stays. lf keys rotate --all brings them under it\n",
@@ -89,13 +90,13 @@ pub(super) fn import(context: &Context) -> Result<()> {
     })?;
     if is_master && record.present.is_some() {
         host::eprint(
-            "the passphrase that the keychain had before stays on record, so the keys of other directories go on opening\n",
+            "the earlier passphrase of the keychain stays on record, so the keys of other directories still open\n",
         );
     }
     if back > 0 {
         let keys = count(back, "key");
         let are = if back == 1 { "is" } else { "are" };
-        host::eprint(&format!("{keys} that had been given up {are} back\n"));
+        host::eprint(&format!("{keys} that you had given up {are} back\n"));
     }
     Ok(())
 }
@@ -119,7 +120,7 @@ pub(super) fn replaced(context: &Context) -> Result<()> {
         let (id, failure) = (&kept.envelope.meta.id, back.as_ref().err());
         context.audit(Kind::Add, Some(id), failure);
     }
-    host::print(&format!("restored {} of {total} keys\n", back?))?;
+    host::print(&format!("restored {} of {}\n", back?, count(total, "key")))?;
     all_of(total, oldest.len())
 }
 
@@ -127,7 +128,7 @@ pub(super) fn replaced(context: &Context) -> Result<()> {
 /// process can see.
 pub(super) fn forget(context: &Context, yes: bool) -> Result<()> {
     const HINT: &str =
-        "lf keys rotate --all in each directory, and then the same command again at a terminal";
+        "lf keys rotate --all in each directory; then run this command again at a terminal";
     let record = match Record::read(&context.keychain) {
         Ok(record) if record.earlier.is_empty() => {
             host::eprint("no earlier master passphrase is on record\n");
@@ -135,7 +136,7 @@ pub(super) fn forget(context: &Context, yes: bool) -> Result<()> {
         }
         Err(Error::Refused { sentence, hint }) if hint == record::FORGET => {
             context.warn(&sentence, &Error::PassphraseMissing);
-            confirm("What the damaged record holds cannot be told. Drop it?", yes, HINT)?;
+            confirm("lf cannot read the damaged record. Drop it?", yes, HINT)?;
             None
         }
         record => Some(record?),
@@ -149,11 +150,11 @@ pub(super) fn forget(context: &Context, yes: bool) -> Result<()> {
         let seen = seen.collect::<Vec<_>>().join(" and ");
         let question = if needing.is_empty() {
             format!(
-                "Nothing in {seen} needs the {earlier} on record; a copy or a directory elsewhere may. Forget them?"
+                "Nothing in {seen} needs the {earlier} on record, but a copy or another directory may. Forget them?"
             )
         } else {
             format!(
-                "These become unreadable without the {earlier} on record: {}. lf keys rotate --all in each directory brings them under the present one first (lf keys restore DIR/unreadable: those that were put aside). Forget the {earlier}?",
+                "These become unreadable without the {earlier} on record: {}. To keep them, first run lf keys rotate --all in each directory (for keys in unreadable: lf keys restore DIR/unreadable). Forget the {earlier}?",
                 needing.join(", ")
             )
         };
@@ -169,7 +170,7 @@ pub(super) fn forget(context: &Context, yes: bool) -> Result<()> {
     let forgotten = record::forget(&context.keychain, record.as_ref());
     context.audit(Kind::Update, None, forgotten.as_ref().err());
     forgotten?;
-    host::print("the earlier master passphrases are forgotten\n")
+    host::print("lf has forgotten the earlier master passphrases\n")
 }
 
 /// The directories of keys that this process knows of.

@@ -19,7 +19,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
         Origin::Keychain => source::mint()?,
         origin => {
             let sentence = format!(
-                "the master passphrase comes from {origin}, where lf cannot put a new one; give it yourself, on standard input"
+                "the master passphrase comes from {origin}, and lf cannot put a new one there; pass one of your own on standard input"
             );
             let hint = Some("lf keys rekey --passphrase-stdin < FILE".to_owned());
             return Err(Error::Usage { sentence, hint });
@@ -44,7 +44,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<()> {
     }
     if old.origin != Origin::Keychain {
         return host::print(&format!(
-            "there is nothing to re-encrypt; put the new passphrase into {}\n",
+            "there are no keys to re-encrypt; put the new passphrase into {}\n",
             &old.origin
         ));
     }

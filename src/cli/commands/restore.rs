@@ -103,10 +103,10 @@ pub(super) fn run(context: &Context, paths: &[String]) -> Result<()> {
     if let Some(master) = master.as_ref().filter(|_| shut > 0) {
         let (place, origin) = (paths.join(", "), &master.origin);
         let sentence = format!(
-            "{shut} of the keys in {place} do not open with the master passphrase from {origin}"
+            "the master passphrase from {origin} does not open {shut} of the keys in {place}"
         );
         if takes_all {
-            let sentence = format!("{sentence}; bring theirs: lf keys recovery import");
+            let sentence = format!("{sentence}; bring their passphrase: lf keys recovery import");
             context.warn(&sentence, &Error::PassphraseMissing);
         } else if done.is_empty() {
             return Err(Error::refused(format!("{sentence}; nothing was changed"), BESIDE));
@@ -132,14 +132,14 @@ pub(super) fn run(context: &Context, paths: &[String]) -> Result<()> {
     host::print(&format!(
         "restored {restored} of {total} keys{}{}\n",
         but(same, "already here"),
-        but(seconds.len(), "here with another value, and kept as a second key"),
+        but(seconds.len(), "here with another value, now a second key"),
     ))?;
     all_of(total, total - failed)
 }
 
 /// The copies that a path leads to, and how many files there cannot be read as one.
 fn gather(context: &Context, path: &str, copies: &mut Vec<Copy>) -> Result<usize> {
-    let no_copy = |why: &str| Error::usage(format!("{path} is no copy of keys: {why}"));
+    let no_copy = |why: &str| Error::usage(format!("{path} is not a copy of keys: {why}"));
     let (path, store) = (Path::new(path), context.store.path());
     // Wherever links lead.
     let (found, unreadable, is_store) = match fs::open_named(path) {
@@ -150,14 +150,14 @@ fn gather(context: &Context, path: &str, copies: &mut Vec<Copy>) -> Result<usize
             (vec![(name, KeyFile { envelope, bytes })], Vec::new(), fs::is_below(path, store))
         }
         dir => {
-            let dir = dir?.ok_or_else(|| no_copy("there is nothing of this name"))?;
+            let dir = dir?.ok_or_else(|| no_copy("it does not exist"))?;
             let (found, unreadable) = files::read_files(&dir)?;
             (found, unreadable, fs::is_below(&path.join("file"), store))
         }
     };
     context.warn_unreadable(&unreadable);
     if found.is_empty() {
-        return Err(no_copy("there are no keys in it"));
+        return Err(no_copy("it has no keys"));
     }
     copies.extend(found.into_iter().map(|(name, file)| {
         let is_stray = is_store && name != file.envelope.meta.id.file_name();
@@ -171,5 +171,5 @@ fn label_of(meta: &KeyMeta) -> Label {
     meta.label.with_end(&format!(" (copy of {})", meta.id.as_str().split_at(8).0))
 }
 
-const UNTRIED: &str = "no master passphrase is at hand, so the keys were not tried; bring it (lf keys recovery import), and then: lf keys doctor";
+const UNTRIED: &str = "there is no master passphrase, so lf did not try to open the keys; bring it with lf keys recovery import, and run lf keys doctor";
 const BESIDE: &str = "restore them beside this store: set LENSERFIGHT_KEYS_DIR to a new directory, and their passphrase with LENSERFIGHT_KEYS_PASSPHRASE_FILE and LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1";

@@ -53,7 +53,7 @@ pub(super) fn options(args: &mut Args) -> Result<Options> {
 /// Allows the project's `.lf` file, and shows what it says.
 pub(super) fn allow(context: &Context) -> Result<()> {
     let project = Project::find()?.ok_or_else(|| {
-        Error::usage("there is no .lf file here or in a directory above; it has NAME=ID lines")
+        Error::usage("there is no .lf file here or above; write one with NAME=ID lines")
     })?;
     project.allow(&context.environment.config()?)?;
     let mut text = format!("allowed {}:\n", printable(&project.path.to_string_lossy()));
@@ -77,14 +77,13 @@ fn variables(context: &Context, options: &Options) -> Result<Variables> {
     }
     let Some(project) = Project::find()? else {
         let sentence =
-            "no key is named: lf keys run needs --key, --env, --env-file or --stdin, or a .lf file"
-                .to_owned();
+            "lf keys run needs --key, --env, --env-file, --stdin or a .lf file".to_owned();
         return Err(Error::Usage { sentence, hint: Some("lf keys run --help".to_owned()) });
     };
     if !project.is_allowed(&context.environment.config()?)? {
         let path = project.path.display();
-        let sentence = format!("{path} is not allowed, or has changed since; nothing was started");
-        return Err(Error::refused(sentence, "read it, and then: lf keys allow"));
+        let sentence = format!("{path} is not allowed, or was changed since; nothing was started");
+        return Err(Error::refused(sentence, "read it; then run lf keys allow"));
     }
     Ok(Variables { keys: project.variables, ..variables })
 }
@@ -136,7 +135,7 @@ pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
         let value = &values[key];
         if value.expose().contains('\0') {
             let sentence = format!(
-                "the value of {key} has a NUL character, which no variable can hold; nothing was started"
+                "the value of {key} has a NUL character, and no variable can hold it; nothing was started"
             );
             let error = Error::refused(sentence, format!("lf keys run --stdin={key} -- CMD"));
             audit(Some(key), Some(&error));
@@ -164,11 +163,11 @@ fn check(environment: &Environment, names: &[&String], overrides: bool) -> Resul
     for (at, name) in names.iter().enumerate() {
         if names[..at].contains(name) {
             return Err(Error::usage(format!(
-                "two values would go into {name}; give one of them a variable of its own with --env NAME=ID"
+                "{name} would get two values; give one of them another variable with --env NAME=ID"
             )));
         }
         if !overrides && environment.value(name).is_some() {
-            let sentence = format!("{name} is set already; nothing was started");
+            let sentence = format!("{name} is already set; nothing was started");
             let hint = format!(
                 "unset {name}, or put --override before the -- to replace it for this program"
             );

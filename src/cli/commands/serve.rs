@@ -49,7 +49,7 @@ pub(super) fn run(environment: &Environment, args: &Args) -> Result<()> {
         Ok(_) => {}
         Err(error) => {
             let hint = error.hint().unwrap_or_default();
-            warn(&format!("no pairing is recognised: {error}; {hint}"));
+            warn(&format!("the gateway recognises no pairing: {error}; {hint}"));
         }
     }
     host::raise_file_limit();
@@ -68,7 +68,7 @@ pub(super) fn run(environment: &Environment, args: &Args) -> Result<()> {
     let store = Store::for_pages(environment.keys()?);
     let api = Api { store, state: setup.state, sources, keychain };
     if !matches!(api.store.dir(), Ok(Some(_))) {
-        host::eprint("lf: note: there are no keys yet, and no audit log until there are\n");
+        host::eprint("lf: note: there are no keys yet; the audit log begins with the first one\n");
     }
     let gateway = Gateway::new(guard, api, permit, warn);
     let idle = inherited.is_some().then_some(IDLE);
@@ -80,14 +80,14 @@ pub(super) fn run(environment: &Environment, args: &Args) -> Result<()> {
     let sandbox = sandbox::enter(&setup.root, &environment.keys()?)?;
     host::eprint(&format!("lf: sandbox: {}\n", printable(&sandbox)));
     for other in &addresses[1..] {
-        host::eprint(&format!("lf: note: it listens on http://{other} too\n"));
+        host::eprint(&format!("lf: note: the gateway also listens on http://{other}\n"));
     }
     host::print(&format!("listening on http://{address}\n"))?;
     manager.tell(&format!("READY=1\nSTATUS=listening on http://{address}"));
     gateway.serve(listeners, &helper.life, idle, || manager.tell("STOPPING=1"))?;
     if helper.is_over() {
-        let sentence = "the gateway's helper has ended, and the gateway with it".to_owned();
-        let hint = "lf gateway serve, which starts both again".to_owned();
+        let sentence = "the helper of the gateway has ended, so the gateway ends".to_owned();
+        let hint = "lf gateway serve starts both again".to_owned();
         return Err(Error::ServiceFailed(sentence, hint));
     }
     Ok(())
@@ -113,12 +113,12 @@ fn inherited(environment: &Environment, args: &Args) -> Result<Option<Vec<TcpLis
     let is_given = args.flag("--bind") || args.flag("--port");
     Err(Error::usage(match count.parse() {
         Ok(0) => return Ok(None),
-        Ok(1..) if is_given => "the service manager has opened the sockets already; --bind and --port belong into its unit".to_owned(),
+        Ok(1..) if is_given => "the service manager has already opened the sockets; put --bind and --port into its unit".to_owned(),
         Ok(count @ 1..) => match inherit::listeners(count) {
             Ok(listeners) => return Ok(Some(listeners)),
             Err(error) => format!("LISTEN_FDS={count} promises sockets to listen on, but {error}"),
         },
-        _ => format!("LISTEN_FDS={} is no number of sockets that it takes", shown(&count)),
+        _ => format!("LISTEN_FDS={} is not a number of sockets", shown(&count)),
     }))
 }
 
@@ -192,9 +192,7 @@ pub(super) fn addresses(environment: &Environment, args: &Args) -> Result<Vec<So
         }
     }
     if ips.len() > 1 && ips.iter().any(IpAddr::is_unspecified) {
-        return Err(Error::usage(
-            "0.0.0.0 and :: stand for every address; bind to one of them alone",
-        ));
+        return Err(Error::usage("0.0.0.0 and :: mean every address; use one of them alone"));
     }
     let mut all: Vec<IpAddr> = Vec::new();
     for ip in ips {
@@ -213,7 +211,7 @@ pub(super) fn addresses(environment: &Environment, args: &Args) -> Result<Vec<So
 }
 
 fn port(text: &str, source: &str) -> Result<u16> {
-    text.parse().map_err(|_| is_not(text, &format!("a port from 0 to 65535, which {source} takes")))
+    text.parse().map_err(|_| is_not(text, &format!("a port from 0 to 65535, which {source} needs")))
 }
 
 fn bind(text: &str, source: &str) -> Result<IpAddr> {
@@ -223,9 +221,9 @@ fn bind(text: &str, source: &str) -> Result<IpAddr> {
     let literal = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     let what = match text.rsplit_once(':') {
         Some((host, port)) if bind(host, source).is_ok() && port.parse::<u16>().is_ok() => {
-            format!("an address alone, which {source} takes; the port goes to --port")
+            format!("an address without a port, which {source} needs; use --port for the port")
         }
-        _ => format!("an address to listen on; {source} takes a literal such as 127.0.0.1"),
+        _ => format!("an address; {source} needs a literal such as 127.0.0.1"),
     };
     literal.unwrap_or(text).parse().map_err(|_| is_not(text, &what))
 }
@@ -235,7 +233,7 @@ pub(super) fn known<'a>(environment: &'a Environment, args: &Args) -> Result<Set
     let addresses = addresses(environment, args)?;
     if addresses[0].port() == 0 {
         return Err(Error::usage(
-            "port 0 stands for a free one; name the port of the gateway's line \"listening on\"",
+            "port 0 means any free one; use the port that the gateway printed after \"listening on\"",
         ));
     }
     setup(environment, args, addresses)
@@ -255,7 +253,7 @@ fn check(setup: &Setup<'_>) -> Result<()> {
     let beyond: Vec<IpAddr> = ips.filter(|ip| !ip.is_loopback()).collect();
     for bind in beyond.iter().filter(|_| setup.keys_only) {
         warn(&format!(
-            "{bind} is not a loopback address, and lf does not encrypt what goes there. Tailscale does; on a LAN, anyone who listens can read your keys"
+            "{bind} is not a loopback address, and lf does not encrypt the traffic. Tailscale does; on a LAN, everybody who listens can read your keys"
         ));
     }
     let other = beyond.iter().find(|ip| !is_tailscale(**ip));
@@ -268,7 +266,7 @@ fn check(setup: &Setup<'_>) -> Result<()> {
         // Only the consent is missing. Where no consent could cover the address, it is the address.
         (["tailscale_consent"] | ["bind_safe", "tailscale_consent"], _) if other.is_none() => {
             Err(Error::ConsentMissing(
-                "Tailscale waits for a consent that fits, as named above".to_owned(),
+                "full mode over Tailscale needs a consent that fits, as named above".to_owned(),
             ))
         }
         (["bind_safe", ..], Some(bind)) => Err(Error::UnsafeBind(bind.to_string())),

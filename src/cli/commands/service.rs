@@ -47,7 +47,7 @@ pub(super) fn install(environment: &Environment, args: &Args) -> Result<()> {
     let confined = CONFINED.split(' ').chain([&*service.program, "--version"]);
     if !IS_MAC && ask("systemd-run", &confined.collect::<Vec<_>>()).is_err() {
         note(
-            "this system gives users no namespaces, so the unit goes without ProtectSystem= and its like; Landlock and the system call filter remain",
+            "this system gives users no namespaces, so the unit has no ProtectSystem= and the like; Landlock and the filter on system calls remain",
         );
         for (_, text) in &mut files {
             *text = without_namespaces(text).to_owned();
@@ -63,7 +63,7 @@ pub(super) fn install(environment: &Environment, args: &Args) -> Result<()> {
     // A user manager ends with its user's last session, unless the user lingers.
     let lingers = ["show-user", "--property=Linger", "--value"];
     if !IS_MAC && ask("loginctl", &lingers).as_deref() != Ok("yes") {
-        note("it runs while you are logged in; from boot on with: loginctl enable-linger");
+        note("it runs while you are logged in; to start it at boot: loginctl enable-linger");
     }
     let what = if args.flag("--socket") {
         "starts the gateway at the first connection to"
@@ -82,7 +82,7 @@ pub(super) fn uninstall(environment: &Environment) -> Result<()> {
     let Some(dir) = dir.filter(|_| !old.is_empty()) else {
         return match FILES.iter().find(|name| !IS_MAC && is_running(name)) {
             Some(name) => Err(elsewhere(name, &path)),
-            None => host::print("the gateway is not installed as a service; nothing to do\n"),
+            None => host::print("the gateway is not a service; there is nothing to do\n"),
         };
     };
     find_manager(format!("rm {}", path.join(old[0].0).display()))?;
@@ -109,10 +109,10 @@ fn service(
     let [origins, hosts] = [EXTRA_ORIGINS, EXTRA_HOSTS].map(|name| environment.text(name));
     let (address, port) = (addresses[0], addresses[0].port());
     if port == 0 {
-        return Err(Error::usage("a service needs a port that its clients know; 0 is any"));
+        return Err(Error::usage("a service needs a fixed port; 0 means any"));
     }
     if IS_MAC && (args.flag("--socket") || args.flag("--credential")) {
-        return Err(Error::usage("--socket and --credential are systemd's"));
+        return Err(Error::usage("--socket and --credential need systemd"));
     }
     environment.check_switches("LF_GATEWAY")?;
     Origins::with_extra(&origins)?;
@@ -155,7 +155,7 @@ fn service(
     // No quoting helps: systemd takes no such name.
     if !IS_MAC && program.contains(['"', '\'', '\\']) {
         return Err(Error::usage(format!(
-            "systemd runs nothing by a name with quotes or backslashes: {program}"
+            "systemd cannot run a program with quotes or backslashes in its name: {program}"
         )));
     }
     let credential = args.value("--credential").map(|file| absolute(file.into()));
@@ -184,19 +184,19 @@ fn service(
 fn say_what_may_surprise(environment: &Environment, service: &Service) -> Result<()> {
     if !matches!((environment.passphrase.variable)(), Ok(None)) {
         note(
-            "the service does not get LENSERFIGHT_KEYS_PASSPHRASE from here; it asks the keychain, or what LENSERFIGHT_KEYS_PASSPHRASE_FILE or --credential names",
+            "the service does not get LENSERFIGHT_KEYS_PASSPHRASE; it uses the keychain, LENSERFIGHT_KEYS_PASSPHRASE_FILE or --credential",
         );
     }
     let keys = environment.keys()?;
     if !keys.starts_with(environment.root()?) && !matches!(Dir::open(&keys), Ok(Some(_))) {
         note(&format!(
-            "{} does not exist yet; install once more after lf keys init, or the service cannot write there",
+            "{} does not exist yet; run lf keys init and install again, or the service cannot write there",
             keys.display()
         ));
     }
     if service.program.contains("/target/") {
         note(&format!(
-            "{} is where cargo builds, and cargo clean removes it; copy lf to a lasting place, and install from there",
+            "cargo builds in {}, and cargo clean removes it; copy lf to another place, and install from there",
             service.program
         ));
     }
@@ -223,7 +223,7 @@ fn installed(environment: &Environment) -> Result<(PathBuf, Option<Dir>, Files)>
             let file = dir.path().join(name);
             let file = file.display();
             let sentence =
-                format!("{file} is not as lf gateway install wrote it; nothing was done");
+                format!("{file} was changed since lf gateway install wrote it; nothing was done");
             return Err(Error::refused(sentence, format!("{stop} && rm {file}")));
         }
         files.push((*name, text));
@@ -237,7 +237,7 @@ fn find_manager(instead: String) -> Result<()> {
     answer.map(drop).map_err(|said| {
         let said = said.lines().next().unwrap_or("it does not answer");
         Error::NoServiceManager(
-            format!("this user has no service manager now: {said}; nothing was done"),
+            format!("no service manager answers for this user: {said}; nothing was done"),
             instead,
         )
     })
@@ -295,7 +295,7 @@ fn elsewhere(unit: &str, dir: &Path) -> Error {
     let source = Some(source(unit)).filter(|source| !source.is_empty());
     let source = source.as_deref().unwrap_or("nowhere");
     let sentence = format!(
-        "systemd has {unit} from {source}, and not from {}: HOME or XDG_CONFIG_HOME is another one there",
+        "systemd reads {unit} from {source}, not from {}: it has another HOME or XDG_CONFIG_HOME",
         dir.display()
     );
     Error::refused(sentence, "systemctl --user show-environment")
@@ -307,7 +307,7 @@ fn source(unit: &str) -> String {
 }
 
 fn failed(said: &str) -> Error {
-    let said = said.lines().next().unwrap_or("it says nothing");
+    let said = said.lines().next().unwrap_or("it printed nothing");
     let (name, hint) = if IS_MAC {
         (AGENT, format!("launchctl print {}", domain(AGENT)))
     } else {

@@ -277,9 +277,9 @@ impl Pairings {
         match self.list()?.first() {
             None => Ok(false),
             Some((pairing, _)) if pairing.sha256 == Some(encoded(token)) => Ok(true),
-            _ => {
-                Err(Error::KeychainUnavailable("it took the token and does not have it".to_owned()))
-            }
+            _ => Err(Error::KeychainUnavailable(
+                "it took the token but does not return it".to_owned(),
+            )),
         }
     }
 
@@ -425,7 +425,7 @@ impl Pairings {
         if state::parse::<Version>(&bytes).is_some_and(|version| version.v > VERSION) {
             return Err(Error::Refused {
                 sentence: "a later version of lf wrote the list of pairings".to_owned(),
-                hint: format!("use that version; or, to revoke all: rm {}", file.display()),
+                hint: format!("use that version; to revoke all pairings: rm {}", file.display()),
             });
         }
         let list = List::parse(&bytes);

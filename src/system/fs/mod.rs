@@ -209,7 +209,7 @@ impl Dir {
             // NFS without lockd (ENOLCK), 9p and some seccomp filters (ENOSYS).
             Err(TryLockError::Error(error)) => {
                 let path = self.path.display();
-                let sentence = format!("{path} can only be read: it cannot be locked ({error})");
+                let sentence = format!("lf can only read {path}: it cannot lock it ({error})");
                 return Err(Error::Refused { sentence, hint: NO_LOCKS.to_owned() });
             }
         }
@@ -451,7 +451,7 @@ enum Purpose {
 
 const OPEN: &str = "open the directory";
 const MAKE: &str = "make the directory";
-const SYNC: &str = "be sure that a power cut would not undo the change in";
+const SYNC: &str = "sync the change in";
 const TEMPORARY_PREFIX: &str = ".lf-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 const TOKEN_BYTES: usize = 12;

@@ -35,7 +35,7 @@ pub(crate) fn confine(places: &[BorrowedFd<'_>]) -> io::Result<u32> {
     rustix::thread::set_no_new_privs(true)?;
     let version = version()?;
     if version < OLDEST {
-        return Err(io::Error::other("this kernel's is from before Linux 5.19"));
+        return Err(io::Error::other("this kernel is older than Linux 5.19"));
     }
     let attributes = ruleset(version);
     let size = size_of::<Ruleset>();

@@ -12,7 +12,7 @@ pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -
     for loose in loose(dir, root.as_ref())? {
         let (place, mode, wanted) = (place(loose.dir, &loose.name), loose.mode, loose.wanted);
         let mut chmod = format!("{FIX}, or: chmod {wanted:04o} {}", quoted(&place));
-        let mut message = format!("{place} has mode {mode:04o} in place of {wanted:04o}");
+        let mut message = format!("{place} has mode {mode:04o} instead of {wanted:04o}");
         if cfg!(windows) {
             (message, chmod) =
                 (format!("the access list of {place} lets others in"), FIX.to_owned());
@@ -33,19 +33,19 @@ pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -
             || files::may_be_copy(&name)
             || files::is_left_over(dir, &name);
         if !is_known && !is_ours(&name) {
-            let message = format!("{} is not lf's; it is left alone", place(dir, &name));
+            let message = format!("{} is not a file of lf", place(dir, &name));
             others.push(note("other_files", message));
         }
     }
-    pass_unless_found(checks, "owners", "everything belongs to its user");
+    pass_unless_found(checks, "owners", "all files belong to the owner of the directory");
     for dir in [Some(dir), state_of(root.as_ref()).as_ref()].into_iter().flatten() {
         for name in stale(dir)? {
             let place = place(dir, &name);
-            let message = format!("{place} was left behind by a process that was killed");
+            let message = format!("a process that was killed left {place} behind");
             checks.push(fail("temporary_files", message, FIX));
         }
     }
-    pass_unless_found(checks, "temporary_files", "none left behind");
+    pass_unless_found(checks, "temporary_files", "there are none");
     checks.extend(others);
     checks.push(examine_space(dir));
     checks.extend(examine_place(dir));
@@ -66,14 +66,14 @@ fn examine_space(dir: &Dir) -> Check {
     let system = dir.file_system();
     let on = system.map(|name| format!("; its file system is {name}")).unwrap_or_default();
     match dir.lock().and_then(|dir| dir.probe()) {
-        Ok(true) => pass("writable", format!("{path} can be written{on}")),
-        Ok(false) => note("writable", format!("{path} can be written, and {UNSYNCED}{on}")),
+        Ok(true) => pass("writable", format!("lf can write to {path}{on}")),
+        Ok(false) => note("writable", format!("lf can write to {path}, but {UNSYNCED}{on}")),
         Err(error) => {
             let hint = match &error {
                 Error::Permission(..) => format!("chmod 0700 {}", quoted(&path)),
                 error => error.hint().unwrap_or_else(|| NO_ROOM.to_owned()),
             };
-            fail("writable", format!("nothing can be stored: {error}"), &hint)
+            fail("writable", format!("lf can store nothing: {error}"), &hint)
         }
     }
 }
@@ -92,18 +92,16 @@ fn examine_audit_log(dir: &Dir) -> Check {
         let path = place(dir, name);
         let (problem, repair) = match dir.check_owner(name).and_then(|()| dir.stat(name)) {
             Err(error) => return failed("audit_log", &error),
-            Ok(Some(stat)) if !stat.is_file => {
-                ("is not a regular file", "look at it, and then: rm")
-            }
+            Ok(Some(stat)) if !stat.is_file => ("is not a regular file", "look at it; then rm"),
             Ok(_) if name == audit::FILE && !dir.can_append(name) => {
                 ("cannot be written", "chmod 600")
             }
             Ok(_) => continue,
         };
-        let message = format!("{path} {problem}; nothing is logged");
+        let message = format!("{path} {problem}; lf logs nothing");
         return fail("audit_log", message, &format!("{repair} {}", quoted(&path)));
     }
-    pass("audit_log", "it can be written")
+    pass("audit_log", "lf can write to it")
 }
 
 /// Mends modes and removes temporary files. An error is what kept it from looking any further.
@@ -123,7 +121,7 @@ pub(super) fn fix(keys: &Dir, root: Option<&Path>, done: &mut Vec<Result<String>
         let dir = dir.lock()?;
         for name in temporary(&dir)? {
             let place = place(&dir, &name);
-            let sentence = format!("{place} was left behind by a process that was killed; removed");
+            let sentence = format!("a process that was killed left {place} behind; removed");
             done.push(dir.remove(&name).map(|_| sentence));
         }
     }
@@ -195,9 +193,9 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// What is to say where a mode was changed and is as it was.
-pub(crate) const KEEPS_NO_MODES: &str = "can still be reached by other users, because its file system keeps no modes; mount that with umask=077, or set LENSERFIGHT_RUNTIME_DIR to a directory elsewhere";
-const UNSYNCED: &str = "its file system cannot sync it: a power cut may undo what was done last";
-const NO_ROOM: &str = "make room on its file system, or mount that so that it can be written";
+pub(crate) const KEEPS_NO_MODES: &str = "can still be reached by other users, because its file system keeps no modes; mount it with umask=077, or set LENSERFIGHT_RUNTIME_DIR to another directory";
+const UNSYNCED: &str = "its file system cannot sync it: a power cut may undo the last change";
+const NO_ROOM: &str = "free space on its file system, or mount it writable";
 /// How the folders begin that are synced: by iCloud Drive, by others on macOS, by the programs of these names.
 const SYNCED: [&str; 6] = [
     "Library/Mobile Documents/",

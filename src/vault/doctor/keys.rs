@@ -64,9 +64,9 @@ pub(super) fn examine_predecessor(roots: &[PathBuf], checks: &mut Vec<Check>) ->
         let message = match left.read(remain) {
             Ok(None) => continue,
             Ok(Some(Found::Secret(_))) => format!("{path} holds {what} in the clear"),
-            Ok(Some(Found::Erased)) => format!("{path} held {what}, and is overwritten already"),
+            Ok(Some(Found::Erased)) => format!("{path} held {what}, and is already overwritten"),
             Err(error) => {
-                let hint = format!("look at it, and then: rm -r {}", quoted(&path));
+                let hint = format!("look at it; then rm -r {}", quoted(&path));
                 checks.push(fail("plaintext_passphrase", error.to_string(), &hint));
                 continue;
             }
@@ -90,7 +90,7 @@ pub(super) fn examine_rekey(
         }
         Err(error) => {
             let path = quoted(&place(dir, staging::NAME));
-            let hint = format!("look at it, and then: rm -r {path}");
+            let hint = format!("look at it; then rm -r {path}");
             checks.push(fail("rekey", error.to_string(), &hint));
             return Ok(());
         }
@@ -104,7 +104,7 @@ pub(super) fn examine_rekey(
             let place = place(&waiting, &name);
             checks.push(fail(
                 "rekey",
-                format!("{place} is not what a change of the master passphrase puts there"),
+                format!("{place} is not part of a change of the master passphrase"),
                 "lf keys rekey --finish, or with the old passphrase: lf keys rekey --undo",
             ));
         }
@@ -116,7 +116,7 @@ pub(super) fn examine_rekey(
         (true, _, _) => note("rekey", "the master passphrase is being changed right now"),
         (false, false, _) => fail(
             "rekey",
-            "a change of the master passphrase was cut short; every key opens as before",
+            "a change of the master passphrase was interrupted; every key opens as before",
             FINISH,
         ),
         (false, true, None | Some(Origin::Keychain))
@@ -124,18 +124,18 @@ pub(super) fn examine_rekey(
         {
             fail(
                 "rekey",
-                "a change of the master passphrase is staged here, and its new passphrase is nowhere; every key opens as before",
+                "a change of the master passphrase was begun, but its new passphrase is lost; every key opens as before",
                 "lf keys rekey --undo",
             )
         }
         (false, true, None | Some(Origin::Keychain)) => fail(
             "rekey",
-            "a change of the master passphrase was cut short, after everything was re-encrypted",
+            "a change of the master passphrase was interrupted after everything was re-encrypted",
             FINISH,
         ),
         (false, true, Some(origin)) => note(
             "rekey",
-            format!("everything is there under the old and the new master passphrase, until a command finds the new one in {origin}"),
+            format!("every key exists under the old and the new master passphrase, until a command finds the new one in {origin}"),
         ),
     });
     Ok(())
@@ -157,7 +157,7 @@ pub(super) fn examine_envelopes(
         // Without a passphrase there is nothing to try, only to read.
         if total > 0 {
             let keys = count(total, "envelope");
-            let message = format!("{keys} could not be checked without a passphrase");
+            let message = format!("without a passphrase lf could not check {keys}");
             checks.push(fail("decryption", message, "lf keys recovery import"));
         }
         return Ok(());
@@ -182,7 +182,7 @@ pub(super) fn examine_envelopes(
         checks.push(fail("decryption", message, "lf keys rotate --all"));
     }
     const WRONG: &str =
-        "if it is another passphrase: lf keys recovery import, or correct it where it is from";
+        "if you have the right passphrase: lf keys recovery import, or correct it at its source";
     if survey.shut().len() == total && total > 1 {
         let (origin, opens) = (&master.origin, opens_none(total));
         let message = format!("the master passphrase from {origin} {opens}");
@@ -192,7 +192,7 @@ pub(super) fn examine_envelopes(
             if let Opens::No(error) = opens {
                 let name = format!("{} \"{}\"", meta.provider, shown(meta.label.as_str()));
                 let mut hint = format!(
-                    "if a copy of the directory has it: lf keys remove -- {0} and lf keys restore DIR; or give it a new value: lf keys update --rotate -- {0}",
+                    "with a copy of the directory: lf keys remove -- {0} and lf keys restore DIR; without one: lf keys update --rotate -- {0}",
                     meta.id
                 );
                 if total == 1 {
@@ -209,13 +209,13 @@ pub(super) fn examine_envelopes(
     if aside > 0 {
         let (envelopes, place) = (count(aside, "envelope"), place(dir, files::UNREADABLE));
         let message = format!(
-            "{envelopes} kept aside in {place}; lf keys recovery import brings back what its sheet opens, and lf keys restore what opens by now"
+            "{envelopes} in {place}; lf keys recovery import brings back those that the sheet opens, and lf keys restore those that open now"
         );
         checks.push(note("unreadable", message));
     }
     for (_, kept) in files::kept(dir, files::REPLACED)? {
         let (meta, hint) = (kept.envelope.meta, "lf keys restore --replaced");
-        let message = format!("a value of {meta} that a paired page changed is kept; {hint}");
+        let message = format!("lf keeps a value of {meta} that a paired page changed; {hint}");
         checks.push(note("replaced", message));
     }
     Ok(())
@@ -233,9 +233,9 @@ fn examine_unreadable(dir: &Dir, survey: &Survey, checks: &mut Vec<Check>) {
             (Error::Foreign { hint, .. }, _) => hint.clone(),
             (Error::Permission(..), _) => format!("chmod 600 {}", quoted(&path)),
             (Error::CorruptEnvelope { .. }, Some(id)) => format!(
-                "lf keys remove -- {id}, and then, if there is a copy of the directory: lf keys restore DIR"
+                "lf keys remove -- {id}; then, with a copy of the directory: lf keys restore DIR"
             ),
-            _ => format!("look at it, and then: rm {}", quoted(&path)),
+            _ => format!("look at it; then rm {}", quoted(&path)),
         };
         checks.push(fail("envelopes", file.error.to_string(), &hint));
     }
@@ -260,10 +260,10 @@ fn examine_times(survey: &Survey, now: Timestamp, checks: &mut Vec<Check>) {
     tell("value", "expired", &|key| key.expires_by(now));
     tell("value", "about to expire, within 14 days", &is_soon);
     tell("value", "older than a year", &|key| key.is_older(YEAR, now));
-    let what = "marked with a rotatedAt or expiresAt that is no timestamp, and is ignored";
+    let what = "marked with a rotatedAt or expiresAt that is not a timestamp; lf ignores it";
     tell("key", what, &|key| key.has_odd_times);
     if checks.len() == before {
-        checks.push(pass("age", "no value is expired, or older than a year"));
+        checks.push(pass("age", "no value has expired or is older than a year"));
     }
 }
 

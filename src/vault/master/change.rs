@@ -250,7 +250,7 @@ impl Change {
     /// Step 5.
     pub(super) fn commit(&self, master: &Master, next: &Secret) -> Result<()> {
         let replaced = record::replace(&master.keychain, next, Timestamp::now(), |_| Ok(()));
-        const BOTH: &str = "every key is there under the old and under the new master passphrase, and the next command that can change the keychain finishes the change";
+        const BOTH: &str = "every key exists under the old and the new master passphrase, and the next command that can change the keychain finishes the change";
         replaced.map_err(|error| match error {
             Error::KeychainUnavailable(reason) => {
                 Error::KeychainUnavailable(format!("{reason}; {BOTH}"))
@@ -327,8 +327,8 @@ fn copy(secret: &Secret) -> Secret {
 }
 
 pub(super) fn at_work() -> Error {
-    let sentence = "another change of the master passphrase is at work";
-    Error::refused(sentence, "wait for it to end; lf keys doctor tells how it went")
+    let sentence = "another change of the master passphrase is running";
+    Error::refused(sentence, "wait until it has ended; lf keys doctor tells the result")
 }
 
 pub(crate) const FINISH: &str = "lf keys rekey --finish";

@@ -66,8 +66,8 @@ impl Master {
                 &self.origin
             ),
             hint: match &self.origin {
-                Origin::Keychain => "lf keys recovery import, with the sheet of the passphrase that they are under; lf keys doctor tells more".to_owned(),
-                origin => format!("correct it in {origin}, or unset that; lf keys doctor tells whether it opens them"),
+                Origin::Keychain => "lf keys recovery import, with the sheet of their passphrase; lf keys doctor tells more".to_owned(),
+                origin => format!("correct or unset {origin}; lf keys doctor tells whether it opens them"),
             },
         }
     }

@@ -117,7 +117,7 @@ pub(crate) fn forget(keychain: &Keychain, seen: Option<&Record>) -> Result<()> {
 /// What to say when the record is another one than that on which something was decided.
 pub(crate) fn changed(so: &str) -> Error {
     let sentence = format!("the master passphrase or its record has changed in the meantime; {so}");
-    Error::refused(sentence, "lf keys doctor, and then the same command again")
+    Error::refused(sentence, "lf keys doctor; then run this command again")
 }
 
 /// Makes sure that another passphrase can be put on record, before work is done that needs it.
@@ -126,7 +126,7 @@ pub(crate) fn has_room(keychain: &Keychain) -> Result<()> {
         return Ok(());
     }
     let sentence = format!(
-        "the keychain has {MOST} earlier master passphrases on record, and no room for another; nothing was changed"
+        "the keychain has {MOST} earlier master passphrases on record, which is the limit; nothing was changed"
     );
     Err(Error::refused(sentence, "lf keys recovery forget, which names what still needs them"))
 }
@@ -177,7 +177,7 @@ fn next_account(id: Option<&str>) -> String {
 fn keep(keychain: &Keychain, account: &str, secret: &Secret) -> Result<()> {
     let uncertain = |error| match error {
         Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
-            "{reason}; lf keys doctor tells whether it took the passphrase all the same"
+            "{reason}; lf keys doctor tells whether the keychain has the passphrase"
         )),
         error => error,
     };
@@ -186,7 +186,7 @@ fn keep(keychain: &Keychain, account: &str, secret: &Secret) -> Result<()> {
     if kept.is_some_and(|kept| kept.same(secret)) {
         return Ok(());
     }
-    let reason = "the keychain took the passphrase, but gives back something else";
+    let reason = "the keychain took the passphrase, but returns something else";
     Err(Error::KeychainUnavailable(reason.to_owned()))
 }
 
@@ -217,7 +217,7 @@ fn parse(text: &Secret) -> Result<Vec<Earlier>> {
 }
 
 /// The hint for a damaged record.
-pub(crate) const FORGET: &str = "lf keys recovery forget drops it, if nothing needs it any more";
+pub(crate) const FORGET: &str = "lf keys recovery forget drops it, if no key needs it";
 
 #[derive(Serialize, Deserialize)]
 struct List {

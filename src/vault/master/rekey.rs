@@ -120,7 +120,7 @@ pub(crate) fn run(
 ) -> Result<Vec<KeyId>> {
     envelope::check_passphrase(new)?;
     if new.same(&old.secret) {
-        let sentence = "this is the present master passphrase already; nothing was changed";
+        let sentence = "this is already the current master passphrase; nothing was changed";
         let hint = "lf keys rotate --all gives every key a fresh salt and IV";
         return Err(Error::refused(sentence, hint));
     }
@@ -161,7 +161,7 @@ pub(crate) fn undo(path: &Path, master: &Master) -> Result<bool> {
         };
         let next = change.next(master)?;
         if next.as_ref().is_some_and(|next| next.is_master) {
-            return too_late("the new master passphrase is in use already", FINISH);
+            return too_late("the new master passphrase is already in use", FINISH);
         }
         let ids = files::ids(&keys)?;
         let opens = |id: &KeyId| -> Result<bool> {
@@ -189,7 +189,7 @@ pub(crate) fn undo(path: &Path, master: &Master) -> Result<bool> {
                 files::keep_aside(&keys, id, &staged)?;
             } else if is_declared(&file) && master.origin != Origin::Keychain {
                 return too_late(
-                    &format!("{file} is under the new master passphrase already"),
+                    &format!("{file} is already under the new master passphrase"),
                     "configure the new passphrase, and then: lf keys rekey --finish",
                 );
             }

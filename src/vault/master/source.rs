@@ -141,7 +141,7 @@ pub(crate) fn given_once(sources: &Sources) -> Result<Option<Given<'_>>> {
     let mut given = given.into_iter().filter_map(|(name, given)| Some((name, given?)));
     match (given.next(), given.next()) {
         (Some((one, _)), Some((other, _))) => Err(Error::usage(format!(
-            "the master passphrase is given twice, by {one} and by {other}; keep one of them"
+            "there are two master passphrases, from {one} and from {other}; keep one of them"
         ))),
         (first, _) => Ok(first.map(|(_, given)| given)),
     }
