@@ -20,9 +20,10 @@ TOOLS := dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring 
 	losetup:mount mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse mkfs.ntfs:ntfs-3g lowntfs-3g:ntfs-3g encfs:encfs
 KEYCHAIN_TOOLS := kwalletd5:libkf5wallet-bin keepassxc:keepassxc keepassxc-cli:keepassxc \
 	/usr/libexec/gcr-prompter:gcr Xvfb:xvfb xdotool:xdotool
+WINE_TOOLS := wine:wine /usr/lib/wine/wine64:wine64 /usr/lib/wine/wineserver64:wine64 python3:python3
 WEB_TOOLS := chromium:chromium firefox-esr:firefox-esr Xvfb:xvfb node:nodejs npm:npm openssl:openssl nginx:nginx-light
 
-.PHONY: build help demo test tools check cross-check static static-check audit bench dist dist-check \
+.PHONY: build help demo test tools check cross-check windows windows-check static static-check audit bench dist dist-check \
 	deb deb-check install uninstall \
 	interop torture power fuzz mutants ub soak readings page
 
@@ -70,6 +71,16 @@ cross-check:
 		echo "or, on Debian: apt-get install --no-install-recommends rustc-web rust-web-src binutils-mingw-w64-x86-64" >&2; \
 		exit 1; \
 	fi
+
+# Builds lf.exe for Windows (x86_64), linked by mingw. With rustup's standard library for it, or else one built from its source.
+windows:
+	@CARGO="$(CARGO)" sh tests/windows/build.sh
+
+# Runs the tests of keys, gateway and the rest against lf.exe under wine.
+# tests/windows/differs.txt says what need not work there, and why. WINDOWS_TESTS="keys audit" takes these suites alone.
+windows-check: windows
+	sh tests/tools.sh $(TOOLS) $(WINE_TOOLS)
+	CARGO="$(CARGO)" sh tests/windows/check.sh $(WINDOWS_TESTS)
 
 # Builds one static file, the same bytes from any directory; TARGET= names another processor.
 # x86_64-unknown-linux-musl, aarch64-unknown-linux-musl or armv7-unknown-linux-musleabihf; with the standard library that

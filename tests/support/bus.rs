@@ -14,7 +14,8 @@ const KEYRING: [&str; 2] = ["--foreground", "--components=secrets"];
 
 pub struct Bus {
     dir: PathBuf,
-    daemon: Child,
+    /// None on Windows, which has its own keychain.
+    daemon: Option<Child>,
     keyring: Option<Child>,
 }
 
@@ -32,17 +33,19 @@ impl Bus {
             dir.join("run/bus").display()
         );
         fs::write(dir.join("bus.conf"), config).unwrap();
-        let daemon = start_daemon(&dir);
+        let is_wine = super::wine::template().is_some();
+        let daemon = (!is_wine).then(|| start_daemon(&dir));
         Bus { dir, daemon, keyring: None }
     }
 
     /// A new bus daemon and a new keyring daemon at the same place.
     pub fn restart(&mut self) {
         self.stop_keyring();
-        self.daemon.kill().unwrap();
-        self.daemon.wait().unwrap();
+        let daemon = self.daemon.as_mut().unwrap();
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
         fs::remove_file(self.socket()).unwrap();
-        self.daemon = start_daemon(&self.dir);
+        self.daemon = Some(start_daemon(&self.dir));
         self.start_keyring(true);
     }
 
@@ -74,6 +77,9 @@ impl Bus {
     }
 
     fn start_keyring_by(&mut self, mut command: Command, unlock: bool) {
+        if self.daemon.is_none() {
+            return;
+        }
         command.args(unlock.then_some("--unlock"));
         let mut keyring =
             start(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()));
@@ -148,15 +154,32 @@ impl Bus {
 
     /// What a foreign client finds.
     pub fn lookup(&self, service: &str, account: &str) -> String {
+        if self.daemon.is_none() {
+            return self.credential("get", &format!("{service}/{account}"), "").out;
+        }
         self.run("secret-tool", &["lookup", "service", service, "account", account]).out
     }
 
     /// Writes as a foreign client does; attributes come in pairs.
     pub fn store(&self, attributes: &[&str], secret: &str) {
+        if self.daemon.is_none() {
+            let value = |name| attributes.iter().skip_while(|word| **word != name).nth(1).unwrap();
+            let target = format!("{}/{}", value("service"), value("account"));
+            assert_eq!(self.credential("set", &target, secret).status, Some(0));
+            return;
+        }
         let mut command = self.command("secret-tool", &["store", "--label=test"]);
         let mut child = start(command.args(attributes).stdin(Stdio::piped()));
         child.stdin.take().unwrap().write_all(secret.as_bytes()).unwrap();
         assert!(child.wait().unwrap().success());
+    }
+
+    fn credential(&self, act: &str, target: &str, secret: &str) -> Outcome {
+        let mut words = super::wine::tool("credential.exe");
+        words.extend([act.into(), target.into()]);
+        let words: Vec<_> = words.iter().map(|word| word.to_str().unwrap()).collect();
+        let home = self.dir.parent().unwrap();
+        Run::of(home, &words).input(secret).go()
     }
 
     pub fn run(&self, program: &str, arguments: &[&str]) -> Outcome {
@@ -192,8 +215,10 @@ impl Bus {
 impl Drop for Bus {
     fn drop(&mut self) {
         self.stop_keyring();
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
+        if let Some(daemon) = &mut self.daemon {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
     }
 }
 

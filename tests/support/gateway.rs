@@ -108,6 +108,10 @@ impl Gateway {
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {
+        // wine makes Ctrl-C of SIGINT, and has nothing like SIGTERM.
+        let is_wine = super::wine::template().is_some();
+        let is_end = is_wine && signal == rustix::process::Signal::TERM;
+        let signal = if is_end { rustix::process::Signal::INT } else { signal };
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
     }

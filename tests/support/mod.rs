@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod net;
 pub mod provider;
 pub mod pty;
+pub mod wine;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -60,6 +61,7 @@ impl Home {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 made => {
                     made.expect("make a home");
+                    wine::make(&path);
                     return Home { path };
                 }
             }
@@ -127,13 +129,7 @@ impl Home {
 
     /// Another program in the same home.
     pub fn program(&self, words: &[&str]) -> Run {
-        let run = Run {
-            program: words.iter().map(Into::into).collect(),
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            input: Vec::new(),
-        };
-        run.env("HOME", &self.path).env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        Run::of(&self.path, words)
     }
 
     pub fn add(&self, provider: &str, label: &str, value: &str) -> String {
@@ -157,7 +153,8 @@ impl Home {
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
         });
         let mut names: Vec<String> = entries.unwrap_or_default();
-        names.retain(|name| name != "audit.log");
+        // On Windows a file is locked for a directory.
+        names.retain(|name| name != "audit.log" && !name.ends_with(".lock"));
         names.sort();
         names
     }
@@ -165,6 +162,7 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
+        wine::remove(&self.path);
         if !thread::panicking() {
             let _ = fs::remove_dir_all(&self.path);
         }
@@ -186,6 +184,19 @@ pub struct Outcome {
 }
 
 impl Run {
+    /// A program in a home.
+    fn of(home: &Path, words: &[&str]) -> Run {
+        let run = Run {
+            program: words.iter().map(Into::into).collect(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            input: Vec::new(),
+        };
+        let run = run.env("HOME", home).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let wine = wine::environment(home);
+        wine.into_iter().fold(run, |run, (name, value)| run.env(name, value))
+    }
+
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Run {
         self.environment.push((name.into(), value.into()));
         self
@@ -316,8 +327,8 @@ impl Run {
         let argv = self.program.iter().chain(&self.arguments).cloned().collect();
         Outcome {
             status: status.code(),
-            out: String::from_utf8_lossy(&stdout).into_owned(),
-            err: String::from_utf8_lossy(&stderr).into_owned(),
+            out: wine::as_on_unix(String::from_utf8_lossy(&stdout).into_owned()),
+            err: wine::as_on_unix(String::from_utf8_lossy(&stderr).into_owned()),
             argv,
         }
     }
@@ -534,8 +545,18 @@ pub fn with_passphrase(passphrase: &str) -> Environment {
     })
 }
 
-/// Takes the lock on a directory as `lf` does: flock(2) on the directory itself.
+/// Takes the lock on a directory as `lf` does: flock(2) on the directory itself; on Windows, where wine
+/// makes it of fcntl(2), a file.
 pub fn lock(dir: &Path) -> fs::File {
+    if wine::template().is_some() {
+        let name = dir.file_name().unwrap().to_str().unwrap();
+        let beside = dir.with_file_name(format!("{name}.lock"));
+        let path = if name == ".rekey" { beside } else { dir.join(".lock") };
+        let file = fs::File::options().read(true).append(true).create(true).open(path).unwrap();
+        let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        rustix::fs::fcntl_lock(&file, exclusive).unwrap();
+        return file;
+    }
     let dir = fs::File::open(dir).unwrap();
     dir.try_lock().unwrap();
     dir

@@ -1,0 +1,75 @@
+//! lf.exe under wine (`make windows-check`): each home with a Windows of its own, which has the files of one that
+//! `tests/windows/check.sh` has made, and its own registry, where the Credential Manager keeps its entries.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// That Windows, if `LF_BINARY` is lf.exe.
+pub fn template() -> Option<PathBuf> {
+    std::env::var_os("LF_WINE").map(PathBuf::from)
+}
+
+/// Makes one for a home, beside it.
+pub fn make(home: &Path) {
+    let Some(template) = template() else { return };
+    let prefix = prefix(home);
+    let _ = fs::remove_dir_all(&prefix);
+    fs::create_dir(&prefix).unwrap();
+    for name in ["system.reg", "user.reg", "userdef.reg", ".update-timestamp"] {
+        fs::copy(template.join(name), prefix.join(name)).unwrap();
+    }
+    for name in ["drive_c", "dosdevices"] {
+        symlink(template.join(name), prefix.join(name)).unwrap();
+    }
+}
+
+/// Ends whatever runs in it, and removes it.
+pub fn remove(home: &Path) {
+    if template().is_none() {
+        return;
+    }
+    let mut server = Command::new("/usr/lib/wine/wineserver64");
+    server.arg("-k").env("WINEPREFIX", prefix(home)).stderr(Stdio::null());
+    let _ = server.status();
+    let _ = fs::remove_dir_all(prefix(home));
+}
+
+/// What leads lf.exe to a home.
+pub fn environment(home: &Path) -> Vec<(&'static str, PathBuf)> {
+    match template() {
+        None => Vec::new(),
+        Some(_) => vec![
+            ("WINEPREFIX", prefix(home)),
+            ("WINEDEBUG", "-all".into()),
+            ("LC_ALL", "C.UTF-8".into()),
+            ("LENSERFIGHT_RUNTIME_DIR", home.join(".lenserfight")),
+        ],
+    }
+}
+
+fn prefix(home: &Path) -> PathBuf {
+    let mut path = home.as_os_str().to_owned();
+    path.push(".wine");
+    path.into()
+}
+
+/// The program of tests/windows with this name.
+pub fn tool(name: &str) -> Vec<PathBuf> {
+    let lf = super::lf();
+    vec![lf[0].clone().into(), Path::new(&lf[1]).with_file_name(name)]
+}
+
+/// What lf.exe says, with the paths of a home as the tests know them.
+pub fn as_on_unix(text: String) -> String {
+    if template().is_none() {
+        return text;
+    }
+    let is_end = |c: char| c.is_whitespace() || "\"',;()".contains(c);
+    let path = |word: &str| match word.contains("lf-test-") {
+        true => word.trim_start_matches("Z:").replace(r"\\", "/").replace('\\', "/"),
+        false => word.to_owned(),
+    };
+    text.split_inclusive(is_end).map(path).collect()
+}
