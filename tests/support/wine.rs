@@ -23,6 +23,20 @@ pub fn make(home: &Path) {
     for name in ["drive_c", "dosdevices"] {
         symlink(template.join(name), prefix.join(name)).unwrap();
     }
+    // It goes on for a while without programs, because starting Windows takes a second; and what it starts
+    // at first would hold a test's pipes open.
+    assert!(server(home, "-p600").status().unwrap().success());
+    let lf = super::lf();
+    let mut first = Command::new(&lf[0]);
+    first.arg(&lf[1]).arg("--version").env("WINEPREFIX", prefix).env("WINEDEBUG", "-all");
+    first.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(first.status().unwrap().success());
+}
+
+fn server(home: &Path, flag: &str) -> Command {
+    let mut server = Command::new("/usr/lib/wine/wineserver64");
+    server.arg(flag).env("WINEPREFIX", prefix(home)).stderr(Stdio::null());
+    server
 }
 
 /// Ends whatever runs in it, and removes it.
@@ -30,9 +44,7 @@ pub fn remove(home: &Path) {
     if template().is_none() {
         return;
     }
-    let mut server = Command::new("/usr/lib/wine/wineserver64");
-    server.arg("-k").env("WINEPREFIX", prefix(home)).stderr(Stdio::null());
-    let _ = server.status();
+    let _ = server(home, "-k").status();
     let _ = fs::remove_dir_all(prefix(home));
 }
 
