@@ -44,13 +44,13 @@ demo: build
 
 # Runs every test, after the tools that they need were installed or named.
 test: tools
-	$(CARGO) test --locked
+	CARGO="$(CARGO)" sh tests/all.sh
 
 # What CI runs: format, lints, every test.
 check: tools
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
-	$(CARGO) test --locked
+	CARGO="$(CARGO)" sh tests/all.sh
 
 # Installs what the tests need, as root; names it otherwise.
 tools:

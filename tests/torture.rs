@@ -522,7 +522,11 @@ fn sweep(scenario: &Scenario, stage: &mut Stage) -> (usize, Vec<String>) {
         Ok(traced) => traced,
         Err(what) => return (0, vec![format!("{}: {what}", scenario.name)]),
     };
-    let points = strace::points(&calls, extent);
+    let mut points = strace::points(&calls, extent);
+    if extent == Extent::Fast && std::env::var_os("TORTURE").is_none() {
+        // A third of them; which one, its name says.
+        points = points.into_iter().skip(scenario.name.len() % 3).step_by(3).collect();
+    }
     let mut lost = Vec::new();
     for point in &points {
         let tried = steadily(stage, |stage| {

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Builds every test and runs the binaries two at a time, those first that take longest: each waits for its children about
+# half of the time. What a binary printed follows when it has ended; the names of those that failed come last.
+set -eu
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+${CARGO:-cargo} test --locked --no-run --message-format=json >"$logs/built" || exit 1
+sed -n 's/.*"executable":"\([^"]*\/deps\/[^"]*\)".*/\1/p' "$logs/built" >"$logs/binaries"
+[ -s "$logs/binaries" ] || { echo "cargo built no test" >&2; exit 1; }
+for name in torture web keychains pairs master; do
+	grep "/$name-[0-9a-f]*$" "$logs/binaries"
+done >"$logs/first"
+grep -vxF -f "$logs/first" "$logs/binaries" >"$logs/rest"
+cat "$logs/first" "$logs/rest" | LOGS=$logs xargs -P 2 -I BINARY sh -c '
+	name=$(basename BINARY)
+	if BINARY >"$LOGS/$name.log" 2>&1; then end=; else end=$name; fi
+	{ echo; echo "     Running ${name%-*}"; cat "$LOGS/$name.log"; } >"$LOGS/$name.out"
+	flock "$LOGS" cat "$LOGS/$name.out"
+	[ -z "$end" ] || echo "${name%-*}" >>"$LOGS/failed"'
+[ ! -e "$logs/failed" ] || { echo; echo "failed: $(tr "\n" " " <"$logs/failed")" >&2; exit 1; }
