@@ -133,28 +133,18 @@ impl Guard {
             return Ok(route);
         }
         let pairing = caller.pairing.insert(self.recognise(authorization, now)?);
-        check_scope(&route, pairing)?;
-        let rate = match route {
-            Route::Health | Route::Identity | Route::Page(_) | Route::Pairing | Route::List => {
-                return Ok(route);
-            }
-            Route::Add | Route::Update(_) | Route::Remove(_) | Route::Rotate(_) => CHANGES,
-            Route::Resolve(_) => VALUES,
-        };
-        caller.place = Some(self.take(pairing.name.as_str(), rate, clock)?);
+        if let Some(rate) = check_scope(&route, pairing)? {
+            caller.place = Some(self.take(pairing.name.as_str(), rate, clock)?);
+        }
         Ok(route)
     }
 
-    fn recognise(
-        &self,
-        authorization: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Arc<Pairing>, Answer> {
+    fn recognise(&self, header: Option<&str>, now: Timestamp) -> Result<Arc<Pairing>, Answer> {
         let unauthorised = |info| {
             let (reply, event) = logged(info);
             (reply.with("WWW-Authenticate", "Bearer"), event)
         };
-        let value = authorization.ok_or_else(|| unauthorised(&refusal::MISSING_TOKEN))?;
+        let value = header.ok_or_else(|| unauthorised(&refusal::MISSING_TOKEN))?;
         let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
         // The scheme's case does not matter (RFC 9110, section 11.1).
         if !scheme.eq_ignore_ascii_case("bearer") {
@@ -199,22 +189,23 @@ pub(crate) fn with_cors(reply: Reply, origin: Option<&str>) -> Reply {
 }
 
 /// The one place where a pairing's scope is enforced; of what it may list, `GET /keys` shows the
-/// part that this lets in. A key outside of it is as one that is not there.
+/// part that this lets in. A key outside of it is as one that is not there. What the act takes from
+/// a bucket, if it takes something.
 /// (tests/scope.rs: `every_act_and_every_key_outside_of_a_scope_is_refused`)
-fn check_scope(route: &Route, pairing: &Pairing) -> Result<(), Answer> {
-    let (act, id) = match route {
-        Route::Health | Route::Identity | Route::Page(_) | Route::Pairing => return Ok(()),
-        Route::List => ("list", None),
-        Route::Add => ("add", None),
-        Route::Update(id) => ("update", Some(id)),
-        Route::Remove(id) => ("remove", Some(id)),
-        Route::Rotate(id) => ("rotate", Some(id)),
-        Route::Resolve(id) => ("resolve", Some(id)),
+fn check_scope(route: &Route, pairing: &Pairing) -> Result<Option<Rate>, Answer> {
+    let (act, id, rate) = match route {
+        Route::Health | Route::Identity | Route::Page(_) | Route::Pairing => return Ok(None),
+        Route::List => ("list", None, None),
+        Route::Add => ("add", None, Some(CHANGES)),
+        Route::Update(id) => ("update", Some(id), Some(CHANGES)),
+        Route::Remove(id) => ("remove", Some(id), Some(CHANGES)),
+        Route::Rotate(id) => ("rotate", Some(id), Some(CHANGES)),
+        Route::Resolve(id) => ("resolve", Some(id), Some(VALUES)),
     };
     match id {
         _ if !pairing.allows(act) => Err(logged(&refusal::NOT_PERMITTED)),
         Some(id) if !pairing.has(id) => Err(logged(Error::KeyNotFound(String::new()).info())),
-        _ => Ok(()),
+        _ => Ok(rate),
     }
 }
 

@@ -49,7 +49,7 @@ impl Setup<'_> {
         if !self.keys_only {
             return self.of_full_mode();
         }
-        let passphrase = self.keys_passphrase(&mut || record::present(&self.keychain));
+        let passphrase = self.keys_passphrase(|| record::present(&self.keychain));
         let consent = self.wants_tailscale.then(|| self.tailscale_consent());
         [self.no_service_role(), noted(passphrase)].into_iter().chain(consent).collect()
     }
@@ -87,12 +87,11 @@ impl Setup<'_> {
         let no_session = format!("no session in the environment or in {root}/{CONFIG}");
         let active = (!environment.is_on("LF_GATEWAY_OWNER_PAUSED")).then_some("not paused");
         let off = (!environment.is_on("LF_GATEWAY_GLOBAL_KILL_SWITCH")).then_some("off");
-        let mut kept = Some(kept);
         let mut checks = vec![
             self.bind_safe(),
             self.no_service_role(),
             keychain,
-            self.keys_passphrase(&mut || kept.take().unwrap_or(Ok(None))),
+            self.keys_passphrase(|| kept),
             check("identity_present", identity, &no_identity, KEYS_ONLY),
             check("session_present", session, &no_session, KEYS_ONLY),
             check("lenser_active", active, "LF_GATEWAY_OWNER_PAUSED is on", KEYS_ONLY),
@@ -126,7 +125,7 @@ impl Setup<'_> {
     }
 
     /// `ask` gets the passphrase from the keychain.
-    fn keys_passphrase(&self, ask: &mut dyn FnMut() -> Result<Option<Secret>>) -> Check {
+    fn keys_passphrase(&self, ask: impl FnOnce() -> Result<Option<Secret>>) -> Check {
         let found = source::find_among(&self.environment.passphrase, ask);
         let found = found.map(|(_, origin)| format!("from {origin}"));
         outcome("keys_passphrase", found)

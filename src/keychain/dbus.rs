@@ -62,15 +62,10 @@ impl Connection {
     }
 
     /// Calls a method and waits for its reply, which is read with [`Message::body`].
-    pub(super) fn call(
-        &mut self,
-        target: &Target<'_>,
-        member: &str,
-        body: &Body,
-    ) -> Result<Message> {
+    pub(super) fn call(&mut self, target: &Target<'_>, name: &str, body: &Body) -> Result<Message> {
         self.serial += 1;
         let serial = self.serial;
-        self.stream.write_all(&wire::call(serial, target, member, body))?;
+        self.stream.write_all(&wire::call(serial, target, name, body))?;
         loop {
             let message = self.receive()?;
             match message.kind {

@@ -196,6 +196,12 @@ pub(crate) fn search_path() -> OsString {
     env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
 }
 
+/// The machine's own name.
+#[cfg(windows)]
+pub(crate) fn machine_name() -> String {
+    env::var_os("COMPUTERNAME").unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// How the names of programs end on Windows.
 #[cfg(windows)]
 pub(crate) fn endings() -> Vec<String> {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::base::secret::{printable, printable_lines};
 use crate::error::{Error, Result};
 #[cfg(windows)]
-use crate::system::environment::variable;
+pub(crate) use crate::system::environment::machine_name;
 #[cfg(unix)]
 use crate::system::kernel::signal;
 use crate::system::{environment::search_path, fs};
@@ -65,12 +65,6 @@ pub(crate) fn harden() {
 /// Nothing limits them here.
 #[cfg(windows)]
 pub(crate) fn raise_file_limit() {}
-
-/// The machine's own name.
-#[cfg(windows)]
-pub(crate) fn machine_name() -> String {
-    variable("COMPUTERNAME").unwrap_or_default().to_string_lossy().into_owned()
-}
 
 /// As many open files as the system allows: a server that runs out of them answers nobody.
 #[cfg(unix)]

@@ -204,9 +204,7 @@ impl Context {
     ) -> Result<T> {
         let selected = self.store.select(selector);
         let key = selected.as_ref().ok().cloned();
-        let done = selected.and_then(|id| work(&id));
-        self.audit(kind, key.as_ref(), done.as_ref().err());
-        done
+        self.audited(kind, key.as_ref(), selected.and_then(|id| work(&id)))
     }
 
     /// Works on all items, on all cores, and returns the results. An item that fails is named in a
@@ -241,6 +239,12 @@ impl Context {
         let mut context = vec![("command", self.command)];
         context.extend(self.program.get().map(|name| ("program", name.as_str())));
         self.log(&Event { kind, key, reason: failure.map(Error::code), context: &context });
+    }
+
+    /// The same, of what has come to this result.
+    pub(super) fn audited<T>(&self, kind: Kind, key: Option<&KeyId>, done: Result<T>) -> Result<T> {
+        self.audit(kind, key, done.as_ref().err());
+        done
     }
 
     /// If the log cannot be written, that is a warning and the command goes on. Without a store there is

@@ -198,17 +198,15 @@ pub(super) fn rotate(context: &Context, (selectors, has_value): (Vec<String>, bo
         let key = context.on_key(Kind::Update, selector, rotate)?;
         return host::print(&said(&key));
     }
-    let audit = |id: Option<&KeyId>, error: Option<&Error>| context.audit(Kind::Update, id, error);
     let several = several(context, &selectors);
-    let (ids, failed, master) = several.inspect_err(|error| audit(None, Some(error)))?;
+    let (ids, failed, master) =
+        several.inspect_err(|error| context.audit(Kind::Update, None, Some(error)))?;
     let Some(master) = master else {
         host::eprint("no keys to rotate\n");
         return all_of(failed, 0);
     };
     let rotated = context.on_each("rotating", &ids, KeyId::as_str, |id| {
-        let rotated = context.store.rotate(id, &master);
-        audit(Some(id), rotated.as_ref().err());
-        rotated
+        context.audited(Kind::Update, Some(id), context.store.rotate(id, &master))
     });
     host::print(&rotated.iter().map(said).collect::<String>())?;
     all_of(ids.len() + failed, rotated.len())
@@ -255,9 +253,7 @@ pub(super) fn remove(context: &Context, (selectors, yes): (Vec<String>, bool)) -
     confirm(&question, yes, &hint)
         .inspect_err(|error| found.iter().for_each(|(id, _)| audit(Some(id), Some(error))))?;
     for (id, name) in &found {
-        let removed = context.store.remove(id);
-        audit(Some(id), removed.as_ref().err());
-        removed?;
+        context.audited(Kind::Remove, Some(id), context.store.remove(id))?;
         host::print(&format!("removed {name}\n"))?;
     }
     Ok(())

@@ -58,8 +58,7 @@ impl Which {
 
 /// Lists the keys, which needs no passphrase.
 pub(super) fn run(context: &Context, which: &Which) -> Result<()> {
-    let listed = context.store.list();
-    context.audit(Kind::List, None, listed.as_ref().err());
+    let listed = context.audited(Kind::List, None, context.store.list());
     let (mut listing, now) = (listed?, Timestamp::now());
     context.warn_unreadable(&listing.unreadable);
     // As many characters as select a key among all keys.

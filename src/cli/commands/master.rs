@@ -23,8 +23,7 @@ pub(super) fn install(context: &Context, seen: Option<&Secret>, new: &Secret) ->
             (None, Some(_)) => Err(configured(context)),
             (Some(_), _) => Err(record::changed("nothing was changed here")),
         });
-    context.audit(Kind::Update, None, replaced.as_ref().err());
-    replaced
+    context.audited(Kind::Update, None, replaced)
 }
 
 /// Takes a passphrase that opens keys here into the keychain. Where the master passphrase opens keys
@@ -41,8 +40,7 @@ pub(super) fn take(
     }
     let copy = Secret::new(passphrase.expose().to_owned());
     let recorded = record::remember(&context.keychain, copy, Timestamp::now());
-    context.audit(Kind::Update, None, recorded.as_ref().err());
-    recorded.map(|()| false)
+    context.audited(Kind::Update, None, recorded).map(|()| false)
 }
 
 /// Tries a passphrase on the keys that are there, and says which files cannot be read.

@@ -14,10 +14,8 @@ use super::{Context, Error, Kind, Result, Timestamp, all_of, confirm, host, read
 use crate::system::term::{self, Behind};
 
 pub(super) fn export(context: &Context) -> Result<()> {
-    let sheet = print(context);
     // Written down before the first byte goes out, as for a key.
-    context.audit(Kind::Export, None, sheet.as_ref().err());
-    let sheet = sheet?;
+    let sheet = context.audited(Kind::Export, None, print(context))?;
     host::eprint(
         "lf: warning: the master passphrase goes to standard output in the clear; print it, and keep it out of files and logs\n",
     );
@@ -168,8 +166,7 @@ pub(super) fn forget(context: &Context, yes: bool) -> Result<()> {
         }
     }
     let forgotten = record::forget(&context.keychain, record.as_ref());
-    context.audit(Kind::Update, None, forgotten.as_ref().err());
-    forgotten?;
+    context.audited(Kind::Update, None, forgotten)?;
     host::print("lf has forgotten the earlier master passphrases\n")
 }
 

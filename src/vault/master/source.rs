@@ -93,14 +93,14 @@ impl Master {
 
 /// The master passphrase, by the table above.
 pub(crate) fn find(sources: &Sources, keychain: &Keychain) -> Result<Master> {
-    let (secret, origin) = find_among(sources, &mut || record::present(keychain))?;
+    let (secret, origin) = find_among(sources, || record::present(keychain))?;
     Ok(Master { secret, origin, keychain: keychain.without_dialogs(), evidence: Mutex::default() })
 }
 
 /// As [`find`], for whoever may have asked the keychain already.
 pub(crate) fn find_among(
     sources: &Sources,
-    ask: &mut dyn FnMut() -> Result<Option<Secret>>,
+    ask: impl FnOnce() -> Result<Option<Secret>>,
 ) -> Result<(Secret, Origin)> {
     let given = match from_environment(sources)? {
         Some(given) if sources.force => return Ok(given),
@@ -269,7 +269,7 @@ mod tests {
             let forced = is_forced.then_some(forced);
             let sources = sources(&given.into_iter().chain(forced).collect::<Vec<_>>());
             let mut asked = 0;
-            let found = find_among(&sources, &mut || {
+            let found = find_among(&sources, || {
                 asked += 1;
                 kept.map(|kept| kept.map(secret)).map_err(|()| unreachable())
             });
