@@ -19,8 +19,7 @@ pub(crate) fn bytes<const N: usize>() -> Result<[u8; N]> {
 
 /// `N` fresh bytes as base64url without padding (RFC 4648, section 5): 32 bytes are 43 characters.
 pub(crate) fn token<const N: usize>() -> Result<String> {
-    let bytes = Zeroizing::new(bytes::<N>()?);
-    Ok(Base64UrlUnpadded::encode_string(bytes.as_slice()))
+    Ok(Base64UrlUnpadded::encode_string(Zeroizing::new(bytes::<N>()?).as_slice()))
 }
 
 #[cfg(test)]

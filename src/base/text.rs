@@ -2,14 +2,12 @@
 
 /// `1 key`, `2 keys`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// `1 key is`, `2 keys are`.
 pub(crate) fn count_are(number: usize, noun: &str) -> String {
-    let are = if number == 1 { "is" } else { "are" };
-    format!("{} {are}", count(number, noun))
+    format!("{} {}", count(number, noun), if number == 1 { "is" } else { "are" })
 }
 
 /// What a passphrase does not do: `opens none of the 3 keys`.

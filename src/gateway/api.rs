@@ -104,8 +104,7 @@ impl Api {
         let provider = Provider::parse(provider.expose())?;
         let label = Label::parse(label.expose())?;
         envelope::check_value(&value)?;
-        let meta = KeyMeta::mint((provider, label), now)?;
-        Ok(self.store.add(meta, &value, &self.master()?)?)
+        Ok(self.store.add(KeyMeta::mint((provider, label), now)?, &value, &self.master()?)?)
     }
 
     fn update(&self, id: &KeyId, mut members: Object, now: Timestamp) -> Outcome<KeyMeta> {
@@ -158,8 +157,7 @@ fn health(now: Timestamp) -> String {
 
 fn told(kind: Kind, id: Option<KeyId>, done: Outcome<Reply>) -> Answer {
     let reason = done.as_ref().err().map(|fault| fault.code);
-    let reply = done.unwrap_or_else(Reply::error);
-    (reply, Some((kind, id, reason)))
+    (done.unwrap_or_else(Reply::error), Some((kind, id, reason)))
 }
 
 fn on_key(kind: Kind, id: &str, work: impl FnOnce(&KeyId) -> Outcome<Reply>) -> Answer {

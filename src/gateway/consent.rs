@@ -89,8 +89,7 @@ pub(crate) fn read(dir: &Path) -> Result<Option<Consent>> {
 pub(crate) fn grant(dir: &Path, consent: &Consent) -> Result<()> {
     let locked = Dir::create(dir)?.lock()?;
     read(dir)?;
-    let text = json::to_string(consent);
-    locked.publish(FILE, text.as_bytes(), Publish::Replacement)
+    locked.publish(FILE, json::to_string(consent).as_bytes(), Publish::Replacement)
 }
 
 /// Removes the consent, whatever is in it; `false` if there was none.

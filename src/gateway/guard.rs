@@ -151,8 +151,7 @@ impl Guard {
             return Err(unauthorised(&refusal::BAD_TOKEN));
         }
         let recognised = self.recogniser.recognise(token.trim_matches(' '), now);
-        let pairing = recognised.map_err(silent)?;
-        pairing.ok_or_else(|| unauthorised(&refusal::BAD_TOKEN))
+        recognised.map_err(silent)?.ok_or_else(|| unauthorised(&refusal::BAD_TOKEN))
     }
 
     /// Takes a token from a bucket of the pairing, and one of its places.
@@ -258,8 +257,7 @@ fn find(request: &Request) -> Result<(&'static str, Route), Answer> {
 }
 
 fn wrong_method(allow: impl Into<String>) -> Answer {
-    let reply = Reply::error(&refusal::METHOD_NOT_ALLOWED);
-    (reply.with("Allow", allow), None)
+    (Reply::error(&refusal::METHOD_NOT_ALLOWED).with("Allow", allow), None)
 }
 
 fn limited(seconds: u128) -> Answer {

@@ -161,8 +161,7 @@ impl<'a> Connection<'a> {
         let space = chunk.len().min(MAX_HEAD - self.received.len());
         let count = self.stream.read(&mut chunk[..space])?;
         self.received.extend_from_slice(&chunk[..count]);
-        let got = (count > 0).then_some(());
-        got.ok_or(io::ErrorKind::UnexpectedEof.into())
+        (count > 0).then_some(()).ok_or(io::ErrorKind::UnexpectedEof.into())
     }
 }
 

@@ -127,15 +127,13 @@ impl Setup<'_> {
     /// `ask` gets the passphrase from the keychain.
     fn keys_passphrase(&self, ask: impl FnOnce() -> Result<Option<Secret>>) -> Check {
         let found = source::find_among(&self.environment.passphrase, ask);
-        let found = found.map(|(_, origin)| format!("from {origin}"));
-        outcome("keys_passphrase", found)
+        outcome("keys_passphrase", found.map(|(_, origin)| format!("from {origin}")))
     }
 
     /// Does a consent to Tailscale cover an address of this machine?
     fn tailscale_consent(&self) -> Check {
         let consent = consent::in_force(&self.state);
-        let covered = consent.map(|consent| format!("it covers {}", consent.listed()));
-        outcome(CONSENT, covered)
+        outcome(CONSENT, consent.map(|consent| format!("it covers {}", consent.listed())))
     }
 
     fn has_identity(&self) -> bool {

@@ -211,8 +211,7 @@ impl Gateway {
         place: &Place,
     ) -> (Reply, Rest) {
         if self.check_permit().is_err() {
-            let info = Error::ConsentMissing(String::new()).info();
-            return (Reply::error(info), Rest::Broken);
+            return (Reply::error(Error::ConsentMissing(String::new()).info()), Rest::Broken);
         }
         let now = Timestamp::now();
         let mut caller = Caller::default();

@@ -70,13 +70,8 @@ impl Keychain {
     /// `bus` in `XDG_RUNTIME_DIR`; macOS and Windows have one without any.
     #[must_use]
     pub fn new(environment: &Environment, patience: Patience) -> Keychain {
-        Keychain {
-            bus: environment.bus.clone(),
-            patience,
-            line: Arc::default(),
-            held: None,
-            helper: None,
-        }
+        let bus = environment.bus.clone();
+        Keychain { bus, patience, line: Arc::default(), held: None, helper: None }
     }
 
     /// The keychain that a helper asks. It can only be read.
@@ -151,8 +146,7 @@ impl Keychain {
     /// # Errors
     /// As [`Keychain::find`].
     pub fn delete(&self, service: &str, account: &str) -> Result<bool> {
-        let deleted = self.ask(service, account, Entry::delete_credential)?;
-        Ok(deleted.is_some())
+        Ok(self.ask(service, account, Entry::delete_credential)?.is_some())
     }
 
     /// Is there no keychain at all? One that is locked, or does not answer, is one.

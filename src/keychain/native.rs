@@ -86,7 +86,6 @@ impl Held {
     /// `None` if another process has it until the deadline.
     pub(super) fn take(_: &Keychain, deadline: Deadline) -> Result<Option<Held>> {
         let dir = Dir::create(&std::env::temp_dir().join("lenserfight-lock"))?;
-        let lock = deadline.poll(LOCK_PAUSE, || dir.try_lock())?;
-        Ok(lock.map(Held))
+        Ok(deadline.poll(LOCK_PAUSE, || dir.try_lock())?.map(Held))
     }
 }

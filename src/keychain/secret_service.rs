@@ -389,8 +389,7 @@ impl Session<'_> {
     }
 
     fn call(&mut self, path: &str, interface: &str, name: &str, body: &Body) -> Result<Message> {
-        let target = Target { path, interface, ..SERVICE };
-        self.connection.call(&target, name, body)
+        self.connection.call(&Target { path, interface, ..SERVICE }, name, body)
     }
 }
 

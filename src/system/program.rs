@@ -36,8 +36,7 @@ impl Program {
             )),
             _ => not_executable(name, error),
         })?;
-        let name = name.to_owned();
-        Ok(Program { name, path })
+        Ok(Program { name: name.to_owned(), path })
     }
 
     /// What it prints on its standard output, as text of at most `limit` bytes. It gets this input or

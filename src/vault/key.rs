@@ -22,8 +22,7 @@ impl KeyId {
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-        let id = well_formed.then(|| KeyId(text.to_owned()));
-        id.ok_or(Error::InvalidKeyId)
+        well_formed.then(|| KeyId(text.to_owned())).ok_or(Error::InvalidKeyId)
     }
 
     /// A new id: 24 random bytes in base64url. An id that a command line would take for a flag or for a

@@ -59,8 +59,7 @@ pub(crate) fn read(text: &Secret) -> Result<Secret> {
             return Ok(passphrase);
         }
     }
-    let next = reader.next();
-    invalid(&format!("line {next} or one after it is missing"))
+    invalid(&format!("line {} or one after it is missing", reader.next()))
 }
 
 /// Reads a sheet line by line, as a person types it.

@@ -32,8 +32,7 @@ pub(super) fn options(args: &mut Args) -> Result<Options> {
     if names.iter().any(|name| name.contains('=')) {
         return Err(secret_in_argv());
     }
-    let yes = args.flag("--yes");
-    Ok(Options { file, names, all, yes })
+    Ok(Options { file, names, all, yes: args.flag("--yes") })
 }
 
 /// What was found, before anything is stored.
@@ -286,8 +285,7 @@ fn add(context: &Context, keys: &[Key], master: &Master) -> (Vec<KeyMeta>, usize
         added
     };
     let done = context.on_each("importing", keys, |key| key.label.as_str(), add);
-    let count = done.len();
-    (done.into_iter().flatten().collect(), count)
+    (done.iter().flatten().cloned().collect(), done.len())
 }
 
 const ONE_SOURCE: &str = "lf keys import needs one of --dotenv FILE, --env and --cloud; --all goes only with --cloud, and without names";

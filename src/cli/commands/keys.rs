@@ -195,8 +195,7 @@ pub(super) fn rotate(context: &Context, (selectors, has_value): (Vec<String>, bo
             true => replace_value(context, id, |_| {}),
             false => context.store.rotate(id, &context.sealing_master()?),
         };
-        let key = context.on_key(Kind::Update, selector, rotate)?;
-        return host::print(&said(&key));
+        return host::print(&said(&context.on_key(Kind::Update, selector, rotate)?));
     }
     let several = several(context, &selectors);
     let (ids, failed, master) =

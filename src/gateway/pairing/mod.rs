@@ -257,8 +257,7 @@ impl Pairings {
     pub(crate) fn inherit(&self, token: &Secret, now: Timestamp) -> Result<bool> {
         let (first, is_forced) = (self.first(now)?, self.is_forced());
         let account = first.account.clone().unwrap_or_default();
-        let find = || self.keychain.find(SERVICE, &account);
-        let found = if is_forced { Ok(None) } else { find() };
+        let found = if is_forced { Ok(None) } else { self.keychain.find(SERVICE, &account) };
         if !self.list()?.is_empty() || matches!(found, Ok(Some(_))) {
             return Ok(false);
         }

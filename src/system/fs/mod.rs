@@ -147,8 +147,7 @@ impl Dir {
 
     /// The names in it, in no order. Names that are not UTF-8 cannot be ours and come out mangled.
     pub(crate) fn names(&self) -> Result<Vec<String>> {
-        let names = self.handle.names();
-        names.map_err(|error| failed("list", &self.path, error))
+        self.handle.names().map_err(|error| failed("list", &self.path, error))
     }
 
     /// The first `limit` + 1 bytes of a regular file, so that the caller sees when there are more
@@ -213,9 +212,7 @@ impl Dir {
                 return Err(Error::Refused { sentence, hint: NO_LOCKS.to_owned() });
             }
         }
-        let path = self.path.clone();
-        let dir = Dir { handle, path };
-        Ok(Some(Locked { dir, lock }))
+        Ok(Some(Locked { dir: Dir { handle, path: self.path.clone() }, lock }))
     }
 
     /// What is under a name; `None` if nothing is. `"."` is the directory itself.

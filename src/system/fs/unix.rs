@@ -169,8 +169,7 @@ impl Handle {
     }
 
     pub(super) fn may_write(&self, name: &str) -> io::Result<()> {
-        let access = rustix::fs::accessat(&self.0, name, Access::WRITE_OK, AtFlags::EACCESS);
-        Ok(access?)
+        Ok(rustix::fs::accessat(&self.0, name, Access::WRITE_OK, AtFlags::EACCESS)?)
     }
 
     pub(super) fn sync(&self) -> io::Result<bool> {

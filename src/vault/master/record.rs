@@ -137,8 +137,7 @@ fn put_on_record(keychain: &Keychain, passphrase: Secret, now: Timestamp) -> Res
         return Ok(());
     }
     has_room(keychain)?;
-    let until = Some(now);
-    list.insert(0, Earlier { passphrase, until });
+    list.insert(0, Earlier { passphrase, until: Some(now) });
     keep(keychain, EARLIER, &print(&list))
 }
 
@@ -149,8 +148,7 @@ pub(super) fn earlier(keychain: &Keychain) -> Result<Vec<Earlier>> {
     if let Some(passphrase) = former
         && !list.iter().any(|known| known.passphrase.same(&passphrase))
     {
-        let until = None;
-        list.push(Earlier { passphrase, until });
+        list.push(Earlier { passphrase, until: None });
     }
     Ok(list)
 }

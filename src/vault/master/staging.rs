@@ -77,8 +77,7 @@ pub(crate) fn id(staging: &Dir) -> Result<Option<String>> {
 
 /// The keys that have a file here: in the directory of keys or staged.
 pub(crate) fn keys(dir: &Dir) -> Result<Vec<KeyId>> {
-    let names = dir.names()?;
-    Ok(names.iter().filter_map(|name| KeyId::from_file_name(name)).collect())
+    Ok(dir.names()?.iter().filter_map(|name| KeyId::from_file_name(name)).collect())
 }
 
 /// Decrypts an envelope of this directory, or the staged one where the passphrase is already the next
