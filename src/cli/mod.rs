@@ -26,7 +26,6 @@ use self::format::Format;
 use self::help::{Page, page_of};
 
 /// The whole life of a run: parse, run, report, exit.
-#[must_use]
 pub fn main() -> ExitCode {
     memory::share_one_heap();
     host::harden();

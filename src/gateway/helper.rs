@@ -35,8 +35,7 @@ pub(crate) fn answer(
         ["absent"] => Ok(keychain.is_absent().then(|| Secret::new(String::new()))),
         [pairing::SETTLE] => pairings.settle(Timestamp::now()).map(|()| None),
         [SETTLE] => {
-            let settled = rekey::master(&keys, &sources, &keychain, For::Sealing, &|_, _| {})?;
-            settled.1.map(|_| None)
+            rekey::master(&keys, &sources, &keychain, For::Sealing, &|_, _| {})?.1.map(|_| None)
         }
         _ => Err(Error::KeychainUnavailable("the gateway may not ask for that".to_owned())),
     })

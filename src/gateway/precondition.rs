@@ -214,8 +214,7 @@ fn examine_gateway(addresses: &[SocketAddr]) -> Vec<Check> {
         },
         Err(absence) => failed("gateway", &absence.error(address)),
     };
-    let doubts = doubts.iter().map(|doubt| failed("gateway", doubt));
-    [first].into_iter().chain(doubts).collect()
+    [first].into_iter().chain(doubts.iter().map(|doubt| failed("gateway", doubt))).collect()
 }
 
 fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {

@@ -68,7 +68,6 @@ pub struct Keychain {
 impl Keychain {
     /// The keychain that these variables lead to: on Linux by `DBUS_SESSION_BUS_ADDRESS`, else by the
     /// `bus` in `XDG_RUNTIME_DIR`; macOS and Windows have one without any.
-    #[must_use]
     pub fn new(environment: &Environment, patience: Patience) -> Keychain {
         let bus = environment.bus.clone();
         Keychain { bus, patience, line: Arc::default(), held: None, helper: None }

@@ -296,8 +296,7 @@ impl Session<'_> {
     }
 
     fn secret(&mut self, item: &str) -> Result<Vec<u8>> {
-        let arguments = Body::new("o").string(self.path);
-        let reply = self.call(item, ITEM, "GetSecret", &arguments)?;
+        let reply = self.call(item, ITEM, "GetSecret", &Body::new("o").string(self.path))?;
         let mut body = reply.body("(oayays)")?;
         body.align(8)?;
         body.string()?;
@@ -343,8 +342,7 @@ impl Session<'_> {
         if self.patience.person.is_zero() {
             return Err(locked());
         }
-        let arguments = Body::new("ao").paths(objects);
-        let reply = self.connection.call(&SERVICE, "Unlock", &arguments)?;
+        let reply = self.connection.call(&SERVICE, "Unlock", &Body::new("ao").paths(objects))?;
         let mut body = reply.body("aoo")?;
         let unlocked = body.paths()?;
         match body.string()? {

@@ -46,14 +46,12 @@ pub(crate) struct Bus {
 
 impl Environment {
     /// The variables of this process.
-    #[must_use]
     pub fn read() -> Environment {
         Environment::of(|name| env::var_os(name))
     }
 
     /// Other variables than those of this process: `lookup` gives the value of a name, whenever one
     /// is needed.
-    #[must_use]
     pub fn of(lookup: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static) -> Environment {
         let lookup = Arc::new(move |name: &str| lookup(name).filter(|value| !value.is_empty()));
         let (variable, path) = (Arc::clone(&lookup), |name| lookup(name).map(PathBuf::from));
@@ -129,8 +127,7 @@ impl Environment {
                 "neither {HOME} nor LENSERFIGHT_RUNTIME_DIR says where the keys are"
             ))
         };
-        let root = self.path("LENSERFIGHT_RUNTIME_DIR").or_else(|| self.default_root());
-        root.ok_or_else(neither)
+        self.path("LENSERFIGHT_RUNTIME_DIR").or_else(|| self.default_root()).ok_or_else(neither)
     }
 
     /// `~/.lenserfight`, if there is a home.
@@ -150,8 +147,7 @@ impl Environment {
     /// # Errors
     /// As [`Environment::root`].
     pub fn keys(&self) -> Result<PathBuf> {
-        let below_root = || Ok(self.root()?.join("keys"));
-        self.path("LENSERFIGHT_KEYS_DIR").map_or_else(below_root, Ok)
+        self.path("LENSERFIGHT_KEYS_DIR").map_or_else(|| Ok(self.root()?.join("keys")), Ok)
     }
 
     /// Where programs of this user have their configuration: `$XDG_CONFIG_HOME`, else `~/.config`.

@@ -28,8 +28,7 @@ pub(crate) fn harden() {
     use rustix::process::{Resource, Rlimit};
     let core = rustix::process::getrlimit(Resource::Core);
     // The maximum stays, because nobody could raise it again for a program that takes our place.
-    let none = Rlimit { current: Some(0), ..core };
-    let _ = rustix::process::setrlimit(Resource::Core, none);
+    let _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), ..core });
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     #[cfg(target_os = "macos")]
@@ -78,8 +77,7 @@ pub(crate) fn raise_file_limit() {
 /// The machine's own name.
 #[cfg(unix)]
 pub(crate) fn machine_name() -> String {
-    let name = rustix::system::uname();
-    name.nodename().to_string_lossy().into_owned()
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The arguments after the program's name.

@@ -57,8 +57,7 @@ pub(crate) fn confirm(question: &str) -> Result<()> {
 
 /// Asks a question whose answer is a line.
 pub(crate) fn ask_line(question: &str) -> Result<String> {
-    let typed = ask(question, None, MAX_ANSWER)?;
-    Ok(String::from_utf8_lossy(&typed).into_owned())
+    Ok(String::from_utf8_lossy(&ask(question, None, MAX_ANSWER)?).into_owned())
 }
 
 /// How many columns standard output has, if it is a terminal.

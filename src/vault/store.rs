@@ -68,7 +68,6 @@ impl Listing {
 
 impl Store {
     /// The store in this directory, whether it is there yet or not.
-    #[must_use]
     pub fn at(path: PathBuf) -> Store {
         Store { path, is_for_pages: false }
     }
@@ -226,8 +225,7 @@ impl Store {
     pub(crate) fn rotate(&self, id: &KeyId, master: &Master) -> Result<KeyMeta> {
         self.edit(id, Some(master), |envelope, replaced| {
             let value = master.open(|passphrase| envelope.open(passphrase))?;
-            let passphrase = replaced.unwrap_or(&master.secret);
-            Ok((envelope::seal(passphrase, &value, envelope.meta)?, None))
+            Ok((envelope::seal(replaced.unwrap_or(&master.secret), &value, envelope.meta)?, None))
         })
     }
 

@@ -98,8 +98,7 @@ pub(super) fn run(context: &Context, which: &Which) -> Result<()> {
 fn selected(context: &Context, history: &str, selector: &str) -> Result<KeyId> {
     context.store.select(selector).or_else(|error| {
         let id = KeyId::parse(selector).ok().filter(|id| history.contains(id.as_str()));
-        let is_gone = matches!(error, Error::KeyNotFound(_));
-        id.filter(|_| is_gone).ok_or(error)
+        id.filter(|_| matches!(error, Error::KeyNotFound(_))).ok_or(error)
     })
 }
 

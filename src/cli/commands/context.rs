@@ -140,8 +140,7 @@ impl Context {
     /// Settles a change of the passphrase before something that must not get in its way, or says that
     /// it waits. Where there is no passphrase yet, that something may be what brings it.
     pub(super) fn settle(&self) -> Result<()> {
-        let has_begun = rekeying::has_begun(self.store.path())?;
-        match has_begun.then(|| self.settled_master()) {
+        match rekeying::has_begun(self.store.path())?.then(|| self.settled_master()) {
             None | Some(Ok(_) | Err(Error::PassphraseMissing | Error::PassphraseLost)) => Ok(()),
             Some(Err(error)) => Err(error),
         }

@@ -223,8 +223,7 @@ fn several(context: &Context, selectors: &[String]) -> Result<(Vec<KeyId>, usize
         failed = listing.unreadable.len();
         ids.extend(listing.keys.into_iter().map(|key| key.id));
     }
-    let some = !ids.is_empty();
-    let master = some.then(|| context.sealing_master()).transpose()?;
+    let master = (!ids.is_empty()).then(|| context.sealing_master()).transpose()?;
     Ok((ids.into_iter().collect(), failed, master))
 }
 

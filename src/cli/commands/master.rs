@@ -166,8 +166,7 @@ pub(super) fn needing_earlier(
         if shut > 0 {
             needing.push(format!("{} in {}/replaced", count(shut, "value"), place.display()));
         }
-        let aside = keys.child(files::UNREADABLE)?;
-        for dir in [Some(&keys), aside.as_ref()].into_iter().flatten() {
+        for dir in [Some(&keys), keys.child(files::UNREADABLE)?.as_ref()].into_iter().flatten() {
             let present = record.present.as_ref();
             let survey = Survey::of(dir, present, record, &context.progress("checking"))?;
             if survey.recorded() > 0 {

@@ -186,8 +186,7 @@ pub(super) fn unpair(context: &Context, name: Option<&Label>) -> Result<()> {
 }
 
 pub(super) fn pairings(context: &Context) -> Result<Pairings> {
-    let root = context.environment.root()?;
-    Ok(Pairings::at(root, &context.environment, context.keychain.clone()))
+    Ok(Pairings::at(context.environment.root()?, &context.environment, context.keychain.clone()))
 }
 
 const SPANS: &str = "never, or a time such as 90d or 12h, from a minute to ten years";

@@ -150,8 +150,7 @@ impl Pairing {
     }
 
     fn digest(&self) -> Option<[u8; 32]> {
-        let bytes = Base64UrlUnpadded::decode_vec(self.sha256.as_ref()?).ok()?;
-        bytes.try_into().ok()
+        Base64UrlUnpadded::decode_vec(self.sha256.as_ref()?).ok()?.try_into().ok()
     }
 }
 
@@ -224,8 +223,7 @@ impl Pairings {
                 kept => Some(kept?),
             },
         };
-        let sha256 = Some(encoded(&token));
-        list.push(Pairing { sha256, account: account.clone(), ..wanted });
+        list.push(Pairing { sha256: Some(encoded(&token)), account: account.clone(), ..wanted });
         let published = print(&token, old.as_ref()).and_then(|()| write(&dir, &list));
         // The list may be in its place, and only its directory not synced.
         if published.is_err() && self.read(&dir).ok().flatten().as_ref() != Some(&list) {

@@ -278,8 +278,7 @@ impl Dir {
     /// Makes what was moved into, out of or within this directory survive a power cut, if the file
     /// system can; [`Locked::probe`] tells whether it can.
     pub(crate) fn sync(&self) -> Result<()> {
-        let synced = self.handle.sync();
-        synced.map(drop).map_err(|error| Error::from_io(SYNC, &self.path, error))
+        self.handle.sync().map(drop).map_err(|error| Error::from_io(SYNC, &self.path, error))
     }
 
     fn write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {

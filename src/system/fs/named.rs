@@ -70,8 +70,7 @@ pub(crate) fn create_private(path: &Path, line: &str) -> Result<PathBuf> {
     let text = zeroize::Zeroizing::new(format!("{line}\n"));
     let parent = parent(&path);
     let dir = open_named(parent)?.map_or_else(|| Dir::create(parent), Ok)?;
-    let published = dir.lock()?.publish(name, text.as_bytes(), super::Publish::New);
-    published.map(|()| path.clone())
+    dir.lock()?.publish(name, text.as_bytes(), super::Publish::New).map(|()| path.clone())
 }
 
 /// Is this file, there or not, in this very directory?
@@ -98,6 +97,5 @@ const ICACLS: &str = "let nobody else in first: icacls FILE /inheritance:r /gran
 
 /// The directory that a path names its last part in.
 pub(super) fn parent(path: &Path) -> &Path {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    parent.unwrap_or(Path::new("."))
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

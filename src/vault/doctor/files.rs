@@ -116,8 +116,7 @@ pub(super) fn fix(keys: &Dir, root: Option<&Path>, done: &mut Vec<Result<String>
             false => Err(Error::refused(format!("{place} {KEEPS_NO_MODES}"), "")),
         }));
     }
-    let state = state_of(root.as_ref());
-    for dir in [Some(keys), state.as_ref()].into_iter().flatten() {
+    for dir in [Some(keys), state_of(root.as_ref()).as_ref()].into_iter().flatten() {
         let dir = dir.lock()?;
         for name in temporary(&dir)? {
             let place = place(&dir, &name);

@@ -144,8 +144,7 @@ fn put_on_record(keychain: &Keychain, passphrase: Secret, now: Timestamp) -> Res
 /// The earlier ones, newest first, with the one that the first version of lf kept.
 pub(super) fn earlier(keychain: &Keychain) -> Result<Vec<Earlier>> {
     let mut list = keychain.find(SERVICE, EARLIER)?.map_or(Ok(Vec::new()), |text| parse(&text))?;
-    let former = keychain.find(SERVICE, FORMER_PREVIOUS)?;
-    if let Some(passphrase) = former
+    if let Some(passphrase) = keychain.find(SERVICE, FORMER_PREVIOUS)?
         && !list.iter().any(|known| known.passphrase.same(&passphrase))
     {
         list.push(Earlier { passphrase, until: None });

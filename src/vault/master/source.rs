@@ -202,8 +202,7 @@ fn from_command(line: &str) -> Result<Secret> {
     let unfit = |problem: &str| invalid(COMMAND, problem);
     let words = words(line).ok_or_else(|| unfit("has a quote that is not closed"))?;
     let (name, arguments) = words.split_first().ok_or_else(|| unfit("names no program"))?;
-    let program = Program::find(name.as_ref())?;
-    let printed = program.output(arguments, None, MAX, COMMAND_LIMIT);
+    let printed = Program::find(name.as_ref())?.output(arguments, None, MAX, COMMAND_LIMIT);
     let mut secret = printed.map_err(|fault| unfit(&format!("({}) {fault}", shown(name))))?;
     secret.drop_trailing_newline();
     match secret.expose() {
