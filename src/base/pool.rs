@@ -10,21 +10,21 @@ use std::thread::{self, ScopedJoinHandle};
 
 use crate::base::lock::lock;
 
-/// Hears how many of how many are done.
+/// Tells how many of how many are done.
 pub(crate) type Progress<'a> = dyn Fn(usize, usize) + 'a;
 
-/// The results in the items' order. `progress` is told on the calling thread. Where a thread gains
+/// The results in the items' order. `tell` is called on the calling thread. Where a thread gains
 /// nothing, or none can be had, the calling thread does the work.
 pub(crate) fn each<T: Sync, R: Send + Sync>(
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
-    progress: &Progress,
+    tell: &Progress,
 ) -> Vec<R> {
     let results: Vec<OnceLock<R>> = items.iter().map(|_| OnceLock::new()).collect();
     let job = |at: usize| {
         let _ = results[at].set(work(&items[at]));
     };
-    share(items.len(), &job, progress);
+    share(items.len(), &job, tell);
     results.into_iter().filter_map(OnceLock::into_inner).collect()
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn beside<A: Send, B>(aside: impl Fn() -> A + Sync, here: impl FnOnce
 }
 
 /// Does the jobs 0 to `count`. Not generic, because what is would be there once for every caller.
-fn share(count: usize, job: &(dyn Fn(usize) + Sync), progress: &Progress) {
+fn share(count: usize, job: &(dyn Fn(usize) + Sync), tell: &Progress) {
     let hands = cores().min(count);
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
@@ -64,7 +64,7 @@ fn share(count: usize, job: &(dyn Fn(usize) + Sync), progress: &Progress) {
         }
         drop(sender);
         let results = receiver.iter().chain(std::iter::from_fn(&draw));
-        results.zip(1..).for_each(|((), finished)| progress(finished, count));
+        results.zip(1..).for_each(|((), finished)| tell(finished, count));
     });
 }
 

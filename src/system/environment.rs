@@ -122,12 +122,9 @@ impl Environment {
 
     /// Where everything of ours is: `$LENSERFIGHT_RUNTIME_DIR`, else `~/.lenserfight`.
     pub(crate) fn root(&self) -> Result<PathBuf> {
-        let neither = || {
-            Error::usage(format!(
-                "neither {HOME} nor LENSERFIGHT_RUNTIME_DIR says where the keys are"
-            ))
-        };
-        self.path("LENSERFIGHT_RUNTIME_DIR").or_else(|| self.default_root()).ok_or_else(neither)
+        let root = self.path("LENSERFIGHT_RUNTIME_DIR").or_else(|| self.default_root());
+        let neither = format!("neither {HOME} nor LENSERFIGHT_RUNTIME_DIR says where the keys are");
+        root.ok_or_else(|| Error::usage(neither))
     }
 
     /// `~/.lenserfight`, if there is a home.

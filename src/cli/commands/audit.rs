@@ -12,20 +12,13 @@ use crate::vault::store::{Listing, WHOLE};
 
 use super::{Context, Error, Format, Result, table};
 
-/// Which events to show; all of them without a limit.
-pub(crate) struct Which {
-    pub(crate) key: Option<String>,
-    pub(crate) since: Option<Timestamp>,
-    pub(crate) tail: Option<usize>,
-}
+/// Which events to show: of which key, since when, and how many of the last ones.
+type Which = (Option<String>, Option<Timestamp>, Option<usize>);
 
 pub(super) fn which(args: &mut Args) -> Result<Which> {
     args.no_operands()?;
-    Ok(Which {
-        key: args.value("--key"),
-        since: args.value("--since").map(|text| since(&text)).transpose()?,
-        tail: args.value("--tail").map(|text| count(&text)).transpose()?,
-    })
+    let since = args.value("--since").map(|text| since(&text)).transpose()?;
+    Ok((args.value("--key"), since, args.value("--tail").map(|text| count(&text)).transpose()?))
 }
 
 /// A moment, or a span before now.
@@ -39,13 +32,13 @@ fn count(text: &str) -> Result<usize> {
     text.parse().map_err(|_| is_not(text, "a number"))
 }
 
-pub(super) fn run(context: &Context, which: &Which) -> Result<()> {
+pub(super) fn run(context: &Context, (key, since, tail): Which) -> Result<()> {
     let dir = context.store.dir()?;
     let history = dir.map(|dir| history::read(&dir)).transpose()?.unwrap_or_default();
-    let key = which.key.as_ref().map(|key| selected(context, &history, key)).transpose()?;
+    let key = key.map(|key| selected(context, &history, &key)).transpose()?;
     let is_wanted = |event: &Event| {
         let is_key = |key: &KeyId| event.key.as_deref() == Some(key.as_str());
-        key.as_ref().is_none_or(is_key) && which.since.is_none_or(|since| event.at >= since)
+        key.as_ref().is_none_or(is_key) && since.is_none_or(|since| event.at >= since)
     };
     let (mut events, mut damaged) = (Vec::new(), 0);
     for line in history.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -60,7 +53,7 @@ pub(super) fn run(context: &Context, which: &Which) -> Result<()> {
         let (failed, total) = (damaged, damaged + events.len());
         context.warn(&sentence, &Error::Incomplete(failed, total));
     }
-    let count = which.tail.unwrap_or(usize::MAX);
+    let count = tail.unwrap_or(usize::MAX);
     let events = &events[events.len().saturating_sub(count)..];
     let text = match context.format {
         // Lines are printed as they are, so that members of a newer version are kept.

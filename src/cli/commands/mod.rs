@@ -93,7 +93,7 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "keys import" if args.flag("--cloud") => on(args, import::options, cloud::import),
         "keys import" => on(args, import::options, |c, o| import::run(c, &o)),
         "keys providers" => nothing(args).map(|()| Command::Print(list::providers(args.format()))),
-        "keys audit" => on(args, audit::which, |c, o| audit::run(c, &o)),
+        "keys audit" => on(args, audit::which, audit::run),
         "keys rekey" => on(args, keys::rekey, |c, args| rekey::run(c, &args)),
         "keys doctor" => on(args, |args| only(args, "--fix"), doctor::run),
 

@@ -146,10 +146,10 @@ pub(super) fn examine_envelopes(
     dir: &Dir,
     master: Option<&Master>,
     record: &Record,
-    progress: &Progress,
+    tell: &Progress,
     checks: &mut Vec<Check>,
 ) -> Result<()> {
-    let survey = Survey::of(dir, master.map(|master| &master.secret), record, progress)?;
+    let survey = Survey::of(dir, master.map(|master| &master.secret), record, tell)?;
     let total = survey.keys.len();
     examine_unreadable(dir, &survey, checks);
     examine_times(&survey, Timestamp::now(), checks);

@@ -43,14 +43,14 @@ pub(crate) struct Check {
 
 /// Runs every check on the keys, on the directory above them if it is ours too, and on the roots where
 /// the predecessor may have left something; changes nothing.
-/// `progress` is told how many envelopes of how many are decrypted.
+/// `tell` is told how many envelopes are decrypted.
 pub(crate) fn examine(
     keys: &Path,
     sources: &Sources,
     keychain: &Keychain,
     roots: &[PathBuf],
     root: Option<&Path>,
-    progress: &Progress,
+    tell: &Progress,
 ) -> Vec<Check> {
     let mut checks = Vec::new();
     let or_failed = |id, examined: Result<()>| examined.err().map(|error| failed(id, &error));
@@ -80,7 +80,7 @@ pub(crate) fn examine(
         checks.push(failed("keychain", &error));
         Record::default()
     });
-    let examined = keys::examine_envelopes(dir, master.as_ref(), &record, progress, &mut checks);
+    let examined = keys::examine_envelopes(dir, master.as_ref(), &record, tell, &mut checks);
     checks.extend(or_failed("envelopes", examined));
     checks
 }

@@ -95,7 +95,7 @@ impl Change {
         &self,
         old: &Master,
         new: &Secret,
-        progress: &Progress,
+        tell: &Progress,
     ) -> Result<(Locked, Vec<KeyId>)> {
         if old.origin == Origin::Keychain {
             let id = rng::token::<12>()?;
@@ -108,7 +108,7 @@ impl Change {
             files::read(&self.dir, id)?;
         }
         let stage = |id: &KeyId| Ok((id.clone(), self.stage(id, old, new)?));
-        let staged = pool::each(&before, stage, progress);
+        let staged = pool::each(&before, stage, tell);
         let staged = staged.into_iter().collect::<Result<HashMap<_, _>>>()?;
 
         let keys = self.dir.lock()?;
@@ -187,12 +187,7 @@ impl Change {
     }
 
     /// Goes forward from step 5.
-    pub(super) fn finish(
-        &self,
-        master: &Master,
-        next: &Next,
-        progress: &Progress,
-    ) -> Result<Settled> {
+    pub(super) fn finish(&self, master: &Master, next: &Next, tell: &Progress) -> Result<Settled> {
         let staged = staging::keys(&self.staging)?;
         let opens = |id: &KeyId| -> Result<bool> {
             let envelope = files::read_sound(&self.staging, id)?;
@@ -202,7 +197,7 @@ impl Change {
         let is_sound = |id: &KeyId| -> Result<bool> {
             Ok(opens(id)? || self.stage(id, master, &next.passphrase).is_ok() && opens(id)?)
         };
-        let sound = pool::each(&staged, is_sound, progress);
+        let sound = pool::each(&staged, is_sound, tell);
         let sound = sound.into_iter().collect::<Result<Vec<bool>>>()?;
         if master.origin != Origin::Keychain {
             let damaged = staged.iter().zip(&sound).filter(|(_, is_sound)| !**is_sound);

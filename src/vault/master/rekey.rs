@@ -71,7 +71,7 @@ pub(crate) fn master(
     sources: &Sources,
     keychain: &Keychain,
     wanted: For,
-    progress: &Progress,
+    tell: &Progress,
 ) -> Result<(Master, Result<Settled>)> {
     let find = || source::find(sources, keychain);
     let mut master = match find() {
@@ -79,7 +79,7 @@ pub(crate) fn master(
         found => found?,
     };
     loop {
-        match settle(keys, &master, wanted, progress) {
+        match settle(keys, &master, wanted, tell) {
             // Another process has had the lock, so everything may be otherwise now.
             Ok(None) => master = find()?,
             Ok(Some(settled @ (Settled::Nothing | Settled::Waiting | Settled::Damaged(_)))) => {
@@ -111,13 +111,8 @@ fn install_waiting(keys: &Path, keychain: &Keychain) -> Result<bool> {
 }
 
 /// Re-encrypts every key under `new`, and names them. Where the passphrase comes from the environment and
-/// there are keys, these then wait for it there. `progress` hears how many of how many are staged.
-pub(crate) fn run(
-    path: &Path,
-    old: &Master,
-    new: &Secret,
-    progress: &Progress,
-) -> Result<Vec<KeyId>> {
+/// there are keys, these then wait for it there. `tell` is told how many are staged.
+pub(crate) fn run(path: &Path, old: &Master, new: &Secret, tell: &Progress) -> Result<Vec<KeyId>> {
     envelope::check_passphrase(new)?;
     if new.same(&old.secret) {
         let sentence = "this is already the current master passphrase; nothing was changed";
@@ -136,7 +131,7 @@ pub(crate) fn run(
         change.clear(old)?;
         change = Change::claim(change.dir)?;
     }
-    let (keys, ids) = change.stage_all(old, new, progress).inspect_err(|_| {
+    let (keys, ids) = change.stage_all(old, new, tell).inspect_err(|_| {
         // Best effort: what stays behind is undone by the next command.
         let _ = change.clear(old);
     })?;
@@ -207,12 +202,7 @@ pub(crate) fn can_finish(path: &Path, master: &Master) -> bool {
 }
 
 /// `None` if another process has had the lock in the meantime.
-fn settle(
-    path: &Path,
-    master: &Master,
-    wanted: For,
-    progress: &Progress,
-) -> Result<Option<Settled>> {
+fn settle(path: &Path, master: &Master, wanted: For, tell: &Progress) -> Result<Option<Settled>> {
     let Some((dir, staging)) = staging::at(path)? else { return Ok(Some(Settled::Nothing)) };
     let is_ready = staging::is_ready(&staging);
     // Without the lock, which readers would only take from each other.
@@ -232,7 +222,7 @@ fn settle(
     let change = Change { dir, staging };
     let next = if is_ready { change.next(master)? } else { None };
     match (next_step(is_ready, next.is_some()), next) {
-        (Step::Finish, Some(next)) => change.finish(master, &next, progress).map(Some),
+        (Step::Finish, Some(next)) => change.finish(master, &next, tell).map(Some),
         (Step::Undo, _) => {
             // Killed in its first or last step, it has changed nothing, or everything.
             let had_any = !staging::keys(&change.staging)?.is_empty();

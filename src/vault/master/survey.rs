@@ -28,13 +28,13 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    /// Tries the passphrase on every key, and then the others on record. `progress` hears how many of
-    /// how many are done.
+    /// Tries the passphrase on every key, and then the others on record. `tell` is told how many
+    /// are done.
     pub(crate) fn of(
         dir: &Dir,
         passphrase: Option<&Secret>,
         record: &Record,
-        progress: &Progress,
+        tell: &Progress,
     ) -> Result<Survey> {
         let (files, unreadable) = files::read_all(dir)?;
         let opens = |file: &KeyFile| -> Opens {
@@ -56,7 +56,7 @@ impl Survey {
                 None => Opens::No(error),
             }
         };
-        let opened = pool::each(&files, opens, progress);
+        let opened = pool::each(&files, opens, tell);
         let keys = files.into_iter().map(|file| file.envelope.meta).zip(opened).collect();
         Ok(Survey { keys, unreadable })
     }
