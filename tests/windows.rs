@@ -54,7 +54,8 @@ fn of_several_pasted_lines_none_is_stored() {
 #[test]
 fn ctrl_c_at_a_prompt_ends_it_and_nothing_is_stored() {
     let home = Home::new();
-    let mut terminal = Terminal::start(&home.lf("keys add --provider openai"));
+    let run = home.lf("keys add --provider openai").at_terminal();
+    let mut terminal = Terminal::start(&run);
     asks(&mut terminal, PROMPT).types("sk-test-half\u{3}");
     let (_, screen) = terminal.ended();
     assert!(!screen.contains("sk-test") && !screen.contains("added"), "{screen}");

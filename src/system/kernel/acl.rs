@@ -30,20 +30,9 @@ pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
 
 /// Makes that so of what is there already, opened with the right to change its list.
 pub(crate) fn make_private(file: &File) -> io::Result<()> {
-    let list = Descriptor::private()?;
-    let (mut present, mut defaulted, mut dacl) = (0, 0, ptr::null_mut());
-    let what = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
-    let (none, handle) = (ptr::null_mut(), file.as_raw_handle());
-    // SAFETY: a descriptor that lives until the end, places for the answers, a handle that is open.
-    succeeded(unsafe {
-        done(GetSecurityDescriptorDacl(
-            list.0,
-            &raw mut present,
-            &raw mut dacl,
-            &raw mut defaulted,
-        ))?;
-        SetSecurityInfo(handle, SE_FILE_OBJECT, what, none, none, dacl, ptr::null())
-    })
+    let (list, handle) = (Descriptor::private()?, file.as_raw_handle());
+    // SAFETY: a handle that is open, and a descriptor that lives until the call is over.
+    done(unsafe { SetKernelObjectSecurity(handle, DACL_SECURITY_INFORMATION, list.0) })
 }
 
 /// Does its list give anything to anybody else?
@@ -51,7 +40,7 @@ pub(crate) fn others_can_reach(file: &File) -> io::Result<bool> {
     let (mut owner, mut dacl): (PSID, *mut ACL) = (ptr::null_mut(), ptr::null_mut());
     let mut whole = Descriptor(ptr::null_mut());
     // SAFETY: a handle that is open, and places for the answers, which `whole` has until it is dropped.
-    succeeded(unsafe {
+    let failed = unsafe {
         GetSecurityInfo(
             file.as_raw_handle(),
             SE_FILE_OBJECT,
@@ -62,7 +51,10 @@ pub(crate) fn others_can_reach(file: &File) -> io::Result<bool> {
             ptr::null_mut(),
             &raw mut whole.0,
         )
-    })?;
+    };
+    if failed != 0 {
+        return Err(io::Error::from_raw_os_error(failed.cast_signed()));
+    }
     if dacl.is_null() {
         return Ok(true); // no list is no limit
     }
@@ -111,10 +103,6 @@ impl Drop for Descriptor {
         // SAFETY: it is the system's, which wants it back in this way; null may be given.
         unsafe { LocalFree(self.0) };
     }
-}
-
-fn succeeded(code: u32) -> io::Result<()> {
-    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code.cast_signed())) }
 }
 
 /// Nothing is inherited from the directory above. The owner, the system and administrators may do
