@@ -21,10 +21,9 @@ use crate::base::time::{Deadline, Timestamp, monotonic};
 use crate::base::{lock::lock, pool};
 use crate::error::{Error, Result, refusal};
 #[cfg(windows)]
-use crate::system::kernel::{
-    console::{self, End},
-    winsock::{self, Timeout},
-};
+use crate::system::kernel::signal::{End, is_asked_to_end};
+#[cfg(windows)]
+use crate::system::kernel::winsock::{self, Timeout};
 use crate::vault::audit::{Event, Flood, Kind};
 use crate::vault::files;
 
@@ -335,7 +334,7 @@ fn is_over(doors: &[Door], end: &End, tick: Deadline) -> bool {
 fn is_over(doors: &[Door], _: &End, tick: Deadline) -> bool {
     let doors: Vec<_> = doors.iter().map(|(listener, ..)| listener.as_socket()).collect();
     let _ = winsock::wait(&doors, Timeout::Recv, tick.left().unwrap_or_default());
-    console::is_asked_to_end()
+    is_asked_to_end()
 }
 
 /// A listener, the places that one of its peers may have, and what serves those who come.

@@ -32,12 +32,13 @@ pub(super) fn ask<T: Send + 'static>(
         return too_late("it still waits for an earlier answer");
     }
     let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
+    let asked = thread::Builder::new().spawn(move || {
         let done = entry(&service, &account).and_then(|entry| act(&entry));
         is_asking.store(false, Ordering::Release);
         // Nobody listens any more when the time is over.
         let _ = sender.send(done);
     });
+    asked.map_err(|error| Refusal::NoStorageAccess(error.into()))?;
     // That there is a dialog shows in nothing but the time that the answer takes.
     let answer = receiver.recv_timeout(AT_ONCE).or_else(|_| {
         (patience.on_dialog)();

@@ -234,21 +234,22 @@ fn may_run(path: &Path) -> io::Result<()> {
 /// those of `PATHEXT`, such as npm's `.cmd`.
 #[cfg(windows)]
 fn find(name: &OsStr) -> io::Result<PathBuf> {
-    let endings = environment::endings();
+    let mut endings = environment::endings();
+    if Path::new(name).extension().is_some() {
+        endings.insert(0, String::new());
+    }
     let whole = |path: PathBuf| {
-        let ended = endings.iter().map(|ending| {
-            let mut path = path.clone().into_os_string();
-            path.push(ending);
-            PathBuf::from(path)
-        });
-        let bare = path.extension().map(|_| path.clone());
-        bare.into_iter().chain(ended).find(|path| path.is_file())
+        let ended = |ending: &String| [path.as_os_str(), ending.as_ref()].join(OsStr::new(""));
+        endings.iter().map(|ending| PathBuf::from(ended(ending))).find(|path| path.is_file())
     };
     let found = if Path::new(name).components().nth(1).is_some() {
         whole(name.into())
     } else {
-        let dirs = std::env::split_paths(&search_path()).collect::<Vec<_>>();
-        dirs.iter().filter(|dir| dir.is_absolute()).find_map(|dir| whole(dir.join(name)))
+        let mut dirs = std::env::split_paths(&search_path())
+            .filter(|dir| dir.is_absolute())
+            .collect::<Vec<_>>()
+            .into_iter();
+        dirs.find_map(|dir| whole(dir.join(name)))
     };
     found.ok_or_else(|| io::ErrorKind::NotFound.into())
 }

@@ -30,8 +30,8 @@ impl<S: AsSocket> Stream<S> {
         use ErrorKind::{Interrupted, TimedOut, WouldBlock};
         loop {
             let left = self.deadline.left().ok_or(TimedOut)?;
-            set_socket_timeout(&self.socket, timeout, Some(left))?;
-            match act(&mut self.socket) {
+            let ready = set_socket_timeout(&self.socket, timeout, Some(left));
+            match ready.map_err(io::Error::from).and_then(|()| act(&mut self.socket)) {
                 Err(error) if matches!(error.kind(), Interrupted | TimedOut | WouldBlock) => {}
                 done => return done,
             }

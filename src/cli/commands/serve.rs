@@ -13,13 +13,9 @@ use crate::gateway::{
     api::Api, consent, guard::Guard, helper, precondition::Setup, sandbox, state,
 };
 use crate::keychain::{Keychain, Patience, helper::Helper};
-#[cfg(windows)]
-use crate::system::kernel::console as signal;
 #[cfg(target_os = "linux")]
 use crate::system::kernel::inherit;
-#[cfg(unix)]
-use crate::system::kernel::signal;
-use crate::system::{environment::Environment, host, service::notify::Manager};
+use crate::system::{environment::Environment, host, kernel::signal, service::notify::Manager};
 use crate::vault::{doctor::Status, files, master::source, store::Store};
 
 use super::{Args, NOTHING, doctor};

@@ -245,11 +245,7 @@ impl Dir {
                 None => return Ok(true),
             },
         };
-        #[cfg(unix)]
-        let closed = self.handle.make_private(file.as_ref());
-        #[cfg(windows)]
-        let closed = self.handle.make_private(file.as_ref().map(|_| name));
-        let done = closed.and_then(|()| match &file {
+        let done = self.handle.make_private(name, file.as_ref()).and_then(|()| match &file {
             Some(file) => platform::sync(file),
             None => self.handle.sync(),
         });

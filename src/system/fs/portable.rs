@@ -11,13 +11,13 @@ use std::time::{Duration, SystemTime};
 
 use windows_sys::Win32::Foundation::ERROR_SHARING_VIOLATION;
 use windows_sys::Win32::Storage::FileSystem::{
-    FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, READ_CONTROL, WRITE_DAC,
+    FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, MOVEFILE_REPLACE_EXISTING,
+    READ_CONTROL, WRITE_DAC,
 };
 
 use super::{Purpose, Stat};
 use crate::base::time::Deadline;
-use crate::system::kernel::acl;
-use crate::system::kernel::windows::{Over, move_file};
+use crate::system::kernel::{acl, windows::move_file};
 
 /// A directory's path, and the path of the file that is locked for it, because no directory can be.
 #[derive(Debug, Clone)]
@@ -108,7 +108,9 @@ impl Handle {
         // A scanner, an indexer or a reader of ours may have the older version open for a moment.
         let deadline = Deadline::after(PATIENCE);
         loop {
-            match move_file(&from, &to, Over::Anything).or_else(|_| fs::rename(&from, &to)) {
+            match move_file(&from, &to, MOVEFILE_REPLACE_EXISTING)
+                .or_else(|_| fs::rename(&from, &to))
+            {
                 Err(error) if is_in_use(&error) && deadline.left().is_some() => {
                     std::thread::sleep(PAUSE);
                 }
@@ -118,7 +120,7 @@ impl Handle {
     }
 
     pub(super) fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
-        move_file(&self.0.join(from), &self.0.join(to), Over::Nothing)
+        move_file(&self.0.join(from), &self.0.join(to), 0)
     }
 
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
@@ -134,9 +136,8 @@ impl Handle {
     }
 
     /// A file in it, or itself.
-    pub(super) fn make_private(&self, file: Option<&str>) -> io::Result<()> {
-        let path = file.map_or_else(|| self.0.clone(), |name| self.0.join(name));
-        acl::make_private(&open_for(WRITE_DAC, &path)?)
+    pub(super) fn make_private(&self, name: &str, _: Option<&File>) -> io::Result<()> {
+        acl::make_private(&open_for(WRITE_DAC, &self.0.join(name))?)
     }
 
     pub(super) fn may_write(&self, name: &str) -> io::Result<()> {

@@ -160,7 +160,7 @@ impl Handle {
     }
 
     /// A file in it, or itself.
-    pub(super) fn make_private(&self, file: Option<&File>) -> io::Result<()> {
+    pub(super) fn make_private(&self, _: &str, file: Option<&File>) -> io::Result<()> {
         let done = match file {
             Some(file) => rustix::fs::fchmod(file, OWNER_ONLY),
             None => rustix::fs::fchmod(&self.0, Mode::RWXU),

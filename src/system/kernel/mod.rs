@@ -8,6 +8,8 @@ pub(crate) mod acl;
 pub(crate) mod clock;
 #[cfg(windows)]
 pub(crate) mod console;
+#[cfg(windows)]
+pub(crate) use console as signal;
 #[cfg(target_os = "linux")]
 pub(crate) mod fork;
 #[cfg(target_os = "linux")]

@@ -55,22 +55,10 @@ impl Job {
     }
 }
 
-/// What a move may find under the new name.
-#[derive(Clone, Copy)]
-pub(crate) enum Over {
-    /// An older version, or nothing.
-    Anything,
-    /// Nothing, or it fails.
-    Nothing,
-}
-
-/// Moves a file within its volume, and comes back when the disk has it.
-pub(crate) fn move_file(from: &Path, to: &Path, over: Over) -> io::Result<()> {
-    let flags = match over {
-        Over::Anything => MOVEFILE_WRITE_THROUGH | MOVEFILE_REPLACE_EXISTING,
-        Over::Nothing => MOVEFILE_WRITE_THROUGH,
-    };
-    let (from, to) = (wide(from), wide(to));
+/// Moves a file within its volume, and comes back when the disk has it. Without a flag that says otherwise
+/// it fails if there is one of the new name.
+pub(crate) fn move_file(from: &Path, to: &Path, flags: MOVE_FILE_FLAGS) -> io::Result<()> {
+    let (from, to, flags) = (wide(from), wide(to), flags | MOVEFILE_WRITE_THROUGH);
     // SAFETY: two texts that end with a zero.
     done(unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), flags) })
 }

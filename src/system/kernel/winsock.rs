@@ -16,14 +16,15 @@ pub(crate) enum Timeout {
     Send = POLLWRNORM,
 }
 
-/// Gives the next call on this socket, which does not block, so long to begin; but never longer than a
-/// [`GLANCE`]. (A blocking one with a timeout loses what came just then.)
+/// Waits so long for the next call on this socket to be one that does not block, but never longer than a
+/// [`GLANCE`]. `WouldBlock` if it would. (A timeout in that call itself may lose what came just then.)
 pub(crate) fn set_socket_timeout(
     socket: &impl AsSocket,
     act: Timeout,
     span: Option<Duration>,
 ) -> io::Result<()> {
-    wait(&[socket.as_socket()], act, span.unwrap_or(GLANCE)).map(drop)
+    let is_ready = wait(&[socket.as_socket()], act, span.unwrap_or(GLANCE))?;
+    is_ready.then_some(()).ok_or(io::ErrorKind::WouldBlock.into())
 }
 
 /// Waits until one of these sockets is ready, or for so long, but never longer than a [`GLANCE`]. Is one?

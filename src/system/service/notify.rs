@@ -1,39 +1,19 @@
 //! Tells a service manager how this process does (`sd_notify(3)`).
 
 use std::ffi::OsStr;
+#[cfg(windows)]
+use std::net::UdpSocket as UnixDatagram;
 #[cfg(unix)]
 use std::os::unix::net::UnixDatagram;
 
-/// Nobody waits for news on Windows.
-#[cfg(windows)]
-pub(crate) struct Manager;
-
-#[cfg(windows)]
-impl Manager {
-    pub(crate) fn at(_: Option<&OsStr>) -> Manager {
-        Manager
-    }
-
-    pub(crate) fn tell(&self, _: &str) {}
-}
-
 /// Who started this process and waits for news; often nobody.
-#[cfg(unix)]
 pub(crate) struct Manager(Option<UnixDatagram>);
 
-#[cfg(unix)]
 impl Manager {
     /// The one at this address: a path, or an abstract name behind an `@`. Connected to at once, because
     /// a sandbox may come between.
     pub(crate) fn at(address: Option<&OsStr>) -> Manager {
-        let connect = |address| {
-            let socket = UnixDatagram::unbound().ok()?;
-            connect(&socket, address).ok()?;
-            // Never to wait for somebody who does not listen.
-            socket.set_nonblocking(true).ok()?;
-            Some(socket)
-        };
-        Manager(address.and_then(connect))
+        Manager(address.and_then(open))
     }
 
     /// Tells it, if it is there; serving does not depend on that.
@@ -42,6 +22,21 @@ impl Manager {
             let _ = socket.send(news.as_bytes());
         }
     }
+}
+
+#[cfg(unix)]
+fn open(address: &OsStr) -> Option<UnixDatagram> {
+    let socket = UnixDatagram::unbound().ok()?;
+    connect(&socket, address).ok()?;
+    // Never to wait for somebody who does not listen.
+    socket.set_nonblocking(true).ok()?;
+    Some(socket)
+}
+
+/// Windows has no such manager.
+#[cfg(windows)]
+fn open(_: &OsStr) -> Option<UnixDatagram> {
+    None
 }
 
 #[cfg(unix)]
