@@ -105,11 +105,9 @@ impl Args {
                 self.flags.push((name, value));
             }
         }
-        for (name, _) in page.flags().filter(|(_, place)| place.is_empty()) {
-            if parser.contains(name) {
-                self.flags.push((name, String::new()));
-            }
-        }
+        let bare = page.flags().filter(|(_, place)| place.is_empty());
+        let given = bare.filter(|(name, _)| parser.contains(*name));
+        self.flags.extend(given.map(|(name, _)| (name, String::new())));
         for word in parser.finish() {
             let word = text(word)?;
             if word.starts_with('-') {

@@ -21,10 +21,8 @@ impl Origins {
     /// full.
     pub(crate) fn with_extra(patterns: &str) -> Result<Origins> {
         let mut extra = Vec::new();
-        for (at, pattern) in patterns.split(',').map(str::trim).enumerate() {
-            if pattern.is_empty() {
-                continue;
-            }
+        let patterns = patterns.split(',').map(str::trim).enumerate();
+        for (at, pattern) in patterns.filter(|(_, pattern)| !pattern.is_empty()) {
             // By itself first: a parenthesis that closes ours would leave its sides without an anchor.
             let anchored =
                 Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$")));

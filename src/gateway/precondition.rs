@@ -97,9 +97,7 @@ impl Setup<'_> {
             check("lenser_active", active, "LF_GATEWAY_OWNER_PAUSED is on", KEYS_ONLY),
             check("kill_switch", off, "LF_GATEWAY_GLOBAL_KILL_SWITCH is on", KEYS_ONLY),
         ];
-        if self.wants_tailscale {
-            checks.push(self.tailscale_consent());
-        }
+        checks.extend(self.wants_tailscale.then(|| self.tailscale_consent()));
         checks
     }
 
@@ -166,12 +164,10 @@ impl Setup<'_> {
             });
         }
         let [origins, hosts] = [EXTRA_ORIGINS, EXTRA_HOSTS].map(|name| self.environment.text(name));
-        if let Err(error) = Origins::with_extra(&origins) {
-            checks.push(failed("extra_origins", &error));
-        }
-        if let Err(error) = Hosts::new("", &hosts) {
-            checks.push(failed("extra_hosts", &error));
-        }
+        let origins = Origins::with_extra(&origins).err();
+        checks.extend(origins.map(|error| failed("extra_origins", &error)));
+        let hosts = Hosts::new("", &hosts).err();
+        checks.extend(hosts.map(|error| failed("extra_hosts", &error)));
         checks.extend(self.addresses.iter().map(|address| match address.ip().is_loopback() {
             true => pass("bind", format!("{address}, only for this machine")),
             false => note("bind", format!("{address}, also for other machines; lf does not encrypt the traffic, Tailscale does")),

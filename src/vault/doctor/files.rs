@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Check, fail, failed, note, pass, place, quoted};
+use super::{Check, fail, failed, note, pass, pass_unless_found, place, quoted};
 use crate::error::{Error, Result};
 use crate::system::fs::{self, Dir};
 use crate::vault::{audit, files, history, master::staging};
@@ -24,9 +24,7 @@ pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -
     pass_unless_found(checks, "modes", message);
     let mut others = Vec::new();
     for name in dir.names()?.into_iter().chain([".".to_owned()]) {
-        if let Err(error) = dir.check_owner(&name) {
-            checks.push(failed("owners", &error));
-        }
+        checks.extend(dir.check_owner(&name).err().map(|error| failed("owners", &error)));
         let places = [".", staging::NAME, files::UNREADABLE, files::REPLACED];
         let is_known = places.contains(&name.as_str())
             || fs::is_temporary(&name)
@@ -51,12 +49,6 @@ pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -
     checks.extend(examine_place(dir));
     checks.push(examine_audit_log(dir));
     Ok(())
-}
-
-fn pass_unless_found(checks: &mut Vec<Check>, id: &'static str, message: &str) {
-    if checks.iter().all(|check| check.id != id) {
-        checks.push(pass(id, message));
-    }
 }
 
 /// Makes a file, because modes tell nothing of a disk that is full or of a file system that

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Check, fail, failed, note, pass, place, quoted};
+use super::{Check, fail, failed, note, pass, pass_unless_found, place, quoted};
 use crate::base::text::{count, count_are, opens_none};
 use crate::base::{pool::Progress, secret::shown, time::Timestamp};
 use crate::error::{Error, Result};
@@ -202,9 +202,7 @@ pub(super) fn examine_envelopes(
             }
         }
     }
-    if survey.opened() == total {
-        checks.push(pass("decryption", format!("{total} of {total} open")));
-    }
+    pass_unless_found(checks, "decryption", format!("{total} of {total} open"));
     let aside = files::kept(dir, files::UNREADABLE)?.len();
     if aside > 0 {
         let (envelopes, place) = (count(aside, "envelope"), place(dir, files::UNREADABLE));
@@ -239,15 +237,13 @@ fn examine_unreadable(dir: &Dir, survey: &Survey, checks: &mut Vec<Check>) {
         };
         checks.push(fail("envelopes", file.error.to_string(), &hint));
     }
-    if survey.unreadable.is_empty() {
-        let total = survey.keys.len();
-        checks.push(pass("envelopes", format!("{total} of {total} well formed")));
-    }
+    let total = survey.keys.len();
+    pass_unless_found(checks, "envelopes", format!("{total} of {total} well formed"));
 }
 
 /// Notes the values that are expired, that soon will be, and that are old. They are used all the same.
 fn examine_times(survey: &Survey, now: Timestamp, checks: &mut Vec<Check>) {
-    let (soon, before) = (now.after(SOON), checks.len());
+    let soon = now.after(SOON);
     let is_soon = |key: &KeyMeta| key.expires_by(soon) && !key.expires_by(now);
     let mut tell = |noun: &str, what: &str, is_meant: &dyn Fn(&KeyMeta) -> bool| {
         let keys = survey.keys.iter().map(|(key, _)| key).filter(|key| is_meant(key));
@@ -262,9 +258,7 @@ fn examine_times(survey: &Survey, now: Timestamp, checks: &mut Vec<Check>) {
     tell("value", "older than a year", &|key| key.is_older(YEAR, now));
     let what = "marked with a rotatedAt or expiresAt that is not a timestamp; lf ignores it";
     tell("key", what, &|key| key.has_odd_times);
-    if checks.len() == before {
-        checks.push(pass("age", "no value has expired or is older than a year"));
-    }
+    pass_unless_found(checks, "age", "no value has expired or is older than a year");
 }
 
 /// An expiry is told of this long before.
