@@ -39,12 +39,12 @@ impl Timestamp {
 
     /// To the minute, `YYYY-MM-DDTHH:MMZ`, for a person who looks down a column.
     pub(crate) fn minute(self) -> String {
-        format!("{:.MINUTE$}Z", self.to_string())
+        format!("{:.16}Z", self.to_string())
     }
 
     /// The day in UTC, `YYYY-MM-DD`.
     pub(crate) fn day(self) -> String {
-        format!("{:.DAY$}", self.to_string())
+        format!("{:.10}", self.to_string())
     }
 
     /// Whole days from then to this moment; none if then is later.
@@ -131,10 +131,6 @@ impl Deadline {
     }
 }
 
-/// Characters of `YYYY-MM-DD`.
-const DAY: usize = 10;
-/// Characters of `YYYY-MM-DDTHH:MM`.
-const MINUTE: usize = 16;
 /// 9999-12-31T23:59:59.999Z, the last moment that four digits of a year can name.
 const LAST: u64 = 253_402_300_799_999;
 
