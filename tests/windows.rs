@@ -15,16 +15,6 @@ use support::gateway::Gateway;
 use support::pty::Terminal;
 use support::{Home, PASSPHRASE, VALUE, chmod, until, wine};
 
-/// Waits until this is asked, and wine has the terminal's keys, which it takes with the first read.
-fn asks<'a>(terminal: &'a mut Terminal, question: &str) -> &'a mut Terminal {
-    terminal.sees(question);
-    until("a read", || {
-        let modes = rustix::termios::tcgetattr(&terminal.tty).unwrap();
-        !modes.local_modes.contains(rustix::termios::LocalModes::ECHO)
-    });
-    terminal
-}
-
 /// How wine shows the prompt: it moves behind it without a space.
 const PROMPT: &str = "end with Enter):";
 
@@ -33,7 +23,7 @@ fn what_is_typed_is_stored_and_never_shown() {
     let home = Home::new();
     let run = home.lf("keys add --provider openai --label Prod");
     let mut terminal = Terminal::start(&run);
-    asks(&mut terminal, PROMPT).types("sk-test-wrong\u{15}").types(VALUE).types("\r");
+    terminal.sees(PROMPT).types("sk-test-wrong\u{15}").types(VALUE).types("\r");
     let (status, screen) = terminal.ends();
     assert_eq!(status, Some(0), "{screen}");
     assert!(screen.contains("added ") && !screen.contains("sk-test"), "{screen}");
@@ -44,7 +34,7 @@ fn what_is_typed_is_stored_and_never_shown() {
 fn of_several_pasted_lines_none_is_stored() {
     let home = Home::new();
     let mut terminal = Terminal::start(&home.lf("keys add --provider openai"));
-    asks(&mut terminal, PROMPT).types("sk-test-first\rsecond\r");
+    terminal.sees(PROMPT).types("sk-test-first\rsecond\r");
     let (status, screen) = terminal.ends();
     assert_eq!(status, Some(2), "{screen}");
     assert!(screen.contains("several lines were pasted"), "{screen}");
@@ -56,7 +46,7 @@ fn ctrl_c_at_a_prompt_ends_it_and_nothing_is_stored() {
     let home = Home::new();
     let run = home.lf("keys add --provider openai").at_terminal();
     let mut terminal = Terminal::start(&run);
-    asks(&mut terminal, PROMPT).types("sk-test-half\u{3}");
+    terminal.sees(PROMPT).types("sk-test-half\u{3}");
     let (_, screen) = terminal.ended();
     assert!(!screen.contains("sk-test") && !screen.contains("added"), "{screen}");
     assert!(home.names().is_empty(), "{:?}", home.names());
@@ -67,7 +57,7 @@ fn a_question_takes_yes_alone() {
     let (home, id) = Home::with_key();
     for (answer, status) in [("no\r", 2), ("yes\r", 0)] {
         let mut terminal = Terminal::start(&home.words(&["keys", "remove", "--", &id]));
-        asks(&mut terminal, "Type").types(answer);
+        terminal.sees("Type").types(answer);
         let (ended, screen) = terminal.ends();
         assert_eq!(ended, Some(status), "{screen}");
     }

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -12,6 +13,8 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use super::{HANG, Run, exit};
 
 const END: &str = "[the end]";
+/// A program that reads at all does so in this time.
+const READ: Duration = Duration::from_secs(5);
 
 pub struct Terminal {
     child: Child,
@@ -88,6 +91,15 @@ impl Terminal {
     }
 
     pub fn types(&mut self, keys: &str) -> &mut Terminal {
+        // wine takes the terminal's keys with the first read, and Linux shows what was typed before.
+        let start = Instant::now();
+        let is_shown = || {
+            let modes = rustix::termios::tcgetattr(&self.tty).unwrap();
+            modes.local_modes.contains(rustix::termios::LocalModes::ECHO)
+        };
+        while super::wine::template().is_some() && is_shown() && start.elapsed() < READ {
+            thread::sleep(Duration::from_millis(5));
+        }
         self.keyboard.write_all(keys.as_bytes()).unwrap();
         self
     }

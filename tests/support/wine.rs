@@ -17,9 +17,14 @@ pub fn make(home: &Path) {
     let prefix = prefix(home);
     let _ = fs::remove_dir_all(&prefix);
     fs::create_dir(&prefix).unwrap();
-    for name in ["system.reg", "user.reg", "userdef.reg", ".update-timestamp"] {
+    for name in ["user.reg", "userdef.reg", ".update-timestamp"] {
         fs::copy(template.join(name), prefix.join(name)).unwrap();
     }
+    // The home becomes that of a user of its name.
+    let parent = home.parent().unwrap().to_str().unwrap().replace('/', r"\\");
+    let system = fs::read_to_string(template.join("system.reg")).unwrap();
+    let system = system.replace(PROFILES, &PROFILES.replace(r"C:\\users", &format!("Z:{parent}")));
+    fs::write(prefix.join("system.reg"), system).unwrap();
     for name in ["drive_c", "dosdevices"] {
         symlink(template.join(name), prefix.join(name)).unwrap();
     }
@@ -28,7 +33,7 @@ pub fn make(home: &Path) {
     assert!(server(home, "-p600").status().unwrap().success());
     let lf = super::lf();
     let mut first = Command::new(&lf[0]);
-    first.arg(&lf[1]).arg("--version").env("WINEPREFIX", prefix).env("WINEDEBUG", "-all");
+    first.arg(&lf[1]).arg("--version").envs(environment(home));
     first.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     assert!(first.status().unwrap().success());
 }
@@ -56,10 +61,12 @@ pub fn environment(home: &Path) -> Vec<(&'static str, PathBuf)> {
             ("WINEPREFIX", prefix(home)),
             ("WINEDEBUG", "-all".into()),
             ("LC_ALL", "C.UTF-8".into()),
-            ("LENSERFIGHT_RUNTIME_DIR", home.join(".lenserfight")),
+            ("USER", home.file_name().unwrap().into()),
         ],
     }
 }
+
+const PROFILES: &str = r#""ProfilesDirectory"=str(2):"C:\\users""#;
 
 fn prefix(home: &Path) -> PathBuf {
     let mut path = home.as_os_str().to_owned();
