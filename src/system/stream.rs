@@ -31,6 +31,7 @@ impl<S: AsSocket> Stream<S> {
         loop {
             let left = self.deadline.left().ok_or(TimedOut)?;
             let ready = set_socket_timeout(&self.socket, timeout, Some(left));
+            #[allow(clippy::useless_conversion)] // on Unix the type is another one
             match ready.map_err(io::Error::from).and_then(|()| act(&mut self.socket)) {
                 Err(error) if matches!(error.kind(), Interrupted | TimedOut | WouldBlock) => {}
                 done => return done,
