@@ -211,6 +211,30 @@ fn killed_at_any_moment_a_command_loses_nothing() {
     home.lf("keys doctor").ok();
 }
 
+#[test]
+fn killed_at_any_moment_a_rekey_is_undone_or_finished() {
+    let home = Home::new();
+    home.bare("keys init").ok();
+    for label in ["One", "Two"] {
+        let run = home.words(&["keys", "add", "--provider", "openai", "--label", label]);
+        run.input(label).ok();
+    }
+    for round in 0..12 {
+        let mut lf = home.bare("keys rekey").start();
+        thread::sleep(Duration::from_millis(80 + round * 70));
+        lf.kill().unwrap();
+        lf.wait().unwrap();
+        for label in ["One", "Two"] {
+            let value = home.bare(&format!("keys export --i-understand {label}")).ok();
+            assert_eq!(value.out.trim_end(), label, "{value}");
+        }
+    }
+    let _ = home.bare("keys rekey --finish").go();
+    home.bare("keys doctor --fix").go();
+    home.bare("keys doctor").ok();
+    assert!(!home.keys().join(".rekey").exists());
+}
+
 /// The Unix processes of this home's Windows that run a program.
 fn programs(home: &Home, name: &str) -> Vec<u32> {
     let prefix = wine::environment(home.path())[0].1.display().to_string();
