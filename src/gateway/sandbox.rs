@@ -1,17 +1,10 @@
 //! Before it accepts a connection, the gateway gives up the access that it will not need.
 
-#[cfg(target_os = "linux")]
-use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::error::Result;
 #[cfg(target_os = "linux")]
-use crate::{
-    base::pool,
-    error::Error,
-    system::fs::{self, Dir},
-    system::kernel::{landlock, seccomp},
-};
+use crate::system::kernel::{landlock, seccomp};
 
 /// Confines this thread and those that it will start to what the gateway does for as long as it runs: it
 /// reads and writes the root and the keys, accepts connections, and asks its helper. Says in one line what
@@ -20,6 +13,12 @@ use crate::{
 /// (tests/sandbox.rs tries what is given up)
 #[cfg(target_os = "linux")]
 pub fn enter(root: &Path, keys: &Path) -> Result<String> {
+    use std::os::fd::AsFd;
+
+    use crate::base::pool;
+    use crate::error::Error;
+    use crate::system::fs::{self, Dir};
+
     // Asked here, because the sandbox has no way to what says it.
     let _ = pool::cores();
     let make = |path: &Path| {

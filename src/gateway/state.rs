@@ -41,4 +41,4 @@ pub(crate) fn recorded(dir: &Path) -> Option<SocketAddr> {
 
 const LISTENING: &str = "listening";
 /// A file that the predecessor or a person wrote has a few hundred.
-const MAX: usize = 256 * 1024;
+const MAX: usize = 64 * 1024;
