@@ -7,6 +7,8 @@
 mod circles;
 #[path = "architecture/lines.rs"]
 mod lines;
+#[path = "architecture/phrases.rs"]
+mod phrases;
 #[path = "architecture/tenants.rs"]
 mod tenants;
 
