@@ -9,7 +9,8 @@ use super::topic::{TOPICS, source};
 pub(super) fn text() -> String {
     let (program, commands) = (&pages()[0], &pages()[1..]);
     let mut text = format!(
-        ".TH LF 1 {DATE} \"lf {}\" \"User Commands\"\n.SH NAME\nlf \\- {}\n.SH SYNOPSIS\n.B lf\n{}\n",
+        ".TH LF 1 {} \"lf {}\" \"User Commands\"\n.SH NAME\nlf \\- {}\n.SH SYNOPSIS\n.B lf\n{}\n",
+        date(),
         escaped(env!("CARGO_PKG_VERSION")),
         escaped(program.summary.trim_end_matches('.')),
         escaped(program.synopsis),
@@ -99,8 +100,11 @@ fn escaped(text: &str) -> String {
     safe
 }
 
-/// The day of the version.
-const DATE: &str = "2026-11-28";
+/// The day of the version, by the changelog.
+fn date() -> &'static str {
+    let released = |line: &'static str| line.strip_prefix("## [")?.split_once("] - ");
+    include_str!("../../CHANGELOG.md").lines().find_map(released).map_or("", |(_, date)| date)
+}
 
 #[cfg(test)]
 mod tests {
@@ -119,6 +123,14 @@ mod tests {
         ] {
             assert_eq!(escaped(text), safe);
         }
+    }
+
+    #[test]
+    fn the_man_page_has_the_day_of_this_version() {
+        let version = env!("CARGO_PKG_VERSION");
+        let released = format!("## [{version}] - {}\n", date());
+        assert!(include_str!("../../CHANGELOG.md").contains(&released), "{released}");
+        assert!(text().starts_with(&format!(".TH LF 1 {} \"lf {version}\"", date())));
     }
 
     #[test]
