@@ -74,7 +74,7 @@ fn a_consent_names_the_address_on_the_tailnet_and_can_be_taken_back() {
     net.ip("route del 100.100.100.100 dev tailscale0");
     let granted = lf("gateway consent grant tailscale --yes").ok();
     assert!(
-        granted.err.contains("whether 100.127.0.1 is Tailscale's")
+        granted.err.contains("whether 100.127.0.1 belongs to Tailscale")
             && granted.out.contains("tailscale:100.127.0.1/32"),
         "{granted}"
     );
@@ -251,7 +251,7 @@ fn an_address_that_this_machine_no_longer_has_is_covered_by_nothing() {
     let shown = net.run(full.0.lf("gateway consent show")).ok();
     assert!(
         shown.out.contains("(not an address of this machine now)")
-            && shown.err.contains("counts as none"),
+            && shown.err.contains("does not hold"),
         "{shown}"
     );
     let json = net.run(full.0.lf("gateway consent show --json")).ok().out;

@@ -124,7 +124,7 @@ fn a_pipe_is_taken_to_the_byte() {
     let home = Home::new();
     for given in [" sk-a ", "\"sk-a\"", "'sk-a'\t"] {
         let added = home.lf("keys add --provider openai").input(given).ok();
-        assert!(!added.err.contains("left out"), "{added}");
+        assert!(!added.err.contains("removed surrounding"), "{added}");
         assert_eq!(home.value(added.out.trim_end()), given);
     }
 }

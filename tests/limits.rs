@@ -155,7 +155,7 @@ fn a_value_that_a_page_replaces_is_there_beside_the_new_one() {
     assert_eq!((mode(&kept), mode(kept.parent().unwrap())), (0o600, 0o700));
     let doctor = page.home.lf("keys doctor").ok().out;
     assert!(
-        doctor.contains(&format!("note  replaced: a value of {id} (openai \"Prod\")")),
+        doctor.contains(&format!("note  replaced: lf keeps a value of {id} (openai \"Prod\")")),
         "{doctor}"
     );
     let restored = page.home.lf("keys restore --replaced").ok();

@@ -486,7 +486,7 @@ impl Look<'_> {
                 command.owned.is_some() && outcome.status != Some(0)
             };
             if commands.iter().any(is_owned) {
-                // The way on is run this command again.
+                // The way on is the same command again.
                 for (command, _) in &commands {
                     let again = command.start(self.stage, side, self.template).go();
                     assert!(command.may_end_with(&again), "{again}\nafter {}", self.told());

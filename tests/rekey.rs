@@ -123,7 +123,7 @@ fn with_a_passphrase_from_the_environment_both_open_until_the_new_one_comes() {
     home.bare(&format!("keys update --label New -- {id}")).ok();
     let switched = with(&home, NEW, "keys export New --i-understand").ok();
     assert_eq!(switched.out.trim_end(), VALUE);
-    assert!(switched.err.contains("is finished"), "{switched}");
+    assert!(switched.err.contains("has finished"), "{switched}");
     assert_eq!(home.names(), [format!("{id}.json")]);
     home.lf("keys export New --i-understand").fails(1, "decryption_failed");
     with(&home, NEW, "keys doctor").ok();
@@ -189,8 +189,8 @@ fn whoever_has_the_passphrase_of_the_moment_reads_every_key() {
 #[test]
 fn the_next_command_says_whether_it_finished_or_undid_the_change() {
     for (fault, said) in [
-        ("renameat:signal=SIGKILL:when=3", "is undone"),
-        ("renameat:signal=SIGKILL:when=5", "is finished"),
+        ("renameat:signal=SIGKILL:when=3", "has undone"),
+        ("renameat:signal=SIGKILL:when=5", "has finished"),
     ] {
         let (home, bus, ids) = two_keys();
         killed_at(&home, &bus, fault);

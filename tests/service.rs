@@ -724,7 +724,7 @@ fn the_service_is_installed_updated_started_by_a_socket_and_removed() {
     {
         let run = manager.lf(&command).env("XDG_CONFIG_HOME", &other);
         let refused = run.fails(2, "refused");
-        assert!(refused.err.contains("systemd has lf-gateway.service from "));
+        assert!(refused.err.contains("systemd reads lf-gateway.service from "));
         assert!(!other.join("systemd/user/lf-gateway.service").exists());
     }
     assert!(answers(at(second)) && !answers(at(first)));

@@ -137,7 +137,7 @@ fn what_a_paste_brings_along_is_left_out_and_that_is_said() {
             terminal.sees("not shown").types(keys);
             let (status, screen) = terminal.ends();
             assert_eq!(status, Some(0), "{screen}");
-            assert_eq!(screen.contains("left out"), is_said, "{screen}");
+            assert_eq!(screen.contains("removed surrounding"), is_said, "{screen}");
             assert!(!screen.contains(value), "{screen}");
         }
         assert_eq!(home.value("Pasted"), value);
@@ -152,7 +152,7 @@ fn what_a_paste_brings_along_is_left_out_and_that_is_said() {
         let mut terminal = Terminal::start(&home.lf("keys update Prod --rotate"));
         terminal.sees("not shown").types(keys);
         let (status, screen) = terminal.ends();
-        assert!(status == Some(0) && screen.contains("left out"), "{screen}");
+        assert!(status == Some(0) && screen.contains("removed surrounding"), "{screen}");
         assert!(!screen.contains("sk-") && !screen.contains("as it is"), "{screen}");
         assert_eq!(home.value("Prod"), value);
     }
@@ -161,7 +161,7 @@ fn what_a_paste_brings_along_is_left_out_and_that_is_said() {
     let (status, screen) = terminal.ends();
     assert_eq!(status, Some(0), "{screen}");
     assert!(screen.contains("as it is, with a Cyrillic letter at character 4"), "{screen}");
-    assert!(!screen.contains("left out") && !screen.contains("sk-"), "{screen}");
+    assert!(!screen.contains("removed surrounding") && !screen.contains("sk-"), "{screen}");
     assert_eq!(home.value("Odd"), "sk-\u{430}bc");
     let mut terminal = Terminal::start(&home.lf("keys add --provider openai"));
     terminal.sees("not shown").types("\" \"\r");

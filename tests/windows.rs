@@ -37,7 +37,7 @@ fn of_several_pasted_lines_none_is_stored() {
     terminal.sees(PROMPT).types("sk-test-first\rsecond\r");
     let (status, screen) = terminal.ends();
     assert_eq!(status, Some(2), "{screen}");
-    assert!(screen.contains("several lines were pasted"), "{screen}");
+    assert!(screen.contains("you pasted several lines"), "{screen}");
     assert!(home.names().is_empty(), "{:?}", home.names());
 }
 

@@ -183,7 +183,9 @@ fn list(text: &mut String, heading: &str, begin: &str, rows: &[Row], width: usiz
 pub(super) fn fold(text: &mut String, first: &str, indent: usize, words: &str, width: usize) {
     text.push_str(first);
     let mut used = first.rsplit('\n').next().map_or(0, str::len);
-    for (at, word) in words.split(' ').enumerate() {
+    // A command stays in one line: its name may be another one.
+    for (at, word) in words.replace("lf ", "lf\u{a0}").split(' ').enumerate() {
+        let word = &word.replace('\u{a0}', " ");
         let columns = width::of(word);
         if at > 0 && used + 1 + columns > width {
             let _ = write!(text, "\n{:indent$}", "");

@@ -2,15 +2,15 @@
 --
 --     lf cloud schema | psql -v ON_ERROR_STOP=1 DATABASE
 --
--- It takes an empty database, a Supabase project, or a database that has had it before: what is there
--- stays, and only the two functions at the end are replaced. It is one transaction, for the owner of the
+-- It takes an empty database, a Supabase project, or a database that has had it before: existing tables
+-- stay, and only the two functions at the end are replaced. It is one transaction, for the owner of the
 -- database or a superuser.
 --
 -- Two functions are for clients, over PostgREST, and granted to the role authenticated alone:
 --   fn_get_my_api_keys()          the caller's active keys, without values
 --   fn_get_my_key_secret(uuid)    the value of one of them
 -- No client reads a table or a view, or calls another function of this. PostgREST checks the JWT and puts
--- its claims into request.jwt.claims. Whoever can send SQL of their own as authenticated can put others
+-- its claims into request.jwt.claims. Anyone who can send SQL of their own as authenticated can put others
 -- there; so that role has no login, and is PostgREST's alone.
 --
 -- A user of your own, and a key (a value in a statement may get into the log of the server; see log_statement):

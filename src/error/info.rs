@@ -149,7 +149,7 @@ table! {
     /// A trust state forbids it: the gateway must not listen there.
     "unsafe_bind", 5, 500: UnsafeBind(address: String) => (
             "in full mode the gateway listens only on loopback addresses, and with --tailscale on the \
-             address address address address address that a consent covers; {address} is neither");
+             address that a consent covers; {address} is neither");
     /// A trust state forbids it: nobody has consented to what was asked for, or not to this; why.
     "consent_missing", 5, 403: ConsentMissing(sentence: String) => ("{sentence}");
     /// There is no live interface that a consent to Tailscale could cover.

@@ -156,7 +156,7 @@ impl Environment {
 
     /// The user's home.
     pub(crate) fn home(&self) -> Result<PathBuf> {
-        let unset = || Error::usage(format!("{HOME} does not say where this user's files are"));
+        let unset = || Error::usage(format!("{HOME} does not say where your files are"));
         self.path(HOME).ok_or_else(unset)
     }
 

@@ -101,9 +101,7 @@ fn ask(prompt: &str, secret: Option<Behind>, limit: usize) -> Result<Zeroizing<V
     let how = if secret.is_some() { Typed::Unseen } else { Typed::Shown };
     // Such as a window of Git's bash, which is a pipe.
     let mut keys = host::input().and_then(|input| Keys::of(input, how)).map_err(|_| {
-        Error::usage(
-            "this terminal is no console of Windows; pass what it asks for by a pipe or a flag",
-        )
+        Error::usage("this terminal is not a Windows console; pass the input by a pipe or a flag")
     })?;
     host::eprint(prompt);
     let mut typed = read_keys(&mut keys, limit, || false);

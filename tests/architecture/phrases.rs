@@ -15,7 +15,8 @@ fn weeds(text: &str) -> Vec<&'static str> {
 /// What users read that is no Rust: pages, the manual, tables of sentences.
 fn texts() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut texts = vec![root.join("README.md"), root.join("tests/README.md")];
+    let pages = ["README.md", "tests/README.md", "CHANGELOG.md", "SECURITY.md"];
+    let mut texts: Vec<PathBuf> = pages.iter().map(|page| root.join(page)).collect();
     let mut paths = vec![root.join("src")];
     while let Some(path) = paths.pop() {
         if path.is_dir() {

@@ -28,7 +28,7 @@ for name in lf lfk; do
     says "lf: hint: $name keys get --help" "$room/said"
     "$lf" --help >"$room/said"
     says "  $name keys init" "$room/said"
-    says "$name help errors" "$room/said"
+    says "$name help TOPIC" "$room/said"
     HOME=$room "$lf" gateway install --keys-only --print >"$room/said"
     says "ExecStart=\"$lf\" gateway serve" "$room/said"
     man=$share/man/man1/$name.1

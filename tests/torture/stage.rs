@@ -209,7 +209,7 @@ impl Stage {
         if let Some(code) = scenario.again {
             let again = scenario.start(self, template).go();
             let is_fine = again.status == Some(0) || again.err.starts_with(&format!("lf: {code}:"));
-            assert!(is_fine, "run this command again: {again}");
+            assert!(is_fine, "the same command again: {again}");
             (scenario.done)(self, scenario, &again);
         }
         match keys.first() {

@@ -140,9 +140,7 @@ fn make_private(dir: &Dir, may: fn(&Dir) -> Result<()>) -> Result<bool> {
     if is_loose {
         may(dir)?;
         let said = match dir.make_private(".")? {
-            true => {
-                "could be reached by other users; now only its owner can reach it reach it reach it reach it reach it"
-            }
+            true => "could be reached by other users; now only its owner can reach it",
             false => KEEPS_NO_MODES,
         };
         host::eprint(&format!("{} {said}\n", dir.path().display()));

@@ -135,7 +135,7 @@ fn service(
     let bind = address.ip();
     let foreground = format!("lf gateway serve {mode}--bind {bind} --port {port}");
     if cfg!(windows) {
-        let sentence = "Windows keeps no services of users; nothing was done".to_owned();
+        let sentence = "Windows has no services of users; nothing was done".to_owned();
         return Err(Error::NoServiceManager(sentence, foreground));
     }
     let is_on = |on: bool| PathBuf::from(u8::from(on).to_string());

@@ -443,7 +443,7 @@ enum Purpose {
 
 const OPEN: &str = "open the directory";
 const MAKE: &str = "make the directory";
-const SYNC: &str = "sync the change in";
+const SYNC: &str = "be sure that a power cut would not undo the change in";
 const TEMPORARY_PREFIX: &str = ".lf-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 const TOKEN_BYTES: usize = 12;

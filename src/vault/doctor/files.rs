@@ -15,7 +15,7 @@ pub(super) fn examine(dir: &Dir, root: Option<&Path>, checks: &mut Vec<Check>) -
         let mut message = format!("{place} has mode {mode:04o} instead of {wanted:04o}");
         if cfg!(windows) {
             (message, chmod) =
-                (format!("the access list of {place} lets others in"), FIX.to_owned());
+                (format!("the access list of {place} lets other users in"), FIX.to_owned());
         }
         let hint = loose.barred.and_then(|error| error.hint()).unwrap_or(chmod);
         checks.push(fail("modes", message, &hint));
@@ -75,7 +75,7 @@ fn examine_place(dir: &Dir) -> Option<Check> {
     let real = fs::real(dir.path()).display().to_string().replace('\\', "/");
     let is_in = |folder: &&&str| real.contains(&format!("/{folder}"));
     let folder = SYNCED.iter().find(is_in)?.trim_end_matches('/');
-    let copies = "whoever has a copy and the passphrase has the keys, and older copies stay; conflict copies come home with lf keys restore";
+    let copies = "anyone who has a copy and the passphrase has the keys, and older copies stay; lf keys restore takes in conflict copies";
     Some(note("place", format!("{real} lies in {folder}, which is synced: {copies}")))
 }
 
