@@ -11,3 +11,6 @@ pub(crate) mod shell;
 pub(crate) mod text;
 pub(crate) mod time;
 pub(crate) mod width;
+
+pub(crate) use self::secret::{Secret, printable, shown};
+pub(crate) use self::time::{Deadline, Timestamp};

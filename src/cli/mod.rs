@@ -15,8 +15,7 @@ mod version;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::base::secret::{printable, shown};
-use crate::base::shell;
+use crate::base::{printable, shell, shown};
 use crate::error::{Error, Result};
 use crate::system::{environment::Environment, host, kernel::memory};
 

@@ -5,8 +5,7 @@ use miniserde::{Deserialize, json};
 use super::server::Server;
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
-use crate::vault::key::{Label, Provider};
-use crate::vault::{envelope, provider};
+use crate::vault::{Label, Provider, envelope, provider};
 
 /// A row of `fn_get_my_api_keys`, which has more members.
 #[derive(Debug, Deserialize)]

@@ -6,8 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::base::secret::{Secret, shown};
-use crate::base::time::Deadline;
+use crate::base::{Deadline, Secret, shown};
 use crate::error::{Error, Result};
 use crate::system::{program::Program, stream::Stream};
 

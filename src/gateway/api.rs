@@ -15,9 +15,8 @@ use crate::base::{secret::Secret, time::Timestamp};
 use crate::error::{Error, ErrorInfo, Result, refusal};
 use crate::keychain::Keychain;
 use crate::system::environment::Sources;
-use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
-use crate::vault::master::source::{self, Master};
-use crate::vault::{audit::Kind, envelope, history, master::rekey, store::Store};
+use crate::vault::{KeyId, KeyMeta, Kind, Label, Master, Provider, envelope, master::source};
+use crate::vault::{Store, history, master::rekey};
 
 /// What the routes work on.
 pub(crate) struct Api {

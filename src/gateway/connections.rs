@@ -22,8 +22,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::base::lock::lock;
-use crate::base::time::{Deadline, monotonic};
+use crate::base::{Deadline, lock::lock, time::monotonic};
 #[cfg(windows)]
 use crate::system::kernel::winsock::{self, Timeout};
 

@@ -9,8 +9,7 @@ use tiny_http::Method;
 
 use super::http::{Reply, Request};
 use super::page::File;
-use crate::base::bucket::{Bucket, Rate};
-use crate::base::{lock::lock, time::Timestamp};
+use crate::base::{Timestamp, bucket::Bucket, bucket::Rate, lock::lock};
 use crate::error::{Error, ErrorInfo, refusal};
 use crate::gateway::origin::{self, Hosts, Origins};
 use crate::gateway::pairing::{Pairing, Pairings, Recogniser};

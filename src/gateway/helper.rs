@@ -10,8 +10,7 @@ use crate::error::Error;
 use crate::keychain::Keychain;
 use crate::keychain::helper::{Answer, Helper};
 use crate::system::environment::Sources;
-use crate::vault::master::rekey::{self, For};
-use crate::vault::master::{record, source};
+use crate::vault::{master::record, master::rekey, master::rekey::For, master::source};
 
 /// Answers from these sources and this keychain, for the store in `keys`.
 pub(crate) fn answer(

@@ -16,4 +16,7 @@ pub(crate) mod sandbox;
 pub(crate) mod server;
 pub(crate) mod state;
 
+pub(crate) use self::origin::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, Origins};
+pub(crate) use self::pairing::{ACTS, Pairing, Pairings};
+
 pub(crate) use server::{Gateway, is_own, listen, unusable};

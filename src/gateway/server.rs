@@ -17,15 +17,13 @@ use super::consent::Permit;
 use super::guard::{Caller, Guard, Told, with_cors};
 use super::http::{Connection, Failure, Reply, Request};
 use super::probe;
-use crate::base::time::{Deadline, Timestamp, monotonic};
-use crate::base::{lock::lock, pool};
+use crate::base::{Deadline, Timestamp, lock::lock, pool, time::monotonic};
 use crate::error::{Error, Result, refusal};
 #[cfg(windows)]
 use crate::system::kernel::signal::{End, is_asked_to_end};
 #[cfg(windows)]
 use crate::system::kernel::winsock::{self, Timeout};
-use crate::vault::audit::{Event, Flood, Kind};
-use crate::vault::files;
+use crate::vault::{Kind, audit::Event, audit::Flood, files};
 
 /// A gateway, ready to serve.
 pub(crate) struct Gateway {

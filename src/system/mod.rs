@@ -8,3 +8,6 @@ pub(crate) mod program;
 pub(crate) mod service;
 pub(crate) mod stream;
 pub(crate) mod term;
+
+pub(crate) use self::environment::{Environment, Sources};
+pub(crate) use self::fs::{Dir, Locked, Publish};

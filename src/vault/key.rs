@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use miniserde::json;
 
-use crate::base::secret::{looks_like_secret, printable, shown};
-use crate::base::{json::text_in_json, rng, time::Timestamp};
+use crate::base::{
+    Timestamp, json::text_in_json, printable, rng, secret::looks_like_secret, shown,
+};
 use crate::error::{Error, Result};
 
 /// 20 to 40 characters of `A-Z a-z 0-9 _ -`. Safe as a file name: it has no dot and no slash.

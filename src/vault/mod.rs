@@ -13,3 +13,8 @@ pub(crate) mod project;
 pub(crate) mod provider;
 pub(crate) mod sheet;
 pub(crate) mod store;
+
+pub(crate) use self::audit::Kind;
+pub(crate) use self::key::{KeyId, KeyMeta, Label, Provider};
+pub(crate) use self::master::source::{Master, Origin};
+pub(crate) use self::store::{Listing, Store};

@@ -11,8 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::base::secret::{Secret, looks_like_secret, shown};
 use crate::error::{self, Error};
-use crate::system::environment::PASSPHRASE_VARIABLES;
-use crate::system::fs::{self, Dir, Publish};
+use crate::system::{Dir, Publish, environment::PASSPHRASE_VARIABLES, fs};
 use crate::vault::dotenv;
 
 /// A variable, and the key that goes into it.

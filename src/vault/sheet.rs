@@ -9,8 +9,7 @@ use std::fmt::Write;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::base::secret::{Secret, printable};
-use crate::base::time::Timestamp;
+use crate::base::{Secret, Timestamp, printable};
 use crate::error::{Error, Result};
 
 /// The sheet, as text to print.

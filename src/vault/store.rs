@@ -6,8 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::base::secret::{Secret, shown};
-use crate::base::{pool, time::Timestamp};
+use crate::base::{Secret, Timestamp, pool, shown};
 use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Locked, Publish};
 use crate::vault::audit::{self, Event};

@@ -4,14 +4,14 @@
 //! a machine without one, as the passphrase that the environment has, and as a token's digest in the
 //! list of pairings. (tests/adopt.rs)
 
-use crate::base::secret::{Secret, printable};
-use crate::base::{shell::quoted, time::Timestamp};
+use crate::base::{Secret, Timestamp, printable, shell::quoted};
 use crate::error::{Error, Result};
 use crate::gateway::pairing::Pairings;
 use crate::system::host;
-use crate::vault::master::record::Record;
-use crate::vault::master::source::{self, Master, Origin};
-use crate::vault::predecessor::{self, ALL, Found, Remain, Remains};
+use crate::vault::{Master, Origin, master::record::Record, master::source, predecessor};
+use crate::vault::{
+    predecessor::ALL, predecessor::Found, predecessor::Remain, predecessor::Remains,
+};
 
 use super::master::{survey, take};
 use super::{Context, confirm};

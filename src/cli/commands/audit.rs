@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::secret::printable_json;
-use crate::base::time::{Timestamp, parse_moment, parse_span};
+use crate::base::{Timestamp, secret::printable_json, time::parse_moment, time::parse_span};
 use crate::cli::args::{Args, is_not};
 use crate::system::{host, kernel::clock, term};
-use crate::vault::history::{self, Event};
-use crate::vault::key::KeyId;
-use crate::vault::store::{Listing, WHOLE};
+use crate::vault::{KeyId, Listing, history, history::Event, store::WHOLE};
 
 use super::{Context, Error, Format, Result, table};
 

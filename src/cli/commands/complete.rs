@@ -4,13 +4,11 @@
 
 use std::ffi::OsString;
 
-use crate::base::secret::{looks_like_secret, printable};
-use crate::base::shell::{quote, unquote};
+use crate::base::{printable, secret::looks_like_secret, shell::quote, shell::unquote};
 use crate::cli::complete::{Question, question};
 use crate::gateway::pairing::ACTS;
 use crate::system::environment::Environment;
-use crate::vault::store::{MIN_PREFIX, Store};
-use crate::vault::{key::Provider, provider};
+use crate::vault::{Provider, Store, provider, store::MIN_PREFIX};
 
 use super::{Context, Format, Result, host, pair};
 

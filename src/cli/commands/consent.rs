@@ -4,8 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use crate::base::secret::{printable, shown};
-use crate::gateway::consent::{self, Consent};
-use crate::gateway::{precondition::lenser_id, state};
+use crate::gateway::{consent, consent::Consent, precondition::lenser_id, state};
 use miniserde::Serialize;
 
 use super::{Args, Context, Error, Format, Result, Timestamp, confirm, format, host};

@@ -5,19 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
-use crate::base::pool;
-use crate::base::secret::{Secret, printable};
+use crate::base::{Secret, pool, printable};
 use crate::keychain::{Keychain, Patience};
-use crate::system::environment::{Environment, PASSPHRASE_VARIABLES};
-use crate::vault::audit::{Event, Kind};
-use crate::vault::files::{self, Unreadable};
-use crate::vault::master::rekey::{self as rekeying, For, Settled};
-use crate::vault::master::source::{self, Master, Origin};
-use crate::vault::{envelope, sheet};
-use crate::vault::{key::KeyId, store::Store};
+use crate::system::{Environment, environment::PASSPHRASE_VARIABLES, term, term::Behind};
+use crate::vault::{KeyId, Master, Origin, Store, envelope, master::source, sheet};
+use crate::vault::{Kind, audit::Event, files, files::Unreadable};
+use crate::vault::{master::rekey as rekeying, master::rekey::For, master::rekey::Settled};
 
 use super::{Error, Format, Result, Timestamp, format, host};
-use crate::system::term::{self, Behind};
 
 /// What all commands share.
 pub(super) struct Context {

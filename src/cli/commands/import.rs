@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::base::secret::{Secret, printable, shown};
 use crate::cli::args::{Args, secret_in_argv};
-use crate::vault::dotenv::{self, Line};
-use crate::vault::key::{KeyMeta, Label, Provider};
-use crate::vault::master::source::Master;
-use crate::vault::{envelope, project, provider};
+use crate::vault::provider;
+use crate::vault::{KeyMeta, Label, Master, Provider, dotenv, dotenv::Line, envelope, project};
 
 use super::{Context, Error, Format, Kind, Result, Timestamp, all_of, confirm, format, host, keys};
 

@@ -2,14 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::base::secret::{Secret, printable};
-use crate::base::shell::{self, quote};
-use crate::base::text::{count, count_are};
+use crate::base::{Secret, printable, shell, shell::quote, text::count, text::count_are};
 use crate::system::{fs, host};
-use crate::vault::envelope;
-use crate::vault::master::record::{self, Record};
-use crate::vault::master::{source, staging};
-use crate::vault::predecessor::{self, Remain};
+use crate::vault::{envelope, master::record, master::record::Record, master::source};
+use crate::vault::{master::staging, predecessor, predecessor::Remain};
 
 use super::master::{configured, install, make_directory, set_aside, survey};
 use super::{Args, Context, Error, Result, confirm, read_passphrase};

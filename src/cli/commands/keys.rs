@@ -3,16 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::paste;
-use crate::base::secret::{Secret, shown};
-use crate::base::shell::{quote, quoted};
-use crate::base::time::{Timestamp, parse_age, parse_moment};
+use crate::base::time::parse_moment;
+use crate::base::{Secret, Timestamp, paste, shell::quote, shell::quoted, shown, time::parse_age};
 use crate::cli::args::{Args, is_not, secret_in_argv};
 use crate::error::{Error, Result};
 use crate::system::{host, term};
-use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
-use crate::vault::provider::{self, KNOWN, Known};
-use crate::vault::{audit::Kind, envelope, master::source::Master};
+use crate::vault::{KeyId, KeyMeta, Label, Provider, provider, provider::KNOWN};
+use crate::vault::{Kind, Master, envelope, provider::Known};
 use zeroize::Zeroizing;
 
 use super::context::read_line;

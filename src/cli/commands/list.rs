@@ -7,9 +7,8 @@ use crate::base::time::{Timestamp, parse_age};
 use crate::cli::args::{Args, is_not};
 use crate::error::{Error, Result};
 use crate::system::{host, kernel::clock, term};
-use crate::vault::history::{self, LastUsed};
-use crate::vault::key::{KeyMeta, Provider};
-use crate::vault::{audit::Kind, provider, store::WHOLE};
+use crate::vault::store::WHOLE;
+use crate::vault::{KeyMeta, Kind, Provider, history, history::LastUsed, provider};
 
 use super::{Context, Format, format, keys, table};
 

@@ -4,11 +4,9 @@ use std::path::PathBuf;
 
 use crate::base::{secret::Secret, text::count};
 use crate::system::fs::{Dir, Publish};
-use crate::vault::envelope::{self, Envelope};
-use crate::vault::files::{self, KeyFile, Named};
-use crate::vault::key::{KeyId, KeyMeta};
-use crate::vault::master::record::{self, Record};
+use crate::vault::{KeyId, KeyMeta, master::record, master::record::Record};
 use crate::vault::{doctor::files::KEEPS_NO_MODES, master::survey::Survey};
+use crate::vault::{envelope, envelope::Envelope, files, files::KeyFile, files::Named};
 
 use super::{Context, Error, Kind, Result, Timestamp, host};
 

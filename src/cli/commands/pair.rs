@@ -5,12 +5,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::base::secret::{Secret, printable};
-use crate::base::time::parse_span;
+use crate::base::{Secret, printable, time::parse_span};
 use crate::cli::args::is_not;
-use crate::gateway::origin::is_for_pages;
-use crate::gateway::pairing::{ACTS, DEFAULT_NAME, Others, Pairing, Pairings, TERM};
-use crate::gateway::{probe, state};
+use crate::gateway::{ACTS, Pairing, origin::is_for_pages, pairing::DEFAULT_NAME, pairing::Others};
+use crate::gateway::{Pairings, pairing::TERM, probe, state};
 use crate::vault::key::Label;
 use zeroize::Zeroizing;
 

@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::base::secret::Secret;
-use crate::base::text::{count, opens_none};
-use crate::system::fs::Dir;
-use crate::vault::master::record::{self, Record};
-use crate::vault::{envelope, files, sheet};
+use crate::base::{Secret, text::count, text::opens_none};
+use crate::system::{Dir, term, term::Behind};
+use crate::vault::{envelope, files, master::record, master::record::Record, sheet};
 
 use super::master::{bring_back, needing_earlier, survey, take};
 use super::{Context, Error, Kind, Result, Timestamp, all_of, confirm, host, read_input};
-use crate::system::term::{self, Behind};
 
 pub(super) fn export(context: &Context) -> Result<()> {
     // Written down before the first byte goes out, as for a key.

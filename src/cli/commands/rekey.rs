@@ -1,7 +1,6 @@
 //! `lf keys rekey`: a new master passphrase for everything.
 
-use crate::vault::master::rekey;
-use crate::vault::master::source::{self, Origin};
+use crate::vault::{Origin, master::rekey, master::source};
 
 use super::{Args, Context, Error, Kind, Result, host, read_passphrase};
 

@@ -10,12 +10,10 @@ use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::base::pool;
-use crate::base::secret::{Secret, shown};
+use crate::base::{Secret, pool, shown};
 use crate::system::{fs, host};
-use crate::vault::envelope::{self, Envelope};
-use crate::vault::files::{self, KeyFile};
-use crate::vault::key::{KeyId, KeyMeta, Label};
+use crate::vault::Label;
+use crate::vault::{KeyId, KeyMeta, envelope, envelope::Envelope, files, files::KeyFile};
 
 use super::{Context, Error, Kind, Result, all_of};
 

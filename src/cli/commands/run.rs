@@ -5,11 +5,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use crate::base::pool;
-use crate::base::secret::{Secret, printable, shown};
+use crate::base::{Secret, pool, printable, shown};
 use crate::cli::args::Args;
-use crate::system::environment::Environment;
-use crate::system::program::{self, Program, Running};
+use crate::system::{Environment, program, program::Program, program::Running};
 use crate::vault::project::{self, Assignment, Project, Variables, assignment};
 use crate::vault::{key::KeyId, provider};
 

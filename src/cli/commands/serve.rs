@@ -7,11 +7,9 @@ use std::time::Duration;
 use crate::base::secret::printable;
 use crate::cli::args::is_not;
 use crate::error::{Error, Result};
-use crate::gateway::origin::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, Origins, is_tailscale};
-use crate::gateway::{Gateway, is_own, listen, unusable};
-use crate::gateway::{
-    api::Api, consent, guard::Guard, helper, precondition::Setup, sandbox, state,
-};
+use crate::gateway::{EXTRA_HOSTS, EXTRA_ORIGINS, Gateway, Hosts, Origins, origin::is_tailscale};
+use crate::gateway::{api::Api, consent, guard::Guard, helper, is_own, listen, unusable};
+use crate::gateway::{precondition::Setup, sandbox, state};
 use crate::keychain::{Keychain, Patience, helper::Helper};
 #[cfg(target_os = "linux")]
 use crate::system::kernel::inherit;

@@ -6,13 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::{secret::printable, time::Deadline};
-use crate::gateway::listen;
-use crate::gateway::origin::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, Origins};
-use crate::system::environment::Environment;
-use crate::system::fs::{self, Dir, Publish};
-use crate::system::service::{
-    AGENT, SERVICE, SOCKET, Service, ask, is_for, is_ours, signed, without_namespaces,
-};
+use crate::gateway::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, Origins, listen};
+use crate::system::{Dir, Environment, Publish, fs, service::AGENT, service::SERVICE};
+use crate::system::{service::SOCKET, service::Service, service::ask, service::is_for};
+use crate::system::{service::is_ours, service::signed, service::without_namespaces};
 
 use super::{Args, Error, Result, host, serve};
 

@@ -46,8 +46,7 @@ use crate::base::{rng, secret::Secret, time::Timestamp};
 use crate::error::{Error, Result};
 use crate::gateway::state;
 use crate::keychain::Keychain;
-use crate::system::environment::{Environment, Sources};
-use crate::system::fs::{self, Dir, Locked, Publish};
+use crate::system::{Dir, Environment, Locked, Publish, Sources, fs};
 use crate::vault::{key::Label, master::source};
 
 pub(crate) use self::recogniser::Recogniser;

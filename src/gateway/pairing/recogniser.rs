@@ -10,8 +10,7 @@ use zeroize::optimization_barrier;
 
 use super::{DEFAULT_NAME, LIST, Pairing, Pairings, SERVICE};
 use super::{digest, keep_used};
-use crate::base::lock::lock;
-use crate::base::time::{Deadline, Timestamp};
+use crate::base::{Deadline, Timestamp, lock::lock};
 use crate::error::{Error, ErrorInfo};
 use crate::system::fs::{Dir, Stamp};
 

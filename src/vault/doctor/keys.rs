@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Check, fail, failed, note, pass, pass_unless_found, place, quoted};
-use crate::base::text::{count, count_are, opens_none};
-use crate::base::{pool::Progress, secret::shown, time::Timestamp};
+use crate::base::{
+    Timestamp, pool::Progress, shown, text::count, text::count_are, text::opens_none,
+};
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 use crate::system::{environment::Sources, fs::Dir};

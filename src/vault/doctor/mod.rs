@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use miniserde::Serialize;
 
-use crate::base::shell::{self, quoted};
-use crate::base::{pool::Progress, secret::shown};
+use crate::base::{pool::Progress, shell, shell::quoted, shown};
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 use crate::system::{environment::Sources, fs::Dir};

@@ -18,8 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::record::{self, Record};
-use crate::base::secret::{Secret, shown};
-use crate::base::{rng, shell::words};
+use crate::base::{Secret, rng, shell::words, shown};
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 use crate::system::{environment::Sources, fs, program::Program};

@@ -2,8 +2,7 @@
 
 use super::record::Record;
 use super::staging;
-use crate::base::pool::{self, Progress};
-use crate::base::secret::Secret;
+use crate::base::{Secret, pool, pool::Progress};
 use crate::error::{Error, Result};
 use crate::system::fs::Dir;
 use crate::vault::files::{self, KeyFile, Unreadable};
