@@ -6,11 +6,7 @@ use std::path::PathBuf;
 use miniserde::json::{self, Object, Value};
 use miniserde::{Deserialize, Serialize};
 
-use super::guard::{Answer, Route};
-use super::helper;
-use super::http::{Reply, Request};
-use super::pairing::Pairing;
-use super::state;
+use super::{Pairing, guard::Answer, guard::Route, helper, http::Reply, http::Request, state};
 use crate::base::{secret::Secret, time::Timestamp};
 use crate::error::{Error, ErrorInfo, Result, refusal};
 use crate::keychain::Keychain;

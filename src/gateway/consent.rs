@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 
 use miniserde::{Deserialize, Serialize, json};
 
-use super::origin::is_cgnat;
-use super::state;
+use super::{origin::is_cgnat, state};
 use crate::base::{secret::shown, time::Timestamp};
 use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Publish};

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use tiny_http::Method;
 
-use super::http::{Reply, Request};
-use super::page::File;
+use super::{http::Reply, http::Request, page::File};
 use crate::base::{Timestamp, bucket::Bucket, bucket::Rate, lock::lock};
 use crate::error::{Error, ErrorInfo, refusal};
 use crate::gateway::origin::{self, Hosts, Origins};

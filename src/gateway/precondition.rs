@@ -6,13 +6,9 @@ use std::time::Duration;
 
 use miniserde::json::{Object, Value};
 
-use super::api::DAEMON_VERSION;
-use super::consent::{self, Permit};
-use super::origin::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, Origins, is_tailscale};
-use super::pairing::Pairings;
-use super::probe::{self, Absence, Health};
-use super::server::listen;
-use super::state;
+use super::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, api::DAEMON_VERSION, consent, consent::Permit};
+use super::{Origins, Pairings, origin::is_tailscale, probe, probe::Absence, probe::Health};
+use super::{server::listen, state};
 use crate::base::{Secret, Timestamp, printable};
 use crate::error::Result;
 use crate::keychain::Keychain;

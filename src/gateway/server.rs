@@ -11,12 +11,9 @@ use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::Duration;
 
-use super::api::Api;
-use super::connections::{Connections, PLACES, Place, Serve};
-use super::consent::Permit;
-use super::guard::{Caller, Guard, Told, with_cors};
-use super::http::{Connection, Failure, Reply, Request};
-use super::probe;
+use super::{api::Api, connections::Connections, connections::PLACES, connections::Place};
+use super::{connections::Serve, consent::Permit, guard::Caller, guard::Guard, guard::Told};
+use super::{guard::with_cors, http::Connection, http::Failure, http::Reply, http::Request, probe};
 use crate::base::{Deadline, Timestamp, lock::lock, pool, time::monotonic};
 use crate::error::{Error, Result, refusal};
 #[cfg(windows)]
