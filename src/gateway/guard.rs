@@ -10,8 +10,7 @@ use tiny_http::Method;
 use super::{http::Reply, http::Request, page::File};
 use crate::base::{Timestamp, bucket::Bucket, bucket::Rate, lock::lock};
 use crate::error::{Error, ErrorInfo, refusal};
-use crate::gateway::origin::{self, Hosts, Origins};
-use crate::gateway::pairing::{Pairing, Pairings, Recogniser};
+use crate::gateway::{Hosts, Origins, Pairing, Pairings, origin, pairing::Recogniser};
 use crate::vault::{audit::Kind, key::KeyId};
 
 /// Everything that decides.

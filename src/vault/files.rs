@@ -7,8 +7,7 @@ use std::time::Duration;
 use crate::base::{secret::shown, time::Timestamp};
 use crate::error::{Error, Result};
 use crate::system::fs::{self, Dir, Locked, Publish};
-use crate::vault::envelope::{self, Envelope, corrupt};
-use crate::vault::key::KeyId;
+use crate::vault::{Envelope, KeyId, envelope, envelope::corrupt};
 
 /// A key with its file as it is.
 #[derive(Clone, Debug)]

@@ -15,6 +15,10 @@ pub(crate) mod sheet;
 pub(crate) mod store;
 
 pub(crate) use self::audit::Kind;
+pub(crate) use self::envelope::Envelope;
+pub(crate) use self::files::KeyFile;
 pub(crate) use self::key::{KeyId, KeyMeta, Label, Provider};
+pub(crate) use self::master::record::Record;
 pub(crate) use self::master::source::{Master, Origin};
+pub(crate) use self::master::survey::{Opens, Survey};
 pub(crate) use self::store::{Listing, Store};

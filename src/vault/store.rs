@@ -9,11 +9,9 @@ use std::path::{Path, PathBuf};
 use crate::base::{Secret, Timestamp, pool, shown};
 use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Locked, Publish};
-use crate::vault::audit::{self, Event};
-use crate::vault::envelope::{self, Envelope};
-use crate::vault::files::{self, Keep, KeyFile, Unreadable};
-use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
-use crate::vault::{history, master::source::Master, master::staging, provider};
+use crate::vault::{Envelope, audit, audit::Event, envelope, files, files::Keep};
+use crate::vault::{KeyFile, KeyId, KeyMeta, Label, Master, Provider, files::Unreadable, history};
+use crate::vault::{master::staging, provider};
 
 /// A store of keys, by its path. Nothing is opened before it is needed and nothing is kept open, so
 /// that a directory that comes, goes or is replaced is seen as it is.

@@ -8,10 +8,8 @@ use crate::base::{Secret, Timestamp, printable, shell::quoted};
 use crate::error::{Error, Result};
 use crate::gateway::pairing::Pairings;
 use crate::system::host;
-use crate::vault::{Master, Origin, master::record::Record, master::source, predecessor};
-use crate::vault::{
-    predecessor::ALL, predecessor::Found, predecessor::Remain, predecessor::Remains,
-};
+use crate::vault::{Master, Origin, Record, master::source, predecessor, predecessor::ALL};
+use crate::vault::{predecessor::Found, predecessor::Remain, predecessor::Remains};
 
 use super::master::{survey, take};
 use super::{Context, confirm};

@@ -7,8 +7,7 @@ use crate::base::time::{Timestamp, parse_age};
 use crate::cli::args::{Args, is_not};
 use crate::error::{Error, Result};
 use crate::system::{host, kernel::clock, term};
-use crate::vault::store::WHOLE;
-use crate::vault::{KeyMeta, Kind, Provider, history, history::LastUsed, provider};
+use crate::vault::{KeyMeta, Kind, Provider, history, history::LastUsed, provider, store::WHOLE};
 
 use super::{Context, Format, format, keys, table};
 

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use crate::base::{secret::Secret, text::count};
 use crate::system::fs::{Dir, Publish};
-use crate::vault::{KeyId, KeyMeta, master::record, master::record::Record};
-use crate::vault::{doctor::files::KEEPS_NO_MODES, master::survey::Survey};
-use crate::vault::{envelope, envelope::Envelope, files, files::KeyFile, files::Named};
+use crate::vault::{Envelope, KeyFile, envelope, files, files::Named};
+use crate::vault::{KeyId, KeyMeta, Record, Survey, doctor::files::KEEPS_NO_MODES, master::record};
 
 use super::{Context, Error, Kind, Result, Timestamp, host};
 

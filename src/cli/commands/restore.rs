@@ -12,8 +12,7 @@ use std::path::Path;
 
 use crate::base::{Secret, pool, shown};
 use crate::system::{fs, host};
-use crate::vault::Label;
-use crate::vault::{KeyId, KeyMeta, envelope, envelope::Envelope, files, files::KeyFile};
+use crate::vault::{Envelope, KeyFile, KeyId, KeyMeta, Label, envelope, files};
 
 use super::{Context, Error, Kind, Result, all_of};
 

@@ -5,8 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 
 use super::*;
-use crate::gateway::origin::{Hosts, Origins};
-use crate::gateway::pairing::Pairings;
+use crate::gateway::{Hosts, Origins, Pairings};
 use crate::keychain::{Keychain, Patience};
 use crate::system::environment::Environment;
 use crate::vault::store::Store;

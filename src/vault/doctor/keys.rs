@@ -10,13 +10,9 @@ use crate::base::{
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
 use crate::system::{environment::Sources, fs::Dir};
-use crate::vault::key::{KeyId, KeyMeta};
-use crate::vault::master::record::{self, Record};
-use crate::vault::master::source::{self, Master, Origin};
-use crate::vault::master::survey::{Opens, Survey};
-use crate::vault::master::{rekey, rekey::FINISH, staging};
-use crate::vault::predecessor::{self, Found};
-use crate::vault::{envelope, files};
+use crate::vault::{KeyId, KeyMeta, Master, Record, master::record, master::source};
+use crate::vault::{Opens, Origin, Survey, master::rekey, master::rekey::FINISH, master::staging};
+use crate::vault::{envelope, files, predecessor, predecessor::Found};
 
 /// The passphrase and where it is from, if there is one to choose.
 pub(super) fn examine_passphrase(

@@ -12,8 +12,7 @@ use super::staging;
 use crate::base::{Deadline, Secret, Timestamp, pool, pool::Progress, rng};
 use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Locked, Publish};
-use crate::vault::envelope::{self, Envelope};
-use crate::vault::{files, key::KeyId};
+use crate::vault::{Envelope, KeyId, envelope, files};
 
 /// What became of a change that was begun before.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,8 +10,7 @@ use super::source::{Master, Origin};
 use crate::base::{pool, text};
 use crate::error::{Error, Result};
 use crate::system::fs::Dir;
-use crate::vault::envelope::MAX_FILE;
-use crate::vault::files::{self, KeyFile};
+use crate::vault::{KeyFile, envelope::MAX_FILE, files};
 
 impl Master {
     /// Makes sure that this passphrase belongs to the store in `dir`; what has been shown once costs

@@ -5,8 +5,7 @@ use super::staging;
 use crate::base::{Secret, pool, pool::Progress};
 use crate::error::{Error, Result};
 use crate::system::fs::Dir;
-use crate::vault::files::{self, KeyFile, Unreadable};
-use crate::vault::key::KeyMeta;
+use crate::vault::{KeyFile, KeyMeta, files, files::Unreadable};
 
 /// How a key opens.
 pub(crate) enum Opens {
