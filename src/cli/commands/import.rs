@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::secret::{Secret, printable, shown};
 use crate::cli::args::{Args, secret_in_argv};
+use crate::system::fs::CLOSE;
 use crate::vault::provider;
 use crate::vault::{KeyMeta, Label, Master, Provider, dotenv, dotenv::Line, envelope, project};
 
@@ -133,7 +134,7 @@ fn file_lines(context: &Context, file: &Path, names: &[String]) -> Result<Vec<Li
         return Err(Error::usage(format!("{} does not set {}", file.display(), shown(name))));
     }
     if is_exposed && stays(file) {
-        let sentence = format!("other users can reach {}; chmod 600 it", file.display());
+        let sentence = format!("other users can reach {}; {CLOSE}", file.display());
         context.warn(&sentence, &Error::InvalidKey);
     }
     Ok(lines)

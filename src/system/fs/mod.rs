@@ -13,7 +13,7 @@ use crate::base::{rng, shell::quoted, time::Deadline};
 use crate::error::{Error, Result};
 
 pub(crate) use self::named::{
-    create_private, find_above, is_below, open_named, read, read_exposed, read_private, real,
+    CLOSE, create_private, find_above, is_below, open_named, read, read_exposed, read_private, real,
 };
 pub(crate) use self::platform::{Stamp, own_user};
 

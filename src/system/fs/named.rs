@@ -21,8 +21,7 @@ pub(crate) fn read_private(path: &Path, limit: usize) -> Result<Option<Vec<u8>>>
         opened => opened.map_err(failed)?,
     };
     if is_exposed {
-        let close = if cfg!(windows) { ICACLS } else { "chmod 600 it first" };
-        return unfit(format!("can be reached by other users; {close}"));
+        return unfit(format!("can be reached by other users; {CLOSE} first"));
     }
     let bytes = read(file, 0, limit).map_err(failed)?;
     if bytes.len() > limit {
@@ -93,7 +92,9 @@ pub(crate) fn open_named(path: &Path) -> Result<Option<Dir>> {
     }
 }
 
-const ICACLS: &str = "let nobody else in first: icacls FILE /inheritance:r /grant:r USER:F";
+/// What keeps other users from a file.
+pub(crate) const CLOSE: &str =
+    if cfg!(windows) { "run icacls FILE /inheritance:r /grant:r USER:F" } else { "chmod 600 it" };
 
 /// The directory that a path names its last part in.
 pub(super) fn parent(path: &Path) -> &Path {
