@@ -23,8 +23,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base::{Deadline, lock::lock, time::monotonic};
-#[cfg(windows)]
-use crate::system::kernel::winsock::{self, Timeout};
 
 /// The table of open connections and the queue for threads.
 #[derive(Default)]
@@ -92,13 +90,14 @@ impl Place {
     /// The same, but for an end that [`Place::read_no_more`] makes.
     #[cfg(windows)]
     pub(crate) fn has_input(&self, span: Duration) -> bool {
+        use crate::system::kernel::winsock::{Timeout, wait};
         use std::os::windows::io::AsSocket;
         let deadline = Deadline::after(span);
         loop {
             // What has come before it was closing is seen once more after that.
             let is_last = self.is_closing.load(Ordering::SeqCst) || deadline.left().is_none();
             let span = if is_last { Duration::ZERO } else { span };
-            match winsock::wait(&[self.stream.as_socket()], Timeout::Recv, span) {
+            match wait(&[self.stream.as_socket()], Timeout::Recv, span) {
                 Ok(false) if !is_last => {}
                 found => return found.unwrap_or(false),
             }

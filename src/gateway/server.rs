@@ -4,8 +4,6 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream as End;
-#[cfg(windows)]
-use std::os::windows::io::AsSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, Once};
 use std::thread;
@@ -18,8 +16,6 @@ use crate::base::{Deadline, Timestamp, lock::lock, pool, time::monotonic};
 use crate::error::{Error, Result, refusal};
 #[cfg(windows)]
 use crate::system::kernel::signal::{End, is_asked_to_end};
-#[cfg(windows)]
-use crate::system::kernel::winsock::{self, Timeout};
 use crate::vault::{Kind, audit::Event, audit::Flood, files};
 
 /// A gateway, ready to serve.
@@ -327,8 +323,10 @@ fn is_over(doors: &[Door], end: &End, tick: Deadline) -> bool {
 /// Waits for a connection or the tick, but only for a moment; is it the end?
 #[cfg(windows)]
 fn is_over(doors: &[Door], _: &End, tick: Deadline) -> bool {
+    use crate::system::kernel::winsock::{Timeout, wait};
+    use std::os::windows::io::AsSocket;
     let doors: Vec<_> = doors.iter().map(|(listener, ..)| listener.as_socket()).collect();
-    let _ = winsock::wait(&doors, Timeout::Recv, tick.left().unwrap_or_default());
+    let _ = wait(&doors, Timeout::Recv, tick.left().unwrap_or_default());
     is_asked_to_end()
 }
 

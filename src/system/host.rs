@@ -61,10 +61,6 @@ pub(crate) fn harden() {
     crate::system::kernel::windows::report_no_crashes();
 }
 
-/// Nothing limits them here.
-#[cfg(windows)]
-pub(crate) fn raise_file_limit() {}
-
 /// As many open files as the system allows: a server that runs out of them answers nobody.
 #[cfg(unix)]
 pub(crate) fn raise_file_limit() {

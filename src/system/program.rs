@@ -11,8 +11,6 @@ use std::time::Duration;
 
 use crate::base::secret::{Secret, shown};
 use crate::error::{self, Error};
-#[cfg(windows)]
-use crate::system::environment;
 use crate::system::environment::{PASSPHRASE_VARIABLES, search_path};
 #[cfg(unix)]
 use crate::system::host;
@@ -234,7 +232,7 @@ fn may_run(path: &Path) -> io::Result<()> {
 /// those of `PATHEXT`, such as npm's `.cmd`.
 #[cfg(windows)]
 fn find(name: &OsStr) -> io::Result<PathBuf> {
-    let mut endings = environment::endings();
+    let mut endings = crate::system::environment::endings();
     if Path::new(name).extension().is_some() {
         endings.insert(0, String::new());
     }
@@ -242,14 +240,11 @@ fn find(name: &OsStr) -> io::Result<PathBuf> {
         let ended = |ending: &String| [path.as_os_str(), ending.as_ref()].join(OsStr::new(""));
         endings.iter().map(|ending| PathBuf::from(ended(ending))).find(|path| path.is_file())
     };
-    let found = if Path::new(name).components().nth(1).is_some() {
-        whole(name.into())
-    } else {
-        let mut dirs = std::env::split_paths(&search_path())
-            .filter(|dir| dir.is_absolute())
-            .collect::<Vec<_>>()
-            .into_iter();
-        dirs.find_map(|dir| whole(dir.join(name)))
+    let path = search_path();
+    let mut dirs = std::env::split_paths(&path).filter(|dir| dir.is_absolute());
+    let found = match Path::new(name).components().nth(1) {
+        Some(_) => whole(name.into()),
+        None => dirs.find_map(|dir| whole(dir.join(name))),
     };
     found.ok_or_else(|| io::ErrorKind::NotFound.into())
 }

@@ -46,6 +46,7 @@ pub(super) fn run(environment: &Environment, args: &Args) -> Result<()> {
             warn(&format!("the gateway recognises no pairing: {error}; {hint}"));
         }
     }
+    #[cfg(unix)]
     host::raise_file_limit();
     let own = environment.passphrase.clone();
     let answer = helper::answer(environment.keys()?, own, setup.keychain, helpers);

@@ -10,10 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use windows_sys::Win32::Foundation::ERROR_SHARING_VIOLATION;
-use windows_sys::Win32::Storage::FileSystem::{
-    FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, MOVEFILE_REPLACE_EXISTING,
-    READ_CONTROL, WRITE_DAC,
-};
+use windows_sys::Win32::Storage::FileSystem::*;
 
 use super::{Purpose, Stat};
 use crate::base::time::Deadline;

@@ -38,19 +38,13 @@ pub(crate) fn make_private(file: &File) -> io::Result<()> {
 /// Does its list give anything to anybody else?
 pub(crate) fn others_can_reach(file: &File) -> io::Result<bool> {
     let (mut owner, mut dacl): (PSID, *mut ACL) = (ptr::null_mut(), ptr::null_mut());
-    let mut whole = Descriptor(ptr::null_mut());
+    let (mut whole, kind, no) = (Descriptor(ptr::null_mut()), SE_FILE_OBJECT, ptr::null_mut());
+    let (handle, what) =
+        (file.as_raw_handle(), OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION);
+    let (owner_at, dacl_at, whole_at) = (&raw mut owner, &raw mut dacl, &raw mut whole.0);
     // SAFETY: a handle that is open, and places for the answers, which `whole` has until it is dropped.
     let failed = unsafe {
-        GetSecurityInfo(
-            file.as_raw_handle(),
-            SE_FILE_OBJECT,
-            OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION,
-            &raw mut owner,
-            ptr::null_mut(),
-            &raw mut dacl,
-            ptr::null_mut(),
-            &raw mut whole.0,
-        )
+        GetSecurityInfo(handle, kind, what, owner_at, no, dacl_at, ptr::null_mut(), whole_at)
     };
     if failed != 0 {
         return Err(io::Error::from_raw_os_error(failed.cast_signed()));
