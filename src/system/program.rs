@@ -83,7 +83,7 @@ impl Program {
         arguments: &[OsString],
         variables: &[(&str, &Secret)],
         input: Stdio,
-    ) -> error::Result<Running> {
+    ) -> error::Result<Wait> {
         let mut command = command(&self.path, variables);
         command.args(arguments).stdin(input);
         #[cfg(unix)]
@@ -105,7 +105,13 @@ impl Program {
             // Ctrl-C is for the program, and it ends with this process.
             let job = console::leave_interrupts().and_then(|()| Job::of_this_process());
             match job.and_then(|job| Ok((command.spawn()?, job))) {
-                Ok((child, job)) => return Ok(Running(child, job)),
+                Ok((mut child, job)) => {
+                    let mut ended = move || child.wait().and_then(|it| job.let_go().map(|()| it));
+                    return Ok(Box::new(move || match ended() {
+                        Ok(status) => std::process::exit(status.code().unwrap_or(1)),
+                        Err(error) => Error::from_io("wait for", "the program".as_ref(), error),
+                    }));
+                }
                 Err(error) => error,
             }
         };
@@ -120,28 +126,9 @@ impl Program {
     }
 }
 
-/// A program that runs in this process's stead.
-#[cfg(windows)]
-pub(crate) struct Running(std::process::Child, Job);
-#[cfg(unix)]
-pub(crate) struct Running(std::convert::Infallible);
-
-impl Running {
-    /// Waits for it, and ends with its exit code; comes back only with the reason why it could not.
-    pub(crate) fn end(self) -> Error {
-        #[cfg(unix)]
-        match self.0 {}
-        #[cfg(windows)]
-        {
-            let Running(mut child, job) = self;
-            let ended = child.wait().and_then(|status| job.let_go().map(|()| status));
-            match ended {
-                Ok(status) => std::process::exit(status.code().unwrap_or(1)),
-                Err(error) => Error::from_io("wait for", "the program".as_ref(), error),
-            }
-        }
-    }
-}
+/// Waits for a program that runs in this process's stead, and ends with its exit code; comes back only with
+/// the reason why it could not.
+pub(crate) type Wait = Box<dyn FnOnce() -> Error>;
 
 /// Exactly this on a standard input, to be read once; nobody has to stay behind and write it.
 pub(crate) fn input(value: &Secret) -> error::Result<Stdio> {

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use crate::base::{Secret, pool, printable, shown};
 use crate::cli::args::Args;
-use crate::system::{Environment, program, program::Program, program::Running};
+use crate::system::{Environment, program, program::Program};
 use crate::vault::project::{self, Assignment, Project, Variables, assignment};
 use crate::vault::{key::KeyId, provider};
 
@@ -151,7 +151,7 @@ pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
     let started = program.start(&options.arguments, &filled, input);
     // Where this process has to stay, it keeps none of what the program got.
     drop((values, master, given));
-    let error = started.map_or_else(|error| error, Running::end);
+    let error = started.map_or_else(|error| error, |wait| wait());
     nothing(&error);
     Err(error)
 }
