@@ -15,7 +15,6 @@ use crate::system::kernel::winsock::{Timeout, set_socket_timeout};
 
 /// Fails with `TimedOut` once the deadline has passed. Each call gets the time that is left and not a fixed
 /// span, so that a peer that trickles cannot extend it.
-#[derive(Debug)]
 pub(crate) struct Stream<S> {
     pub(crate) socket: S,
     pub(crate) deadline: Deadline,

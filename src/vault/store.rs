@@ -15,7 +15,6 @@ use crate::vault::{master::staging, provider};
 
 /// A store of keys, by its path. Nothing is opened before it is needed and nothing is kept open, so
 /// that a directory that comes, goes or is replaced is seen as it is.
-#[derive(Debug)]
 pub struct Store {
     path: PathBuf,
     /// Is it paired pages that change it?

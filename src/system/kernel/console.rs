@@ -15,7 +15,6 @@ use zeroize::Zeroizing;
 use super::done;
 
 /// Stands for a request to end, which [`is_asked_to_end`] tells.
-#[derive(Debug)]
 pub(crate) struct End;
 
 /// Notes it when somebody asks this process to end: by Ctrl-C, Ctrl-Break, closing the console, logging

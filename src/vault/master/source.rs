@@ -42,7 +42,6 @@ pub(crate) enum Origin {
 }
 
 /// The master passphrase as it was found, and what shows that it is the store's own.
-#[derive(Debug)]
 pub struct Master {
     /// The passphrase.
     pub(crate) secret: Secret,
