@@ -7,7 +7,8 @@ cd "$(dirname "$0")/../.."
 out=${CARGO_TARGET_DIR:-target}
 mkdir -p "$out"
 out=$(cd "$out" && pwd -P)
-case $(sh tests/release/source.sh commit) in
+commit=$(sh tests/release/source.sh commit)
+case $commit in
 *-changed)
     echo "files of this checkout are not committed, and an archive would not have them" >&2
     exit 1
@@ -56,7 +57,7 @@ archive=$(ls "$out/dist/lf-"*"-$1.tar.gz")
 tar -xzf "$archive" -C "$room"
 lf=$(ls "$room"/lf-*/bin/lf)
 "$lf" version
-"$lf" version | grep -qF "($1, musl, commit $(sh tests/release/source.sh commit))" || fail "it does not say what it is"
+"$lf" version | grep -qF "($1, musl, commit $commit)" || fail "it does not say what it is"
 for file in man/man1/lf.1 bash-completion/completions/lf zsh/site-functions/_lf fish/vendor_completions.d/lf.fish \
     doc/lf/LICENSE doc/lf/THIRD-PARTY doc/lf/CHANGELOG.md doc/lf/SECURITY.md doc/lf/README.md; do
     [ -s "$room"/lf-*/share/$file ] || fail "$archive has no share/$file"

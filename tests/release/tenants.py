@@ -55,8 +55,8 @@ def expression(package):
     return package["license"].replace("/", " OR ")
 
 
-def address(package):
-    return f"pkg:cargo/{package['name']}@{package['version']}"
+def reference(package):
+    return f"{package['name']}@{package['version']}"
 
 
 # The notices: each text once, with the crates that it is of.
@@ -81,13 +81,13 @@ Path(notices).write_text("\n\n".join(parts) + "\n")
 # The bill of materials.
 def component(id, kind):
     package = packages[id]
-    made = {"type": kind, "bom-ref": address(package), "name": package["name"], "version": package["version"]}
-    made["purl"] = address(package)
+    made = {"type": kind, "bom-ref": reference(package), "name": package["name"], "version": package["version"]}
     if package["description"]:
         made["description"] = " ".join(package["description"].split())
     made["licenses"] = [{"expression": expression(package)}]
     checksum = checksums.get(order(id))
-    if checksum:
+    if checksum:  # and so it is from crates.io
+        made["purl"] = f"pkg:cargo/{reference(package)}"
         made["hashes"] = [{"alg": "SHA-256", "content": checksum}]
     return made
 
@@ -102,7 +102,7 @@ for name, what, licence in runtime:
         | {"licenses": [{"expression": licence}]}
     )
 dependencies = [
-    {"ref": address(packages[id]), "dependsOn": [address(packages[it]) for it in needs(id)]}
+    {"ref": reference(packages[id]), "dependsOn": [reference(packages[it]) for it in needs(id)]}
     for id in [root, *built]
 ]
 dependencies[0]["dependsOn"] += [name for name, _, _ in runtime]
