@@ -109,13 +109,22 @@ pub(crate) fn name() -> String {
 /// The same text with the commands in it as they can be typed, where lf was installed under another name.
 /// (tests/release.rs: `lf_can_be_installed_used_and_removed_under_another_name`)
 fn renamed(text: &str) -> String {
-    let name = name();
-    let swap = |text: String, word| text.replace(&format!("lf {word}"), &format!("{name} {word}"));
-    COMMANDS.split(' ').fold(text.to_owned(), swap)
+    let (name, mut pieces) = (name(), text.split("lf"));
+    let mut renamed = pieces.next().unwrap_or_default().to_owned();
+    for rest in pieces {
+        // What the man page has before a bold or a quoted command ends with a letter that is none.
+        let is_escape = [r"\fB", r"\(dq", r"\(aq"].iter().any(|it| renamed.ends_with(it));
+        let is_word = is_escape || !renamed.ends_with(char::is_alphanumeric);
+        let follows = |word| rest.trim_start().starts_with(word);
+        let is_command = rest.starts_with(char::is_whitespace) && COMMANDS.split(' ').any(follows);
+        renamed += if is_word && is_command { &name } else { "lf" };
+        renamed += rest;
+    }
+    renamed
 }
 
 /// What follows the name in a command.
-const COMMANDS: &str = "keys gateway cloud help completions complete man version COMMAND --";
+const COMMANDS: &str = r"keys gateway cloud help completions complete man version COMMAND -- \-\-";
 
 /// The name of the program that started this one, where the system tells.
 pub(crate) fn parent_name() -> Option<String> {
