@@ -94,6 +94,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "system/kernel/inherit.rs",
             "system/kernel/signal.rs",
             "system/kernel/terminal.rs",
+            "system/kernel/trace.rs",
         ],
     ),
     (
@@ -121,6 +122,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "system/kernel/inherit.rs",
             "system/kernel/signal.rs",
             "system/kernel/terminal.rs",
+            "system/kernel/trace.rs",
         ],
     ),
     ("process::exit", &["system/program.rs"]),
