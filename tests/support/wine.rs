@@ -49,7 +49,8 @@ pub fn remove(home: &Path) {
     if template().is_none() {
         return;
     }
-    let _ = server(home, "-k").status();
+    // Another home's prefix may get the number that this one has for the file system, and wine knows it by that.
+    let _ = server(home, "-k").status().and_then(|_| server(home, "-w").status());
     let _ = fs::remove_dir_all(prefix(home));
 }
 
