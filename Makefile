@@ -20,7 +20,7 @@ TOOLS := dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring 
 	losetup:mount mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse mkfs.ntfs:ntfs-3g lowntfs-3g:ntfs-3g encfs:encfs
 KEYCHAIN_TOOLS := kwalletd5:libkf5wallet-bin keepassxc:keepassxc keepassxc-cli:keepassxc \
 	/usr/libexec/gcr-prompter:gcr Xvfb:xvfb xdotool:xdotool
-WINE_TOOLS := wine:wine /usr/lib/wine/wine64:wine64 /usr/lib/wine/wineserver64:wine64 python3:python3
+WINE_TOOLS := wine:wine /usr/lib/wine/wine64:wine64 /usr/lib/wine/wineserver64:wine64
 WEB_TOOLS := chromium:chromium firefox-esr:firefox-esr Xvfb:xvfb node:nodejs npm:npm openssl:openssl nginx:nginx-light
 
 .PHONY: build help demo test tools check cross-check windows windows-check static static-check audit bench dist dist-check \
