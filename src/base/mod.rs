@@ -1,6 +1,7 @@
 //! What knows nothing of keys: secrets as a type, time, randomness, a token bucket, locks, a thread pool, text.
 
 pub(crate) mod bucket;
+pub(crate) mod distinct;
 pub(crate) mod json;
 pub(crate) mod lock;
 pub(crate) mod paste;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::time::parse_moment;
 use crate::base::{Secret, Timestamp, paste, shell::quote, shell::quoted, shown, time::parse_age};
+use crate::base::{distinct::distinct, time::parse_moment};
 use crate::cli::args::{Args, is_not, secret_in_argv};
 use crate::error::{Error, Result};
 use crate::system::{host, term};
@@ -231,16 +231,14 @@ pub(super) fn ids_and_yes(args: &mut Args) -> Result<(Vec<String>, bool)> {
 /// Removes keys, after all of them are found and one question is answered for all.
 pub(super) fn remove(context: &Context, (selectors, yes): (Vec<String>, bool)) -> Result<()> {
     let audit = |id: Option<&KeyId>, error: Option<&Error>| context.audit(Kind::Remove, id, error);
-    let mut found = Vec::new();
-    for selector in &selectors {
+    let find = |selector: &String| {
         let id = context.store.select(selector).inspect_err(|error| audit(None, Some(error)))?;
         // A damaged file has no name to show, but can be removed.
         let known = context.store.meta(&id);
         let name = known.map_or_else(|_| format!("{id} (unreadable)"), |key| key.to_string());
-        if !found.contains(&(id.clone(), name.clone())) {
-            found.push((id, name));
-        }
-    }
+        Ok((id, name))
+    };
+    let found = distinct(selectors.iter().map(find).collect::<Result<Vec<_>>>()?);
     let shown = found.iter().map(|(id, name)| (id.as_str(), name.as_str()));
     let (ids, names): (Vec<_>, Vec<_>) = shown.unzip();
     let question = format!("{} will be removed for good.", names.join(", "));
@@ -428,20 +426,15 @@ mod tests {
     fn what_follows_two_dashes_is_the_programs_own() {
         let line = "keys run --key a --env=B=b --key=-c --stdin d --override -- llm --key sk-abcdefghijklmnop -- --help";
         let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
-        assert_eq!(
-            read(line, run::options).unwrap(),
-            run::Options {
-                keys: vec!["a".into(), "-c".into()],
-                variables: vec![("B".into(), "b".into())],
-                env_file: None,
-                input: Some("d".into()),
-                overrides: true,
-                program: "llm".into(),
-                arguments: words("--key sk-abcdefghijklmnop -- --help"),
-            }
-        );
+        let (mut args, variables) = read(line, run::options).unwrap();
+        assert_eq!(args.all("--key"), ["a", "-c"]);
+        assert_eq!(variables, [("B".to_owned(), "b".to_owned())]);
+        assert_eq!(args.value("--stdin").as_deref(), Some("d"));
+        assert!(args.flag("--override") && !args.flag("--env-file"));
+        let arguments = words("--key sk-abcdefghijklmnop -- --help");
+        assert_eq!(args.program(), ("llm".into(), arguments));
         for line in ["keys run --key a", "keys run --key a --", "keys run llm x"] {
-            let error = read(line, run::options).unwrap_err();
+            let error = read(line, run::options).err().unwrap();
             assert_eq!(error.code(), "usage", "{line}");
             assert!(error.hint().unwrap().contains(" -- "), "{line}");
         }

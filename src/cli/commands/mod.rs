@@ -77,7 +77,7 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "keys rotate" => on(args, keys::which, keys::rotate),
         "keys remove" => on(args, keys::ids_and_yes, keys::remove),
         "keys export" => on(args, keys::id_in_the_clear, |c, key| keys::export(c, &key)),
-        "keys run" => on(args, run::options, |c, o| run::run(c, &o)),
+        "keys run" => on(args, run::options, run::run),
         "keys get" => {
             on(args, |args| Ok((args.one_operand("ID")?, args.flag("--show"))), keys::get)
         }

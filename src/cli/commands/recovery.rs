@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::base::{Secret, text::count, text::opens_none};
+use crate::base::{Secret, distinct::distinct, text::count, text::opens_none};
 use crate::system::{Dir, term, term::Behind};
 use crate::vault::{envelope, files, master::record, master::record::Record, sheet};
 
@@ -169,13 +169,9 @@ pub(super) fn forget(context: &Context, yes: bool) -> Result<()> {
 
 /// The directories of keys that this process knows of.
 fn places(context: &Context) -> Vec<PathBuf> {
-    let mut places = vec![context.store.path().to_owned()];
-    for place in context.environment.roots().iter().map(|root| root.join("keys")) {
-        if !places.contains(&place) && place.is_dir() {
-            places.push(place);
-        }
-    }
-    places
+    let others = context.environment.roots().into_iter().map(|root| root.join("keys"));
+    let others = others.filter(|place| place.is_dir());
+    distinct([context.store.path().to_owned()].into_iter().chain(others))
 }
 
 /// Line by line, so that a mistyped one can be typed again.

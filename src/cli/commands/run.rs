@@ -1,51 +1,24 @@
 //! `lf keys run`: replaces lf by a program that has the named keys, and no others, in its environment.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
-use crate::base::{Secret, pool, printable, shown};
+use crate::base::{Secret, distinct::distinct, pool, printable, shown};
 use crate::cli::args::Args;
 use crate::system::{Environment, program, program::Program};
 use crate::vault::project::{self, Assignment, Project, Variables, assignment};
 use crate::vault::{key::KeyId, provider};
 
-use super::{Context, Error, Kind, Result, host};
+use super::{Context, Error, Kind, Result, flags, host};
 
-/// What is to be run, and which keys go where.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Options {
-    /// Keys that go into all of their providers' variables.
-    pub(crate) keys: Vec<String>,
-    /// Variables, and the keys that go into them.
-    pub(crate) variables: Vec<Assignment>,
-    /// A dotenv file with more of them, and with plain values.
-    pub(crate) env_file: Option<PathBuf>,
-    /// The key that goes to standard input.
-    pub(crate) input: Option<String>,
-    /// May variables be replaced that are set already?
-    pub(crate) overrides: bool,
-    pub(crate) program: OsString,
-    pub(crate) arguments: Vec<OsString>,
-}
-
-pub(super) fn options(args: &mut Args) -> Result<Options> {
-    args.no_operands()?;
-    let (keys, input) = (args.all("--key"), args.value("--stdin"));
-    let (program, arguments) = args.program();
-    let variables = args.all("--env");
+/// The arguments, and the variables of `--env` with the keys that go into them.
+pub(super) fn options(args: &mut Args) -> Result<(Args, Vec<Assignment>)> {
+    let args = flags(args)?;
     let variable =
         |text: &String| assignment(text).map_err(|fault| Error::usage(format!("--env: {fault}")));
-    Ok(Options {
-        variables: variables.iter().map(variable).collect::<Result<_>>()?,
-        env_file: args.value("--env-file").map(PathBuf::from),
-        keys,
-        input,
-        overrides: args.flag("--override"),
-        program,
-        arguments,
-    })
+    let variables = args.all("--env").iter().map(variable).collect::<Result<_>>()?;
+    Ok((args, variables))
 }
 
 /// Allows the project's `.lf` file, and shows what it says.
@@ -65,12 +38,12 @@ pub(super) fn allow(context: &Context) -> Result<()> {
 }
 
 /// The variables of `--env` and of `--env-file`; or, where no key is named, of the project's `.lf`.
-fn variables(context: &Context, options: &Options) -> Result<Variables> {
-    let file = options.env_file.as_deref().map(project::env_file);
+fn variables(context: &Context, args: &Args, own: Vec<Assignment>) -> Result<Variables> {
+    let file = args.value("--env-file").map(|file| project::env_file(Path::new(&file)));
     let mut variables = file.transpose()?.unwrap_or_default();
-    variables.keys.extend(options.variables.iter().cloned());
-    let is_named = !options.keys.is_empty() || options.input.is_some();
-    if is_named || options.env_file.is_some() || !variables.keys.is_empty() {
+    variables.keys.extend(own);
+    let is_named = ["--key", "--stdin", "--env-file"].iter().any(|name| args.flag(name));
+    if is_named || !variables.keys.is_empty() {
         return Ok(variables);
     }
     let Some(project) = Project::find()? else {
@@ -87,19 +60,20 @@ fn variables(context: &Context, options: &Options) -> Result<Variables> {
 }
 
 /// Returns only if the program did not start, with the reason.
-pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
-    let name = Path::new(&options.program).file_name().unwrap_or_default();
+pub(super) fn run(context: &Context, (mut args, own): (Args, Vec<Assignment>)) -> Result<()> {
+    let (program, arguments) = args.program();
+    let name = Path::new(&program).file_name().unwrap_or_default();
     let _ = context.program.set(shown(&name.to_string_lossy()));
     // Logs the result for one key, or for none if none was found.
     let audit =
         |key: Option<&KeyId>, failure: Option<&Error>| context.audit(Kind::Run, key, failure);
-    let given = variables(context, options).inspect_err(|error| audit(None, Some(error)))?;
+    let given = variables(context, &args, own).inspect_err(|error| audit(None, Some(error)))?;
     let plain = &given.plain;
     let find = |selector: &String| {
         context.store.select(selector).inspect_err(|error| audit(None, Some(error)))
     };
     let mut variables = Vec::new();
-    for selector in &options.keys {
+    for selector in &args.all("--key") {
         let id = find(selector)?;
         let meta = context.store.meta(&id).inspect_err(|error| audit(Some(&id), Some(error)))?;
         let names = provider::variables(meta.provider.as_str()).into_iter();
@@ -108,19 +82,14 @@ pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
     for (name, selector) in &given.keys {
         variables.push((name.clone(), find(selector)?));
     }
-    let input = options.input.as_ref().map(find).transpose()?;
-    let mut keys: Vec<&KeyId> = Vec::new();
-    for key in variables.iter().map(|(_, key)| key).chain(&input) {
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
-    }
+    let input = args.value("--stdin").as_ref().map(find).transpose()?;
+    let keys: Vec<&KeyId> = distinct(variables.iter().map(|(_, key)| key).chain(&input));
     let nothing = |error: &Error| keys.iter().for_each(|key| audit(Some(key), Some(error)));
     // What can fail without the passphrase comes first: a person may be asked for it.
     let names = variables.iter().map(|(name, _)| name).chain(plain.iter().map(|(name, _)| name));
     let names: Vec<_> = names.collect();
-    check(&context.environment, &names, options.overrides).inspect_err(nothing)?;
-    let program = Program::find(&options.program).inspect_err(nothing)?;
+    check(&context.environment, &names, args.flag("--override")).inspect_err(nothing)?;
+    let program = Program::find(&program).inspect_err(nothing)?;
     let master = context.master().inspect_err(nothing)?;
     let open = |key: &&KeyId| {
         context.store.resolve(key, &master).inspect_err(|error| audit(Some(key), Some(error)))
@@ -148,7 +117,7 @@ pub(super) fn run(context: &Context, options: &Options) -> Result<()> {
     keys.iter().for_each(|key| context.warn_expired(key));
     // Logged before the program starts, because lf ends with that.
     keys.iter().for_each(|key| audit(Some(key), None));
-    let started = program.start(&options.arguments, &filled, input);
+    let started = program.start(&arguments, &filled, input);
     // Where this process has to stay, it keeps none of what the program got.
     drop((values, master, given));
     let error = started.map_or_else(|error| error, |wait| wait());

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::base::secret::printable;
+use crate::base::{distinct::distinct, secret::printable};
 use crate::cli::args::is_not;
 use crate::error::{Error, Result};
 use crate::gateway::{EXTRA_HOSTS, EXTRA_ORIGINS, Gateway, Hosts, Origins, origin::is_tailscale};
@@ -137,7 +137,7 @@ pub(super) fn setup<'a>(
     let root = environment.root()?;
     Ok(Setup {
         addresses,
-        keys_only: is_keys_only(environment, args),
+        keys_only: args.flag("--keys-only") || environment.is_on("LF_GATEWAY_KEYS_ONLY"),
         wants_tailscale: wants_tailscale(environment, args),
         state: state::dir(&root),
         root,
@@ -145,11 +145,6 @@ pub(super) fn setup<'a>(
         keychain: Keychain::new(environment, Patience::SHORT),
         environment,
     })
-}
-
-/// Is it for keys alone?
-pub(super) fn is_keys_only(environment: &Environment, args: &Args) -> bool {
-    args.flag("--keys-only") || environment.is_on("LF_GATEWAY_KEYS_ONLY")
 }
 
 /// Is Tailscale's consent asked for?
@@ -189,19 +184,15 @@ pub(super) fn addresses(environment: &Environment, args: &Args) -> Result<Vec<So
     if ips.len() > 1 && ips.iter().any(IpAddr::is_unspecified) {
         return Err(Error::usage("0.0.0.0 and :: mean every address; use one of them alone"));
     }
-    let mut all: Vec<IpAddr> = Vec::new();
-    for ip in ips {
-        let other = match ip {
-            LOCALHOST | IpAddr::V4(Ipv4Addr::UNSPECIFIED) => LOCALHOST_6,
-            LOCALHOST_6 => LOCALHOST,
-            ip => ip,
+    let with_twin = |ip| {
+        let twin = match ip {
+            LOCALHOST | IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Some(LOCALHOST_6),
+            LOCALHOST_6 => Some(LOCALHOST),
+            _ => None,
         };
-        for new in [ip, other] {
-            if !all.contains(&new) && (new == ip || is_own(new)) {
-                all.push(new);
-            }
-        }
-    }
+        [ip].into_iter().chain(twin.filter(|twin| is_own(*twin)))
+    };
+    let all = distinct(ips.into_iter().flat_map(with_twin));
     Ok(all.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
 }
 

@@ -111,13 +111,11 @@ fn service(
     if IS_MAC && (args.flag("--socket") || args.flag("--credential")) {
         return Err(Error::usage("--socket and --credential need systemd"));
     }
-    environment.check_switches("LF_GATEWAY")?;
+    let setup = serve::setup(environment, args, addresses.to_vec())?;
     Origins::with_extra(&origins)?;
     Hosts::new("", &hosts)?;
-    let is_keys_only = serve::is_keys_only(environment, args);
-    let wants_tailscale = serve::wants_tailscale(environment, args);
     let beyond = addresses.iter().find(|address| !address.ip().is_loopback());
-    let mode = match (is_keys_only, wants_tailscale, beyond) {
+    let mode = match (setup.keys_only, setup.wants_tailscale, beyond) {
         (true, true, _) => "--keys-only --tailscale ",
         (true, false, _) => "--keys-only ",
         (false, true, _) => "--tailscale ",
@@ -139,8 +137,8 @@ fn service(
     let force = environment.passphrase.force;
     // The switches in any case: the service manager may have variables of its own.
     let mut variables = vec![
-        ("LF_GATEWAY_KEYS_ONLY", is_on(is_keys_only)),
-        ("LF_GATEWAY_TAILSCALE", is_on(wants_tailscale)),
+        ("LF_GATEWAY_KEYS_ONLY", is_on(setup.keys_only)),
+        ("LF_GATEWAY_TAILSCALE", is_on(setup.wants_tailscale)),
         (EXTRA_ORIGINS, origins.into()),
         (EXTRA_HOSTS, hosts.into()),
         ("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", is_on(force)),
@@ -156,7 +154,7 @@ fn service(
         )));
     }
     let credential = args.value("--credential").map(|file| absolute(file.into()));
-    let (root, keys) = (absolute(environment.root()?), absolute(environment.keys()?));
+    let (root, keys) = (absolute(setup.root), absolute(environment.keys()?));
     // Forced, the passphrase's file or credential is all that it asks, so it can go without the bus.
     let file = environment.passphrase.file.clone().map(absolute);
     let has_source = file.is_some() || credential.is_some();
@@ -170,7 +168,7 @@ fn service(
         streams: addresses.iter().map(|address| format!("ListenStream={address}\n")).collect(),
         variables: variables.collect::<Result<_>>()?,
         credential: credential.map(text).transpose()?,
-        is_private: is_keys_only && args.flag("--socket"),
+        is_private: setup.keys_only && args.flag("--socket"),
         hidden: if needs_no_bus { "%t" } else { "%t/systemd" },
         root: text(root)?,
         keys: text(keys)?,
