@@ -4,16 +4,17 @@ use crate::base::{secret::printable, width};
 
 /// The table as text. Control characters in cells are escaped. If the terminal has too few columns, the
 /// last cell of a row goes on below itself.
-pub(super) fn text(titles: &[&str], rows: &[Vec<String>], columns: Option<usize>) -> String {
-    let titles: Vec<String> = titles.iter().map(|title| (*title).to_owned()).collect();
-    let mut widths = vec![0; titles.len()];
-    for row in rows.iter().chain([&titles]) {
+pub(super) fn text(titles: &[&str], rows: Vec<Vec<String>>, columns: Option<usize>) -> String {
+    let titles = titles.iter().map(|title| (*title).to_owned()).collect();
+    let rows: Vec<Vec<String>> = [titles].into_iter().chain(rows).collect();
+    let mut widths = vec![0; rows[0].len()];
+    for row in &rows {
         for (widest, cell) in widths.iter_mut().zip(row) {
             *widest = width::of(&printable(cell)).max(*widest);
         }
     }
     let mut text = String::new();
-    for row in [&titles].into_iter().chain(rows) {
+    for row in &rows {
         line(&mut text, row, &widths, columns);
     }
     text
@@ -56,7 +57,7 @@ mod tests {
     fn columns_align_by_what_is_shown() {
         let rows = rows(&[["日本", "one"], ["e\u{301}🔐x", "two"], ["a", "\u{1b}[2J"]]);
         assert_eq!(
-            text(&["A", "B"], &rows, None),
+            text(&["A", "B"], rows, None),
             "A     B\n日本  one\ne\u{301}🔐x  two\na     \\u{1b}[2J\n"
         );
     }
@@ -66,7 +67,7 @@ mod tests {
         let label = "日本語のながい名前";
         let rows = rows(&[["0123456789", label]]);
         let row = |columns| {
-            let table = text(&["ID", "LABEL"], &rows, columns);
+            let table = text(&["ID", "LABEL"], rows.clone(), columns);
             table.split_once('\n').unwrap().1.to_owned()
         };
         let whole = format!("0123456789  {label}\n");

@@ -147,7 +147,7 @@ fn is_blank(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1C}'..='\u{1F}' | '\u{FEFF}')
 }
 
-fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.chars().all(is_inside) && text.starts_with(|c: char| !c.is_ascii_digit())
 }

@@ -105,9 +105,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Assignment>, (usize, String)> {
 pub(crate) fn assignment(text: &str) -> Result<Assignment, String> {
     let (name, key) = text.split_once('=').unwrap_or_default();
     let (name, key) = (name.trim(), key.trim());
-    let is_inside = |c: char| c == '_' || c.is_ascii_alphanumeric();
-    let begins_with_digit = name.starts_with(|c: char| c.is_ascii_digit());
-    if name.is_empty() || begins_with_digit || !name.chars().all(is_inside) || key.is_empty() {
+    if !dotenv::is_name(name) || key.is_empty() {
         return Err(format!(
             "\"{}\" is not NAME=ID; NAME has A-Z a-z 0-9 _ and does not begin with a digit",
             shown(text)

@@ -77,8 +77,8 @@ pub(super) fn run(context: &Context, (key, since, tail): Which) -> Result<()> {
                 let at = columns.map_or_else(|| event.at.to_string(), |_| clock::local(event.at));
                 row(event, at, key.trim_end().to_owned())
             };
-            let rows: Vec<Vec<String>> = events.iter().map(row).collect();
-            table::text(&["TIME", "KIND", "RESULT", "KEY", "CONTEXT"], &rows, columns)
+            let titles = ["TIME", "KIND", "RESULT", "KEY", "CONTEXT"];
+            table::text(&titles, events.iter().map(row).collect(), columns)
         }
     };
     host::show(&text)

@@ -17,14 +17,9 @@ pub(super) fn run(context: &Context, fix: bool) -> Result<()> {
             }
         }
     }
-    let checks = doctor::examine(
-        context.store.path(),
-        &context.environment.passphrase,
-        &context.keychain,
-        &context.environment.roots(),
-        root.as_deref(),
-        &context.progress("decrypting"),
-    );
+    let Context { environment, store, keychain, .. } = context;
+    let tell = context.progress("decrypting");
+    let checks = doctor::examine(environment, store.path(), keychain, root.as_deref(), &tell);
     report(context, &checks, &fixed)
 }
 

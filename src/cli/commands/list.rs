@@ -118,11 +118,10 @@ pub(super) fn run(context: &Context, which: &Which) -> Result<()> {
                 row.push(key.label.as_str().to_owned());
                 row
             };
-            let rows: Vec<Vec<String>> = keys.map(row).collect();
             let mut titles = vec!["ID", "PROVIDER", "CREATED", "AGE"];
             titles.extend(has_expiry.then_some("EXPIRES"));
             titles.extend(["LAST USED", "LABEL"]);
-            table::text(&titles, &rows, columns)
+            table::text(&titles, keys.map(row).collect(), columns)
         }
     })
 }
@@ -133,11 +132,11 @@ pub(super) fn providers(format: Format) -> String {
         let words = [&known.variables, &known.prefixes, &known.aliases].map(|it| it.join(" "));
         [known.name, &known.what].map(str::to_owned).into_iter().chain(words).collect()
     };
-    let rows: Vec<Vec<String>> = provider::KNOWN.iter().map(row).collect();
     let titles = ["NAME", "WHAT IT IS", "VARIABLES", "PREFIXES", "ALIASES"];
+    let rows = provider::KNOWN.iter().map(row).collect();
     match format {
         Format::Json => format::json(&*provider::KNOWN),
-        Format::Text => table::text(&titles, &rows, term::columns()),
+        Format::Text => table::text(&titles, rows, term::columns()),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use crate::base::{Secret, printable, time::parse_span};
 use crate::cli::args::is_not;
@@ -16,18 +15,19 @@ use super::{Args, Context, Error, Format, NOTHING, Result, Timestamp, format, ho
 use super::{serve, status};
 use crate::system::term;
 
-/// The pairing that is wanted, the selectors of its keys, how long its token is good, and what
-/// becomes of the other pairings.
-pub(super) fn wanted(args: &mut Args) -> Result<(Pairing, Vec<String>, Option<Duration>, Others)> {
+/// The pairing that is wanted, with its keys as they were named, and what becomes of the other pairings.
+pub(super) fn wanted(args: &mut Args) -> Result<(Pairing, Others)> {
     args.no_operands()?;
-    let name = args.open_value("--name")?;
+    let (name, now) = (args.open_value("--name")?, Timestamp::now());
     let mut pairing = Pairing::new(Label::parse(name.as_deref().unwrap_or(DEFAULT_NAME))?);
     let term = match args.value("--expires").as_deref() {
         None => Some(TERM),
         Some("never") => None,
         Some(span) => Some(parse_span(span).ok_or_else(|| is_not(span, SPANS))?),
     };
-    let keys = args.all("--key");
+    pairing.created_at = Some(now);
+    pairing.expires_at = term.map(|term| now.after(term));
+    pairing.keys = Some(args.all("--key")).filter(|keys| !keys.is_empty());
     let (allow, read_only) = (args.value("--allow"), args.flag("--read-only"));
     if allow.is_some() && read_only {
         return Err(Error::usage("--read-only means --allow list,resolve; use one of the two"));
@@ -37,13 +37,13 @@ pub(super) fn wanted(args: &mut Args) -> Result<(Pairing, Vec<String>, Option<Du
     if let Some(word) = words.iter().find(|word| !ACTS.contains(word)) {
         return Err(is_not(word, &format!("one of {}", ACTS.join(","))));
     }
-    if !keys.is_empty() && words.contains(&"add") {
+    if pairing.keys.is_some() && words.contains(&"add") {
         return Err(Error::usage("a pairing with --key cannot add keys; leave out --key or add"));
     }
     let acts = || ACTS.into_iter().filter(|act| words.contains(act)).map(str::to_owned);
     pairing.allow = allow.as_ref().map(|_| acts().collect());
     let others = if args.flag("--rotate") { Others::Revoke } else { Others::Keep };
-    Ok((pairing, keys, term, others))
+    Ok((pairing, others))
 }
 
 /// The name, or none for all of them.
@@ -55,20 +55,14 @@ pub(super) fn name_or_all(args: &mut Args) -> Result<Option<Label>> {
 }
 
 /// A new pairing, or a new token for an old one.
-pub(super) fn pair(
-    context: &Context,
-    (mut wanted, keys, term, others): (Pairing, Vec<String>, Option<Duration>, Others),
-) -> Result<()> {
+pub(super) fn pair(context: &Context, (mut wanted, others): (Pairing, Others)) -> Result<()> {
     if let Ok(addresses) = serve::addresses(&context.environment, &Args::default()) {
         status::warn_of_others(context, &addresses, false);
     }
-    let now = Timestamp::now();
-    wanted.created_at = Some(now);
-    wanted.expires_at = term.map(|term| now.after(term));
     let select = |key: &String| Ok(context.store.select(key)?.as_str().to_owned());
-    let keys = keys.iter().map(select).collect::<Result<BTreeSet<_>>>()?;
-    wanted.keys = (!keys.is_empty()).then(|| keys.into_iter().collect());
-    if term.is_none() {
+    let ids = wanted.keys.iter().flatten().map(select).collect::<Result<BTreeSet<_>>>()?;
+    wanted.keys = wanted.keys.map(|_| ids.into_iter().collect());
+    if wanted.expires_at.is_none() {
         host::eprint("lf: warning: this token never expires; only lf gateway unpair ends it\n");
     }
     let json = wanted.view(None);
@@ -102,11 +96,12 @@ pub(super) fn pair(
             printed => printed.map(|()| is_printed.set(true)),
         }
     };
-    let tidied = pairings(context)?.pair(wanted, others, now, print).inspect_err(|_| {
-        if is_printed.get() {
-            host::eprint("lf: nothing was changed; the token above is not valid\n");
-        }
-    })?;
+    let tidied =
+        pairings(context)?.pair(wanted, others, Timestamp::now(), print).inspect_err(|_| {
+            if is_printed.get() {
+                host::eprint("lf: nothing was changed; the token above is not valid\n");
+            }
+        })?;
     if let Err(error) = tidied {
         let sentence = format!("the new token is valid, but lf could not remove old ones: {error}");
         context.warn(&sentence, &error);
@@ -154,9 +149,8 @@ pub(super) fn list(context: &Context) -> Result<()> {
             return Ok(());
         }
         Format::Text => {
-            let rows: Vec<Vec<String>> = list.iter().map(row).collect();
             let titles = ["CREATED", "EXPIRES", "LAST USED", "SCOPE", "NAME"];
-            table::text(&titles, &rows, term::columns())
+            table::text(&titles, list.iter().map(row).collect(), term::columns())
         }
     })
 }

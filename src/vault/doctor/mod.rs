@@ -3,14 +3,14 @@
 pub(crate) mod files;
 mod keys;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use miniserde::Serialize;
 
 use crate::base::{pool::Progress, shell, shell::quoted, shown};
 use crate::error::{Error, Result};
 use crate::keychain::Keychain;
-use crate::system::{environment::Sources, fs::Dir};
+use crate::system::{Environment, fs::Dir};
 use crate::vault::{master::record::Record, master::source::Origin, store::Store};
 
 /// How a check went.
@@ -44,10 +44,9 @@ pub(crate) struct Check {
 /// the predecessor may have left something; changes nothing.
 /// `tell` is told how many envelopes are decrypted.
 pub(crate) fn examine(
+    environment: &Environment,
     keys: &Path,
-    sources: &Sources,
     keychain: &Keychain,
-    roots: &[PathBuf],
     root: Option<&Path>,
     tell: &Progress,
 ) -> Vec<Check> {
@@ -65,8 +64,8 @@ pub(crate) fn examine(
         let message = format!("{} does not exist", keys.display());
         checks.push(fail("keys_directory", message, "lf keys init"));
     }
-    let master = keys::examine_passphrase(keys, sources, keychain, &mut checks);
-    let examined = keys::examine_predecessor(roots, &mut checks);
+    let master = keys::examine_passphrase(keys, &environment.passphrase, keychain, &mut checks);
+    let examined = keys::examine_predecessor(&environment.roots(), &mut checks);
     checks.extend(or_failed("plaintext_passphrase", examined));
     let Some(dir) = &dir else { return checks };
     let examined = keys::examine_rekey(dir, master.as_ref(), &mut checks);
