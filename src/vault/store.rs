@@ -240,7 +240,7 @@ impl Store {
             files::keep_value(&dir, id, &bytes)?;
         }
         let was_there = remove(&dir)?;
-        if let Some(waiting) = staging::ready_covered(&dir)? {
+        if let Some(waiting) = staging::ready(&dir)? {
             remove(&waiting)?;
         }
         if was_there { Ok(()) } else { Err(missing(id)) }
@@ -317,7 +317,7 @@ impl Store {
         let before = read(&dir)?;
         let (mut changed, mut keep) = change(before.envelope, None)?;
         let dir = dir.lock()?;
-        let waiting = staging::ready_covered(&dir)?;
+        let waiting = staging::ready(&dir)?;
         let passphrase = match (master, &waiting) {
             // Nobody here knows the passphrase that it would have to wait under.
             (Some(_), Some(_)) => return Err(Error::RekeyPending),

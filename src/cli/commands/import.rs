@@ -197,18 +197,14 @@ impl Found {
 
     /// Names, never values.
     fn listing(&self) -> String {
-        let mut text = String::new();
-        if self.keys.is_empty() {
-            text.push_str("no keys to import\n");
-        }
         let width = self.keys.iter().map(|key| key.label.as_str().len()).max();
-        for key in &self.keys {
+        let mut text = width.map_or("no keys to import\n", |_| "").to_owned();
+        let key = |key: &Key| {
             let (label, width) = (key.label.as_str(), width.unwrap_or(0));
-            text.push_str(&format!("  {label:width$}  {}\n", key.provider));
-        }
-        for reason in &self.left {
-            text.push_str(&format!("skipped: {reason}\n"));
-        }
+            format!("  {label:width$}  {}\n", key.provider)
+        };
+        text.extend(self.keys.iter().map(key));
+        text.extend(self.left.iter().map(|reason| format!("skipped: {reason}\n")));
         if !self.others.is_empty() {
             text.push_str(&format!("not keys: {}\n", self.others.join(", ")));
         }

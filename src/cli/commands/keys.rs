@@ -286,10 +286,7 @@ pub(super) fn export(context: &Context, selector: &str) -> Result<()> {
     host::eprint(&format!(
         "lf: warning: the value of {id} goes to standard output in the clear; keep it out of files and logs\n"
     ));
-    let mut line = Zeroizing::new(String::with_capacity(value.expose().len() + 1));
-    line.push_str(value.expose());
-    line.push('\n');
-    host::print_exactly(&line)
+    host::print_exactly(&Zeroizing::new([value.expose(), "\n"].concat()))
 }
 
 /// Replaces a key's value by the one on standard input.

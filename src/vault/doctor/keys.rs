@@ -21,36 +21,34 @@ pub(super) fn examine_passphrase(
     keychain: &Keychain,
     checks: &mut Vec<Check>,
 ) -> Option<Master> {
-    let error = match source::from_environment(sources) {
-        Ok(given) => {
-            checks.push(match given {
-                Some(_) if sources.force => {
-                    note("keychain", "not asked: LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1")
-                }
-                given => match record::present(keychain) {
-                    Ok(Some(_)) => pass("keychain", "it answers, and has a master passphrase"),
-                    Ok(None) => pass("keychain", "it answers, and has no master passphrase"),
-                    Err(error) if given.is_some() => note("keychain", error.to_string()),
-                    Err(error) => failed("keychain", &error),
-                },
-            });
-            match source::find(sources, keychain) {
-                Ok(master) => {
-                    checks.push(pass("passphrase", format!("from {}", &master.origin)));
-                    if let Err(error) = envelope::check_passphrase(&master.secret) {
-                        let hint = "lf keys rekey, which gives every key a longer one";
-                        checks.push(fail("passphrase", error.to_string(), hint));
-                    }
-                    return Some(master);
-                }
-                Err(Error::PassphraseMissing) if files::has_keys(keys) => Error::PassphraseLost,
-                Err(error) => error,
+    let found = source::from_environment(sources).and_then(|given| {
+        checks.push(match given {
+            Some(_) if sources.force => {
+                note("keychain", "not asked: LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV=1")
+            }
+            given => match record::present(keychain) {
+                Ok(Some(_)) => pass("keychain", "it answers, and has a master passphrase"),
+                Ok(None) => pass("keychain", "it answers, and has no master passphrase"),
+                Err(error) if given.is_some() => note("keychain", error.to_string()),
+                Err(error) => failed("keychain", &error),
+            },
+        });
+        source::find(sources, keychain)
+    });
+    match &found {
+        Ok(master) => {
+            checks.push(pass("passphrase", format!("from {}", &master.origin)));
+            if let Err(error) = envelope::check_passphrase(&master.secret) {
+                let hint = "lf keys rekey, which gives every key a longer one";
+                checks.push(fail("passphrase", error.to_string(), hint));
             }
         }
-        Err(error) => error,
-    };
-    checks.push(failed("passphrase", &error));
-    None
+        Err(Error::PassphraseMissing) if files::has_keys(keys) => {
+            checks.push(failed("passphrase", &Error::PassphraseLost));
+        }
+        Err(error) => checks.push(failed("passphrase", error)),
+    }
+    found.ok()
 }
 
 /// Has the predecessor left secrets in the clear?

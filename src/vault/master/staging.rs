@@ -29,13 +29,8 @@ pub(crate) fn at(keys: &Path) -> Result<Option<(Dir, Dir)>> {
     Ok(of(&dir)?.map(|staging| (dir, staging)))
 }
 
-/// The same, if everything is staged.
-pub(crate) fn ready(dir: &Dir) -> Result<Option<Dir>> {
-    Ok(of(dir)?.filter(is_ready))
-}
-
-/// The same, to be changed under the lock on the keys' directory.
-pub(crate) fn ready_covered(dir: &Locked) -> Result<Option<Locked>> {
+/// The staging directory, if everything is staged; to be changed under the lock on the keys' directory.
+pub(crate) fn ready(dir: &Locked) -> Result<Option<Locked>> {
     let staging = dir.covered_child(NAME)?;
     Ok(staging.filter(|staging| is_ready(staging)))
 }
