@@ -83,30 +83,27 @@ impl Args {
             }
         }
         let mut parser = Arguments::from_vec(split);
-        for (name, place) in page.flags().filter(|(_, place)| !place.is_empty()) {
+        let (bare, valued): (Vec<_>, Vec<_>) =
+            page.flags().partition(|(_, place)| place.is_empty());
+        for (name, place) in valued {
             let refused = |what: &str| Err(Error::usage(format!("{name} {what}")));
-            loop {
-                let value = match parser.opt_value_from_str::<_, String>(name) {
-                    Ok(Some(value)) => value,
-                    Ok(None) => break,
-                    Err(_) => return refused("needs a value"),
-                };
-                if value.starts_with('-') && !joined.contains(&name) {
-                    return refused(&format!(
-                        "needs a value, but a flag follows; write {name}=VALUE if the value begins with a dash"
-                    ));
-                }
-                if self.flag(name) && !place.ends_with("...") {
-                    return refused("is given more than once");
-                }
-                if place != "FILE" && looks_like_secret(&value) {
-                    return Err(secret_in_argv());
-                }
-                self.flags.push((name, value));
+            let Ok(values) = parser.values_from_str::<_, String>(name) else {
+                return refused("needs a value");
+            };
+            if values.iter().any(|value| value.starts_with('-')) && !joined.contains(&name) {
+                return refused(&format!(
+                    "needs a value, but a flag follows; write {name}=VALUE if the value begins with a dash"
+                ));
             }
+            if values.len() > 1 && !place.ends_with("...") {
+                return refused("is given more than once");
+            }
+            if place != "FILE" && values.iter().any(|value| looks_like_secret(value)) {
+                return Err(secret_in_argv());
+            }
+            self.flags.extend(values.into_iter().map(|value| (name, value)));
         }
-        let bare = page.flags().filter(|(_, place)| place.is_empty());
-        let given = bare.filter(|(name, _)| parser.contains(*name));
+        let given = bare.into_iter().filter(|(name, _)| parser.contains(*name));
         self.flags.extend(given.map(|(name, _)| (name, String::new())));
         for word in parser.finish() {
             let word = text(word)?;
