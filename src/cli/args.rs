@@ -10,9 +10,7 @@ use pico_args::Arguments;
 use crate::base::secret::{looks_like_secret, shown};
 use crate::error::{Error, Result};
 
-use super::format::Format;
-use super::help::Page;
-use super::suggest;
+use super::{format::Format, help::Page, suggest};
 
 /// The arguments of one command; each of them is one that its help page has.
 #[derive(Default)]

@@ -6,8 +6,7 @@ use crate::base::shell::unquote;
 use crate::error::{Error, Result, kinds};
 use crate::system::host;
 
-use super::help::{Page, Row, page_of};
-use super::topic::TOPICS;
+use super::{help::Page, help::Row, help::page_of, topic::TOPICS};
 
 /// The script of a shell.
 pub(super) fn script(shell: &str) -> Result<String> {

@@ -19,10 +19,7 @@ use crate::base::{printable, shell, shown};
 use crate::error::{Error, Result};
 use crate::system::{environment::Environment, host, kernel::memory};
 
-use self::args::{Args, JSON};
-use self::commands::Command;
-use self::format::Format;
-use self::help::{Page, page_of};
+use self::{args::Args, args::JSON, commands::Command, format::Format, help::Page, help::page_of};
 
 /// The whole life of a run: parse, run, report, exit.
 pub fn main() -> ExitCode {

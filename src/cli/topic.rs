@@ -4,8 +4,7 @@ use crate::base::secret::shown;
 use crate::error::{Error, ErrorInfo, Result, kinds};
 use crate::vault::provider;
 
-use super::help::{self, page_of, pages};
-use super::suggest;
+use super::{help, help::page_of, help::pages, suggest};
 
 macro_rules! topics {
     ($($name:literal)+) => { [$(($name, include_str!(concat!("manual/", $name, ".txt")))),+] };

@@ -1,8 +1,7 @@
 //! The cloud as the environment names it, calls of its functions, and what its refusals mean: `told.txt`
 //! has a line for each (`HOW IT BEGINS :: WHICH ERROR :: SENTENCE`), and the first that fits counts.
 
-use miniserde::Deserialize;
-use miniserde::json::{self, Object, Value};
+use miniserde::{Deserialize, json, json::Object, json::Value};
 
 use super::post::Url;
 use crate::base::secret::{Secret, shown};

@@ -3,8 +3,7 @@
 
 use std::path::PathBuf;
 
-use miniserde::json::{self, Object, Value};
-use miniserde::{Deserialize, Serialize};
+use miniserde::{Deserialize, Serialize, json, json::Object, json::Value};
 
 use super::{Pairing, guard::Answer, guard::Route, helper, http::Reply, http::Request, state};
 use crate::base::{secret::Secret, time::Timestamp};

@@ -11,8 +11,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use miniserde::Deserialize;
-use miniserde::json::{self, Value};
+use miniserde::{Deserialize, json, json::Value};
 
 use crate::base::time::Timestamp;
 use crate::error::Result;

@@ -4,15 +4,13 @@
 //! a machine without one, as the passphrase that the environment has, and as a token's digest in the
 //! list of pairings. (tests/adopt.rs)
 
-use crate::base::{Secret, Timestamp, printable, shell::quoted};
-use crate::error::{Error, Result};
+use crate::base::{Secret, printable, shell::quoted};
 use crate::gateway::pairing::Pairings;
-use crate::system::host;
 use crate::vault::{Master, Origin, Record, master::source, predecessor, predecessor::ALL};
 use crate::vault::{predecessor::Found, predecessor::Remain, predecessor::Remains};
 
 use super::master::{survey, take};
-use super::{Context, confirm};
+use super::{Context, Error, Result, Timestamp, confirm, host};
 
 pub(super) fn run(context: &Context, yes: bool) -> Result<()> {
     context.settle()?;

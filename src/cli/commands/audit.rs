@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::base::{Timestamp, secret::printable_json, time::parse_moment, time::parse_span};
-use crate::cli::args::{Args, is_not};
 use crate::system::{host, kernel::clock, term};
 use crate::vault::{KeyId, Listing, history, history::Event, store::WHOLE};
 
-use super::{Context, Error, Format, Result, table};
+use super::{Args, Context, Error, Format, Result, is_not, table};
 
 /// Which events to show: of which key, since when, and how many of the last ones.
 type Which = (Option<String>, Option<Timestamp>, Option<usize>);

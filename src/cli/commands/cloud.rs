@@ -1,8 +1,7 @@
 //! `lf keys import --cloud`: brings the caller's keys home from LenserFight Cloud. The cloud's copies stay.
 
 use crate::base::secret::{printable, shown};
-use crate::cloud::key::{self, CloudKey};
-use crate::cloud::server::Server;
+use crate::cloud::{key, key::CloudKey, server::Server};
 use crate::system::term;
 use crate::vault::key::KeyMeta;
 

@@ -5,15 +5,13 @@ use std::collections::BTreeSet;
 
 use crate::base::{Secret, Timestamp, paste, shell::quote, shell::quoted, shown, time::parse_age};
 use crate::base::{distinct::distinct, time::parse_moment};
-use crate::cli::args::{Args, is_not, secret_in_argv};
-use crate::error::{Error, Result};
-use crate::system::{host, term};
+use crate::system::term;
 use crate::vault::{KeyId, KeyMeta, Label, Provider, provider, provider::KNOWN};
-use crate::vault::{Kind, Master, envelope, provider::Known};
+use crate::vault::{Master, envelope, provider::Known};
 use zeroize::Zeroizing;
 
-use super::context::read_line;
-use super::{Context, Format, all_of, confirm, flags, format, suggest};
+use super::{Args, Context, Error, Format, Kind, Result, all_of, confirm, flags, format, host};
+use super::{is_not, read_line, secret_in_argv, suggest};
 
 /// The provider, the label if there is one, and the expiry.
 pub(super) fn new_key(args: &mut Args) -> Result<(Provider, Option<Label>, Option<Expiry>)> {

@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use crate::base::time::{Timestamp, parse_age};
-use crate::cli::args::{Args, is_not};
-use crate::error::{Error, Result};
-use crate::system::{host, kernel::clock, term};
-use crate::vault::{KeyMeta, Kind, Provider, history, history::LastUsed, provider, store::WHOLE};
+use crate::base::time::parse_age;
+use crate::system::{kernel::clock, term};
+use crate::vault::{KeyMeta, Provider, history, history::LastUsed, provider, store::WHOLE};
 
-use super::{Context, Format, format, keys, table};
+use super::table;
+use super::{Args, Context, Error, Format, Kind, Result, Timestamp, format, host, is_not, keys};
 
 /// Which keys to show; all of them without a filter.
 pub(crate) struct Which {

@@ -31,8 +31,8 @@ use crate::gateway::openapi;
 use crate::system::{environment::Environment, host};
 use crate::vault::audit::Kind;
 
-use self::context::{Context, all_of, confirm, read_input, read_passphrase};
-use super::args::Args;
+use self::context::{Context, all_of, confirm, read_input, read_line, read_passphrase};
+use super::args::{Args, is_not, secret_in_argv};
 use super::format::{self, Format};
 use super::{help, man, suggest, table, topic, version};
 

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::base::{Secret, printable, time::parse_span};
-use crate::cli::args::is_not;
 use crate::gateway::{ACTS, Pairing, origin::is_for_pages, pairing::DEFAULT_NAME, pairing::Others};
 use crate::gateway::{Pairings, pairing::TERM, probe, state};
 use crate::vault::key::Label;
 use zeroize::Zeroizing;
 
 use super::{Args, Context, Error, Format, NOTHING, Result, Timestamp, format, host, table};
-use super::{serve, status};
+use super::{is_not, serve, status};
 use crate::system::term;
 
 /// The pairing that is wanted, with its keys as they were named, and what becomes of the other pairings.

@@ -5,12 +5,11 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::base::{Secret, distinct::distinct, pool, printable, shown};
-use crate::cli::args::Args;
 use crate::system::{Environment, program, program::Program};
 use crate::vault::project::{self, Assignment, Project, Variables, assignment};
 use crate::vault::{key::KeyId, provider};
 
-use super::{Context, Error, Kind, Result, flags, host};
+use super::{Args, Context, Error, Kind, Result, flags, host};
 
 /// The arguments, and the variables of `--env` with the keys that go into them.
 pub(super) fn options(args: &mut Args) -> Result<(Args, Vec<Assignment>)> {

@@ -5,18 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::base::{distinct::distinct, secret::printable};
-use crate::cli::args::is_not;
-use crate::error::{Error, Result};
 use crate::gateway::{EXTRA_HOSTS, EXTRA_ORIGINS, Gateway, Hosts, Origins, origin::is_tailscale};
 use crate::gateway::{api::Api, consent, guard::Guard, helper, is_own, listen, unusable};
 use crate::gateway::{precondition::Setup, sandbox, state};
 use crate::keychain::{Keychain, Patience, helper::Helper};
 #[cfg(target_os = "linux")]
 use crate::system::kernel::inherit;
-use crate::system::{environment::Environment, host, kernel::signal, service::notify::Manager};
+use crate::system::{environment::Environment, kernel::signal, service::notify::Manager};
 use crate::vault::{doctor::Status, files, master::source, store::Store};
 
-use super::{Args, NOTHING, doctor};
+use super::{Args, Error, NOTHING, Result, doctor, host, is_not};
 
 pub(super) fn run(environment: &Environment, args: &Args) -> Result<()> {
     let origins = Origins::with_extra(&environment.text(EXTRA_ORIGINS))?;

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use super::record::{self, Record};
-use super::source::{Master, Origin};
-use super::staging;
+use super::{record, record::Record, source::Master, source::Origin, staging};
 use crate::base::{Deadline, Secret, Timestamp, pool, pool::Progress, rng};
 use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Locked, Publish};

@@ -1,7 +1,6 @@
 //! Which keys of a store open with a passphrase, which with another one on record, and which with none.
 
-use super::record::Record;
-use super::staging;
+use super::{record::Record, staging};
 use crate::base::{Secret, pool, pool::Progress};
 use crate::error::{Error, Result};
 use crate::system::fs::Dir;
