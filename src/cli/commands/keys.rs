@@ -91,7 +91,7 @@ fn check_name(context: &Context, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// What `update` changes of a key.
+/// What `update` changes of a key, and `rotate --new-value`.
 pub(crate) struct Changes {
     key: String,
     label: Option<Label>,
@@ -101,7 +101,12 @@ pub(crate) struct Changes {
 }
 
 pub(super) fn changes(args: &mut Args) -> Result<Changes> {
-    let (label, has_value, expiry) = (label(args)?, args.flag("--rotate"), expiry(args)?);
+    let (label, expiry) = (label(args)?, expiry(args)?);
+    let has_value = args.flag("--rotate") || args.flag("--new-value");
+    if args.flag("--all") {
+        let sentence = "--new-value gives one key a new value; it does not go with --all";
+        return Err(Error::usage(sentence));
+    }
     if label.is_none() && !has_value && expiry.is_none() {
         return Err(Error::usage(
             "lf keys update needs --label, --rotate or --expires, or several of them",
@@ -159,40 +164,29 @@ fn end(key: &KeyMeta) -> String {
     key.expires_at.map_or_else(String::new, |end| format!("; it {verb} on {}", end.day()))
 }
 
-/// The keys, none for all of them, and whether the only one gets a new value.
-pub(super) fn which(args: &mut Args) -> Result<(Vec<String>, bool)> {
-    match (args.flag("--all"), args.flag("--new-value")) {
-        (true, true) => {
-            Err(Error::usage("--new-value gives one key a new value; it does not go with --all"))
-        }
-        (true, false) => args.no_operands().map(|()| (Vec::new(), false)),
-        (false, true) => Ok((vec![args.one_operand("ID")?], true)),
-        (false, false) => Ok((args.operands("ID")?, false)),
+/// The keys, none for all of them.
+pub(super) fn which(args: &mut Args) -> Result<Vec<String>> {
+    if args.flag("--all") {
+        return args.no_operands().map(|()| Vec::new());
     }
+    args.operands("ID")
 }
 
-/// Re-encrypts keys under fresh salts and IVs, or replaces the value of one.
-pub(super) fn rotate(context: &Context, (selectors, has_value): (Vec<String>, bool)) -> Result<()> {
-    if !has_value && host::input_has_data() {
+/// Re-encrypts keys under fresh salts and IVs.
+pub(super) fn rotate(context: &Context, selectors: &[String]) -> Result<()> {
+    if host::input_has_data() {
         let sentence = "standard input has data, but rotate keeps the value; nothing was changed";
         let hint =
             "--new-value stores it as the new value; < /dev/null re-encrypts the present value";
         return Err(Error::refused(sentence, hint));
     }
-    let done = if has_value {
-        "has a new value"
-    } else {
-        "is re-encrypted under a fresh salt and IV; its value stays"
-    };
+    let done = "is re-encrypted under a fresh salt and IV; its value stays";
     let said = |key: &KeyMeta| format!("{key} {done}{}\n", end(key));
-    if let [selector] = selectors.as_slice() {
-        let rotate = |id: &KeyId| match has_value {
-            true => replace_value(context, id, |_| {}),
-            false => context.store.rotate(id, &context.sealing_master()?),
-        };
+    if let [selector] = selectors {
+        let rotate = |id: &KeyId| context.store.rotate(id, &context.sealing_master()?);
         return host::print(&said(&context.on_key(Kind::Update, selector, rotate)?));
     }
-    let several = several(context, &selectors);
+    let several = several(context, selectors);
     let (ids, failed, master) =
         several.inspect_err(|error| context.audit(Kind::Update, None, Some(error)))?;
     let Some(master) = master else {
@@ -412,7 +406,7 @@ mod tests {
             read("keys remove -- --yes", ids_and_yes).unwrap(),
             (vec!["--yes".into()], false)
         );
-        assert_eq!(read("keys rotate -- --all", which).unwrap(), (vec!["--all".into()], false));
+        assert_eq!(read("keys rotate -- --all", which).unwrap(), ["--all"]);
         let error = read(&format!("keys remove --yes {key}"), ids_and_yes).unwrap_err();
         assert_eq!(error.code(), "usage");
     }

@@ -74,7 +74,10 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "keys add" => on(args, keys::new_key, keys::add),
         "keys list" => on(args, list::which, |c, o| list::run(c, &o)),
         "keys update" => on(args, keys::changes, |c, o| keys::update(c, &o)),
-        "keys rotate" => on(args, keys::which, keys::rotate),
+        "keys rotate" if args.flag("--new-value") => {
+            on(args, keys::changes, |c, o| keys::update(c, &o))
+        }
+        "keys rotate" => on(args, keys::which, |c, ids| keys::rotate(c, &ids)),
         "keys remove" => on(args, keys::ids_and_yes, keys::remove),
         "keys export" => on(args, keys::id_in_the_clear, |c, key| keys::export(c, &key)),
         "keys run" => on(args, run::options, run::run),
