@@ -384,7 +384,7 @@ fn what_is_here_already_is_left_alone_and_what_is_called_the_same_is_told_apart(
     for (name, count) in [("Prod", 2), ("nothing", 0)] {
         let refused = import(&home, &server.url(), name).fails(2, "usage");
         assert!(
-            refused.err.contains(&format!("\"{name}\" is {count} of your active keys")),
+            refused.err.contains(&format!("\"{name}\" names {count} of your active keys")),
             "{refused}"
         );
     }
@@ -400,7 +400,7 @@ fn a_value_that_does_not_end_as_the_list_says_is_not_stored() {
     database.owner("update ai.keys set key_suffix = 'zzzz' where label = 'Prod'");
     let failed = import(&home, &server.url(), "--all").fails(1, "incomplete");
     assert!(
-        failed.err.contains("Prod: what the cloud gave is no key that ends in zzzz"),
+        failed.err.contains("Prod: the cloud gave a key that does not end in zzzz"),
         "{failed} {id}"
     );
     assert!(failed.out.starts_with("Good="), "{failed}");
@@ -485,7 +485,7 @@ fn what_is_not_the_cloud_gets_no_second_request_and_has_its_sentence() {
     let long = [&respond(200, "")[..], &vec![b' '; 2 * 1024 * 1024]].concat();
     for (answer, words) in [
         (page.to_vec(), "page 200"),
-        (moved.into(), "redirects, lf does not follow"),
+        (moved.into(), "redirects, and lf does not follow"),
         (blocked.into(), "page 403"),
         (b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), "does not speak HTTP"),
         (respond(200, "[{\"id\":\"cut short"), "page 200"),

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::Path;
 
-use crate::base::{Secret, pool, shown};
+use crate::base::{Secret, pool, shown, text::count};
 use crate::system::{fs, host};
 use crate::vault::{Envelope, KeyFile, KeyId, KeyMeta, Label, envelope, files};
 
@@ -127,7 +127,8 @@ pub(super) fn run(context: &Context, paths: &[String]) -> Result<()> {
         count => format!("; {what}: {count}"),
     };
     host::print(&format!(
-        "restored {restored} of {total} keys{}{}\n",
+        "restored {restored} of {}{}{}\n",
+        count(total, "key"),
         but(same, "already here"),
         but(seconds.len(), "here with another value, now a second key"),
     ))?;
