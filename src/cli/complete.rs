@@ -75,8 +75,7 @@ fn joined(pieces: &[String]) -> Vec<String> {
 /// Finds the candidates that follow these words, by the help pages; returns the placeholder, if one
 /// belongs there.
 fn by_page(question: &mut Question, before: &[String]) -> &'static str {
-    let argv: Vec<OsString> = before.iter().map(Into::into).collect();
-    let (page, count) = page_of(&argv);
+    let (page, count) = page_of(before);
     let rest = &before[count..];
     if !page.is_command() {
         if rest.is_empty() {
@@ -175,8 +174,7 @@ fn offer_members(question: &mut Question, group: &Page) {
 }
 
 fn offer_topics(question: &mut Question, words: &[String]) {
-    let argv: Vec<OsString> = words.iter().map(Into::into).collect();
-    let (page, count) = page_of(&argv);
+    let (page, count) = page_of(words);
     if count < words.len() {
         return;
     }

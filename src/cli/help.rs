@@ -3,7 +3,7 @@
 //! A page there begins with `# lf NAME :: SYNOPSIS`. One line of summary follows, then a line for each
 //! example and each flag (`WHAT :: WHAT IT DOES`), and whatever is left are notes, in the markup of [`manual`].
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
@@ -37,8 +37,8 @@ pub(super) fn pages() -> &'static [Page] {
 }
 
 /// The page with the longest name that the words begin with, and how many words that name has.
-pub(super) fn page_of(argv: &[OsString]) -> (&'static Page, usize) {
-    let words: Vec<&str> = argv.iter().map_while(|word| word.to_str()).take(3).collect();
+pub(super) fn page_of(argv: &[impl AsRef<OsStr>]) -> (&'static Page, usize) {
+    let words: Vec<&str> = argv.iter().map_while(|word| word.as_ref().to_str()).take(3).collect();
     let named = |count: usize| {
         let name = words[..count].join(" ");
         let page = pages().iter().find(|page| page.name == name)?;

@@ -18,7 +18,7 @@ pub(super) const TOPICS: [(&str, &str); 13] = topics!(
 
 /// The help on these words.
 pub(super) fn text(words: &[String], width: usize) -> Result<String> {
-    let (page, count) = page_of(&words.iter().map(Into::into).collect::<Vec<_>>());
+    let (page, count) = page_of(words);
     if count == words.len() {
         return Ok(help::text(page, width));
     }
@@ -63,7 +63,7 @@ mod tests {
     fn every_topic_is_named_where_people_look_and_hides_no_command() {
         for (name, _) in TOPICS {
             let words = [name.to_owned()];
-            assert_eq!(page_of(&[name.into()]).1, 0, "{name} is a command");
+            assert_eq!(page_of(&[name]).1, 0, "{name} is a command");
             assert!(text(&words, 80).is_ok_and(|text| text.len() > 200), "{name}");
             for page in [&[][..], &["help".to_owned()]] {
                 let page = text(page, 1_000).unwrap();

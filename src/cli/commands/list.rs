@@ -5,20 +5,13 @@ use std::time::Duration;
 
 use crate::base::time::parse_age;
 use crate::system::{kernel::clock, term};
-use crate::vault::{KeyMeta, Provider, history, history::LastUsed, provider, store::WHOLE};
+use crate::vault::{KeyMeta, Provider, history, provider, store::WHOLE};
 
 use super::table;
 use super::{Args, Context, Error, Format, Kind, Result, Timestamp, format, host, is_not, keys};
 
-/// Which keys to show; all of them without a filter.
-pub(crate) struct Which {
-    provider: Option<Provider>,
-    label: Option<String>,
-    /// Only those whose value is older, or has expired.
-    stale: Option<Duration>,
-    /// Also in JSON when each was last used?
-    last_used: bool,
-}
+/// The arguments, and whose keys to show and how old their values are at least, or all of them.
+type Which = (Args, Option<Provider>, Option<Duration>);
 
 pub(super) fn which(args: &mut Args) -> Result<Which> {
     let named = args.value("--provider");
@@ -30,55 +23,44 @@ pub(super) fn which(args: &mut Args) -> Result<Which> {
         "" => Ok(STALE),
         text => parse_age(text).ok_or_else(|| is_not(text, AGES)),
     };
-    Ok(Which {
-        provider: provider.map(|name| provider::parse(&name)).transpose()?,
-        label: args.value("--label"),
-        stale: args.value("--stale").as_ref().map(age).transpose()?,
-        last_used: args.flag("--last-used"),
-    })
-}
-
-impl Which {
-    fn is_of_provider(&self, key: &KeyMeta) -> bool {
-        let is_same = |name: &Provider| provider::is_same(name.as_str(), key.provider.as_str());
-        self.provider.as_ref().is_none_or(is_same)
-    }
-
-    fn has(&self, key: &KeyMeta, now: Timestamp) -> bool {
-        let has_label = |label: &String| key.label.as_str() == label;
-        let is_stale = |age| key.is_older(age, now) || key.expires_by(now);
-        self.is_of_provider(key)
-            && self.label.as_ref().is_none_or(has_label)
-            && self.stale.is_none_or(is_stale)
-    }
+    let provider = provider.map(|name| provider::parse(&name)).transpose()?;
+    let stale = args.value("--stale").as_ref().map(age).transpose()?;
+    Ok((std::mem::take(args), provider, stale))
 }
 
 /// Lists the keys, which needs no passphrase.
-pub(super) fn run(context: &Context, which: &Which) -> Result<()> {
+pub(super) fn run(context: &Context, (args, provider, stale): Which) -> Result<()> {
     let listed = context.audited(Kind::List, None, context.store.list());
     let (mut listing, now) = (listed?, Timestamp::now());
+    let (label, shows_use) = (args.value("--label"), args.flag("--last-used"));
+    let is_of_provider = |key: &KeyMeta| {
+        provider.as_ref().is_none_or(|it| provider::is_same(it.as_str(), key.provider.as_str()))
+    };
+    let is_wanted = |key: &KeyMeta| {
+        is_of_provider(key)
+            && label.as_ref().is_none_or(|label| key.label.as_str() == label)
+            && stale.is_none_or(|age| key.is_older(age, now) || key.expires_by(now))
+    };
     context.warn_unreadable(&listing.unreadable);
     // As many characters as select a key among all keys.
     let (prefix, total) = (listing.prefix(), listing.keys.len());
-    if let Some(provider) = &which.provider
+    if let Some(provider) = &provider
         && provider::by_name(provider.as_str()).is_none()
-        && !listing.keys.iter().any(|key| which.is_of_provider(key))
+        && !listing.keys.iter().any(is_of_provider)
     {
         let hint = keys::nearest(provider.as_str()).map(|near| format!("; did you mean {near}?"));
         let sentence = format!("lf knows no provider {provider}, and no key has it");
         let sentence = sentence + &hint.unwrap_or_default();
         context.warn(&sentence, &Error::InvalidProvider(String::new()));
     }
-    listing.keys.retain(|key| which.has(key, now));
+    listing.keys.retain(is_wanted);
     // Plain --json does not have the last use, so the log is not read for it.
-    let used = match context.store.dir()? {
-        Some(dir) if which.last_used || context.format == Format::Text => history::last_used(&dir),
-        Some(_) | None => LastUsed::default(),
-    };
+    let dir = context.store.dir()?.filter(|_| shows_use || context.format == Format::Text);
+    let used = dir.map(|dir| history::last_used(&dir)).unwrap_or_default();
     let used = |key: &KeyMeta| used.of(&key.id);
     let keys = listing.keys.iter();
     host::show(&match context.format {
-        Format::Json if which.last_used => {
+        Format::Json if shows_use => {
             format::json_array(keys.map(|key| key.json_with_use(used(key))))
         }
         Format::Json => format::json_array(keys.map(KeyMeta::json)),

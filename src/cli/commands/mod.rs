@@ -72,7 +72,7 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
 
         "keys init" => on(args, keys::init, |c, args| init::run(c, &args)),
         "keys add" => on(args, keys::new_key, keys::add),
-        "keys list" => on(args, list::which, |c, o| list::run(c, &o)),
+        "keys list" => on(args, list::which, list::run),
         "keys update" => on(args, keys::changes, |c, o| keys::update(c, &o)),
         "keys rotate" if args.flag("--new-value") => {
             on(args, keys::changes, |c, o| keys::update(c, &o))
