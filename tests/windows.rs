@@ -170,9 +170,10 @@ fn a_program_does_not_outlive_lf_and_ctrl_c_is_for_the_program() {
     let run = || home.words(&wait).env("LENSERFIGHT_KEYS_PASSPHRASE", PASSPHRASE);
     let mut lf = run().command().stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     until("the program", || !programs(&home, "ping").is_empty());
-    // Its memory has no value any more, because the program has it.
-    let memory = memory(lf.id());
-    assert!(!memory.windows(VALUE.len()).any(|window| window == VALUE.as_bytes()));
+    // The program has the value, so that lf has it no more from the next moment on.
+    until("a memory without the value", || {
+        !memory(lf.id()).windows(VALUE.len()).any(|window| window == VALUE.as_bytes())
+    });
     lf.kill().unwrap();
     lf.wait().unwrap();
     until("the end of the program", || programs(&home, "ping").is_empty());
