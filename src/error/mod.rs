@@ -61,6 +61,19 @@ impl Error {
         Error::Refused { sentence: sentence.into(), hint: hint.into() }
     }
 
+    /// The same, with what that means for the passphrase, if it is the keychain's or a refusal.
+    pub(crate) fn with(self, more: &str) -> Error {
+        match self {
+            Error::KeychainUnavailable(said) => {
+                Error::KeychainUnavailable(format!("{said}; {more}"))
+            }
+            Error::Refused { sentence, hint } => {
+                Error::refused(format!("{sentence}; {more}"), hint)
+            }
+            error => error,
+        }
+    }
+
     /// Sorts what the system said about `path` into the codes above.
     pub(crate) fn from_io(action: &'static str, path: &Path, source: io::Error) -> Error {
         let path = path.to_owned();

@@ -91,14 +91,8 @@ fn check_name(context: &Context, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// What `update` changes of a key, and `rotate --new-value`.
-pub(crate) struct Changes {
-    key: String,
-    label: Option<Label>,
-    /// Does it get a new value?
-    has_value: bool,
-    expiry: Option<Expiry>,
-}
+/// What `update` changes of a key, and `rotate --new-value`: its label, its expiry, and its value or not.
+type Changes = (String, Option<Label>, Option<Expiry>, bool);
 
 pub(super) fn changes(args: &mut Args) -> Result<Changes> {
     let (label, expiry) = (label(args)?, expiry(args)?);
@@ -112,24 +106,23 @@ pub(super) fn changes(args: &mut Args) -> Result<Changes> {
             "lf keys update needs --label, --rotate or --expires, or several of them",
         ));
     }
-    Ok(Changes { key: args.one_operand("ID")?, label, has_value, expiry })
+    Ok((args.one_operand("ID")?, label, expiry, has_value))
 }
 
-pub(super) fn update(context: &Context, changes: &Changes) -> Result<()> {
-    let Changes { key, label, has_value, expiry } = changes;
+pub(super) fn update(context: &Context, (key, label, expiry, has_value): Changes) -> Result<()> {
     let amend = |meta: &mut KeyMeta| {
-        if let Some(label) = label {
+        if let Some(label) = &label {
             meta.label = label.clone();
         }
         if let Some(expiry) = expiry {
-            meta.expires_at = *expiry;
+            meta.expires_at = expiry;
         }
     };
     let update = |id: &KeyId| match has_value {
         true => replace_value(context, id, amend),
         false => context.store.amend(id, amend),
     };
-    let key = context.on_key(Kind::Update, key, update)?;
+    let key = context.on_key(Kind::Update, &key, update)?;
     if label.is_some() {
         check_label(context, &key);
     }
@@ -139,7 +132,7 @@ pub(super) fn update(context: &Context, changes: &Changes) -> Result<()> {
         expiry.as_ref().map(|it| if it.is_some() { "a new expiry" } else { "no expiry" }),
     ];
     let done = done.into_iter().flatten().collect::<Vec<_>>().join(" and ");
-    let stays = if *has_value { "" } else { "; its value stays" };
+    let stays = if has_value { "" } else { "; its value stays" };
     host::print(&format!("{key} has {done}{stays}{}\n", end(&key)))
 }
 

@@ -73,10 +73,8 @@ pub(super) fn build(args: &mut Args) -> Result<Command> {
         "keys init" => on(args, keys::init, |c, args| init::run(c, &args)),
         "keys add" => on(args, keys::new_key, keys::add),
         "keys list" => on(args, list::which, list::run),
-        "keys update" => on(args, keys::changes, |c, o| keys::update(c, &o)),
-        "keys rotate" if args.flag("--new-value") => {
-            on(args, keys::changes, |c, o| keys::update(c, &o))
-        }
+        "keys update" => on(args, keys::changes, keys::update),
+        "keys rotate" if args.flag("--new-value") => on(args, keys::changes, keys::update),
         "keys rotate" => on(args, keys::which, |c, ids| keys::rotate(c, &ids)),
         "keys remove" => on(args, keys::ids_and_yes, keys::remove),
         "keys export" => on(args, keys::id_in_the_clear, |c, key| keys::export(c, &key)),

@@ -241,15 +241,7 @@ impl Change {
     pub(super) fn commit(&self, master: &Master, next: &Secret) -> Result<()> {
         let replaced = record::replace(&master.keychain, next, Timestamp::now(), |_| Ok(()));
         const BOTH: &str = "every key exists under the old and the new master passphrase, and the next command that can change the keychain finishes the change";
-        replaced.map_err(|error| match error {
-            Error::KeychainUnavailable(reason) => {
-                Error::KeychainUnavailable(format!("{reason}; {BOTH}"))
-            }
-            Error::Refused { sentence, hint } => {
-                Error::refused(format!("{sentence}; {BOTH}"), hint)
-            }
-            error => error,
-        })
+        replaced.map_err(|error| error.with(BOTH))
     }
 
     /// Step 6, for these keys. The lock on the keys ends here, before the keychain may ask whether to

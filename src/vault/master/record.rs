@@ -172,12 +172,8 @@ fn next_account(id: Option<&str>) -> String {
 }
 
 fn keep(keychain: &Keychain, account: &str, secret: &Secret) -> Result<()> {
-    let uncertain = |error| match error {
-        Error::KeychainUnavailable(reason) => Error::KeychainUnavailable(format!(
-            "{reason}; lf keys doctor tells whether the keychain has the passphrase"
-        )),
-        error => error,
-    };
+    const UNCERTAIN: &str = "lf keys doctor tells whether the keychain has the passphrase";
+    let uncertain = |error: Error| error.with(UNCERTAIN);
     keychain.store(SERVICE, account, secret).map_err(uncertain)?;
     let kept = keychain.find(SERVICE, account).map_err(uncertain)?;
     if kept.is_some_and(|kept| kept.same(secret)) {
