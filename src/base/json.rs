@@ -1,4 +1,6 @@
-//! Types that are text in JSON.
+//! Types that are text in JSON, and members that are.
+
+use miniserde::json::{Object, Value};
 
 /// Makes a type text in JSON: how it is printed and how it is read.
 macro_rules! text_in_json {
@@ -27,3 +29,11 @@ macro_rules! text_in_json {
 }
 
 pub(crate) use text_in_json;
+
+/// A member of an object, if it is text.
+pub(crate) fn text_of<'a>(object: &'a Object, name: &str) -> Option<&'a str> {
+    match object.get(name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}

@@ -1,10 +1,10 @@
 //! The cloud as the environment names it, calls of its functions, and what its refusals mean: `told.txt`
 //! has a line for each (`HOW IT BEGINS :: WHICH ERROR :: SENTENCE`), and the first that fits counts.
 
-use miniserde::{Deserialize, json, json::Object, json::Value};
+use miniserde::{Deserialize, json, json::Object};
 
 use super::post::Url;
-use crate::base::secret::{Secret, shown};
+use crate::base::{Secret, json::text_of, shown};
 use crate::error::{Error, Result};
 use crate::gateway::precondition;
 use crate::system::environment::{Environment, SESSION_VARIABLES};
@@ -66,10 +66,7 @@ impl Server {
 /// stands before it, or else the status of some page.
 fn fault(status: u16, body: &str) -> String {
     let fault = json::from_str::<Object>(body).unwrap_or_default();
-    let text = |name: &str| match fault.get(name) {
-        Some(Value::String(text)) => Some(shown(text)),
-        _ => None,
-    };
+    let text = |name: &str| text_of(&fault, name).map(shown);
     match (text("code").unwrap_or_else(|| status.to_string()), text("message")) {
         (code, Some(message)) => format!("{code} {message}"),
         _ => format!("page {status}"),

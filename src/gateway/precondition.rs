@@ -9,7 +9,7 @@ use miniserde::json::{Object, Value};
 use super::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, api::DAEMON_VERSION, consent, consent::Permit};
 use super::{Origins, Pairings, origin::is_tailscale, probe, probe::Absence, probe::Health};
 use super::{server::listen, state};
-use crate::base::{Secret, Timestamp, printable};
+use crate::base::{Secret, Timestamp, json::text_of, printable};
 use crate::error::Result;
 use crate::keychain::Keychain;
 use crate::system::{environment::Environment, fs::Dir};
@@ -293,10 +293,8 @@ fn read_line(dir: &Path, name: &str) -> Option<String> {
 
 /// The first of these members that is a text, and not an empty one.
 fn text(object: &Object, names: &[&str]) -> Option<String> {
-    names.iter().find_map(|name| match object.get(*name) {
-        Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
-        _ => None,
-    })
+    let mut texts = names.iter().filter_map(|name| text_of(object, name));
+    texts.find(|text| !text.is_empty()).map(str::to_owned)
 }
 
 fn read_object(dir: &Path, name: &str) -> Option<Object> {

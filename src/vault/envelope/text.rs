@@ -4,7 +4,7 @@ use base64ct::{Base64, Encoding};
 use miniserde::json::{self, Number, Object, Value};
 
 use super::{ALG, Envelope, KDF, MAX_FILE, MAX_VALUE, VERSION};
-use crate::base::time::Timestamp;
+use crate::base::{json::text_of, time::Timestamp};
 use crate::vault::key::{KeyId, KeyMeta, Label, Provider};
 
 impl Envelope {
@@ -88,10 +88,7 @@ pub(super) fn without_lone_surrogates(text: &str) -> String {
 
 /// What the text of a member says; `None` if it is no text, or does not say that.
 fn read<T>(object: &Object, name: &str, parse: fn(&str) -> Option<T>) -> Option<T> {
-    match object.get(name) {
-        Some(Value::String(text)) => parse(text),
-        _ => None,
-    }
+    text_of(object, name).and_then(parse)
 }
 
 fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
