@@ -98,11 +98,9 @@ fn row(event: &Event, at: String, key: String) -> Vec<String> {
         (false, None) => "failed",
     };
     let member = |(name, value): (&str, String)| {
-        if value.is_empty() || value.contains([' ', '"']) {
-            format!("{name}={}", miniserde::json::to_string(&value))
-        } else {
-            format!("{name}={value}")
-        }
+        let is_plain = !value.is_empty() && !value.contains([' ', '"']);
+        let value = if is_plain { value } else { miniserde::json::to_string(&value) };
+        format!("{name}={value}")
     };
     let context = event.context().into_iter().map(member).collect::<Vec<_>>().join(" ");
     vec![at, event.kind.clone(), result.to_owned(), key, context]

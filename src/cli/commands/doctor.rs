@@ -8,15 +8,11 @@ use super::{Context, Error, Format, Result, format, host};
 
 pub(super) fn run(context: &Context, fix: bool) -> Result<()> {
     let root = context.root();
-    let mut fixed = Vec::new();
-    if fix {
-        for done in doctor::fix(&context.store, root.as_deref()) {
-            match done {
-                Ok(sentence) => fixed.push(sentence),
-                Err(error) => context.warn(&error.to_string(), &error),
-            }
-        }
-    }
+    let done = if fix { doctor::fix(&context.store, root.as_deref()) } else { Vec::new() };
+    let told = |done: Result<String>| {
+        done.inspect_err(|error| context.warn(&error.to_string(), error)).ok()
+    };
+    let fixed: Vec<String> = done.into_iter().filter_map(told).collect();
     let Context { environment, store, keychain, .. } = context;
     let tell = context.progress("decrypting");
     let checks = doctor::examine(environment, store.path(), keychain, root.as_deref(), &tell);

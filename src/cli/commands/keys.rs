@@ -42,7 +42,7 @@ pub(super) fn add(
     context: &Context,
     (provider, label, expiry): (Provider, Option<Label>, Option<Expiry>),
 ) -> Result<()> {
-    let add = || {
+    let add = || -> Result<KeyMeta> {
         check_name(context, provider.as_str())?;
         // First, so that nobody types a value that cannot be stored.
         let master = context.sealing_master()?;
@@ -55,10 +55,8 @@ pub(super) fn add(
         check_label(context, &key);
         Ok(key)
     };
-    let added = add();
-    let id = added.as_ref().ok().map(|key: &KeyMeta| &key.id);
-    context.audit(Kind::Add, id, added.as_ref().err());
-    let key = added?;
+    let key = add().inspect_err(|error| context.audit(Kind::Add, None, Some(error)))?;
+    context.audit(Kind::Add, Some(&key.id), None);
     match context.format {
         Format::Text => {
             // Only the id goes to standard output, so that a script can keep it.
