@@ -168,7 +168,8 @@ impl Setup<'_> {
             false => note("bind", format!("{address}, also for other machines; lf does not encrypt the traffic, Tailscale does")),
         }));
         checks.extend(examine_gateway(&self.addresses));
-        checks.extend(examine_pairings(&self.pairings(), now));
+        let pairings = examine_pairings(&self.pairings(), now);
+        checks.extend(pairings.unwrap_or_else(|error| vec![failed("pairings", &error)]));
         checks
     }
 }
@@ -208,17 +209,14 @@ fn examine_gateway(addresses: &[SocketAddr]) -> Vec<Check> {
     [first].into_iter().chain(doubts.iter().map(|doubt| failed("gateway", doubt))).collect()
 }
 
-fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
-    let list = match pairings.list() {
-        Ok(list) => list,
-        Err(error) => return vec![failed("pairings", &error)],
-    };
+fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Result<Vec<Check>> {
+    let list = pairings.list()?;
     let note = |message: String, hint: &str| Check {
         hint: Some(hint.to_owned()),
         ..note("pairings", message)
     };
     if list.is_empty() {
-        return vec![note("nothing is paired".to_owned(), "lf gateway pair --web")];
+        return Ok(vec![note("nothing is paired".to_owned(), "lf gateway pair --web")]);
     }
     let mut notes = Vec::new();
     for (pairing, _) in &list {
@@ -235,10 +233,10 @@ fn examine_pairings(pairings: &Pairings, now: Timestamp) -> Vec<Check> {
     }
     if notes.is_empty() {
         let message = format!("{}, and none ends within 7 days", list.len());
-        return vec![pass("pairings", message)];
+        return Ok(vec![pass("pairings", message)]);
     }
     let hint = "lf gateway pair --name NAME makes a new token; or lf gateway unpair NAME";
-    notes.into_iter().map(|message| note(message, hint)).collect()
+    Ok(notes.into_iter().map(|message| note(message, hint)).collect())
 }
 
 /// A token in the configuration, or in the profile in use.

@@ -1,12 +1,11 @@
 //! `lf gateway install` and `uninstall`: the gateway as a service of this user, kept by systemd's user
 //! manager, on macOS by launchd.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::base::{secret::printable, time::Deadline};
-use crate::gateway::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, Origins, listen};
+use crate::gateway::{EXTRA_HOSTS, EXTRA_ORIGINS, Hosts, Origins, listen, precondition::Setup};
 use crate::system::{Dir, Environment, Publish, fs, service::AGENT, service::SERVICE};
 use crate::system::{service::SOCKET, service::Service, service::ask, service::is_for};
 use crate::system::{service::is_ours, service::signed, service::without_namespaces};
@@ -15,7 +14,8 @@ use super::{Args, Error, Result, host, serve};
 
 pub(super) fn install(environment: &Environment, args: &Args) -> Result<()> {
     let addresses = serve::addresses(environment, args)?;
-    let (service, foreground) = service(environment, args, &addresses)?;
+    let setup = serve::setup(environment, args, addresses)?;
+    let (service, foreground) = service(&setup, args)?;
     let mut files = match args.flag("--socket") {
         _ if IS_MAC => {
             let log = environment.home()?.join("Library/Logs/lf-gateway.log");
@@ -36,7 +36,7 @@ pub(super) fn install(environment: &Environment, args: &Args) -> Result<()> {
     let serves = |(name, text): &(&str, String)| is_for(text, service.address) && is_running(name);
     if !old.iter().any(serves) {
         // A manager would only say that the start failed.
-        drop(listen(&addresses)?);
+        drop(listen(&setup.addresses)?);
     }
     Dir::create(&environment.root()?)?;
     say_what_may_surprise(environment, &service)?;
@@ -98,11 +98,8 @@ pub(super) fn uninstall(environment: &Environment) -> Result<()> {
 
 /// What is to run, and the command for the same without a service manager. Everything that `lf gateway
 /// serve` would refuse is refused here, before anything is written.
-fn service(
-    environment: &Environment,
-    args: &Args,
-    addresses: &[SocketAddr],
-) -> Result<(Service, String)> {
+fn service(setup: &Setup<'_>, args: &Args) -> Result<(Service, String)> {
+    let (environment, addresses) = (setup.environment, &setup.addresses);
     let [origins, hosts] = [EXTRA_ORIGINS, EXTRA_HOSTS].map(|name| environment.text(name));
     let (address, port) = (addresses[0], addresses[0].port());
     if port == 0 {
@@ -111,7 +108,6 @@ fn service(
     if IS_MAC && (args.flag("--socket") || args.flag("--credential")) {
         return Err(Error::usage("--socket and --credential need systemd"));
     }
-    let setup = serve::setup(environment, args, addresses.to_vec())?;
     Origins::with_extra(&origins)?;
     Hosts::new("", &hosts)?;
     let beyond = addresses.iter().find(|address| !address.ip().is_loopback());
@@ -154,7 +150,7 @@ fn service(
         )));
     }
     let credential = args.value("--credential").map(|file| absolute(file.into()));
-    let (root, keys) = (absolute(setup.root), absolute(environment.keys()?));
+    let (root, keys) = (absolute(setup.root.clone()), absolute(environment.keys()?));
     // Forced, the passphrase's file or credential is all that it asks, so it can go without the bus.
     let file = environment.passphrase.file.clone().map(absolute);
     let has_source = file.is_some() || credential.is_some();
