@@ -1,8 +1,7 @@
 //! The clock, and RFC 3339 timestamps with milliseconds, always in UTC.
 
-use std::fmt;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{fmt, thread};
 
 use crate::base::json::text_in_json;
 

@@ -13,9 +13,9 @@ pub(super) enum Format {
     Json,
 }
 
-/// One line of JSON.
-pub(super) fn json(view: &(impl Serialize + ?Sized)) -> String {
-    json_line(&json::to_string(view))
+/// One line of JSON: an object with these members.
+pub(super) fn object<const N: usize>(members: [(&str, &dyn Serialize); N]) -> String {
+    json_line(&json::to_string(&BTreeMap::from(members)))
 }
 
 /// The same, of what is JSON already.
@@ -30,5 +30,5 @@ pub(super) fn json_array(objects: impl Iterator<Item = String>) -> String {
 
 /// An error or a warning as one line of JSON: its kind, and what there is to say about it.
 pub(super) fn message<const N: usize>(kind: &str, members: [(&str, Option<&str>); N]) -> String {
-    json(&BTreeMap::from([(kind, BTreeMap::from(members))]))
+    object([(kind, &BTreeMap::from(members))])
 }

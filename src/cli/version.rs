@@ -2,8 +2,6 @@
 
 use std::env::consts::{ARCH, OS};
 
-use miniserde::Serialize;
-
 use super::format::{self, Format};
 
 /// For standard output.
@@ -13,7 +11,13 @@ pub(super) fn text(format: Format) -> String {
     let target = target.map_or_else(|| format!("{ARCH}-{OS}"), str::to_owned);
     let commit = option_env!("LF_COMMIT").filter(|commit| !commit.is_empty());
     match format {
-        Format::Json => format::json(&View { version, target, libc, commit }),
+        // Without the Makefile there is no commit, and of the target only the processor and the system.
+        Format::Json => format::object([
+            ("version", &version),
+            ("target", &target),
+            ("libc", &libc),
+            ("commit", &commit),
+        ]),
         Format::Text => {
             let commit = commit.map(|commit| format!(", commit {commit}")).unwrap_or_default();
             format!("lf {version} ({target}, {libc}{commit})\n")
@@ -21,19 +25,8 @@ pub(super) fn text(format: Format) -> String {
     }
 }
 
-/// Without the Makefile there is no commit, and of the target only the processor and the system.
-#[derive(Serialize)]
-struct View {
-    version: &'static str,
-    target: String,
-    libc: &'static str,
-    commit: Option<&'static str>,
-}
-
-const LIBC: &str = if cfg!(target_env = "musl") {
-    "musl"
-} else if cfg!(target_os = "linux") {
-    "glibc"
-} else {
-    "the system's libc"
+const LIBC: &str = match (cfg!(target_env = "musl"), cfg!(target_os = "linux")) {
+    (true, _) => "musl",
+    (false, true) => "glibc",
+    (false, false) => "the system's libc",
 };

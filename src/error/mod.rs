@@ -62,14 +62,10 @@ impl Error {
     }
 
     /// The same, with what that means for the passphrase, if it is the keychain's or a refusal.
-    pub(crate) fn with(self, more: &str) -> Error {
+    pub(crate) fn with(self, so: &str) -> Error {
         match self {
-            Error::KeychainUnavailable(said) => {
-                Error::KeychainUnavailable(format!("{said}; {more}"))
-            }
-            Error::Refused { sentence, hint } => {
-                Error::refused(format!("{sentence}; {more}"), hint)
-            }
+            Error::KeychainUnavailable(it) => Error::KeychainUnavailable(format!("{it}; {so}")),
+            Error::Refused { sentence, hint } => Error::refused(format!("{sentence}; {so}"), hint),
             error => error,
         }
     }

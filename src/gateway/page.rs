@@ -18,12 +18,6 @@ impl File {
         FILES.iter().find(|file| file.path == path)
     }
 
-    /// Is it served on every address? The page itself is on loopback addresses alone, because it would
-    /// send tokens and values over plain HTTP.
-    pub(crate) fn is_public(&self) -> bool {
-        self.path == "/client.js"
-    }
-
     /// The file, without CORS headers.
     pub(crate) fn reply(&self) -> Reply {
         let names: String = KNOWN.iter().map(|it| format!("<option>{}", it.name)).collect();

@@ -12,7 +12,7 @@ use super::{server::listen, state};
 use crate::base::{Secret, Timestamp, json::text_of, printable};
 use crate::error::Result;
 use crate::keychain::Keychain;
-use crate::system::{environment::Environment, fs::Dir};
+use crate::system::{Dir, Environment, environment::SESSION_VARIABLES};
 use crate::vault::doctor::{Check, Status, fail, failed, note, pass};
 use crate::vault::{master::record, master::source};
 
@@ -77,8 +77,8 @@ impl Setup<'_> {
         let no_identity =
             format!("no ed25519 identity in {state}/{IDENTITY} with its key in the keychain");
         let environment = self.environment;
-        let session = environment.has_session() || session(environment).is_some();
-        let session = session.then_some("a session");
+        let is_set = SESSION_VARIABLES.iter().any(|name| environment.value(name).is_some());
+        let session = (is_set || session(environment).is_some()).then_some("a session");
         let no_session = format!("no session in the environment or in {root}/{CONFIG}");
         let active = (!environment.is_on("LF_GATEWAY_OWNER_PAUSED")).then_some("not paused");
         let off = (!environment.is_on("LF_GATEWAY_GLOBAL_KILL_SWITCH")).then_some("off");

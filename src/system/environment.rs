@@ -1,11 +1,10 @@
 //! The environment: where the keys are, where the passphrase may come from, the way to the keychain, and
 //! any other variable by its name.
 
-use std::env;
 use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::{env, fmt};
 
 use crate::base::secret::Secret;
 use crate::error::{Error, Result};
@@ -97,16 +96,6 @@ impl Environment {
     /// Is this switch on?
     pub(crate) fn is_on(&self, name: &str) -> bool {
         switch(&self.text(name)) == Some(true)
-    }
-
-    /// Is one of the variables set that hold a session with the cloud?
-    pub(crate) fn has_session(&self) -> bool {
-        SESSION_VARIABLES.iter().any(|name| self.value(name).is_some())
-    }
-
-    /// May output be coloured, as far as the environment has a say?
-    pub(crate) fn has_colour(&self) -> bool {
-        self.value("NO_COLOR").is_none() && self.text("TERM") != "dumb"
     }
 
     /// An error that names a switch whose name begins so, if it is set and neither on nor off.

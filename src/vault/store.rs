@@ -10,7 +10,7 @@ use crate::base::{Secret, Timestamp, pool, shown};
 use crate::error::{Error, Result};
 use crate::system::fs::{Dir, Locked, Publish};
 use crate::vault::{Envelope, audit, audit::Event, envelope, files, files::Keep};
-use crate::vault::{KeyFile, KeyId, KeyMeta, Label, Master, Provider, files::Unreadable, history};
+use crate::vault::{KeyFile, KeyId, KeyMeta, Master, files::Unreadable, history};
 use crate::vault::{master::staging, provider};
 
 /// A store of keys, by its path. Nothing is opened before it is needed and nothing is kept open, so
@@ -131,12 +131,10 @@ impl Store {
     /// As [`Store::add`]; `None` if a key with this provider and label has been stored by anybody.
     pub(crate) fn add_missing(
         &self,
-        named: (Provider, Label),
+        meta: KeyMeta,
         value: &Secret,
         master: &Master,
-        now: Timestamp,
     ) -> Result<Option<KeyMeta>> {
-        let meta = KeyMeta::mint(named, now)?;
         let is_twin = |key: &KeyMeta| key.is_named(&meta.provider, &meta.label);
         let is_missing = || Ok(!self.list()?.keys.iter().any(is_twin));
         Ok(self.insert(meta.clone(), value, master, is_missing)?.then_some(meta))

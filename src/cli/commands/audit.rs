@@ -14,7 +14,8 @@ type Which = (Option<String>, Option<Timestamp>, Option<usize>);
 pub(super) fn which(args: &mut Args) -> Result<Which> {
     args.no_operands()?;
     let since = args.value("--since").map(|text| since(&text)).transpose()?;
-    Ok((args.value("--key"), since, args.value("--tail").map(|text| count(&text)).transpose()?))
+    let count = |text: String| text.parse().map_err(|_| is_not(&text, "a number"));
+    Ok((args.value("--key"), since, args.value("--tail").map(count).transpose()?))
 }
 
 /// A moment, or a span before now.
@@ -22,10 +23,6 @@ fn since(text: &str) -> Result<Timestamp> {
     let ago = parse_span(text).map(|span| Timestamp::now().before(span));
     let what = "a time such as 7d, 12h, 2026-11-20 or 2026-11-20T14:03:00Z";
     ago.or_else(|| parse_moment(text)).ok_or_else(|| is_not(text, what))
-}
-
-fn count(text: &str) -> Result<usize> {
-    text.parse().map_err(|_| is_not(text, "a number"))
 }
 
 pub(super) fn run(context: &Context, (key, since, tail): Which) -> Result<()> {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use crate::base::secret::{printable, shown};
 use crate::gateway::{consent, consent::Consent, precondition::lenser_id, state};
-use miniserde::Serialize;
 
 use super::{Args, Context, Error, Format, Result, Timestamp, confirm, format, host};
 
@@ -44,11 +43,9 @@ pub(super) fn show(context: &Context) -> Result<()> {
     let holds = consent.as_ref().is_some_and(|consent| consent.live().is_some());
     if context.format == Format::Json {
         let live = consent::tailnet_address().map(consent::fingerprint);
-        return host::print(&format::json(&View {
-            consent,
-            holds,
-            live: live.into_iter().collect(),
-        }));
+        let live = Vec::from_iter(live);
+        let members = [("consent", &consent as _), ("holds", &holds as _), ("live", &live as _)];
+        return host::print(&format::object(members));
     }
     let Some(consent) = consent else {
         host::eprint("there is no consent; lf gateway consent grant tailscale makes one\n");
@@ -114,11 +111,3 @@ fn state(context: &Context) -> Result<PathBuf> {
 }
 
 const GONE: &str = "not an address of this machine now";
-
-/// What is on disk, if anything is; whether it counts; and what a new consent would cover.
-#[derive(Serialize)]
-struct View {
-    consent: Option<Consent>,
-    holds: bool,
-    live: Vec<String>,
-}

@@ -2,7 +2,6 @@
 
 use crate::base::secret::printable;
 use crate::vault::doctor::{self, Check, Status};
-use miniserde::Serialize;
 
 use super::{Context, Error, Format, Result, format, host};
 
@@ -25,11 +24,13 @@ pub(super) fn report(context: &Context, checks: &[Check], fixed: &[String]) -> R
     let (failed, total) = (checks.iter().filter(is_failed).count(), checks.len());
     let ok = failed == 0;
     if context.format == Format::Json {
-        host::show(&format::json(&View { ok, checks, fixed }))?;
+        host::show(&format::object([("ok", &ok), ("checks", &checks), ("fixed", &fixed)]))?;
     } else {
-        let colour = context.environment.has_colour() && host::output_is_terminal();
+        let text = |name| context.environment.text(name);
+        let may = text("NO_COLOR").is_empty() && text("TERM") != "dumb";
+        let colour = may && host::output_is_terminal();
         let fixed = fixed.iter().map(|sentence| ("", format!("fixed {}\n", printable(sentence))));
-        let texts: Vec<_> = fixed.chain(checks.iter().flat_map(text)).collect();
+        let texts: Vec<_> = fixed.chain(checks.iter().flat_map(parts)).collect();
         let shown = texts.iter().map(|(on, text)| (if colour { on } else { "" }, text.as_str()));
         host::show_coloured(&shown.collect::<Vec<_>>())?;
     }
@@ -37,7 +38,7 @@ pub(super) fn report(context: &Context, checks: &[Check], fixed: &[String]) -> R
 }
 
 /// In two parts, each with the sequence that colours it.
-fn text(check: &Check) -> [(&'static str, String); 2] {
+fn parts(check: &Check) -> [(&'static str, String); 2] {
     let on = match check.status {
         Status::Pass => "\x1b[32m",
         Status::Fail => "\x1b[1;31m",
@@ -56,11 +57,4 @@ pub(super) fn word(status: Status) -> &'static str {
         Status::Fail => "FAIL",
         Status::Note => "note",
     }
-}
-
-#[derive(Serialize)]
-struct View<'a> {
-    ok: bool,
-    checks: &'a [Check],
-    fixed: &'a [String],
 }

@@ -266,8 +266,8 @@ pub(super) fn master(context: &Context) -> Result<Master> {
 /// the same key meanwhile, which is no failure.
 fn add(context: &Context, keys: &[Key], master: &Master) -> (Vec<KeyMeta>, usize) {
     let add = |key: &Key| {
-        let (named, now) = ((key.provider.clone(), key.label.clone()), Timestamp::now());
-        let added = context.store.add_missing(named, &key.value, master, now);
+        let meta = KeyMeta::mint((key.provider.clone(), key.label.clone()), Timestamp::now());
+        let added = meta.and_then(|meta| context.store.add_missing(meta, &key.value, master));
         match &added {
             Ok(Some(key)) => context.audit(Kind::Add, Some(&key.id), None),
             Ok(None) => {

@@ -116,7 +116,7 @@ pub(super) fn providers(format: Format) -> String {
     let titles = ["NAME", "WHAT IT IS", "VARIABLES", "PREFIXES", "ALIASES"];
     let rows = provider::KNOWN.iter().map(row).collect();
     match format {
-        Format::Json => format::json(&*provider::KNOWN),
+        Format::Json => format::json_line(&miniserde::json::to_string(&*provider::KNOWN)),
         Format::Text => table::text(&titles, rows, term::columns()),
     }
 }

@@ -2,8 +2,6 @@
 
 use std::net::SocketAddr;
 
-use miniserde::Serialize;
-
 use crate::gateway::probe;
 
 use super::{Args, Context, Format, NOTHING, Result, Timestamp, doctor, format, host, serve};
@@ -15,20 +13,21 @@ pub(super) fn status(context: &Context, args: &Args) -> Result<()> {
     warn_of_others(context, &setup.addresses, answer.is_ok());
     let health = answer.map_err(|absence| absence.error(address))?;
     let (list, now) = (setup.pairings().list()?, Timestamp::now());
-    let view = View {
-        address: format!("http://{address}"),
-        daemon_version: health.daemon_version,
-        time: health.time,
-        pairings: list.iter().filter(|(pairing, _)| pairing.is_good(now)).count(),
-    };
-    if view.pairings == 0 {
+    let (address, version, time) =
+        (format!("http://{address}"), health.daemon_version, health.time);
+    let pairings = list.iter().filter(|(pairing, _)| pairing.is_good(now)).count();
+    if pairings == 0 {
         host::eprint(NOTHING);
     }
     host::show(&match context.format {
-        Format::Json => format::json(&view),
+        Format::Json => format::object([
+            ("address", &address),
+            ("daemon_version", &version),
+            ("time", &time),
+            ("pairings", &pairings),
+        ]),
         Format::Text => format!(
-            "running   {}\nversion   {}\nclock     {}\npairings  {}\n",
-            view.address, view.daemon_version, view.time, view.pairings
+            "running   {address}\nversion   {version}\nclock     {time}\npairings  {pairings}\n"
         ),
     })
 }
@@ -43,12 +42,4 @@ pub(super) fn warn_of_others(context: &Context, addresses: &[SocketAddr], is_run
 pub(super) fn doctor(context: &Context, args: &Args) -> Result<()> {
     let setup = serve::known(&context.environment, args)?;
     doctor::report(context, &setup.examine(Timestamp::now()), &[])
-}
-
-#[derive(Serialize)]
-struct View {
-    address: String,
-    daemon_version: String,
-    time: Timestamp,
-    pairings: usize,
 }

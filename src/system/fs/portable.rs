@@ -51,7 +51,12 @@ impl Handle {
 
     pub(super) fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.0)? {
+        let entries = match fs::read_dir(&self.0) {
+            // It was removed meanwhile. On Unix an open one has nothing in it then.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+            entries => entries?,
+        };
+        for entry in entries {
             let name = entry?.file_name();
             if !name.as_encoded_bytes().ends_with(LOCK_FILE.as_bytes()) {
                 names.push(name.to_string_lossy().into_owned());

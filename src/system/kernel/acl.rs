@@ -3,10 +3,9 @@
 
 use std::ffi::c_void;
 use std::fs::File;
-use std::io;
 use std::os::windows::io::AsRawHandle;
 use std::path::Path;
-use std::ptr;
+use std::{io, ptr};
 
 use windows_sys::Win32::Foundation::LocalFree;
 use windows_sys::Win32::Security::Authorization::*;

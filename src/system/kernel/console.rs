@@ -3,10 +3,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::windows::io::AsRawHandle;
-use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
+use std::{ptr, thread};
 
 use windows_sys::Win32::Foundation::{FALSE, TRUE};
 use windows_sys::Win32::System::Console::*;

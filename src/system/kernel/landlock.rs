@@ -3,9 +3,8 @@
 //! Source: the kernel's "Landlock: unprivileged access control" and `linux/landlock.h`. Each version of
 //! the interface knows more; what this one does not know is not asked for.
 
-use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr;
+use std::{io, ptr};
 
 use libc::{SYS_landlock_add_rule as ADD_RULE, SYS_landlock_create_ruleset as CREATE_RULESET};
 use libc::{SYS_landlock_restrict_self as RESTRICT_SELF, syscall};

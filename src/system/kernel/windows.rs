@@ -1,11 +1,10 @@
 //! What std has no way for on Windows: a move that is on the disk when it is done, children that end with
 //! this process, and no report of a crash.
 
-use std::io;
 use std::os::windows::ffi::OsStrExt;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::path::Path;
-use std::ptr;
+use std::{io, ptr};
 
 use windows_sys::Win32::Storage::FileSystem::*;
 use windows_sys::Win32::System::Diagnostics::Debug::*;

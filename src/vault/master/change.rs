@@ -95,7 +95,7 @@ impl Change {
         if old.origin == Origin::Keychain {
             let id = rng::token::<12>()?;
             self.staging.publish(staging::ID, id.as_bytes(), Publish::Replacement)?;
-            record::keep_next(&old.keychain, &id, new)?;
+            record::keep(&old.keychain, &record::next_account(Some(&id)), new)?;
         }
         let before = files::ids(&self.dir)?;
         // One that is damaged is named before the others are re-encrypted for nothing.

@@ -152,11 +152,6 @@ pub(super) fn earlier(keychain: &Keychain) -> Result<Vec<Earlier>> {
     Ok(list)
 }
 
-/// Keeps the next passphrase of the rekey `id`, and reads it back.
-pub(crate) fn keep_next(keychain: &Keychain, id: &str, next: &Secret) -> Result<()> {
-    keep(keychain, &next_account(Some(id)), next)
-}
-
 /// The next passphrase of the rekey `id`, or of one of lf's first version, which shared one account.
 pub(crate) fn next(keychain: &Keychain, id: Option<&str>) -> Result<Option<Secret>> {
     keychain.find(SERVICE, &next_account(id))
@@ -167,11 +162,11 @@ pub(crate) fn drop_next(keychain: &Keychain, id: Option<&str>) -> Result<()> {
     keychain.delete(SERVICE, &next_account(id)).map(drop)
 }
 
-fn next_account(id: Option<&str>) -> String {
+pub(super) fn next_account(id: Option<&str>) -> String {
     id.map_or_else(|| FORMER_NEXT.to_owned(), |id| format!("rekey.{id}"))
 }
 
-fn keep(keychain: &Keychain, account: &str, secret: &Secret) -> Result<()> {
+pub(super) fn keep(keychain: &Keychain, account: &str, secret: &Secret) -> Result<()> {
     const UNCERTAIN: &str = "lf keys doctor tells whether the keychain has the passphrase";
     let uncertain = |error: Error| error.with(UNCERTAIN);
     keychain.store(SERVICE, account, secret).map_err(uncertain)?;
