@@ -59,6 +59,7 @@ fn sentence(version: u32, paths: &[&Path]) -> String {
     format!("landlock {version}: files below {files}; no programs{tcp}{signals}")
 }
 
+/// Says that there is none.
 #[cfg(not(target_os = "linux"))]
 pub fn enter(_: &Path, _: &Path) -> Result<String> {
     Ok("none: only Linux has Landlock and seccomp".to_owned())
