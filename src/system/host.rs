@@ -238,8 +238,8 @@ fn write(text: &str) -> Result<()> {
     output().and_then(|mut file| file.write_all(text.as_bytes())).map_err(Error::Output)
 }
 
-/// As [`print`], for what is only there to be looked at: whoever closed the pipe, such as `head`, has
-/// seen enough.
+/// As [`print`], for output that is only looked at: it is no error if the reader, such as `head`, has closed
+/// the pipe.
 pub(crate) fn show(text: &str) -> Result<()> {
     show_coloured(&[("", text)])
 }

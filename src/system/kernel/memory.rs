@@ -1,4 +1,4 @@
-//! The allocator: it wipes every block when it is freed, whoever allocated it, and has scrypt's 32 MiB
+//! The allocator. It wipes every block of this process when the block is freed, and puts scrypt's 32 MiB
 //! on huge pages.
 
 use std::alloc::{GlobalAlloc, Layout, alloc_zeroed, dealloc};
@@ -109,7 +109,7 @@ pub(crate) fn reserve(size: usize) -> Option<Reserved> {
 impl Drop for Reserved {
     fn drop(&mut self) {
         if let Some((block, layout)) = ASIDE.take() {
-            // SAFETY: it came from the allocator with this layout, and whoever takes it leaves nothing here.
+            // SAFETY: it came from the allocator with this layout, and `take` leaves no block here.
             unsafe { dealloc(block, layout) };
         }
     }

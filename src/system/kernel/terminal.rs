@@ -13,8 +13,8 @@ use rustix::termios::{tcdrain, tcgetattr, tcgetpgrp, tcsetattr};
 
 use super::signal::{catch, errno};
 
-/// Sets one of the modes below, and then shows the prompt: whoever waits for that before typing must not
-/// be seen either. After a stop both happen again, and [`is_anew`].
+/// Sets one of the modes below, and then shows the prompt, so that nothing is shown of what a person types
+/// after it. After a stop both happen again, and [`is_anew`].
 pub(crate) fn enter(mode: usize, input: File, prompt: &str) -> io::Result<&'static File> {
     // In the background this waits for `fg`, because the modes there may be the shell's own.
     let _ = tcdrain(&input);

@@ -95,7 +95,7 @@ pub(crate) fn find(sources: &Sources, keychain: &Keychain) -> Result<Master> {
     Ok(Master { secret, origin, keychain: keychain.without_dialogs(), evidence: Mutex::default() })
 }
 
-/// As [`find`], for whoever may have asked the keychain already.
+/// As [`find`], for a caller that may have asked the keychain already.
 pub(crate) fn find_among(
     sources: &Sources,
     ask: impl FnOnce() -> Result<Option<Secret>>,
