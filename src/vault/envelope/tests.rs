@@ -208,12 +208,13 @@ fn every_file_is_read_as_its_vector_says() {
 
 #[test]
 fn every_changed_bit_of_the_salt_is_refused() {
-    // The other three are in the unit tests, with one derivation for all; here each bit costs one.
+    // The other three are in the unit tests, with one derivation for all; here each bit costs one. So it is a bit or
+    // two of each byte.
     let (envelope, id) = sealed();
     let text = envelope.print();
     let at = text.find(r#""salt":""#).unwrap() + 8;
     let salt = base64(&text[at..at + 24]);
-    let bits: Vec<usize> = (0..128).collect();
+    let bits: Vec<usize> = (0..128).step_by(5).collect();
     let opened = pool::each(
         &bits,
         |bit| {
