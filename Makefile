@@ -12,7 +12,7 @@ CROSS_CHECK := $(CARGO) check --locked $(CROSS:%=--target %)
 DEBIAN_RUSTC := /usr/bin/rustc
 LF := $(OUT)/release/lf
 INSTALLED = $(DESTDIR)$(PREFIX)
-TOOLS := dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring secret-tool:libsecret-tools \
+TOOLS := cc:gcc,libc6-dev dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring secret-tool:libsecret-tools \
 	strace:strace perl:perl taskset:util-linux prlimit:util-linux unshare:util-linux setpriv:util-linux setsid:util-linux \
 	zsh:zsh fish:fish mandoc:mandoc nsenter:util-linux ip:iproute2 curl:curl \
 	systemd-analyze:systemd systemctl:systemd git:git direnv:direnv python3-venv:python3-venv \
@@ -31,6 +31,7 @@ WEB_TOOLS := chromium:chromium firefox-esr:firefox-esr Xvfb:xvfb node:nodejs npm
 build: export LF_COMMIT = $(shell sh tests/release/source.sh commit)
 build: export LF_TARGET = $(shell rustc -vV | sed -n 's/^host: //p')
 build:
+	@sh tests/tools.sh cc:gcc,libc6-dev
 	$(CARGO) build --release --locked
 
 # Lists what make can do.

@@ -1,12 +1,13 @@
 #!/bin/sh
-# Makes sure that programs are there: tools.sh PROGRAM:DEBIAN-PACKAGE...
+# Makes sure that programs are there: tools.sh PROGRAM:DEBIAN-PACKAGE[,DEBIAN-PACKAGE]...
 # Installs what is missing where this is Debian and we are root; names it and fails otherwise.
 missing=
 for pair in "$@"; do
-    program=${pair%%:*} package=${pair#*:}
+    program=${pair%%:*} package=$(echo "${pair#*:}" | tr , ' ')
     case $program in
     libsecret-1) pkg-config --exists libsecret-1 2>/dev/null ;;
     python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+    /*) [ -e "$program" ] ;;
     *) command -v "$program" >/dev/null 2>&1 ;;
     esac || missing="$missing $package"
 done

@@ -5,6 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 release=tests/release
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
+[ ! -e .git ] || sh tests/tools.sh git:git
 SOURCE_DATE_EPOCH=$(sh $release/source.sh time)
 [ -n "$SOURCE_DATE_EPOCH" ] || {
     echo "this is no checkout, and no archive that git made: it does not say of which commit it is" >&2

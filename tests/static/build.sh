@@ -34,14 +34,17 @@ has_std() { ls "$("$1" --print target-libdir --target "$target" 2>/dev/null)"/li
 has_source() { root=$("$1" --print sysroot 2>/dev/null) && [ -e "$root/lib/rustlib/src/rust/library/std/Cargo.toml" ]; }
 
 RUSTC=${RUSTC:-rustc} from_source=
+has_std "$RUSTC" || rustup target add "$target" 2>/dev/null || :
 if ! has_std "$RUSTC"; then
     # Made to be small; scrypt is none of it. Without backtraces, which in a stripped file have no names:
     # a panic says where it was, and unwinds.
     from_source='-Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind,optimize_for_size'
     # Debian's source wants Debian's compiler: another version does not build it.
-    has_source "$RUSTC" || RUSTC=/usr/bin/rustc
-    has_source "$RUSTC" || missing "no standard library for $target; install it with: rustup target add $target" \
-        "or its source, on Debian: apt-get install --no-install-recommends rustc-web rust-web-src"
+    if ! has_source "$RUSTC"; then
+        RUSTC=/usr/bin/rustc
+        sh tests/tools.sh /usr/lib/rustlib/src/rust/library/std/Cargo.toml:rustc-web,rust-web-src ||
+            missing "or, with rustup: rustup target add $target"
+    fi
     export RUSTC_BOOTSTRAP=1 # -Zbuild-std is not stable
 fi
 export RUSTC
@@ -54,7 +57,7 @@ if [ -z "$from_source" ]; then
     host=$("$RUSTC" -vV | sed -n 's/^host: //p')
     [ ! -e "$sysroot/lib/rustlib/$host/bin/rust-lld" ] || linker=rust-lld
 elif [ "$(uname -m)-$target" = x86_64-x86_64-unknown-linux-musl ]; then
-    sh tests/tools.sh gcc:gcc ar:binutils musl-gcc:musl-tools
+    sh tests/tools.sh cc:gcc,libc6-dev ar:binutils musl-gcc:musl-tools
     linker=$tools/musl-gcc
     sh "$tools/unwinder.sh" "$STATIC_ROOM"
 else
