@@ -374,8 +374,9 @@ impl Session<'_> {
         let answered = shown.and_then(|_| self.connection.wait_for(prompt));
         if let Err(Failure::TimedOut) = answered {
             self.connection.stream.deadline = Deadline::after(AFTERWARDS);
-            if !has_owner(self.connection, GNOME_KEYRING)? {
-                self.call(prompt, PROMPT, "Dismiss", &Body::new(""))?;
+            // Whatever comes of that, nobody has answered.
+            if has_owner(self.connection, GNOME_KEYRING).is_ok_and(|is_gnome| !is_gnome) {
+                let _ = self.call(prompt, PROMPT, "Dismiss", &Body::new(""));
             }
             let reason = "it is locked, and nobody answered its dialog";
             return Err(Failure::Unreachable(reason.to_owned()));

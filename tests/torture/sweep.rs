@@ -12,7 +12,7 @@ use std::time::Instant;
 use local_keys::{Keychain, Patience, Secret};
 
 use super::support::bus::{Bus, environment};
-use super::support::{Home, Outcome, Run, Stopped, cores};
+use super::support::{HANG, Home, Outcome, Run, Stopped, cores};
 
 /// A home and a bus of one thread, used for one point after the other.
 pub struct Stage {
@@ -45,7 +45,9 @@ impl Stage {
     }
 
     pub fn keychain(&self) -> Keychain {
-        Keychain::new(&environment(&self.bus.socket()), Patience::SHORT)
+        // What is prepared and looked at may take longer than lf waits, on a busy machine.
+        let patience = Patience { service: HANG, ..Patience::SHORT };
+        Keychain::new(&environment(&self.bus.socket()), patience)
     }
 
     pub fn keep(&self, account: &str, secret: &str) {
