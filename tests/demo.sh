@@ -9,9 +9,19 @@ LENSERFIGHT_KEYS_PASSPHRASE=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
 export LENSERFIGHT_KEYS_PASSPHRASE
 unset LENSERFIGHT_RUNTIME_DIR LENSERFIGHT_KEYS_DIR LENSERFIGHT_KEYS_PASSPHRASE_FILE CREDENTIALS_DIRECTORY DBUS_SESSION_BUS_ADDRESS XDG_RUNTIME_DIR
 
-show() {
+# Prints a command as it can be typed.
+prompt() {
+    printf '\n$'
+    for word; do
+        case $word in
+        *[!A-Za-z0-9_./:=-]*) printf " '%s'" "$word" ;;
+        *) printf ' %s' "$word" ;;
+        esac
+    done
     echo
-    echo "\$ lf $*"
+}
+show() {
+    prompt lf "$@"
     "$lf" "$@"
 }
 
@@ -20,7 +30,8 @@ show keys init
 echo
 echo "\$ printf '%s' sk-demo-0123456789 | lf keys add --provider openai --label Prod"
 printf '%s' sk-demo-0123456789 | "$lf" keys add --provider openai --label Prod
-printf '%s' sk-ant-demo-0123456789 | "$lf" keys add --provider anthropic >/dev/null
+echo "\$ printf '%s' sk-ant-demo-0123456789 | lf keys add --provider anthropic"
+printf '%s' sk-ant-demo-0123456789 | "$lf" keys add --provider anthropic
 show keys list
 show keys rotate Prod
 show keys run --key Prod -- sh -c 'echo "this program has a key of ${#OPENAI_API_KEY} characters in OPENAI_API_KEY"'
@@ -37,27 +48,29 @@ echo "# On disk: ciphertext, and what a key is called."
 cat "$HOME"/.lenserfight/keys/*.json
 
 echo
-echo "\$ lf gateway pair --web        # the token goes into the browser"
-token=$("$lf" gateway pair --json | sed 's/.*"token":"\([^"]*\)".*/\1/')
-echo "\$ lf gateway serve --keys-only --port 0"
+echo "\$ TOKEN=\$(lf gateway pair | sed -n 1p)"
+token=$("$lf" gateway pair | sed -n 1p)
+prompt lf gateway serve --keys-only --port 0
 "$lf" gateway serve --keys-only --port 0 >"$HOME/gateway.log" &
 gateway=$!
 trap 'kill $gateway 2>/dev/null || true; wait $gateway || true; rm -rf "$HOME"' EXIT
-until grep -q listening "$HOME/gateway.log"; do sleep 0.1; done
+until grep -qs listening "$HOME/gateway.log"; do sleep 0.1; done
 cat "$HOME/gateway.log"
 if command -v curl >/dev/null; then
     url=$(sed 's/listening on //' "$HOME/gateway.log")
-    ask() { curl -sS -H "Authorization: Bearer $token" -H 'Origin: http://localhost:3000' -H 'Content-Type: application/json' "$@"; }
-    echo "\$ curl -H \"Authorization: Bearer \$TOKEN\" -d '{\"provider\":\"mistral\",…}' $url/keys"
-    added=$(ask -d '{"provider":"mistral","label":"Web","rawKey":"sk-web-0123456789"}' "$url/keys")
+    ask() {
+        rest=$(prompt "$@")
+        printf '\n$ curl -H "Authorization: Bearer $TOKEN"%s\n' "${rest#??}" >&2
+        curl -sS -H "Authorization: Bearer $token" "$@"
+    }
+    body='{"provider":"mistral","label":"Web","rawKey":"sk-web-0123456789"}'
+    added=$(ask -H 'Content-Type: application/json' -d "$body" "$url/keys")
     echo "$added"
     id=$(echo "$added" | sed 's/.*"id":"\([^"]*\)".*/\1/')
-    echo "\$ curl -X POST … $url/keys/$id/resolve"
     resolved=$(ask -X POST "$url/keys/$id/resolve")
     echo "$resolved"
     test "$resolved" = '{"key":"sk-web-0123456789"}'
-    echo "\$ lf gateway unpair --all"
-    "$lf" gateway unpair --all
+    show gateway unpair --all
     ask "$url/keys"
     echo
 else
