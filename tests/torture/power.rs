@@ -245,11 +245,14 @@ impl<'a> Look<'a> {
 
     /// Without which of the command's syncs would something be lost? How many those are, of how many.
     fn without(&mut self, stage: &mut Stage, contents: &mut Contents) -> (usize, usize) {
-        let is_sync = |event: &&Event| matches!(event, Event::Call(Call::Sync(_)));
-        let syncs = self.recording.events.iter().filter(is_sync).count();
+        let sync = |event: &Event| match event {
+            Event::Call(call @ Call::Sync(_)) => Some(shown(call)),
+            _ => None,
+        };
+        let syncs: Vec<String> = self.recording.events.iter().filter_map(sync).collect();
         let is_needed = |sync: &usize| {
             let cuts = self.cuts(contents, Some(*sync));
-            quietly(|| {
+            let is_needed = quietly(|| {
                 cuts.states.iter().any(|state| {
                     let known = (state.tree.clone(), state.kept, state.is_done);
                     match self.known.get(&known) {
@@ -257,9 +260,13 @@ impl<'a> Look<'a> {
                         None => self.at(stage, state, &cuts, contents, Further::Look).is_err(),
                     }
                 })
-            })
+            });
+            if !is_needed {
+                println!("{}: nothing is lost without {}", self.scenario.name, syncs[*sync]);
+            }
+            is_needed
         };
-        ((0..syncs).filter(is_needed).count(), syncs)
+        ((0..syncs.len()).filter(is_needed).count(), syncs.len())
     }
 }
 
