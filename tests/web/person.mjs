@@ -108,10 +108,10 @@ await all({
     assert.equal(count, 0);
     // A reload stays paired; forgetting asks nobody and keeps nothing.
     await page.reload();
-    await says(page, '#who', 'Paired as web-pair. May list, resolve, add, update, rotate, remove: all keys. Expires in 3 months.');
+    await says(page, '#who', 'Paired as web-pair. Rights: list, resolve, add, update, rotate, remove. Keys: all. Expires in 3 months.');
     page.asked.length = 0;
     await page.click('#forget');
-    await says(page, '#pair', 'Forgotten');
+    await says(page, '#pair', 'Forgotten. To revoke it: lf gateway unpair web-pair');
     assert.deepEqual([page.asked, await page.evaluate(() => sessionStorage.length)], [[], 0]);
     await leaves_nothing(page);
   },
@@ -279,6 +279,8 @@ await all({
     }
     await page.fill('#provider', 'OLLAMA');
     await says(page, '#hint', 'Only cloud models need a key');
+    await page.fill('#provider', 'openai');
+    assert.equal(await page.textContent('#hint'), '');
     await leaves_nothing(page);
   },
 
@@ -377,6 +379,19 @@ await all({
     assert.equal(isDisabled, true);
     await again.and(page.locator(':enabled')).click();
     await says(page, '#plain', VALUE);
+
+    // In a dialog too, which keeps what was typed, and the focus.
+    const limited = (route) => route.fulfill({ status: 429, headers: { 'retry-after': '2' }, json: { error: 'rate_limited' } });
+    await page.route('**/keys/*', limited);
+    await act(page, 'Edit…');
+    await page.fill('#new-label', 'New');
+    await dialog(page).getByRole('button', { name: 'Save' }).click();
+    await says(page, '#edit [role=alert]', 'Too much at once');
+    assert.equal(await focused(page), 'Save');
+    await page.unroute('**/keys/*');
+    await dialog(page).getByRole('button', { name: 'Try again' }).and(page.locator(':enabled')).click();
+    await says(page, '#actions .told', 'Saved.');
+    assert.deepEqual([await focused(page), await labels(page)], ['Edit…', ['New']]);
     await leaves_nothing(page);
   },
 
@@ -492,6 +507,14 @@ await all({
     assert.equal((await times('key-12'))[2], 'Expired 2 days ago');
     assert.deepEqual(await page.locator('.soon:visible').count(), 2);
     assert.equal(await row(page, 'key-10').locator('.tag').isVisible(), false);
+    // What a person looks at stays where it is.
+    await page.mouse.wheel(0, 300);
+    await page.waitForFunction(() => scrollY >= 300);
+    const before = await page.evaluate(() => scrollY);
+    await page.evaluate(() => document.getElementById('refresh').click());
+    await page.waitForFunction(() => document.body.ariaBusy === 'false');
+    await says(page, '#bar', 'Up to date');
+    assert.equal(await page.evaluate(() => scrollY), before);
     await page.selectOption('#sort', 'label');
     assert.deepEqual((await labels(page)).slice(0, 3), ['key-1', 'key-2', 'key-3'], 'by number where there is one');
     await row(page, 'key-12').locator('label').click();
@@ -507,6 +530,59 @@ await all({
     await leaves_nothing(page);
   },
 
+  async 'a screen reader hears which key each control is about, and what became of it'() {
+    const { page, context } = await paired('ear', { Prod: VALUE, Test: VALUE });
+    const browser = await context.newCDPSession(page);
+    /** The tree that a screen reader is given: controls and headings with their groups, and descriptions. */
+    const tree = async () => {
+      const { nodes } = await browser.send('Accessibility.getFullAXTree');
+      const byId = Object.fromEntries(nodes.map((node) => [node.nodeId, node]));
+      const told = [];
+      const walk = ({ role, name, description, childIds = [] }, groups) => {
+        const text = name?.value ?? '';
+        if (/^(button|radio|textbox|combobox|searchbox|DisclosureTriangle|heading)$/.test(role?.value)) told.push([...groups, text, ...(description?.value ? [description.value] : [])].join(' > '));
+        const inner = /^(group|dialog|list)$/.test(role?.value) && text ? [...groups, text] : groups;
+        for (const id of childIds) walk(byId[id], inner);
+      };
+      walk(nodes[0], []);
+      return told;
+    };
+    const heard = () => page.textContent('#heard');
+    await row(page, 'Prod').locator('label').click();
+    const short = (told) => told.map((text) => text.replace(/ · \S{8}…/, ''));
+    assert.deepEqual(short(await tree()), [
+      'Funding', 'Local Keys', 'Forget this gateway', 'Sort', 'Refresh', 'Add key…',
+      'Keys > Test openai Added just now Never used',
+      'Keys > Prod openai Added just now Never used',
+      ...['Copy', 'Show', 'Edit…', 'Remove…', 'More'].map((act) => `Keys > Prod > ${act}`),
+      'Ollama', 'Look for models', 'On LenserFight Cloud',
+    ]);
+    await act(page, 'Show');
+    await says(page, '#plain', VALUE);
+    assert.ok((await tree()).includes('Keys > Prod > Value > Hide'));
+    await page.click('#hide');
+    assert.equal(await heard(), 'The value has left this page.');
+    await act(page, 'Edit…');
+    assert.deepEqual(await tree(), ['Edit Prod', 'Label', 'New value', 'Save', 'Cancel'].map((text) => `Edit Prod > ${text}`));
+    await page.fill('#new-label', 'Main');
+    await page.keyboard.press('Enter');
+    await says(page, '#actions .told', 'Saved.');
+    assert.equal(await heard(), 'Saved.');
+    assert.ok((await tree()).includes('Keys > Main > Copy'));
+    await add(page, 'Open AI', '', 'v');
+    await says(page, '#provider-bad', 'not a provider');
+    assert.ok((await tree()).includes('Add a key > Provider > That is not a provider’s name. Use 2 to 32 of a–z, 0–9, _ and -.'));
+    await page.keyboard.press('Escape');
+    if (await page.locator('#add').isVisible()) await page.keyboard.press('Escape');
+    await act(page, 'Remove…');
+    assert.deepEqual(await tree(), ['Remove Main?', 'Keep it', 'Remove'].map((text) => `Remove Main? > ${text}`));
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await says(page, '#bar .told', 'Removed');
+    assert.equal(await heard(), 'Removed Main.');
+    await leaves_nothing(page);
+  },
+
   async 'a pairing with few rights is told which, and offered nothing else'() {
     const own = home('rights');
     const id = await lf(own, 'keys add --provider openai --label Prod', VALUE);
@@ -515,7 +591,7 @@ await all({
     const page = await visit(await chromium.newContext(), (await gateway(own)).url);
     await page.fill('#token', token);
     await page.keyboard.press('Enter');
-    await says(page, '#who', 'Paired as reader. May list, resolve: 1 keys. Does not expire.');
+    await says(page, '#who', 'Paired as reader. Rights: list, resolve. Keys: 1. Does not expire.');
     assert.deepEqual(await labels(page), ['Prod']);
     await row(page, 'Prod').locator('label').click();
     const disabled = await page.$$eval('[data-act]:disabled', (all) => all.map(({ dataset }) => dataset.act));

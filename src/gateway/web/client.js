@@ -228,8 +228,8 @@ function expect(answer, isRight) {
 }
 
 /**
- * Lets the browser ask its user, as Chromium does for pages from elsewhere. That may take minutes, and
- * the request that asked may fail or hang all the same: so a harmless one goes first.
+ * Lets the browser ask its user, which may take minutes. The request that asked may fail all the same: so
+ * a harmless one goes first.
  */
 async function permission(url) {
   if (!isLoopback(url) || isLoopback(location) || !isSecureContext) return;

@@ -9,23 +9,23 @@ const PAIR = 'lf gateway pair --web';
 const ADD = 'lf keys add --provider openai';
 const DOCTOR = 'lf keys doctor';
 const SERVE = `lf gateway serve --keys-only${location.port === '38080' ? '' : ` --port ${location.port || 80}`}`;
-/** By code: the field that it is about, what is wrong, a way out, a line for a terminal. */
+/** By code: its field, what is wrong, a way out, a line for a terminal. */
 const WORDS = Object.fromEntries(
-  `invalid_token|token|That is not a pairing token.|It has 43 letters, digits, - and _:|${PAIR}
-  unknown_token|token|The gateway does not know this token.|A newer one may have replaced it:|${PAIR}
-  gateway_not_paired||This tab is no longer paired.|Its token was revoked, replaced or has expired:|${PAIR}
+  `invalid_token|token|That is not a pairing token.|It has 43 letters, digits, - and _. See step 1.
+  unknown_token|token|The gateway does not know this token.|A newer one may have replaced it. See step 1.
+  gateway_not_paired||This tab is no longer paired.|Its token was revoked or replaced, or has expired. See step 1.
   gateway_unreachable||The gateway does not answer.|Start it and leave it running:|${SERVE}
   gateway_slow||The gateway takes too long.|It may still do it: refresh before you ask again.
-  gateway_garbage||What answers here is not the gateway.|Stop what has taken its port, and start:|${SERVE}
+  gateway_garbage||What answers here is not the gateway.|Stop the other program, and start:|${SERVE}
   gateway_forbidden||The gateway refuses this page.|Open the address that it printed.
-  gateway_rate_limited||Too much at once.|It gives out a value a second, and makes a change every two.
+  gateway_rate_limited||Too much at once.|Wait a moment.
   not_permitted||This pairing may not do that.|Pair again with more rights:|${PAIR}
-  passphrase_missing||There is no master passphrase yet.|Make one in a terminal:|lf keys init
+  passphrase_missing||There is no master passphrase yet.|Make one:|lf keys init
   keychain_unavailable||The keychain is locked, or does not answer.|Unlock it.
   decryption_failed||This key does not open.|See why:|${DOCTOR}
   key_not_found||This key is gone.|Refresh the list.
-  invalid_provider|provider|That is not a provider’s name.|It has 2 to 32 of a–z, 0–9, - and _.
-  invalid_label|label|That cannot be a label.|It has up to 64 characters, on one line.
+  invalid_provider|provider|That is not a provider’s name.|Use 2 to 32 of a–z, 0–9, _ and -.
+  invalid_label|label|That cannot be a label.|Use 1 to 64 characters, on one line.
   empty_key|value|There is no value yet.|Paste the provider’s key.
   body_too_large|value|This value is too large for a browser.|A terminal takes 64 KiB:|${ADD} < file
   NotAllowedError||The browser keeps this page from the clipboard.|Show the value, and copy it by hand.`
@@ -34,7 +34,7 @@ const WORDS = Object.fromEntries(
 const WHY = { needs_cloud: 'Not available here.', no_keys: 'No keys yet', gateway_unreachable: 'No answer', gateway_not_paired: 'Not paired' };
 /** Seconds that a value stays. */
 const SHOWN = 30;
-/** Keys from which on there is a filter. */
+/** Keys that need a filter. */
 const MANY = 10;
 /** Milliseconds (14 days) before its end that a key is marked. */
 const SOON = 1_209_600_000;
@@ -55,13 +55,19 @@ function make(tag, ...parts) {
 }
 
 const every = (selector) => document.querySelectorAll(selector);
-const tell = (zone, ...parts) => zone.querySelector('.told').replaceChildren(...parts);
 const radio = (key) => rows.get(key?.id)?.querySelector('input');
 /** Where the eye is. */
 const seen = (zone) => [zone, $('actions'), $('bar'), $('pair')].find((it) => it.checkVisibility());
 
+/** To the eye; and to the ear, where nothing is moved or hidden. */
+function tell(zone, ...parts) {
+  const told = zone.querySelector('.told');
+  told.replaceChildren(...parts);
+  if (!told.querySelector('[role]')) $('heard').textContent = told.textContent;
+}
+
 /** Does what was asked, and says so in its zone; meanwhile nothing else can be asked, typed or closed. */
-async function attempt(zone, act, isRepeatable) {
+async function attempt(zone, act) {
   if (document.body.ariaBusy === 'true') return;
   const before = document.activeElement;
   const controls = every('button, input, select, textarea, summary');
@@ -77,12 +83,12 @@ async function attempt(zone, act, isRepeatable) {
   tell(zone);
   drawSources(failed?.code !== 'gateway_unreachable');
   if (failed?.code === 'gateway_not_paired') zone = unpair();
-  if (failed) explain(zone, failed, isRepeatable && lf.isPaired() && (() => attempt(zone, act, true)));
+  if (failed) explain(zone, failed, (failed.retryAfter || !zone.onsubmit) && lf.isPaired() && (() => (before.focus(), attempt(zone, act))));
   else tell(seen(zone), ...said);
   seen(zone).querySelector('.told').scrollIntoView({ block: 'nearest' });
   const now = document.activeElement; // Firefox blurs late
   if (now !== document.body && now.checkVisibility()) return;
-  const focused = before.closest('dialog') ? opener : before;
+  const focused = before.closest('dialog:not([open])') ? opener : before;
   [$('plain'), focused, $('token'), radio(picked), $('local-title')].find((it) => it?.checkVisibility())?.focus();
 }
 
@@ -104,6 +110,7 @@ function explain(zone, error, again) {
   note.className = 'bad';
   note.id = `${field.id}-bad`;
   field.ariaInvalid = 'true';
+  field.setAttribute('aria-describedby', note.id);
   (field.closest('.line') ?? field).after(note);
   field.focus();
 }
@@ -136,12 +143,14 @@ function countDown(seconds, tell) {
 function command(line) {
   const button = make('button', 'Copy command');
   button.className = 'small';
+  button.title = line;
   copies(button, () => line);
   return make('span', make('code', line), ' ', button);
 }
 
 function copies(button, text) {
   const name = button.textContent;
+  button.ariaLive = 'polite';
   button.onclick = async () => {
     button.textContent = await navigator.clipboard.writeText(text()).then(() => 'Copied', () => 'Not copied');
     setTimeout(() => (button.textContent = name), 2000);
@@ -182,7 +191,7 @@ onSubmit($('pair'), async () => {
 
 $('forget').onclick = () => {
   lf.forget();
-  tell(unpair(), 'Forgotten. To revoke it: ', command('lf gateway unpair NAME'));
+  tell(unpair(), 'Forgotten. To revoke it: ', command(`lf gateway unpair ${$('who').querySelector('b')?.textContent ?? 'NAME'}`));
 };
 
 async function refresh() {
@@ -191,10 +200,10 @@ async function refresh() {
   for (const button of every('[data-act]')) button.disabled = !me.allow.includes(button.dataset.right ?? button.dataset.act);
   const end = make('time');
   since(end, me.expiresAt ? 'Expires' : 'Does not expire', me.expiresAt);
-  $('who').replaceChildren('Paired as ', make('b', me.name), `. May ${me.allow.join(', ')}: ${me.keys?.length ?? 'all'} keys. `, end, '.');
+  $('who').replaceChildren('Paired as ', make('b', me.name), `. Rights: ${me.allow.join(', ')}. Keys: ${me.keys?.length ?? 'all'}. `, end, '.');
   show(me.allow.includes('list') ? await lf.list() : []);
 }
-$('refresh').onclick = () => attempt($('bar'), async () => (await refresh(), ['Up to date.']), true);
+$('refresh').onclick = () => attempt($('bar'), async () => (await refresh(), ['Up to date.']));
 
 function show(list) {
   keys = list;
@@ -207,9 +216,11 @@ function show(list) {
 function arrange() {
   const words = $('filter').value.trim().toLowerCase();
   $('filter').hidden = !words && keys.length < MANY;
+  $('sort').hidden = keys.length < 2;
   const byLabel = (a, b) => a.label.localeCompare(b.label, 'en', { numeric: true });
   const found = ($('sort').value ? keys.toSorted(byLabel) : keys.toReversed()).filter((key) => `${key.label}\n${key.provider}\n${key.id}`.toLowerCase().includes(words));
   if (picked && !found.includes(picked)) pick(null);
+  $('heard').textContent = `Keys: ${found.length}`;
   $('keys').replaceChildren(...found.map(({ id }) => rows.get(id)));
   $('empty').replaceChildren(...(found.length ? [] : words ? ['No key matches.'] : ['There are no keys yet. Add one here, or in a terminal: ', command(ADD)]));
 }
@@ -254,6 +265,7 @@ function pick(key) {
   if (!key) return document.body.append($('actions'));
   radio(key).checked = true;
   $('id').textContent = key.id;
+  $('actions').ariaLabel = key.label;
   rows.get(key.id).append($('actions'));
 }
 
@@ -282,7 +294,7 @@ const ACTS = {
 
 for (const button of every('[data-act]')) {
   const act = ACTS[button.dataset.act];
-  button.onclick = () => (act ? attempt($('actions'), act, true) : ask($(button.dataset.act)));
+  button.onclick = () => (act ? attempt($('actions'), act) : ask($(button.dataset.act)));
 }
 copies($('copy-id'), () => picked.id);
 
@@ -292,6 +304,7 @@ function ask(dialog) {
   opener = document.activeElement;
   const label = dialog.querySelector('bdi');
   if (label) label.textContent = $('new-label').value = picked.label;
+  dialog.ariaLabel = dialog.querySelector('h2').textContent;
   dialog.showModal();
 }
 
@@ -336,7 +349,7 @@ function onAgree(dialog, act) {
   // A close event is late.
   dialog.querySelector('.cancel').onclick = () => (form.reset(), dialog.close());
   dialog.onclose = () => form.reset();
-  form.onreset = () => ($('hint').hidden = true);
+  form.onreset = () => ($('hint').textContent = '');
   onSubmit(form, async () => {
     const said = await act(picked);
     dialog.close();
@@ -347,14 +360,15 @@ function onAgree(dialog, act) {
 
 onAgree($('add'), async () => {
   const provider = $('provider').value.trim().toLowerCase();
-  picked = await lf.add({ provider, label: $('label').value.trim() || provider, rawKey: valueIn('value') });
+  const key = await lf.add({ provider, label: $('label').value.trim() || provider, rawKey: valueIn('value') });
   $('filter').value = '';
-  show([...keys, picked]);
-  opener = radio(picked);
-  rows.get(picked.id).scrollIntoView({ block: 'center' });
+  show([...keys, key]);
+  pick(key);
+  opener = radio(key);
+  rows.get(key.id).scrollIntoView({ block: 'center' });
   return ['Added.'];
 });
-$('provider').oninput = () => ($('hint').hidden = !/^\s*ollama/i.test($('provider').value));
+$('provider').oninput = () => ($('hint').textContent = /^\s*ollama/i.test($('provider').value) ? 'Only cloud models need a key.' : '');
 
 onAgree($('edit'), async ({ id, label, lastUsedAt }) => {
   const [typed, rawKey] = [$('new-label').value.trim(), valueIn('new-value')];
@@ -366,6 +380,7 @@ onAgree($('edit'), async ({ id, label, lastUsedAt }) => {
 
 onAgree($('remove'), async (key) => {
   await lf.remove(key.id);
+  opener = $('refresh');
   show(keys.filter(({ id }) => id !== key.id));
   return ['Removed ', make('bdi', key.label), '.'];
 });
@@ -388,6 +403,6 @@ lf.forgetLegacyStore().then((isDue) => {
 
 $('command').append(command(PAIR));
 turn(lf.isPaired());
-if (lf.isPaired()) attempt($('bar'), refresh, true);
+if (lf.isPaired()) attempt($('bar'), refresh);
 else $('token').focus();
 $('where').textContent = location.host;
