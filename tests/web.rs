@@ -65,6 +65,11 @@ fn the_keyboard_is_enough_and_axe_finds_nothing_in_firefox() {
 }
 
 #[test]
+fn the_mouse_is_enough_in_firefox() {
+    run("mouse.mjs", &Home::new(), &[("BROWSER", "firefox-esr".to_owned())]);
+}
+
+#[test]
 fn the_client_has_types_and_knows_which_source_pays() {
     run("client.mjs", &Home::new(), &[]);
 }
