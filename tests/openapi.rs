@@ -56,25 +56,56 @@ fn a_gateway_does_what_its_description_says() {
     let (home, _) = Home::with_key();
     let description = home.path().join("openapi.json");
     std::fs::write(&description, home.bare("gateway openapi").ok().out).unwrap();
-    let paired: Object = json::from_str(&home.lf("gateway pair --json").ok().out).unwrap();
-    let Some(Value::String(token)) = paired.get("token") else { panic!() };
+    let tokens: Vec<String> = (0..PAIRINGS).map(|number| token(&home, number)).collect();
     let gateway = Gateway::start(&home);
-    // A refused change costs a token of the bucket, too; so 429 is an answer as any other, and nothing waits.
-    let done = Command::new(place.join("bin/schemathesis"))
-        .arg("run")
-        .arg(&description)
-        .args(["--url", &format!("http://{}", gateway.address)])
-        .args(["--header", &format!("Authorization: Bearer {token}")])
-        .args(["--checks", "all", "--phases", "examples,coverage,fuzzing"])
-        .args(["--max-examples", "20", "--seed", "1", "--no-color", "--continue-on-failure"])
-        // A busy machine is no finding.
-        .args(["--warnings", "off", "--suppress-health-check", "all", "--request-timeout", "120"])
-        .current_dir(home.path())
-        .env("HOME", home.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stdout);
-    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
-    assert!(said.contains("9 selected / 9 total") && said.contains("9 passed"), "{said}");
+    let hooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openapi/hooks.py");
+    // With one token most changes are refused with 429; with many, in turn, most are made.
+    let phases = "examples,coverage,fuzzing";
+    let chains = format!("{phases},stateful");
+    for (tokens, phases) in [(&tokens[..1], phases), (&tokens[1..], &chains)] {
+        let done = Command::new(place.join("bin/schemathesis"))
+            .arg("run")
+            .arg(&description)
+            .args(["--url", &format!("http://{}", gateway.address)])
+            .args(["--checks", "all", "--phases", phases])
+            .args(["--max-examples", "20", "--seed", "1", "--no-color", "--continue-on-failure"])
+            // A busy machine is no finding.
+            .args(["--warnings", "off", "--suppress-health-check", "all"])
+            .args(["--request-timeout", "120"])
+            .current_dir(home.path())
+            .env("HOME", home.path())
+            .env("SCHEMATHESIS_HOOKS", &hooks)
+            .env("TOKENS", tokens.join(" "))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+        assert!(said.contains("9 selected / 9 total") && said.contains("9 passed"), "{said}");
+    }
     gateway.ends();
+    // Each kind of change was made, and many times; and the limit was met.
+    let log = home.audit();
+    for (kind, ok, least) in [
+        ("add", true, 10),
+        ("update", true, 10),
+        ("remove", true, 10),
+        ("resolve", true, 10),
+        ("rate_limited", false, 1),
+    ] {
+        let is_one = |line: &&str| {
+            line.contains(&format!(r#""kind":"{kind}""#)) && line.contains(&format!(r#""ok":{ok}"#))
+        };
+        let count = log.lines().filter(is_one).count();
+        assert!(count >= least, "{count} of {kind}\n{log}");
+    }
+}
+
+/// So many that no pairing's bucket is empty when its turn comes.
+const PAIRINGS: usize = 21;
+
+fn token(home: &Home, number: usize) -> String {
+    let told = home.lf(&format!("gateway pair --name pairing-{number} --json")).ok().out;
+    let paired: Object = json::from_str(&told).unwrap();
+    let Some(Value::String(token)) = paired.get("token") else { panic!("{told}") };
+    token.clone()
 }
