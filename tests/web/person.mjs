@@ -571,7 +571,7 @@ await all({
     assert.ok((await tree()).includes('Keys > Main > Copy'));
     await add(page, 'Open AI', '', 'v');
     await says(page, '#provider-bad', 'not a provider');
-    assert.ok((await tree()).includes('Add a key > Provider > That is not a provider’s name. Use 2 to 32 of a–z, 0–9, _ and -.'));
+    assert.ok((await tree()).includes('Add a key > Provider > That is not a provider’s name. Use 2–32 of a–z, 0–9, - and _.'));
     await page.keyboard.press('Escape');
     if (await page.locator('#add').isVisible()) await page.keyboard.press('Escape');
     await act(page, 'Remove…');

@@ -24,7 +24,7 @@ const WORDS = Object.fromEntries(
   keychain_unavailable||The keychain is locked, or does not answer.|Unlock it.
   decryption_failed||This key does not open.|See why:|${DOCTOR}
   key_not_found||This key is gone.|Refresh the list.
-  invalid_provider|provider|That is not a provider’s name.|Use 2 to 32 of a–z, 0–9, _ and -.
+  invalid_provider|provider|That is not a provider’s name.|Use 2–32 of a–z, 0–9, - and _.
   invalid_label|label|That cannot be a label.|Use 1 to 64 characters, on one line.
   empty_key|value|There is no value yet.|Paste the provider’s key.
   body_too_large|value|This value is too large for a browser.|A terminal takes 64 KiB:|${ADD} < file
@@ -398,7 +398,7 @@ $('ask-ollama').onclick = async () => {
 };
 
 lf.forgetLegacyStore().then((isDue) => {
-  if (isDue) $('legacy').append(make('b', 'The key store of an older version was deleted here.'), ' Add your keys again, then pair: ', command(ADD));
+  if (isDue) $('legacy').append(make('b', 'The key store of an older version was deleted here.'), ' Before you pair, add your keys again: ', command(ADD));
 });
 
 $('command').append(command(PAIR));
