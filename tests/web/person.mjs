@@ -549,11 +549,11 @@ await all({
     };
     const heard = () => page.textContent('#heard');
     await row(page, 'Prod').locator('label').click();
-    const short = (told) => told.map((text) => text.replace(/ · \S{8}…/, ''));
+    const short = (told) => told.map((text) => text.replace(/ · \S{8}… Added (just now|\d+ minutes? ago) /, ', '));
     assert.deepEqual(short(await tree()), [
       'Funding', 'Local Keys', 'Forget this gateway', 'Sort', 'Refresh', 'Add key…',
-      'Keys > Test openai Added just now Never used',
-      'Keys > Prod openai Added just now Never used',
+      'Keys > Test openai, Never used',
+      'Keys > Prod openai, Never used',
       ...['Copy', 'Show', 'Edit…', 'Remove…', 'More'].map((act) => `Keys > Prod > ${act}`),
       'Ollama', 'Look for models', 'On LenserFight Cloud',
     ]);
@@ -587,17 +587,19 @@ await all({
     const own = home('rights');
     const id = await lf(own, 'keys add --provider openai --label Prod', VALUE);
     await lf(own, 'keys add --provider openai --label Other', VALUE);
-    const token = await pair(own, `--name reader --key ${id} --allow list,resolve --expires never`);
+    const token = await pair(own, ['--name', 'a; reader', '--key', id, '--allow', 'list,resolve', '--expires', 'never']);
     const page = await visit(await chromium.newContext(), (await gateway(own)).url);
     await page.fill('#token', token);
     await page.keyboard.press('Enter');
-    await says(page, '#who', 'Paired as reader. Rights: list, resolve. Keys: 1. Does not expire.');
+    await says(page, '#who', 'Paired as a; reader. Rights: list, resolve. Keys: 1. Does not expire.');
     assert.deepEqual(await labels(page), ['Prod']);
     await row(page, 'Prod').locator('label').click();
     const disabled = await page.$$eval('[data-act]:disabled', (all) => all.map(({ dataset }) => dataset.act));
     assert.deepEqual(disabled.sort(), ['add', 'edit', 'remove', 'rotate']);
     await act(page, 'Show');
     await says(page, '#plain', VALUE);
+    await page.click('#forget');
+    await says(page, '#pair', 'To revoke it: lf gateway unpair NAME');
     await leaves_nothing(page);
   },
 });

@@ -16,7 +16,7 @@ process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 setTimeout(() => {
   console.error('hangs');
   process.exit(1);
-}, 300_000).unref();
+}, 600_000).unref();
 
 /** A home of its own for one store. */
 export function home(name) {
@@ -45,7 +45,8 @@ export async function lf(home, args, input = '') {
   return out.trimEnd();
 }
 
-export const pair = async (home, args = '') => JSON.parse(await lf(home, `gateway pair --json ${args}`.trim())).token;
+/** `args` is a text, or a list if one has spaces. */
+export const pair = async (home, args = []) => JSON.parse(await lf(home, ['gateway', 'pair', '--json', ...(Array.isArray(args) ? args : args.split(' '))])).token;
 
 /** Serves a home's keys, on a free port or a given one. */
 export async function gateway(home, port = 0) {

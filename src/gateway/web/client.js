@@ -1,6 +1,6 @@
 /**
  * A client of the lf gateway, for any page whose origin the gateway allows.
- * Nothing is sent before one of these functions is called: it may make the browser ask its user.
+ * Nothing is sent before a function is called: it may make the browser ask its user.
  * The token is in sessionStorage only, a value in nothing but the answer of resolve().
  */
 
@@ -237,7 +237,7 @@ async function permission(url) {
   try {
     status = await navigator.permissions.query({ name: /** @type {any} */ ('loopback-network') });
   } catch {
-    return; // This browser has no such permission.
+    return; // It has no such permission.
   }
   if (status.state === 'granted') return;
   const stop = new AbortController();

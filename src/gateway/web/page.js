@@ -16,7 +16,7 @@ const WORDS = Object.fromEntries(
   gateway_not_paired||This tab is no longer paired.|Its token was revoked or replaced, or has expired. See step 1.
   gateway_unreachable||The gateway does not answer.|Start it and leave it running:|${SERVE}
   gateway_slow||The gateway takes too long.|It may still do it: refresh before you ask again.
-  gateway_garbage||What answers here is not the gateway.|Stop the other program, and start:|${SERVE}
+  gateway_garbage||What answers here is not the gateway.|Stop it, and start:|${SERVE}
   gateway_forbidden||The gateway refuses this page.|Open the address that it printed.
   gateway_rate_limited||Too much at once.|Wait a moment.
   not_permitted||This pairing may not do that.|Pair again with more rights:|${PAIR}
@@ -191,7 +191,8 @@ onSubmit($('pair'), async () => {
 
 $('forget').onclick = () => {
   lf.forget();
-  tell(unpair(), 'Forgotten. To revoke it: ', command(`lf gateway unpair ${$('who').querySelector('b')?.textContent ?? 'NAME'}`));
+  // A name that any shell takes.
+  tell(unpair(), 'Forgotten. To revoke it: ', command(`lf gateway unpair ${/^\w[\w-]*$/.exec(every('#who b')[0]?.textContent ?? '') ?? 'NAME'}`));
 };
 
 async function refresh() {
@@ -398,7 +399,7 @@ $('ask-ollama').onclick = async () => {
 };
 
 lf.forgetLegacyStore().then((isDue) => {
-  if (isDue) $('legacy').append(make('b', 'The key store of an older version was deleted here.'), ' Before you pair, add your keys again: ', command(ADD));
+  if (isDue) $('legacy').append(make('b', 'The key store of an older version was deleted here.'), ' First add your keys again: ', command(ADD));
 });
 
 $('command').append(command(PAIR));
