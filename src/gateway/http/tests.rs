@@ -73,7 +73,12 @@ fn requests_come_one_after_the_other_however_they_are_cut() {
 #[test]
 fn a_head_has_at_most_16_kib_and_ends() {
     for (length, expected) in [(MAX_HEAD, Ok(())), (MAX_HEAD + 1, Err(431))] {
-        let found = with(head(length).as_bytes(), true, |connection, _| {
+        // Of a first packet with one byte, the reads do not end where the head must.
+        let head = head(length);
+        let (first, rest) = head.as_bytes().split_at(1);
+        let found = with(first, false, |connection, peer| {
+            connection.receive().unwrap();
+            peer.write_all(rest).unwrap();
             connection.request().map(drop).map_err(|failure| status(&failure))
         });
         assert_eq!(found, expected, "{length}");
