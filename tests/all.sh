@@ -7,7 +7,7 @@ trap 'rm -rf "$logs"' EXIT
 ${CARGO:-cargo} test --locked --no-run --message-format=json >"$logs/built" || exit 1
 sed -n 's/.*"executable":"\([^"]*\/deps\/[^"]*\)".*/\1/p' "$logs/built" >"$logs/binaries"
 [ -s "$logs/binaries" ] || { echo "cargo built no test" >&2; exit 1; }
-for name in torture web keychains master pairs rekey pairing concurrency filesystems; do
+for name in torture web keychains openapi master pairs rekey pairing concurrency filesystems; do
 	grep "/$name-[0-9a-f]*$" "$logs/binaries"
 done >"$logs/first"
 grep -vxF -f "$logs/first" "$logs/binaries" >"$logs/rest"

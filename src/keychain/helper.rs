@@ -70,6 +70,16 @@ impl Helper {
         Ok(Some(Arc::new(Helper { free, changed, life })))
     }
 
+    /// One whose answers are a test's.
+    #[cfg(test)]
+    pub(crate) fn of(answer: &Arc<Answer>) -> Arc<Helper> {
+        let pairs = (0..CHANNELS).map(|_| UnixStream::pair().unwrap());
+        let (free, theirs) = pairs.unzip::<_, _, Vec<_>, Vec<_>>();
+        serve(theirs, answer).unwrap();
+        let (free, changed) = (Mutex::new(free), Condvar::new());
+        Arc::new(Helper { free, changed, life: UnixStream::pair().unwrap().0 })
+    }
+
     /// What the helper answers.
     pub(crate) fn ask(&self, question: &[&str]) -> Result<Option<Secret>> {
         let failed = |why: &str| Error::KeychainUnavailable(format!("the gateway's helper {why}"));

@@ -30,13 +30,13 @@ SLOW = 4
 # The tests that drive lf for each room, besides the unit tests; in this order. The first that fits counts.
 ROOMS = [
     ("src/base/", "passphrase secrecy keys"),
-    ("src/vault/envelope/", "envelope keys disk"),
+    ("src/vault/envelope/", "envelope keys disk memory"),
     ("src/gateway/guard.rs", "gateway_access gateway_api scope limits"),
     ("src/gateway/http", "gateway_access gateway_api gateway_load"),
-    ("src/gateway/pairing/", "pairing scope"),
+    ("src/gateway/pairing/", "pairing scope adopt sandbox"),
     ("src/vault/master/", "master rekey passphrase"),
-    ("src/vault/store.rs", "keys concurrency disk"),
-    ("src/vault/files.rs", "keys disk concurrency"),
+    ("src/vault/store.rs", "keys concurrency disk recovery limits terminal filesystems"),
+    ("src/vault/files.rs", "keys disk concurrency recovery limits filesystems doctor"),
     ("src/vault/history.rs", "keys audit limits"),
     ("src/vault/audit.rs", "audit keys"),
     ("src/vault/sheet.rs", "recovery"),

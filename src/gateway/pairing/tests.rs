@@ -1,9 +1,13 @@
 //! When a token is good, by a clock that is set at will.
 
 use std::fs as files;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use super::*;
+use crate::base::lock::lock;
 use crate::keychain::Patience;
+use crate::keychain::helper::{Answer, Helper};
 
 #[test]
 fn a_clock_that_jumps_ends_a_pairing_and_gives_it_back() {
@@ -293,4 +297,142 @@ fn a_list_that_would_be_too_long_is_not_written() {
     list[0].sealed = Some("x".repeat(room + 1));
     assert_eq!(write(&dir, &list).unwrap_err().code(), "usage");
     assert_eq!(files::metadata(place.file(LIST)).unwrap().len(), MAX_LIST as u64);
+}
+
+/// A keychain that answers what a test says.
+#[derive(Default)]
+struct Fake {
+    /// The token of every account.
+    token: Option<String>,
+    fails: bool,
+    is_absent: bool,
+    /// How often it was asked for a token.
+    asked: usize,
+}
+
+/// A gateway's pairings in a home of its own, the fake keychain that it asks, and its recogniser.
+struct Desk {
+    place: Place,
+    fake: Arc<Mutex<Fake>>,
+    recogniser: Arc<Recogniser>,
+}
+
+impl Desk {
+    fn new(name: &str, fake: Fake, has_passphrase: bool) -> Desk {
+        let place = Place::new(name);
+        let fake = Arc::new(Mutex::new(fake));
+        let shared = Arc::clone(&fake);
+        let answer = move |question: &[&str]| {
+            let mut fake = lock(&shared);
+            let failed = || Error::KeychainUnavailable("it fails".to_owned());
+            match question {
+                ["absent"] => Ok(fake.is_absent.then(|| Secret::new("yes".to_owned()))),
+                [_, SERVICE, _] => {
+                    fake.asked += 1;
+                    let token = fake.token.clone().map(Secret::new);
+                    if fake.fails { Err(failed()) } else { Ok(token) }
+                }
+                _ if fake.fails => Err(failed()),
+                _ => Ok(None),
+            }
+        };
+        let answer: Arc<Answer> = Arc::new(answer);
+        let keychain = Keychain::through(&Helper::of(&answer));
+        let home = place.home.clone();
+        let environment = Environment::of(move |name| match name {
+            "HOME" => Some(home.clone().into()),
+            "LENSERFIGHT_KEYS_PASSPHRASE" if has_passphrase => Some("a passphrase".into()),
+            _ => None,
+        });
+        let pairings = Pairings::at(place.pairings.root.clone(), &environment, keychain);
+        Desk { place, fake, recogniser: Recogniser::new(pairings) }
+    }
+
+    /// A list with one pairing, whose token is `token`.
+    fn lists(&self, token: &str, account: Option<&str>) {
+        let account = account.map(|it| format!(r#","account":"{it}""#)).unwrap_or_default();
+        let digest = encoded(&Secret::new(token.to_owned()));
+        let text =
+            format!(r#"{{"v":2,"pairings":[{{"name":"web","sha256":"{digest}"{account}}}]}}"#);
+        files::write(self.place.file(LIST), text).unwrap();
+    }
+
+    /// Is it good? An error has its code.
+    fn is_good(&self, token: &str) -> std::result::Result<bool, &'static str> {
+        let found = self.recogniser.recognise(token, now());
+        found.map(|found| found.is_some()).map_err(|info| info.code)
+    }
+}
+
+#[test]
+fn a_token_without_an_account_counts_only_where_no_keychain_is_in_use() {
+    const FAILED: std::result::Result<bool, &str> = Err("keychain_unavailable");
+    for (fails, is_absent, has_passphrase, expected) in [
+        (false, false, false, Ok(false)),
+        (false, false, true, Ok(false)),
+        (true, false, false, FAILED),
+        (true, false, true, Ok(true)),
+        (true, true, false, Ok(true)),
+    ] {
+        let fake = Fake { fails, is_absent, ..Fake::default() };
+        let desk = Desk::new("pairing-no-account", fake, has_passphrase);
+        desk.lists("t", None);
+        assert_eq!(desk.is_good("t"), expected, "{fails} {is_absent} {has_passphrase}");
+    }
+    // Once it has answered, a failure is no reason to do without it.
+    let desk = Desk::new("pairing-no-account", Fake::default(), true);
+    desk.lists("t", None);
+    assert_eq!(desk.is_good("t"), Ok(false));
+    lock(&desk.fake).fails = true;
+    desk.lists("u", None);
+    assert_eq!(desk.is_good("u"), FAILED);
+}
+
+#[test]
+fn a_token_with_an_account_counts_if_the_keychain_has_the_same() {
+    for (kept, fails, has_passphrase, expected) in [
+        (Some("t"), false, false, Ok(true)),
+        (Some("t"), false, true, Ok(true)),
+        (Some("u"), false, false, Ok(false)),
+        (None, false, true, Ok(false)),
+        (Some("t"), true, true, Err("keychain_unavailable")),
+    ] {
+        let fake = Fake { token: kept.map(str::to_owned), fails, ..Fake::default() };
+        let desk = Desk::new("pairing-account", fake, has_passphrase);
+        desk.lists("t", Some("web"));
+        assert_eq!(desk.is_good("t"), expected, "{kept:?} {fails} {has_passphrase}");
+        assert_eq!(desk.is_good("wrong"), Ok(false), "nothing is known of it");
+    }
+}
+
+#[test]
+fn a_keychain_is_asked_once_a_second_at_most_about_what_is_not_good() {
+    for fails in [false, true] {
+        let desk = Desk::new("pairing-asked", Fake { fails, ..Fake::default() }, false);
+        desk.lists("t", Some("web"));
+        let asked = || lock(&desk.fake).asked;
+        assert_eq!((desk.is_good("t").is_err(), asked()), (fails, 1));
+        assert_eq!((desk.is_good("t").is_err(), asked()), (fails, 1), "at once, again");
+        if fails {
+            // It may take seconds to fail, so it is not asked about another token either.
+            desk.lists("u", Some("web"));
+            assert_eq!((desk.is_good("u").is_err(), asked()), (true, 1));
+        }
+        thread::sleep(Duration::from_millis(1100));
+        *lock(&desk.fake) = Fake { token: Some("t".to_owned()), asked: asked(), ..Fake::default() };
+        desk.lists("t", Some("web"));
+        assert_eq!((desk.is_good("t"), asked()), (Ok(true), 2));
+    }
+}
+
+#[test]
+fn a_keychain_that_fails_says_nothing_of_a_token_before_there_is_a_list() {
+    for (fails, has_passphrase, expected) in [
+        (true, false, Err("keychain_unavailable")),
+        (true, true, Ok(false)),
+        (false, false, Ok(false)),
+    ] {
+        let desk = Desk::new("pairing-settle", Fake { fails, ..Fake::default() }, has_passphrase);
+        assert_eq!(desk.is_good("t"), expected, "{fails} {has_passphrase}");
+    }
 }
