@@ -193,6 +193,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri knows no madvise")]
     fn what_is_set_aside_is_taken_once_by_its_size_and_goes_back_untaken() {
         // SAFETY: blocks that nobody writes to are asked for and freed with one layout.
         let taken = |size| unsafe {
