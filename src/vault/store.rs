@@ -352,3 +352,6 @@ const MOST_KEYS: usize = 1000;
 pub(crate) const MIN_PREFIX: usize = 4;
 /// Characters of the longest id there may be.
 pub(crate) const WHOLE: usize = 40;
+
+#[cfg(test)]
+mod tests;
