@@ -153,22 +153,23 @@ pub(crate) fn is_name(text: &str) -> bool {
 }
 
 /// How much of the text some program may take for the refused line at its start: quotes go on, and
-/// so does a backslash at the end of a line. A quote that is never closed takes its own line alone.
+/// so does a backslash at the end of a line. A quote that is never closed takes its own line alone; but one
+/// behind a backslash closes it for Node's dotenv, if no other does.
 fn extent(text: &str) -> usize {
     let line_end = |at: usize| text[at..].find('\n').map_or(text.len(), |length| at + length + 1);
-    let (mut quote, mut opened, mut before) = (None, 0, ' ');
+    let (mut quote, mut before) = (None, ' ');
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
         match quote {
             None if c == '\n' || (c == '#' && BLANKS.contains(&before)) => return line_end(at),
             Some(_) | None if c == '\\' => drop(chars.next()),
-            None if "'\"`".contains(c) => (quote, opened) = (Some(c), at),
+            None if "'\"`".contains(c) => quote = Some(c),
             Some(open) if open == c => quote = None,
             Some(_) | None => {}
         }
         before = c;
     }
-    if quote.is_some() { line_end(opened) } else { text.len() }
+    quote.map_or(text.len(), |open: char| text.rfind(open).map_or(text.len(), line_end))
 }
 
 const SPECIAL: &str = "programs read a character in it differently; single quotes may help";
@@ -204,6 +205,7 @@ mod tests {
             ("ab 'c\nd'e\nf", 10),
             ("ab\\\nc\nd", 6),
             ("abc'd\ne\n", 6),
+            ("abc'd\\'\ne\\'\nf\ng", 12),
             ("ab\nc'\n", 3),
             ("a\"b\n'\"\nc", 7),
         ] {
@@ -305,6 +307,12 @@ mod tests {
     fn a_refused_value_that_ends_with_the_file_goes_on_to_its_quote() {
         assert_eq!(read("A=\"$x\nB=b\n\""), ["1 A!", "2 B!"]);
         assert_eq!(read("A=\"$x\nB=b\n"), ["1 A!", "2 B=b"], "it is never closed");
+    }
+
+    #[test]
+    fn an_escaped_quote_closes_a_value_where_no_other_does() {
+        // Found by fuzzing: Node's dotenv takes all four lines for the value of A.
+        assert_eq!(read("A='a\\'\nB=b\nc\\'\nC=c"), ["1 A!", "2 B!", "4 C=c"]);
     }
 
     #[test]
