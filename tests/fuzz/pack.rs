@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::Path;
 
+use libfuzzer_sys as _; // it has the functions that count edges, where no AddressSanitizer has them
+
 fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
