@@ -16,7 +16,10 @@ pub fn argv(bytes: &[u8]) -> Option<()> {
     let words = bytes.split(|byte| *byte == b'\n').map(|word| OsStr::from_bytes(word).to_owned());
     let words: Vec<OsString> = words.collect();
     let texts: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
-    let secrets = texts.iter().filter(|word| looks_like_secret(word));
+    // A word that begins otherwise and goes on as a secret does is none that lf can know.
+    let is_hidden =
+        |secret: &str| texts.iter().any(|word| !looks_like_secret(word) && word.contains(secret));
+    let secrets = texts.iter().filter(|word| looks_like_secret(word) && !is_hidden(word));
     match parse(words.clone()) {
         Ok(_) if texts.iter().any(|word| NOTHING_ELSE.contains(&&**word)) => {}
         Ok(_) => {
