@@ -127,7 +127,7 @@ await all({
     }));
     const told = Promise.all([forget(tabs[1]), forget(tabs[0]), forget(tabs[1])]);
     await tabs[0].evaluate(() => window.store.close());
-    assert.deepEqual((await told).toSorted(), [false, false, true], 'once, and only once');
+    assert.deepEqual([...(await told)].sort(), [false, false, true], 'once, and only once');
     assert.equal(await forget(tabs[0]), false);
     assert.deepEqual(await tabs[0].evaluate(() => indexedDB.databases()), []);
     // A page that may not have any such store is not stopped by it.

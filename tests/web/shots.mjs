@@ -104,7 +104,7 @@ for (const [scheme, width, height] of screens.filter(([scheme, width]) => !only.
   }
   there = await gateway(own, there.port);
   const many = Array.from({ length: 200 }, (_, number) => ({ id: `${number}`.padStart(24, 'k'), provider: 'openai', label: `key-${number}`, createdAt: new Date(Date.now() - number * 8e7).toISOString(), lastUsedAt: null }));
-  await page.route('**/keys?*', (route) => route.fulfill({ json: { keys: many.toReversed() } }));
+  await page.route('**/keys?*', (route) => route.fulfill({ json: { keys: [...many].reverse() } }));
   await page.click('#refresh');
   await says(page, '#bar', 'Up to date');
   await page.locator('#keys label').nth(100).click();
