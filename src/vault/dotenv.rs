@@ -37,9 +37,8 @@ pub(crate) fn parse(text: &str) -> Vec<Line> {
             read => {
                 let reason = read.err().filter(|_| at >= taken);
                 let mut names = names(line, &lines);
-                if names.is_empty() && reason.is_some() {
-                    names.push(None);
-                }
+                let is_nameless = names.is_empty() && reason.is_some();
+                names.extend(is_nameless.then_some(None));
                 let value = || Err(reason.unwrap_or(TAKEN));
                 lines.extend(names.into_iter().map(|name| Line { number, name, value: value() }));
                 let framed = format!("^{}$", line.trim());
@@ -136,9 +135,10 @@ fn names(line: &str, above: &[Line]) -> Vec<Option<String>> {
         let is_upper = !before.is_empty() && !name.contains(|c: char| c.is_ascii_lowercase());
         (at == 0 || is_upper || is_known(name)).then_some(own(name))
     });
-    // Node's dotenv takes a colon for an equals sign.
+    // Node's dotenv takes a colon for an equals sign, and finds that in the next line, too.
     let colons = line.rsplit_once(':').map_or("", |(text, _)| text).split(':');
-    let words = colons.filter_map(|piece| piece.rsplit(is_break).next());
+    let ends = colons.chain(line.split(LINE_ENDS)).map(|piece| piece.trim_end_matches(is_blank));
+    let words = ends.filter_map(|piece| piece.rsplit(is_break).next());
     names.chain(words.filter(|word| is_known(word)).map(own)).collect()
 }
 
@@ -313,6 +313,13 @@ mod tests {
     fn an_escaped_quote_closes_a_value_where_no_other_does() {
         // Found by fuzzing: Node's dotenv takes all four lines for the value of A.
         assert_eq!(read("A='a\\'\nB=b\nc\\'\nC=c"), ["1 A!", "2 B!", "4 C=c"]);
+    }
+
+    #[test]
+    fn a_name_whose_equals_sign_is_in_the_next_line_is_named_too() {
+        // Found by fuzzing: Node's dotenv reads b for A.
+        assert_eq!(read("A=c\n=_\rA\r\n=b\nB=d"), ["1 A=c", "2 A!", "3 !", "4 B=d"]);
+        assert_eq!(read("A=c\nB=\"$A\""), ["1 A=c", "2 B!"]);
     }
 
     #[test]
