@@ -285,8 +285,9 @@ fn sweep(pair: &Pair, stage: &mut Stage) -> (usize, Vec<String>) {
         Ok(traced) => traced,
         Err(what) => return (0, vec![format!("{}: {what}", pair.name)]),
     };
-    let (mut lost, step) = (Vec::new(), support::share());
-    for point in points.iter().skip(pair.name.len() % step).step_by(step) {
+    let points = support::part(points, 1, pair.name);
+    let mut lost = Vec::new();
+    for point in &points {
         let tried = steadily(stage, |stage| hit(pair, stage, &template, &memory, point));
         if let Err(what) = tried {
             lost.push(format!("{}: {point}: {what}", pair.name));
@@ -299,11 +300,11 @@ fn sweep(pair: &Pair, stage: &mut Stage) -> (usize, Vec<String>) {
     println!(
         "{:45} {:3} points {:4} s, lost: {}",
         pair.name,
-        points.len().div_ceil(step),
+        points.len(),
         start.elapsed().as_secs(),
         lost.len()
     );
-    (points.len().div_ceil(step), lost)
+    (points.len(), lost)
 }
 
 /// Where the first command is stopped or killed: from a run that nothing happens to.

@@ -524,9 +524,7 @@ fn sweep(scenario: &Scenario, stage: &mut Stage) -> (usize, Vec<String>) {
     };
     let mut points = strace::points(&calls, extent);
     if extent == Extent::Fast && std::env::var_os("TORTURE").is_none() {
-        // A third of them, or less; which, its name says.
-        let step = 3 * support::share();
-        points = points.into_iter().skip(scenario.name.len() % step).step_by(step).collect();
+        points = support::part(points, 3, scenario.name);
     }
     let mut lost = Vec::new();
     for point in &points {
