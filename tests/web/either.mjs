@@ -84,6 +84,12 @@ export async function person(browser, url, scheme, viewport = { width: 320, heig
       });
       assert.ok(isSeen, `${name} is on the screen`);
     },
+    /** Nothing of a token is left in the page, and nothing was complained of. */
+    async leaves() {
+      assert.deepEqual(await page.evaluate(() => [localStorage.length, sessionStorage.length]), [0, 0]);
+      assert.deepEqual(page.complaints, []);
+      await browser.close();
+    },
     async look(state) {
       if (PICTURES) await page.screenshot({ path: `${PICTURES}/${BROWSER}-${scheme}-${viewport.width}-${state.replaceAll(' ', '-')}.png` });
       await fits(page);
