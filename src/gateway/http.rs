@@ -113,15 +113,16 @@ impl<'a> Connection<'a> {
             return Err((&refusal::BODY_TOO_LARGE).into());
         }
         let length = usize::try_from(request.content_length).map_err(|_| Failure::Gone)?;
-        if request.expects_continue && self.received.is_empty() && length > 0 {
-            self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").map_err(|_| Failure::Gone)?;
-        }
         let mut body = Zeroizing::new(vec![0; length]);
         let filled = length.min(self.received.len());
         body[..filled].copy_from_slice(&self.received[..filled]);
         self.received.drain(..filled);
         if filled < length {
             self.place.waiting();
+            // Once it is waiting: the peer may act as soon as it reads this.
+            if request.expects_continue && filled == 0 {
+                self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+            }
             self.stream.read_exact(&mut body[filled..])?;
         }
         self.place.serving();
