@@ -1,13 +1,15 @@
 #!/bin/sh
-# Builds every test and runs the binaries two at a time, those first that take longest: each waits for its children about
-# half of the time. What a binary printed follows when it has ended; the names of those that failed come last.
+# Builds every test and runs the binaries two at a time, those first that take longest; one that mostly waits, for what
+# it starts or for a deadline of lf's, comes beside one that derives keys all the time. What a binary printed follows when
+# it has ended; the names of those that failed come last.
 set -eu
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 ${CARGO:-cargo} test --locked --no-run --message-format=json >"$logs/built" || exit 1
 sed -n 's/.*"executable":"\([^"]*\/deps\/[^"]*\)".*/\1/p' "$logs/built" >"$logs/binaries"
 [ -s "$logs/binaries" ] || { echo "cargo built no test" >&2; exit 1; }
-for name in torture web keychains openapi master pairs rekey pairing concurrency filesystems; do
+for name in keychains torture openapi web master rekey gateway_load concurrency pairing filesystems cloud local_keys \
+	passphrase limits sandbox age status; do
 	grep "/$name-[0-9a-f]*$" "$logs/binaries"
 done >"$logs/first"
 grep -vxF -f "$logs/first" "$logs/binaries" >"$logs/rest"

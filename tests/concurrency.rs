@@ -52,7 +52,7 @@ fn a_file_that_is_imported_twice_at_once_is_stored_once() {
 #[test]
 fn a_new_label_and_a_new_value_at_once_both_arrive() {
     let (home, id) = Home::with_key();
-    for round in 0..6 {
+    for round in support::rows(0..6) {
         let (label, value) = (format!("label-{round}"), format!("value-{round}"));
         thread::scope(|scope| {
             scope.spawn(|| home.lf(&format!("keys update --label {label} -- {id}")).ok());

@@ -125,7 +125,7 @@ fn swapped(id: &str) -> String {
 
 #[test]
 fn where_there_is_neither_exclusive_rename_nor_link_keys_are_still_added() {
-    for mount in [Mount::exfat, Mount::encfs] {
+    for mount in support::rows([Mount::exfat, Mount::encfs]) {
         let home = Home::new();
         let mount = mount(&home);
         let id = home.add("openai", "Prod", VALUE);
@@ -213,7 +213,7 @@ fn without_locks_keys_can_be_read_and_it_is_said_what_cannot_be_done() {
 // CIFS and VirtualBox's folders sync no directory (EINVAL); SMB on macOS answers ENOTSUP, other disks there ENOTTY.
 #[test]
 fn what_cannot_be_synced_is_said_by_the_doctor_and_stops_no_command() {
-    for error in ["EINVAL", "EOPNOTSUPP", "ENOTTY"] {
+    for error in support::rows(["EINVAL", "EOPNOTSUPP", "ENOTTY"]) {
         let home = Home::new();
         let fault = format!("fsync:error={error}");
         let run = |command: &str| home.lf(command).input(VALUE).inject(&fault);

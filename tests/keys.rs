@@ -96,7 +96,7 @@ fn add_json_prints_the_metadata() {
 #[test]
 fn values_keep_every_byte_but_one_trailing_newline() {
     let home = Home::new();
-    for (given, kept) in [
+    for (given, kept) in support::rows([
         ("v\n", "v"),
         ("v\r\n", "v"),
         ("v\n\n", "v\n"),
@@ -104,7 +104,7 @@ fn values_keep_every_byte_but_one_trailing_newline() {
         ("a\nb\nc", "a\nb\nc"),
         ("\0\u{7f}🔐", "\0\u{7f}🔐"),
         ("\nv", "\nv"),
-    ] {
+    ]) {
         let id = home.lf("keys add --provider openai").input(given).ok().out.trim_end().to_owned();
         assert_eq!(home.value(&id), kept, "{given:?}");
     }

@@ -609,9 +609,12 @@ fn a_pairing_is_the_old_one_or_the_new_one_and_its_token_is_printed() {
         }
     };
     std::thread::scope(|scope| {
-        for (call, points) in
-            [("connect", 1..=8), ("sendto", 5..=10), ("sendto", 11..=16), ("sendto", 17..=22)]
-        {
+        for (call, points) in support::rows([
+            ("sendto", 5..=10),
+            ("connect", 1..=8),
+            ("sendto", 11..=16),
+            ("sendto", 17..=22),
+        ]) {
             scope.spawn(move || run(call, points));
         }
     });

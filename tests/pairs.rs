@@ -268,7 +268,8 @@ fn nothing_is_lost_whatever_another_command_does_in_the_middle() {
         pair.name.contains(&wanted)
             && (pair.is_fast || !wanted.is_empty() || cfg!(feature = "torture"))
     };
-    sweep_all("pair", &wanted, PAIRS.iter().filter(is_wanted), sweep);
+    let pairs = support::rows(PAIRS.iter().filter(is_wanted));
+    sweep_all("pair", &wanted, pairs.into_iter(), sweep);
 }
 
 /// Runs every point of a pair; how many those are, and what was wrong at which.

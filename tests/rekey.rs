@@ -158,8 +158,8 @@ fn a_key_that_is_removed_while_a_change_waits_does_not_come_back() {
 
 #[test]
 fn whoever_has_the_passphrase_of_the_moment_reads_every_key() {
-    // The change is named, all is declared ready, one key is moved.
-    for nth in [2, 5, 6] {
+    // All is declared ready; the change is named; one key is moved.
+    for nth in support::rows([5, 2, 6]) {
         let fault = &format!("renameat:signal=SIGKILL:when={nth}");
         let (home, bus, ids) = two_keys();
         killed_at(&home, &bus, fault);

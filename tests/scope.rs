@@ -84,7 +84,7 @@ fn every_act_and_every_key_outside_of_a_scope_is_refused() {
         ("--key KEY --read-only", ["", "", no, no, no], ["", none, no, no, no], no),
     ];
     // A name each, because a pairing may change ten things at once.
-    for (at, (flags, inside, outside, added)) in cases.into_iter().enumerate() {
+    for (at, (flags, inside, outside, added)) in support::rows(cases).into_iter().enumerate() {
         let id = home.add("openai", "Inside", VALUE);
         let other = home.add("openai", "Outside", VALUE);
         let flags = flags.replace("KEY", &id);

@@ -121,12 +121,12 @@ fn several_lines_are_no_value_and_none_of_them_reaches_the_shell() {
 
 #[test]
 fn what_a_paste_brings_along_is_left_out_and_that_is_said() {
-    for (keys, value, is_said) in [
-        ("  sk-a \r", "sk-a", true),
+    for (keys, value, is_said) in support::rows([
         ("\u{1b}[200~ \"sk-b\" \u{1b}[201~\r", "sk-b", true),
+        ("  sk-a \r", "sk-a", true),
         ("'sk c'\r", "sk c", true),
         ("sk\"d\r", "sk\"d", false),
-    ] {
+    ]) {
         let (home, id) = Home::with_key();
         for arguments in [
             "keys add --provider openai --label Pasted",

@@ -506,7 +506,8 @@ fn pairing(stage: &Stage, source: Source, names: &[&str]) -> Option<String> {
 fn nothing_is_lost_at_whatever_call_a_command_ends() {
     let wanted = std::env::var("TORTURE").unwrap_or_default();
     let is_wanted = |scenario: &&Scenario| scenario.name.contains(&wanted);
-    sweep_all("scenario", &wanted, SCENARIOS.iter().filter(is_wanted), sweep);
+    let scenarios = support::rows(SCENARIOS.iter().filter(is_wanted));
+    sweep_all("scenario", &wanted, scenarios.into_iter(), sweep);
 }
 
 /// Runs every point of a scenario; how many those are, and what was wrong at which.

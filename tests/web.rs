@@ -55,18 +55,14 @@ fn a_person_with_a_browser_pairs_and_manages_keys() {
 }
 
 #[test]
-fn the_keyboard_is_enough_and_axe_finds_nothing_in_chromium() {
-    run("keyboard.mjs", &Home::new(), &[("BROWSER", "chromium".to_owned())]);
-}
-
-#[test]
-fn the_keyboard_is_enough_and_axe_finds_nothing_in_firefox() {
-    run("keyboard.mjs", &Home::new(), &[("BROWSER", "firefox-esr".to_owned())]);
-}
-
-#[test]
-fn the_mouse_is_enough_in_firefox() {
-    run("mouse.mjs", &Home::new(), &[("BROWSER", "firefox-esr".to_owned())]);
+fn the_keyboard_is_enough_and_so_is_the_mouse_and_axe_finds_nothing() {
+    for (script, browser) in support::rows([
+        ("keyboard.mjs", "chromium"),
+        ("keyboard.mjs", "firefox-esr"),
+        ("mouse.mjs", "firefox-esr"),
+    ]) {
+        run(script, &Home::new(), &[("BROWSER", browser.to_owned())]);
+    }
 }
 
 #[test]

@@ -11,6 +11,8 @@ use super::{Home, Outcome, Run, package_of, until};
 
 /// In the foreground, the secrets alone.
 const KEYRING: [&str; 2] = ["--foreground", "--components=secrets"];
+/// The name of a Secret Service on the bus.
+const SECRETS: &str = "org.freedesktop.secrets";
 
 pub struct Bus {
     dir: PathBuf,
@@ -85,7 +87,7 @@ impl Bus {
             start(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()));
         keyring.stdin.take().unwrap().write_all(b"keyring password").unwrap();
         self.keyring = Some(keyring);
-        until("the Secret Service", || self.owner("org.freedesktop.secrets").is_some());
+        until("the Secret Service", || self.owner(SECRETS).is_some());
     }
 
     /// Which connection has this name on the bus.
@@ -108,6 +110,8 @@ impl Bus {
     pub fn stop_keyring(&mut self) {
         if let Some(mut keyring) = self.keyring.take() {
             super::end_traced(&mut keyring);
+            // Whoever comes next would find the name taken.
+            until("the end of the Secret Service", || self.owner(SECRETS).is_none());
         }
     }
 
@@ -214,7 +218,7 @@ impl Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
-        self.stop_keyring();
+        self.keyring.iter_mut().for_each(super::end_traced);
         if let Some(daemon) = &mut self.daemon {
             let _ = daemon.kill();
             let _ = daemon.wait();

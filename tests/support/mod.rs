@@ -483,12 +483,18 @@ pub fn cores() -> Vec<String> {
     cores.map(|core| core.to_string()).collect()
 }
 
-/// One of so many points of a sweep; which, its name says. `SHARE=4` leaves a fourth of those, as `make test`
-/// does.
+/// One of so many points of a sweep, and at least one; which, its name says. `SHARE=4` leaves a fourth of
+/// those, as `make test` does.
 pub fn part<T>(points: Vec<T>, of: usize, name: &str) -> Vec<T> {
     let share = std::env::var("SHARE").map_or(1, |share| share.parse().expect("a number"));
     let step = of * share;
-    points.into_iter().skip(name.len() % step).step_by(step).collect()
+    let first = name.len() % step.min(points.len().max(1));
+    points.into_iter().skip(first).step_by(step).collect()
+}
+
+/// The rows of a table of cases that take seconds each; `SHARE=4` leaves a fourth, with the first.
+pub fn rows<T>(table: impl IntoIterator<Item = T>) -> Vec<T> {
+    part(table.into_iter().collect(), 1, "")
 }
 
 /// Ports that nobody has, below those that the system gives to whoever asks for any: they stay free

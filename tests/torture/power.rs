@@ -74,7 +74,7 @@ fn whatever_a_power_cut_leaves_every_key_opens() {
         let is_due = IS_FULL || !wanted.is_empty() || FEW.contains(&scenario.name);
         is_due && scenario.name.contains(&wanted)
     };
-    let scenarios = FURTHER.iter().chain(SCENARIOS).filter(is_wanted);
+    let scenarios = support::rows(FURTHER.iter().chain(SCENARIOS).filter(is_wanted)).into_iter();
     println!("POWER_SEED={}", seed());
     sweep_all("power cut", &wanted, scenarios, sweep);
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);

@@ -198,6 +198,7 @@ await all({
     await page.keyboard.press('Escape');
 
     // Another key hides it, and so does leaving.
+    await page.waitForTimeout(3000); // of values the gateway gives five at once, and then one a second
     await act(page, 'Show');
     await says(page, '#plain', 'of two lines');
     await row(page, arabic).locator('label').click();
