@@ -82,7 +82,8 @@ impl Reader {
         }
         let rest = match number_of(line) {
             Some((given, rest)) if given == number => rest,
-            Some((given, _)) if line.contains(' ') => {
+            // A larger one is a line's first group, without its number.
+            Some((given @ ..100, _)) => {
                 return invalid(&format!("line {given} is in the place of line {number}"));
             }
             Some(_) | None => line,
@@ -254,6 +255,26 @@ mod tests {
                 changed.swap(at, at + 1);
                 refused(&changed, "two swapped");
             }
+        }
+    }
+
+    #[test]
+    fn a_sheet_stays_as_it_was_printed() {
+        let lines = "1   CDQQ4 WK5CD T20T3 FE9SP   1F\n2   A832C 5T78S BJF4G 76X31   QQ\n3   E1P6A RJXWP   2D";
+        assert_eq!(read_back(lines).as_deref(), Ok("correct horse battery staple"));
+        assert!(!is_sheet(&Secret::new("correct horse battery staple".to_owned())));
+    }
+
+    #[test]
+    fn a_line_without_its_number_may_begin_with_digits() {
+        for passphrase in ["ABacus and what else is on it", PASSPHRASE] {
+            let text = sheet(passphrase);
+            let mut reader = Reader::default();
+            for line in numbered(&text) {
+                let (_, rest) = line.trim().split_once(' ').unwrap();
+                reader.line(rest.trim()).unwrap();
+            }
+            assert_eq!(reader.passphrase().unwrap().expose(), passphrase);
         }
     }
 

@@ -40,13 +40,14 @@ ROOMS = [
     ("src/vault/history.rs", "keys audit limits"),
     ("src/vault/audit.rs", "audit keys"),
     ("src/vault/sheet.rs", "recovery"),
-    ("src/vault/doctor/", "doctor"),
+    ("src/vault/doctor/", "doctor age adopt audit passphrase rekey filesystems"),
     ("src/vault/dotenv.rs", "dotenv import"),
-    ("src/vault/key.rs", "keys disk import"),
-    ("src/vault/predecessor.rs", "passphrase doctor"),
+    ("src/vault/key.rs", "age audit keys disk import"),
+    ("src/vault/predecessor.rs", "adopt passphrase doctor"),
     ("src/vault/project.rs", "project"),
     ("src/vault/provider.rs", "providers keys"),
-    ("src/keychain/", "keychain"),
+    ("src/keychain/helper.rs", "pairing sandbox limits"),
+    ("src/keychain/", "keychain consent status"),
 ]
 
 SWITCH = """//! Which mutant is active, and which functions were reached.
