@@ -111,5 +111,9 @@ fn references_in_a_dotenv_file_become_values_and_plain_lines_pass() {
         assert!(refused.err.contains(fault), "{text}: {}", refused.err);
     }
     run("OPENAI_API_KEY=lf://Nobody\n").fails(1, "key_not_found");
+    let large = format!("{both}#{}", "x".repeat(64 * 1024 - both.len() - 1));
+    assert_eq!(run(&large).ok().out, format!("{VALUE}|a b|"));
+    let too_large = run(&format!("{large}x")).fails(2, "usage");
+    assert!(too_large.err.contains("at most 64 KiB"), "{}", too_large.err);
     run(both).env("PLAIN", "set").fails(2, "refused");
 }
