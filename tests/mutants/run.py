@@ -25,7 +25,7 @@ CARGO = os.environ.get("CARGO", "cargo")
 TEMPORARY = f"/tmp/lf-mutants-{os.getuid()}"
 MOST_FUNCTIONS = 8192
 # Seconds. Tests that take longer are not run against mutants.
-SLOW = 4
+SLOW = 12
 
 # The tests that drive lf for each room, besides the unit tests; in this order. The first that fits counts.
 ROOMS = [
@@ -437,7 +437,7 @@ def main(wanted):
         """Runs what has survived in this room against these tests."""
         programs = build.tests(*names)
         baseline(build, programs, known)
-        stamp = hashlib.sha256("".join(known[name]["stamp"] for name in names).encode()).hexdigest()
+        stamp = hashlib.sha256(f"{SLOW}{[known[name]['stamp'] for name in names]}".encode()).hexdigest()
         # Those that have to be built by themselves come last.
         for mutant in sorted(survivors(room), key=lambda mutant: mutant.is_alone):
             before = outcomes.get(mutant.key, {})
