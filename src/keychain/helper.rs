@@ -137,10 +137,10 @@ fn send(channel: &mut UnixStream, text: &str) -> io::Result<()> {
 fn receive(channel: &mut UnixStream) -> io::Result<Zeroizing<String>> {
     let mut length = [0; 4];
     channel.read_exact(&mut length)?;
-    let length = u64::from(u32::from_le_bytes(length).min(MAX));
+    let length = u64::from(u32::from_le_bytes(length));
     // Of its final size from the start: growing it would leave a copy behind.
-    let mut text = Zeroizing::new(String::with_capacity(length as usize));
-    channel.take(length).read_to_string(&mut text)?;
+    let mut text = Zeroizing::new(String::with_capacity(length.min(MAX) as usize));
+    channel.take(length.min(MAX)).read_to_string(&mut text)?;
     let is_whole = text.len() as u64 == length;
     is_whole.then_some(text).ok_or(io::ErrorKind::UnexpectedEof.into())
 }
@@ -150,4 +150,31 @@ const CHANNELS: usize = 16;
 /// How long a question waits for a free channel.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Bytes of a message, as of one on the session bus.
-const MAX: u32 = 1024 * 1024;
+const MAX: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_comes_through_whole_or_not_at_all() {
+        let secret = |length| Ok(Some(Secret::new("x".repeat(length))));
+        let answer: Arc<Answer> = Arc::new(move |question: &[&str]| match question {
+            ["nothing"] => Ok(None),
+            ["large", "est"] => secret(1024 * 1024 - 1),
+            ["too large"] => secret(1024 * 1024),
+            _ => Err(Error::KeychainUnavailable("it fails".to_owned())),
+        });
+        let helper = Helper::of(&answer);
+        let ask = |question: &[&str]| {
+            let answer = helper.ask(question);
+            answer.map(|secret| secret.map(|it| it.expose().len())).map_err(|error| error.code())
+        };
+        for _ in 0..2 {
+            assert_eq!(ask(&["nothing"]), Ok(None));
+            assert_eq!(ask(&["large", "est"]), Ok(Some(1_048_575)));
+            assert_eq!(ask(&["large"]), Err("keychain_unavailable"));
+            assert!(ask(&["too large"]).is_err());
+        }
+    }
+}
