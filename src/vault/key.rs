@@ -292,6 +292,23 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_as_old_as_it_is_and_ends_when_it_ends() {
+        let now = Timestamp::parse("2026-01-02T03:04:05.678Z").unwrap();
+        let (hour, moment) = (Duration::from_secs(3600), Duration::from_millis(1));
+        let named = (Provider::parse("openai").unwrap(), Label::stored("Prod").unwrap());
+        let mut meta = KeyMeta::mint(named, now).unwrap();
+        let later = now.after(hour);
+        assert!(!meta.is_older(hour, later) && meta.is_older(hour, later.after(moment)));
+        assert!(!meta.expires_by(later));
+        meta.expires_at = Some(later);
+        assert!(!meta.expires_by(later.before(moment)) && meta.expires_by(later));
+        meta.renew(later.before(moment));
+        assert_eq!(meta.expires_at, Some(later));
+        meta.renew(later);
+        assert_eq!((meta.expires_at, meta.value_from()), (None, later), "it was over");
+    }
+
+    #[test]
     fn a_key_is_named_by_its_provider_and_its_label() {
         let named =
             |text: (&str, &str)| (Provider::parse(text.0).unwrap(), Label::stored(text.1).unwrap());

@@ -131,4 +131,43 @@ mod tests {
         assert_eq!(Remain::Token.file(), "bGVuc2VyZmlnaHQtZ2F0ZXdheS1iZWFyZXI__d2ViLXBhaXI");
         assert_eq!(Remain::Device.file(), "bGVuc2VyZmlnaHQtZ2F0ZXdheQ__ZGV2aWNlOmFjdGl2ZQ");
     }
+
+    #[test]
+    fn a_file_is_a_secret_or_zeros_or_not_fit() {
+        let root = std::env::temp_dir().join(format!("lf-test-remains-{}", std::process::id()));
+        let keys = root.join("gateway/keys");
+        std::fs::create_dir_all(&keys).unwrap();
+        assert!(find(std::slice::from_ref(&root)).unwrap().is_empty());
+        let file = keys.join(Remain::Token.file());
+        let read = |bytes: &[u8], remain: Remain| {
+            std::fs::write(keys.join(remain.file()), bytes).unwrap();
+            let remains = find(std::slice::from_ref(&root)).unwrap().pop().unwrap();
+            match remains.read(remain) {
+                Ok(Some(Found::Secret(secret))) => Ok(secret.expose().to_owned()),
+                Ok(Some(Found::Erased)) => Ok("erased".to_owned()),
+                Ok(None) => panic!("it is there"),
+                Err(error) => Err(error.code()),
+            }
+        };
+        for (bytes, found) in [
+            (b"a token\n".as_slice(), Ok("a token")),
+            (b"", Ok("erased")),
+            (b"\0\0\0", Ok("erased")),
+            (b"\0\0ken", Ok("erased")),
+            (b"\xff", Err("passphrase_invalid")),
+        ] {
+            assert_eq!(read(bytes, Remain::Token), found.map(str::to_owned), "{bytes:?}");
+        }
+        assert_eq!(read(b"a key\n", Remain::Device).as_deref(), Ok("a key\n"), "as it is");
+        let largest = "x".repeat(64 * 1024);
+        assert_eq!(read(largest.as_bytes(), Remain::Token).as_ref(), Ok(&largest));
+        let too_large = read(format!("{largest}x").as_bytes(), Remain::Token);
+        assert_eq!(too_large, Err("passphrase_invalid"));
+        let remains = find(std::slice::from_ref(&root)).unwrap().pop().unwrap();
+        assert!(remains.is(Remain::Token, &file).unwrap());
+        assert!(!remains.is(Remain::Device, &file).unwrap());
+        remains.erase(Remain::Token).unwrap();
+        assert!(!file.exists() && remains.read(Remain::Token).unwrap().is_none());
+        std::fs::remove_dir_all(root).unwrap();
+    }
 }
