@@ -127,10 +127,30 @@ fn every_injury_is_named() {
 
 #[test]
 fn a_wrong_passphrase_and_tampering_are_found_by_decrypting() {
+    let empty = Home::new();
+    empty.lf("keys init").go();
+    let nothing = empty.bare("keys doctor").go();
+    assert!(!nothing.out.contains("could not check"), "{nothing}");
     let (home, id) = Home::with_key();
-    home.bare("keys doctor")
-        .env("LENSERFIGHT_KEYS_PASSPHRASE", "another long passphrase")
-        .fails(3, "checks_failed");
+    let wrong = "another long passphrase";
+    let doctor = || home.bare("keys doctor").env("LENSERFIGHT_KEYS_PASSPHRASE", wrong);
+    let one = doctor().fails(3, "checks_failed").out;
+    assert!(
+        one.contains(&id) && one.contains("openai \"Prod\"") && one.contains("--rotate"),
+        "{one}"
+    );
+    assert!(one.contains("if you have the right passphrase"), "{one}");
+    // Where another key opens, the passphrase is the right one.
+    let add = home.lf("keys add --provider openai --label Other").input("v");
+    let other = add.ok().out.trim_end().to_owned();
+    let aside = home.path().join("aside");
+    fs::rename(home.file(&id), &aside).unwrap();
+    home.lf("keys rekey --passphrase-stdin").input(wrong).ok();
+    doctor().ok();
+    fs::rename(&aside, home.file(&id)).unwrap();
+    let both = doctor().fails(3, "checks_failed").out;
+    assert!(both.contains(&id) && !both.contains("the right passphrase"), "{both}");
+    fs::remove_file(home.file(&other)).unwrap();
     let outcome = home.bare("keys doctor").fails(3, "checks_failed");
     assert!(
         outcome
