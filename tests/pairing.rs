@@ -243,6 +243,18 @@ fn with_a_keychain_tokens_are_kept_there() {
     bus.on(home.bare("gateway unpair tablet")).ok();
     assert_eq!(bus.lookup(SERVICE, "tablet"), "");
     assert_eq!(status(&gateway, &token), 401);
+    // A passphrase that is there makes no difference, unless it is to be used without the keychain.
+    for (force, is_kept) in [("0", true), ("1", false)] {
+        let pair = home
+            .lf("gateway pair --name other")
+            .env("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", force);
+        let token = support::gateway::token(bus.on(pair));
+        assert_eq!(bus.lookup(SERVICE, "other") == token, is_kept, "{force}");
+    }
+    let forced =
+        home.bare("gateway pair --name third").env("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", "1");
+    let token = support::gateway::token(bus.on(forced));
+    assert_eq!(bus.lookup(SERVICE, "third"), token, "there is none to use");
 }
 
 #[test]
