@@ -89,6 +89,8 @@ fn every_injury_is_named() {
     chmod(&home.keys(), 0o700);
     chmod(&home.file(&id), 0o640);
     fails(&home, "modes", &id);
+    chmod(&home.file(&id), 0o400);
+    fails(&home, "modes", "has mode 0400 instead of 0600");
     chmod(&home.file(&id), 0o600);
     chmod(&home.keys().join("audit.log"), 0o604);
     fails(&home, "modes", "audit.log");
@@ -98,7 +100,13 @@ fn every_injury_is_named() {
     let left = home.keys().join(".lf-0123456789abcdef.tmp");
     fs::write(&left, "{").unwrap();
     fails(&home, "temporary_files", ".lf-0123456789abcdef.tmp");
-    fs::remove_file(left).unwrap();
+    assert!(findings(&home, "other_files").is_empty(), "it is one of lf's");
+    let state = home.path().join(".lenserfight/gateway");
+    fs::create_dir_all(&state).unwrap();
+    chmod(&state, 0o700);
+    fs::rename(left, state.join(".lf-0123456789abcdef.tmp")).unwrap();
+    fails(&home, "temporary_files", "gateway/.lf-0123456789abcdef.tmp");
+    fs::remove_dir_all(state).unwrap();
 
     let text = fs::read_to_string(home.file(&id)).unwrap();
     fs::write(home.file(&id), text.replace("\"tag\":\"", "\"tag\":\"AAAA").replacen("AAAA", "", 0))

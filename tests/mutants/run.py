@@ -40,7 +40,7 @@ ROOMS = [
     ("src/vault/history.rs", "keys audit limits"),
     ("src/vault/audit.rs", "audit keys"),
     ("src/vault/sheet.rs", "recovery"),
-    ("src/vault/doctor/", "doctor age adopt audit passphrase rekey filesystems"),
+    ("src/vault/doctor/", "doctor age adopt audit passphrase concurrency rekey filesystems"),
     ("src/vault/dotenv.rs", "dotenv import"),
     ("src/vault/key.rs", "age audit keys disk import"),
     ("src/vault/predecessor.rs", "adopt passphrase doctor"),
