@@ -154,27 +154,32 @@ pub(crate) fn is_name(text: &str) -> bool {
 
 /// How much of the text some program may take for the refused line at its start: quotes go on, and
 /// so does a backslash at the end of a line. A quote that is never closed takes its own line alone; but one
-/// behind a backslash closes it for Node's dotenv, if no other does.
+/// behind a backslash closes it for Node's dotenv, if no other does. To that, of two backslashes before a
+/// quote the second belongs to the quote; to a shell, to the first.
 fn extent(text: &str) -> usize {
     let line_end = |at: usize| text[at..].find('\n').map_or(text.len(), |length| at + length + 1);
-    let (mut quote, mut before) = (None, ' ');
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match quote {
-            None if c == '\n' || (c == '#' && BLANKS.contains(&before)) => return line_end(at),
-            Some(_) | None if c == '\\' => drop(chars.next()),
-            None if "'\"`".contains(c) => quote = Some(c),
-            Some(open) if open == c => quote = None,
-            Some(_) | None => {}
+    let until = |is_shell: bool| {
+        let (mut quote, mut before, mut chars) = (None, ' ', text.char_indices());
+        while let Some((at, c)) = chars.next() {
+            let is_escape = c == '\\' && (is_shell || chars.as_str().starts_with(QUOTES));
+            match quote {
+                None if c == '\n' || (c == '#' && BLANKS.contains(&before)) => return line_end(at),
+                Some(_) | None if is_escape => drop(chars.next()),
+                None if QUOTES.contains(&c) => quote = Some(c),
+                Some(open) if open == c => quote = None,
+                Some(_) | None => {}
+            }
+            before = c;
         }
-        before = c;
-    }
-    quote.map_or(text.len(), |open: char| text.rfind(open).map_or(text.len(), line_end))
+        quote.map_or(text.len(), |open: char| text.rfind(open).map_or(text.len(), line_end))
+    };
+    until(true).max(until(false))
 }
 
 const SPECIAL: &str = "programs read a character in it differently; single quotes may help";
 const TAKEN: &str = "it may belong to an earlier line that lf cannot read";
 const BLANKS: [char; 2] = [' ', '\t'];
+const QUOTES: [char; 3] = ['\'', '"', '`'];
 /// Ends of a line to some programs, and to others a character as any other.
 const LINE_ENDS: [char; 3] = ['\r', '\u{2028}', '\u{2029}'];
 /// What may stand before a name, beside blanks.
@@ -313,6 +318,9 @@ mod tests {
     fn an_escaped_quote_closes_a_value_where_no_other_does() {
         // Found by fuzzing: Node's dotenv takes all four lines for the value of A.
         assert_eq!(read("A='a\\'\nB=b\nc\\'\nC=c"), ["1 A!", "2 B!", "4 C=c"]);
+        // And here three; for a shell, the second backslash is what the first one keeps.
+        assert_eq!(read("A=\"a\\\\\"\nB=b\nC=c\"\nD=d"), ["1 A!", "2 B!", "3 C!", "4 D=d"]);
+        assert_eq!(read("A=\"a\\\\\" \"\nB=b\"\nD=d"), ["1 A!", "2 B!", "3 D=d"]);
     }
 
     #[test]

@@ -103,15 +103,13 @@ pub(crate) fn turn_over(dir: &Dir) -> Result<()> {
         let (mut used, mut room) = (LastUsed::default(), MAX_CARRIED);
         let is_kept = |line: &&str| {
             // As `audit` writes a list; no other member can hold these quotes.
-            let is_list = line.contains(r#""kind":"list""#);
-            let is_event = !is_list && Event::parse(line).is_some();
+            let is_event = !line.contains(r#""kind":"list""#) && Event::parse(line).is_some();
             room = room.saturating_sub(if is_event { line.len() } else { 0 });
             let is_there = |id: KeyId| !matches!(dir.stat(&id.file_name()), Ok(None));
             is_event && (used.add(line).is_some_and(is_there) || room > 0)
         };
-        let lines = oldest.lines().chain(older.lines()).rev().filter(is_kept);
-        let lines = lines.collect::<Vec<_>>().into_iter().rev();
-        let kept: String = lines.flat_map(|line| [line, "\n"]).collect();
+        let lines: Vec<_> = oldest.lines().chain(older.lines()).rev().filter(is_kept).collect();
+        let kept: String = lines.into_iter().rev().flat_map(|line| [line, "\n"]).collect();
         if !kept.is_empty() {
             dir.publish(OLDEST, kept.as_bytes(), Publish::Replacement)?;
         }

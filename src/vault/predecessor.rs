@@ -53,9 +53,7 @@ impl Remains {
     /// The secret in this file, without a trailing newline unless it is the device's; `None` if there is
     /// no such file.
     pub(crate) fn read(&self, remain: Remain) -> Result<Option<Found>> {
-        let Some(bytes) = self.dir.read(&remain.file(), MAX)? else {
-            return Ok(None);
-        };
+        let Some(bytes) = self.dir.read(&remain.file(), MAX)? else { return Ok(None) };
         let unfit = |what| {
             let path = self.path(remain);
             Error::PassphraseInvalid(format!("the file {} {what}", path.display()))
