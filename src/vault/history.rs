@@ -104,7 +104,7 @@ pub(crate) fn turn_over(dir: &Dir) -> Result<()> {
         let is_kept = |line: &&str| {
             // As `audit` writes a list; no other member can hold these quotes.
             let is_event = !line.contains(r#""kind":"list""#) && Event::parse(line).is_some();
-            room = room.saturating_sub(if is_event { line.len() } else { 0 });
+            room = room.saturating_sub(if is_event { line.len() + 1 } else { 0 });
             let is_there = |id: KeyId| !matches!(dir.stat(&id.file_name()), Ok(None));
             is_event && (used.add(line).is_some_and(is_there) || room > 0)
         };
