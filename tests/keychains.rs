@@ -204,8 +204,9 @@ fn a_dialog_that_nobody_needs_is_dismissed_where_that_is_safe() {
                         said.matches("Dismiss").count()
                     };
                     // Where the bus is too busy to say who provides the service, none is dismissed.
-                    let is_right = (0..3).any(|_| dismissed() == dismissals);
-                    assert!(is_right, "{program:?}: {}", fs::read_to_string(&log).unwrap());
+                    let enough = (0..3).map(|_| dismissed()).find(|count| *count >= dismissals);
+                    let said = fs::read_to_string(&log).unwrap();
+                    assert_eq!(enough, Some(dismissals), "{program:?}: {said}");
                     desk.provider.confirm();
                     assert_eq!(desk.passphrase(), passphrase, "it lives, and has what it had");
                 });

@@ -258,6 +258,7 @@ fn recovery_import_in_another_directory_keeps_the_default_store_readable() {
     fs::remove_dir_all(desk.second()).unwrap();
     desk.add_under(Second, "Two", PASSPHRASE);
     desk.lf(Second, "keys recovery import").input(SHEET).ok();
+    desk.both_open();
     desk.is_well();
 }
 
@@ -293,6 +294,7 @@ fn init_force_while_the_default_store_is_away_keeps_it_readable() {
     desk.lf(Default, "keys init --force").ok();
     fs::remove_dir_all(&there).unwrap();
     fs::rename(&away, &there).unwrap();
+    desk.both_open();
     desk.is_well();
 }
 
@@ -310,6 +312,7 @@ fn adopt_under_another_root_keeps_the_default_store_readable() {
     at_root("keys adopt").ok();
     let rooted = at_root("keys export --i-understand Rooted").ok();
     assert_eq!(rooted.out, "value of Rooted\n");
+    desk.both_open();
     desk.is_well();
 }
 
@@ -338,6 +341,7 @@ fn a_rekey_that_is_stopped_while_another_directory_is_rekeyed_loses_nothing() {
         desk.opens(Default, "One");
         let done = stopped.goes_on();
         assert_eq!(done.status, Some(0), "{done}");
+        desk.both_open();
         desk.is_well();
     }
 }
@@ -353,6 +357,7 @@ fn a_rekey_killed_at_ready_then_one_of_another_directory_then_finish_and_undo_wo
             desk.lf(Second, "keys rekey").ok();
         }
         desk.lf(Default, end).ok();
+        desk.both_open();
         desk.is_well();
     }
 }
@@ -447,6 +452,7 @@ fn a_killed_rekeys_next_passphrase_is_nobody_elses() {
     let master = desk.master();
     desk.opens(Default, "One");
     assert_eq!(desk.master(), master);
+    desk.both_open();
     desk.is_well();
 }
 
@@ -693,6 +699,7 @@ fn a_record_that_is_full_makes_no_room_by_itself() {
     }
     desk.lf(Second, "keys recovery forget --yes").ok();
     desk.lf(Second, "keys rekey").ok();
+    desk.both_open();
     desk.is_well();
 }
 

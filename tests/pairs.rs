@@ -286,7 +286,6 @@ fn sweep(pair: &Pair, stage: &mut Stage) -> (usize, Vec<String>) {
         Ok(traced) => traced,
         Err(what) => return (0, vec![format!("{}: {what}", pair.name)]),
     };
-    let points = support::part(points, 1, pair.name);
     let mut lost = Vec::new();
     for point in &points {
         let tried = steadily(stage, |stage| hit(pair, stage, &template, &memory, point));
