@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -34,7 +36,11 @@ impl Terminal {
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
-        let tty = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        // Of a test that leads a session and has no terminal, this would become the terminal, and end it.
+        let no_ctty = i32::try_from(OFlags::NOCTTY.bits()).unwrap();
+        let mut options = File::options();
+        options.read(true).write(true).custom_flags(no_ctty);
+        let tty = options.open(name.to_str().unwrap()).unwrap();
         if super::wine::template().is_some() {
             // What wine breaks at the end of a line is nothing that a test finds.
             let (ws_row, ws_col) = (50, 250);
