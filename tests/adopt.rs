@@ -80,6 +80,24 @@ fn a_token_alone_needs_no_passphrase_and_is_dropped_if_it_is_dead_or_could_be_gu
 }
 
 #[test]
+fn a_token_that_was_taken_over_once_is_not_taken_over_again() {
+    let (home, bus) = Home::with_keychain();
+    let root = default_root(&home);
+    let adopts = || {
+        let file = leave(&root, TOKEN, &token());
+        let adopted = bus.on(home.bare("keys adopt")).ok();
+        assert!(!file.exists());
+        adopted.out.contains("is still valid")
+    };
+    assert!(adopts());
+    fs::remove_file(root.join("gateway/pairings.json")).unwrap();
+    let entry = ["clear", "service", "lenserfight-gateway-bearer", "account", "web-pair"];
+    assert_eq!(bus.run("secret-tool", &entry).status, Some(0));
+    assert!(!adopts(), "the keychain remembers");
+    assert!(bus.on(home.bare("gateway pairings --json")).ok().out.contains("[]"));
+}
+
+#[test]
 fn the_passphrase_that_the_environment_reads_from_the_file_itself_is_not_erased() {
     let (home, _) = Home::with_key();
     let file = leave(&default_root(&home), MASTER, PASSPHRASE);

@@ -542,7 +542,8 @@ fn a_list_of_the_first_version_is_good_and_later_ones_are_left_alone() {
         let state = home.path().join(root).join("gateway");
         fs::create_dir_all(&state).unwrap();
         let entry = format!(r#"{{"name":"tablet",{times},"sha256":{sha256},"sealed":null}}"#);
-        let text = format!(r#"{{"v":1,"pairings":[{entry}]}}"#);
+        let kept = format!(r#"{{"name":"desk",{times},"sha256":"{}"}}"#, digest("desk"));
+        let text = format!(r#"{{"v":1,"pairings":[{entry},{kept}]}}"#);
         fs::write(state.join("pairings.json"), text).unwrap();
     };
     list(".lenserfight", "null");
@@ -558,6 +559,8 @@ fn a_list_of_the_first_version_is_good_and_later_ones_are_left_alone() {
     // From here on the list knows the token, and the keychain alone cannot change it.
     bus.store(&entry, "another");
     assert_eq!(status(&serve(&home, &bus), "another"), 401);
+    let text = fs::read_to_string(list_of(&home)).unwrap();
+    assert!(text.contains(&digest("first-version")) && text.contains(&digest("desk")), "{text}");
     // The same without a keychain.
     let alone = Home::new();
     let digest = format!("\"{}\"", digest("without-keychain"));
@@ -647,6 +650,13 @@ fn a_pairing_that_is_killed_is_the_old_one_or_the_new_one_and_its_token_is_print
                 break;
             }
         }
+    }
+    // A disk that does not sync: one that fails behind the list's new name may have it there.
+    for point in 1..=6 {
+        let other = token(bus.on(home.bare("gateway pair --name other")));
+        let fault = format!("fsync:error=EIO:when={point}");
+        let outcome = bus.on(home.bare(AGAIN)).inject(&fault).go();
+        either_or((&home, &bus), &mut old, &other, &outcome);
     }
     // A disk that is full, and an output that takes nothing.
     let other = token(bus.on(home.bare("gateway pair --name other")));

@@ -1,6 +1,8 @@
 //! When a token is good, by a clock that is set at will.
 
 use std::fs as files;
+use std::io::Write;
+use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -299,7 +301,7 @@ fn a_list_that_would_be_too_long_is_not_written() {
     assert_eq!(files::metadata(place.file(LIST)).unwrap().len(), MAX_LIST as u64);
 }
 
-/// A keychain that answers what a test says.
+/// A keychain that answers what a test says, and can only be read.
 #[derive(Default)]
 struct Fake {
     /// The token of every account.
@@ -314,6 +316,7 @@ struct Fake {
 struct Desk {
     place: Place,
     fake: Arc<Mutex<Fake>>,
+    pairings: Pairings,
     recogniser: Arc<Recogniser>,
 }
 
@@ -344,8 +347,9 @@ impl Desk {
             "LENSERFIGHT_KEYS_PASSPHRASE" if has_passphrase => Some("a passphrase".into()),
             _ => None,
         });
-        let pairings = Pairings::at(place.pairings.root.clone(), &environment, keychain);
-        Desk { place, fake, recogniser: Recogniser::new(pairings) }
+        let pairings = || Pairings::at(place.pairings.root.clone(), &environment, keychain.clone());
+        let (recogniser, pairings) = (Recogniser::new(pairings()), pairings());
+        Desk { place, fake, pairings, recogniser }
     }
 
     /// A list with one pairing, whose token is `token`.
@@ -434,5 +438,119 @@ fn a_keychain_that_fails_says_nothing_of_a_token_before_there_is_a_list() {
     ] {
         let desk = Desk::new("pairing-settle", Fake { fails, ..Fake::default() }, has_passphrase);
         assert_eq!(desk.is_good("t"), expected, "{fails} {has_passphrase}");
+    }
+}
+
+#[test]
+fn a_forced_passphrase_asks_no_keychain() {
+    let place = Place::new("pairing-forced");
+    let token = place.pair("web", Others::Keep);
+    for (forces, has_passphrase, is_good) in
+        [(true, true, true), (true, false, false), (false, true, false), (false, false, false)]
+    {
+        // This one answers, and has no token.
+        let desk = Desk::new("pairing-forced-desk", Fake::default(), false);
+        let environment = Environment::of(move |name| match name {
+            "LENSERFIGHT_KEYS_PASSPHRASE" if has_passphrase => Some("a passphrase".into()),
+            "LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV" if forces => Some("1".into()),
+            _ => None,
+        });
+        let keychain = desk.pairings.keychain.clone();
+        // The variables of the gateway say nothing; those of its helper count.
+        let without = Environment::of(|_| None);
+        let pairings = Pairings::at(place.pairings.root.clone(), &without, keychain.clone());
+        let pairings = pairings.through(environment.passphrase, keychain);
+        let found = Recogniser::new(pairings).recognise(&token, now()).unwrap();
+        assert_eq!(found.is_some(), is_good, "{forces} {has_passphrase}");
+        assert_eq!(lock(&desk.fake).asked, usize::from(!is_good));
+    }
+}
+
+/// Pairings in a place, whose keychain fails: the bus refuses the first connection in one way, and
+/// all others in another.
+fn refused(place: &Place, has_passphrase: bool) -> Pairings {
+    let path = place.home.join("bus");
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        for (at, stream) in listener.incoming().enumerate() {
+            let answer = if at == 0 { "NO\r\n" } else { "DATA\r\nNO\r\n" };
+            let _ = stream.unwrap().write_all(answer.as_bytes());
+        }
+    });
+    let home = place.home.clone();
+    let environment = Environment::of(move |name| match name {
+        "HOME" => Some(home.clone().into()),
+        "DBUS_SESSION_BUS_ADDRESS" => Some(format!("unix:path={}", path.display()).into()),
+        "LENSERFIGHT_KEYS_PASSPHRASE" if has_passphrase => Some("a passphrase".into()),
+        _ => None,
+    });
+    let keychain = Keychain::new(&environment, Patience::SHORT);
+    Pairings::at(place.pairings.root.clone(), &environment, keychain)
+}
+
+#[test]
+fn nothing_is_paired_while_it_is_not_known_what_the_keychain_has() {
+    let place = Place::new("pairing-unknown");
+    let pairings = refused(&place, false);
+    let done = pairings.pair(named("web"), Others::Keep, now(), |_, _| unreachable!());
+    let refused = done.unwrap_err().to_string();
+    assert!(refused.contains("no DATA after AUTH"), "{refused}");
+}
+
+#[test]
+fn the_predecessors_token_is_taken_over_where_nothing_is_in_its_place() {
+    let token = Base64UrlUnpadded::encode_string(&[7; 32]);
+    let token = || Secret::new(token.clone());
+    let place = Place::new("pairing-inherit");
+    let inherit = |token: Secret| place.pairings.inherit(&token, now()).unwrap();
+    assert!(!inherit(Secret::new("short".to_owned())), "it could be guessed from its digest");
+    assert!(place.names().is_empty());
+    assert!(inherit(token()) && place.names() == [DEFAULT_NAME], "no keychain is asked");
+    assert!(!inherit(token()), "there is a list");
+    let kept = Some("another".to_owned());
+    for (fake, has_passphrase, expected) in [
+        (Fake { fails: true, ..Fake::default() }, true, Ok(true)),
+        (Fake { fails: true, ..Fake::default() }, false, Err("it fails")),
+        // It answers, so that the token belongs there; but this one can only be read.
+        (Fake::default(), true, Err("no session bus")),
+        (Fake { token: kept, ..Fake::default() }, true, Ok(false)),
+    ] {
+        let desk = Desk::new("pairing-inherit-desk", fake, has_passphrase);
+        let done = desk.pairings.inherit(&token(), now());
+        match (done, expected) {
+            (Err(error), Err(why)) => assert!(error.to_string().contains(why), "{error}"),
+            (done, expected) => assert_eq!(done.ok(), expected.ok()),
+        }
+        assert_eq!(desk.place.names().len(), usize::from(expected == Ok(true)));
+    }
+}
+
+#[test]
+fn what_may_be_in_a_keychain_that_fails_is_revoked_by_a_list_and_that_is_said() {
+    for (has_passphrase, is_listed, name, has_list, is_told) in [
+        // The predecessor's token may be there. It has one name.
+        (false, false, Some(DEFAULT_NAME), true, true),
+        (false, false, None, true, true),
+        (false, false, Some("other"), false, false),
+        // A passphrase says that no keychain is in use.
+        (true, false, Some(DEFAULT_NAME), true, false),
+        (true, true, Some("web"), true, false),
+        // Of that pairing it is asked nothing.
+        (false, true, Some("web"), true, false),
+    ] {
+        let place = Place::new("pairing-revoke");
+        if is_listed {
+            place.pair("web", Others::Keep);
+        }
+        let name = name.map(|name| named(name).name);
+        let (gone, forgotten) =
+            refused(&place, has_passphrase).revoke(name.as_ref(), now()).unwrap();
+        assert_eq!(gone.len(), usize::from(is_listed));
+        assert_eq!(
+            (place.file(LIST).exists(), forgotten.is_err()),
+            (has_list, is_told),
+            "{has_passphrase} {is_listed} {name:?}"
+        );
+        assert!(place.names().is_empty());
     }
 }
