@@ -309,7 +309,7 @@ def run(program, names, seconds):
         [program, "--exact", "--test-threads=1", *names], cwd=TREE, env=environment, stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=limit(seconds))
     try:
-        outcome = "passed" if process.wait(seconds * 10) == 0 else "failed"
+        outcome = "passed" if process.wait(seconds * 4) == 0 else "failed"
     except subprocess.TimeoutExpired:
         outcome = "hung"
     try:
