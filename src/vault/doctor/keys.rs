@@ -215,7 +215,7 @@ pub(super) fn examine_envelopes(
 }
 
 /// What is to say of the files that are no envelopes.
-fn examine_unreadable(dir: &Dir, survey: &Survey, checks: &mut Vec<Check>) {
+pub(super) fn examine_unreadable(dir: &Dir, survey: &Survey, checks: &mut Vec<Check>) {
     for file in &survey.unreadable {
         let path = place(dir, &file.name);
         // Removing is for the person to decide; only what has an id can be removed by it.

@@ -2,6 +2,8 @@
 
 pub(crate) mod files;
 mod keys;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
