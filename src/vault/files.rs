@@ -275,3 +275,6 @@ pub(crate) const UNREADABLE: &str = "unreadable";
 pub(crate) const REPLACED: &str = "replaced";
 const MOST_REPLACED: usize = 256;
 const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+
+#[cfg(test)]
+mod tests;
