@@ -396,6 +396,9 @@ fn modes_are_their_owners_alone_and_enough_for_the_owner() {
     house.make("keys/folder.json");
     house.chmod("keys/folder.json", 0o755);
     has(&house.files("modes"), &[&["Pass: "]]);
+    house.chmod("keys/audit.log", 0o644);
+    has(&house.files("modes"), &[&["Fail: ", "audit.log has mode 0644", "or: chmod 0600 "]]);
+    house.chmod("keys/audit.log", 0o600);
     house.chmod("keys", 0o755);
     has(&house.files("modes"), &[&["Fail: ", "| set LENSERFIGHT_KEYS_DIR"]]);
 }
