@@ -186,3 +186,6 @@ impl fmt::Debug for Keychain {
 
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
+
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) mod tests;

@@ -63,8 +63,8 @@ pub(crate) struct Target<'a> {
 
 /// A call's arguments, marshalled in this machine's byte order.
 pub(crate) struct Body {
-    signature: &'static str,
-    bytes: Zeroizing<Vec<u8>>,
+    pub(super) signature: &'static str,
+    pub(super) bytes: Zeroizing<Vec<u8>>,
 }
 
 impl Body {
@@ -261,7 +261,7 @@ impl<'a> Reader<'a> {
         self.text(length)
     }
 
-    fn signature(&mut self) -> Result<&'a str> {
+    pub(super) fn signature(&mut self) -> Result<&'a str> {
         let length = usize::from(self.byte()?);
         self.text(length)
     }
@@ -293,7 +293,7 @@ impl<'a> Reader<'a> {
         self.array(4, |reader| reader.string().map(str::to_owned))
     }
 
-    fn array<T>(
+    pub(super) fn array<T>(
         &mut self,
         element: usize,
         mut read: impl FnMut(&mut Self) -> Result<T>,
@@ -359,8 +359,8 @@ pub(crate) const METHOD_RETURN: u8 = 2;
 pub(crate) const ERROR: u8 = 3;
 pub(crate) const SIGNAL: u8 = 4;
 pub(crate) const FIELD_PATH: u8 = 1;
-const FIELD_INTERFACE: u8 = 2;
-const FIELD_MEMBER: u8 = 3;
+pub(super) const FIELD_INTERFACE: u8 = 2;
+pub(super) const FIELD_MEMBER: u8 = 3;
 pub(crate) const FIELD_ERROR_NAME: u8 = 4;
 const FIELD_REPLY_SERIAL: u8 = 5;
 const FIELD_DESTINATION: u8 = 6;
