@@ -22,3 +22,6 @@ pub(crate) use self::master::record::Record;
 pub(crate) use self::master::source::{Master, Origin};
 pub(crate) use self::master::survey::{Opens, Survey};
 pub(crate) use self::store::{Listing, Store};
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,52 +1,14 @@
 //! Which names are keys, and what is kept below them.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::{fs as system, sync::OnceLock};
 
 use super::*;
-use crate::base::Secret;
-use crate::vault::{KeyMeta, Label, Provider};
+use crate::vault::tests::{PASSPHRASE, Place, meta, secret};
 
 const ONE: &str = "aaaabcdefghijklmnopqrstu";
 const TWO: &str = "AAAABCDEFGHIJKLMNOPQRSTU";
 const GONE: &str = "bbbbcdefghijklmnopqrstuv";
-
-/// A directory of keys.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(name: &str) -> Place {
-        let path =
-            std::env::temp_dir().join(format!("lf-test-files-{name}-{}", std::process::id()));
-        system::create_dir_all(&path).unwrap();
-        system::set_permissions(&path, system::Permissions::from_mode(0o700)).unwrap();
-        Place(path)
-    }
-
-    fn dir(&self) -> Dir {
-        Dir::open(&self.0).unwrap().unwrap()
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) {
-        let path = self.0.join(name);
-        system::create_dir_all(path.parent().unwrap()).unwrap();
-        system::write(path, bytes).unwrap();
-    }
-
-    fn names(&self, below: &str) -> Vec<String> {
-        let entries = system::read_dir(self.0.join(below)).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = system::remove_dir_all(&self.0);
-    }
-}
 
 fn id(text: &str) -> KeyId {
     KeyId::parse(text).unwrap()
@@ -56,20 +18,17 @@ fn id(text: &str) -> KeyId {
 fn file(id: &str) -> Vec<u8> {
     static SEALED: OnceLock<(String, String)> = OnceLock::new();
     let (own, text) = SEALED.get_or_init(|| {
-        let named = (Provider::parse("openai").unwrap(), Label::parse("Prod").unwrap());
-        let meta = KeyMeta::mint(named, Timestamp::now()).unwrap();
+        let meta = meta("Prod");
         let own = meta.id.to_string();
-        let [passphrase, value] = ["correct horse battery staple", "value"];
-        let secret = |text: &str| Secret::new(text.to_owned());
-        (own, envelope::seal(&secret(passphrase), &secret(value), meta).unwrap().print())
+        (own, envelope::seal(&secret(PASSPHRASE), &secret("value"), meta).unwrap().print())
     });
     text.replace(own, id).into_bytes()
 }
 
 #[test]
 fn keys_copies_and_damaged_files_are_told_apart_by_name_and_content() {
-    let place = Place::new("listing");
-    assert!(!has_keys(&place.0) && !has_keys(&place.0.join("none")));
+    let place = Place::new();
+    assert!(!has_keys(&place.0) && !has_keys(&place.at("none")));
     for (name, bytes) in [
         (format!("{ONE}.json"), file(ONE)),
         (format!("{ONE} (1).json"), file(ONE)),
@@ -85,7 +44,7 @@ fn keys_copies_and_damaged_files_are_told_apart_by_name_and_content() {
     ] {
         place.write(&name, &bytes);
     }
-    system::create_dir(place.0.join("unreadable")).unwrap();
+    place.make("unreadable");
     let dir = place.dir();
     assert!(has_keys(&place.0));
     let mut listed = names(&dir).unwrap();
@@ -130,11 +89,11 @@ fn keys_copies_and_damaged_files_are_told_apart_by_name_and_content() {
 
 #[test]
 fn a_copy_that_is_named_like_a_key_is_one_as_long_as_there_is_no_other() {
-    let place = Place::new("ids");
-    place.write(&format!("{GONE}.json"), &file(ONE));
+    let place = Place::new();
+    place.write(&format!("{GONE}.json"), file(ONE));
     let all = |place: &Place| ids(&place.dir()).unwrap();
     assert_eq!(all(&place), [id(GONE)]);
-    place.write(&format!("{ONE}.json"), &file(ONE));
+    place.write(&format!("{ONE}.json"), file(ONE));
     assert_eq!(all(&place), [id(ONE)]);
 }
 
@@ -157,8 +116,8 @@ fn names_that_a_program_gives_to_copies_are_looked_at() {
 
 #[test]
 fn a_temporary_file_of_the_predecessors_goes_unless_it_may_be_the_only_copy() {
-    let place = Place::new("left-over");
-    place.write(&format!("{ONE}.json"), &file(ONE));
+    let place = Place::new();
+    place.write(&format!("{ONE}.json"), file(ONE));
     for (name, content, expected) in [
         (format!("{ONE}.json.next"), file(ONE), true),
         (format!("{ONE}.json.1.tmp"), file(ONE), true),
@@ -179,36 +138,34 @@ fn a_temporary_file_of_the_predecessors_goes_unless_it_may_be_the_only_copy() {
 
 #[test]
 fn a_key_is_read_whole_or_as_damaged_or_is_not_there() {
-    let place = Place::new("read");
+    let place = Place::new();
     let dir = place.dir();
     let look = |id: &KeyId| {
         let read = read(&dir, id).map(|file| file.map(|it| it.bytes)).map_err(|it| it.code());
         (read, is_there(&dir, id).unwrap(), read_sound(&dir, id).unwrap().is_some())
     };
     assert_eq!(look(&id(ONE)), (Ok(None), false, false));
-    place.write(&format!("{ONE}.json"), &file(ONE));
+    place.write(&format!("{ONE}.json"), file(ONE));
     assert_eq!(look(&id(ONE)), (Ok(Some(file(ONE))), true, true));
     place.write(&format!("{ONE}.json"), b"{}");
     assert_eq!(look(&id(ONE)), (Err("corrupt_envelope"), true, false));
     // Another key's.
-    place.write(&format!("{ONE}.json"), &file(GONE));
+    place.write(&format!("{ONE}.json"), file(GONE));
     assert_eq!(look(&id(ONE)), (Err("corrupt_envelope"), true, false));
     assert_eq!(look(&id(GONE)), (Ok(None), false, false));
 }
 
 #[test]
 fn only_a_directory_that_is_for_keys_alone_is_closed_to_others() {
-    let place = Place::new("alone");
-    let chmod = |mode: u32| {
-        system::set_permissions(&place.0, system::Permissions::from_mode(mode)).unwrap();
-    };
-    let mode = || system::metadata(&place.0).unwrap().permissions().mode() & 0o777;
-    assert_eq!(tighten(&place.0.join("none")), None);
+    let place = Place::new();
+    let chmod = |mode: u32| place.chmod("", mode);
+    let mode = || place.mode("");
+    assert_eq!(tighten(&place.at("none")), None);
     place.write("notes.txt", b"");
     for folder in [".git", UNREADABLE, REPLACED] {
-        system::create_dir(place.0.join(folder)).unwrap();
+        place.make(folder);
     }
-    symlink("/", place.0.join("root")).unwrap();
+    symlink("/", place.at("root")).unwrap();
     alone(&place.dir()).unwrap();
     assert_eq!(tighten(&place.0), None, "nobody else can reach it");
     for open in [0o750, 0o701, 0o777] {
@@ -218,14 +175,14 @@ fn only_a_directory_that_is_for_keys_alone_is_closed_to_others() {
         assert!(told.ends_with(&sentence), "{told}");
         assert_eq!(mode(), 0o700);
     }
-    system::create_dir(place.0.join("photos")).unwrap();
+    place.make("photos");
     chmod(0o755);
     let refused = alone(&place.dir()).unwrap_err();
     assert!(refused.to_string().contains("also has \"photos\" in it"), "{refused}");
     let told = tighten(&place.0).unwrap();
     assert!(told.contains("has mode 0755, and others can reach it: ") && mode() == 0o755, "{told}");
     if rustix::process::geteuid().is_root() {
-        system::remove_dir(place.0.join("photos")).unwrap();
+        system::remove_dir(place.at("photos")).unwrap();
         std::os::unix::fs::chown(&place.0, Some(65534), None).unwrap();
         let told = tighten(&place.0).unwrap();
         assert!(told.contains("belongs to user 65534") && mode() == 0o755, "{told}");
@@ -234,7 +191,7 @@ fn only_a_directory_that_is_for_keys_alone_is_closed_to_others() {
 
 #[test]
 fn what_is_given_up_is_kept_aside_once_and_under_a_name_of_its_own() {
-    let place = Place::new("aside");
+    let place = Place::new();
     let keep = |bytes: &[u8]| {
         let dir = place.dir().lock().unwrap();
         let path = keep_aside(&dir, &id(ONE), bytes).unwrap();
@@ -251,7 +208,7 @@ fn what_is_given_up_is_kept_aside_once_and_under_a_name_of_its_own() {
 
 #[test]
 fn values_that_a_page_replaced_are_kept_for_thirty_days_and_no_longer() {
-    let place = Place::new("replaced");
+    let place = Place::new();
     let keep = || {
         let dir = place.dir().lock().unwrap();
         keep_value(&dir, &id(ONE), &file(ONE)).map(|path| system::read(path).unwrap())
@@ -264,8 +221,9 @@ fn values_that_a_page_replaced_are_kept_for_thirty_days_and_no_longer() {
     );
     let left = format!("{REPLACED}/.lf-0123456789abcdef.tmp");
     let mine = format!("{REPLACED}/note");
+    place.make(REPLACED);
     for name in [&named(over), &named(not_yet), &left, &mine] {
-        place.write(name, &file(GONE));
+        place.write(name, file(GONE));
     }
     for kept in 3..=5 {
         assert_eq!(keep().unwrap(), file(ONE));
@@ -274,7 +232,7 @@ fn values_that_a_page_replaced_are_kept_for_thirty_days_and_no_longer() {
     for (name, stays) in
         [(&named(over), false), (&named(not_yet), true), (&left, false), (&mine, true)]
     {
-        assert_eq!(place.0.join(name).exists(), stays, "{name}");
+        assert_eq!(place.at(name).exists(), stays, "{name}");
     }
     // Of one key the newest first.
     let list = kept(&place.dir(), REPLACED).unwrap();
@@ -286,7 +244,7 @@ fn values_that_a_page_replaced_are_kept_for_thirty_days_and_no_longer() {
         place.write(&format!("{REPLACED}/more{at}"), b"");
     }
     assert_eq!(keep().unwrap_err().code(), "store_full");
-    system::remove_file(place.0.join(format!("{REPLACED}/more0"))).unwrap();
+    place.remove(format!("{REPLACED}/more0"));
     keep().unwrap();
     assert_eq!(place.names(REPLACED).len(), 256);
     // What is removed by its owner leaves nothing behind.
@@ -295,8 +253,8 @@ fn values_that_a_page_replaced_are_kept_for_thirty_days_and_no_longer() {
     assert_eq!(place.names(REPLACED).len(), 256);
     forget(&id(ONE));
     assert_eq!(place.names(REPLACED).len(), 256 - 4);
-    assert!(place.0.join(named(not_yet)).exists());
-    let bare = Place::new("replaced-none");
+    assert!(place.at(named(not_yet)).exists());
+    let bare = Place::new();
     forget_values(&bare.dir().lock().unwrap(), &id(ONE)).unwrap();
 }
 

@@ -4,9 +4,8 @@ use std::cell::Cell;
 use std::fs as system;
 
 use super::*;
-use crate::keychain::{Keychain, Patience};
-use crate::system::environment::Environment;
-use crate::vault::{Label, Provider, master::source};
+use crate::vault::tests::{PASSPHRASE, Place, given, meta, secret};
+use crate::vault::{Label, Provider};
 
 const ONE: &str = "aaaabcdefghijklmnopq";
 const TWO: &str = "aaaabcdXfghijklmnopq";
@@ -72,84 +71,46 @@ fn a_short_id_has_as_many_characters_as_select_one_key() {
     }
 }
 
-/// A store of its own, and the passphrase of its keys.
-struct Place {
-    path: PathBuf,
-    master: Master,
-}
-
-impl Place {
-    fn new(name: &str) -> Place {
-        let path =
-            std::env::temp_dir().join(format!("lf-test-store-{name}-{}", std::process::id()));
-        let environment = Environment::of(|name| match name {
-            "LENSERFIGHT_KEYS_PASSPHRASE" => Some("correct horse battery staple".into()),
-            _ => None,
-        });
-        let keychain = Keychain::new(&environment, Patience::SHORT);
-        let master = source::find(&environment.passphrase, &keychain).unwrap();
-        Place { path, master }
-    }
-
-    fn store(&self) -> Store {
-        Store::at(self.path.clone())
-    }
-
-    fn add(&self, store: &Store) -> Result<KeyMeta> {
-        let now = Timestamp::now();
-        let named = (Provider::parse("openai").unwrap(), Label::parse("Prod").unwrap());
-        let meta = KeyMeta::mint(named, now).unwrap();
-        store.add(meta, &Secret::new("value".to_owned()), &self.master)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = system::remove_dir_all(&self.path);
-    }
-}
-
 #[test]
 fn pages_can_add_a_thousand_keys_and_their_owner_any_number() {
-    let place = Place::new("full");
-    let pages = Store::for_pages(place.path.clone());
-    place.add(&pages).unwrap();
+    let (place, master) = (Place::new(), given(PASSPHRASE));
+    let (pages, owner) = (Store::for_pages(place.0.clone()), Store::at(place.0.clone()));
+    let add = |store: &Store| store.add(meta("Prod"), &secret("value"), &master);
+    add(&pages).unwrap();
     for at in 1..999 {
-        system::write(place.path.join(format!("{at}.json")), "").unwrap();
+        place.write(&format!("{at}.json"), "");
     }
-    place.add(&pages).unwrap();
+    add(&pages).unwrap();
     for _ in 0..2 {
-        assert_eq!(place.add(&pages).unwrap_err().code(), "store_full");
-        place.add(&place.store()).unwrap();
+        assert_eq!(add(&pages).unwrap_err().code(), "store_full");
+        add(&owner).unwrap();
     }
 }
 
 #[test]
 fn a_conflict_copy_goes_if_it_is_what_was_read_and_its_key_is_there() {
-    let place = Place::new("copy");
-    let store = place.store();
-    let meta = place.add(&store).unwrap();
+    let place = Place::new();
+    let store = Store::at(place.0.clone());
+    let file = place.at(place.add("Prod", PASSPHRASE).id.file_name());
     let (mut files, _) = store.read_all().unwrap();
-    let key = files.remove(0);
-    let (file, copy) = (place.path.join(meta.id.file_name()), place.path.join("copy.json"));
+    let (key, copy) = (files.remove(0), place.at("copy.json"));
     let drop = |copy: &KeyFile| store.drop_copy("copy.json", copy).unwrap();
     assert!(!drop(&key), "it is not there");
     system::write(&copy, "another").unwrap();
     assert!(!drop(&key) && copy.exists(), "it is another one by now");
     system::copy(&file, &copy).unwrap();
-    let aside = place.path.join("aside");
+    let aside = place.at("aside");
     system::rename(&file, &aside).unwrap();
     assert!(!drop(&key) && copy.exists(), "it is the only one");
     system::rename(&aside, &file).unwrap();
     assert!(drop(&key) && !copy.exists() && file.exists());
-    assert!(!Place::new("copy-none").store().drop_copy("copy.json", &key).unwrap());
+    assert!(!Store::at(place.at("none")).drop_copy("copy.json", &key).unwrap());
 }
 
 #[test]
 fn a_change_is_made_again_if_the_file_is_another_one_under_the_lock_and_only_then() {
-    let place = Place::new("edit");
-    let store = place.store();
-    let meta = place.add(&store).unwrap();
+    let place = Place::new();
+    let (store, meta) = (Store::at(place.0.clone()), place.add("Prod", PASSPHRASE));
     let calls = Cell::new(0);
     let label = |text: &str| Label::parse(text).unwrap();
     let amend = |to: &'static str, meanwhile: Option<&'static str>| {
@@ -168,5 +129,5 @@ fn a_change_is_made_again_if_the_file_is_another_one_under_the_lock_and_only_the
     let both = amend("Two", Some("mistral"));
     assert_eq!((both.label, both.provider.as_str(), calls.get()), (label("Two"), "mistral", 2));
     assert_eq!(store.meta(&meta.id).unwrap().provider.as_str(), "mistral");
-    assert_eq!(store.resolve(&meta.id, &place.master).unwrap().expose(), "value");
+    assert_eq!(store.resolve(&meta.id, &given(PASSPHRASE)).unwrap().expose(), "value");
 }
