@@ -1,12 +1,14 @@
 //! A directory for a test, with keys in it.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, process};
 
-use super::{KeyMeta, Label, Master, Provider, envelope, master::source};
-use crate::base::{secret::Secret, time::Timestamp};
+use super::{Envelope, KeyMeta, Label, Master, Provider, envelope, master::source};
+use crate::base::{lock::lock, secret::Secret, time::Timestamp};
 use crate::keychain::{Keychain, Patience};
 use crate::system::{environment::Environment, fs::Dir};
 
@@ -76,10 +78,19 @@ impl Place {
     ) -> KeyMeta {
         let mut meta = meta(label);
         amend(&mut meta);
-        let sealed = envelope::seal(&secret(passphrase), &secret("value"), meta.clone()).unwrap();
-        self.write(&meta.id.file_name(), sealed.print());
+        self.write(&meta.id.file_name(), sealed(meta.clone(), passphrase).print());
         meta
     }
+}
+
+/// An envelope with the value `value`. It is sealed once for each passphrase: nothing in it depends on
+/// the key's metadata.
+pub(crate) fn sealed(meta: KeyMeta, passphrase: &str) -> Envelope {
+    static SEALED: Mutex<BTreeMap<String, Envelope>> = Mutex::new(BTreeMap::new());
+    let seal = || envelope::seal(&secret(passphrase), &secret("value"), meta.clone()).unwrap();
+    let mut envelope = lock(&SEALED).entry(passphrase.to_owned()).or_insert_with(seal).clone();
+    envelope.meta = meta;
+    envelope
 }
 
 impl Drop for Place {

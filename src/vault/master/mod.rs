@@ -17,3 +17,6 @@ pub(crate) mod rekey;
 pub(crate) mod source;
 pub(crate) mod staging;
 pub(crate) mod survey;
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
