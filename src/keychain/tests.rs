@@ -31,6 +31,8 @@ pub(crate) struct World {
     /// The members that were called, in order.
     pub(crate) calls: Vec<String>,
     pub(crate) has_default: bool,
+    /// Does it store something else than it is given?
+    pub(crate) is_broken: bool,
     pub(crate) is_gnome: bool,
     /// The connection that has the user's lock.
     owner: Option<usize>,
@@ -89,6 +91,7 @@ impl Service {
             fault: Box::new(|_| Fault::None),
             calls: Vec::new(),
             has_default: true,
+            is_broken: false,
             is_gnome: false,
             owner: None,
             pending: None,
@@ -170,6 +173,10 @@ impl World {
             .collect();
         let (path, secret) = (format!("/item/{}", next()), secret.as_bytes().to_vec());
         self.entries.push(Entry { path, attributes, secret, collection });
+    }
+
+    fn kept(&self, secret: &[u8]) -> Vec<u8> {
+        if self.is_broken { b"something else".to_vec() } else { secret.to_vec() }
     }
 
     fn at(&mut self, path: &str) -> &mut Entry {
@@ -267,7 +274,7 @@ impl World {
                 body.align(8)?;
                 body.string()?;
                 body.byte_array()?;
-                self.at(path).secret = body.byte_array()?.to_vec();
+                self.at(path).secret = self.kept(body.byte_array()?);
                 Body::new("")
             }
             "CreateItem" => {
@@ -288,7 +295,7 @@ impl World {
                 body.align(8)?;
                 body.string()?;
                 body.byte_array()?;
-                let (secret, path) = (body.byte_array()?.to_vec(), format!("/item/{}", next()));
+                let (secret, path) = (self.kept(body.byte_array()?), format!("/item/{}", next()));
                 let entry = Entry { path: path.clone(), attributes, secret, collection: 0 };
                 match self.act(member, Pending::Create(entry)).as_str() {
                     "/" => Body::new("oo").string(&path).string("/"),

@@ -47,7 +47,7 @@ ROOMS = [
     ("src/vault/project.rs", "project"),
     ("src/vault/provider.rs", "providers keys"),
     ("src/keychain/helper.rs", "pairing sandbox limits"),
-    ("src/keychain/", "keychain consent status"),
+    ("src/keychain/", "keychain consent status keychains"),
 ]
 
 SWITCH = """//! Which mutant is active, and which functions were reached.

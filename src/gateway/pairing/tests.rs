@@ -10,6 +10,7 @@ use super::*;
 use crate::base::lock::lock;
 use crate::keychain::Patience;
 use crate::keychain::helper::{Answer, Helper};
+use crate::keychain::tests::Service;
 
 #[test]
 fn a_clock_that_jumps_ends_a_pairing_and_gives_it_back() {
@@ -553,4 +554,36 @@ fn what_may_be_in_a_keychain_that_fails_is_revoked_by_a_list_and_that_is_said() 
         );
         assert!(place.names().is_empty());
     }
+}
+
+#[test]
+fn a_token_is_at_rest_under_its_usual_account() {
+    let (place, service) = (Place::new("pairing-at-rest"), Service::start());
+    let environment = service.environment(&[("HOME", place.home.to_str().unwrap())]);
+    let root = environment.default_root().unwrap();
+    let pairings = Pairings::at(root, &environment, service.keychain());
+    for _ in 0..3 {
+        let mut token = String::new();
+        let printed = |it: &Secret, _: Option<&Pairing>| {
+            it.expose().clone_into(&mut token);
+            Ok(())
+        };
+        pairings.pair(named("web"), Others::Keep, now(), printed).unwrap().unwrap();
+        let (listed, _) = pairings.list().unwrap().remove(0);
+        assert_eq!(listed.account.as_deref(), Some("web"));
+        assert_eq!(service.secret(SERVICE, "web"), Some(token));
+        assert_eq!(service.world().entries.len(), 2, "with the mark");
+    }
+}
+
+#[test]
+fn a_token_that_a_keychain_does_not_return_is_not_taken_over() {
+    let (place, service) = (Place::new("pairing-broken"), Service::start());
+    let environment = service.environment(&[("HOME", place.home.to_str().unwrap())]);
+    let root = environment.default_root().unwrap();
+    let pairings = Pairings::at(root, &environment, service.keychain());
+    service.world().is_broken = true;
+    let token = Secret::new(Base64UrlUnpadded::encode_string(&[7; 32]));
+    let refused = pairings.inherit(&token, now()).unwrap_err().to_string();
+    assert!(refused.contains("does not return it"), "{refused}");
 }
