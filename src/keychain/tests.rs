@@ -1,4 +1,5 @@
 //! A Secret Service on a socket of its own that does what a test says, and what a client makes of it.
+#![cfg(target_os = "linux")]
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

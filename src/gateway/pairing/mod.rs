@@ -533,5 +533,5 @@ const VERSION: u64 = 2;
 const LAST_USED: &str = "last-used.json";
 const MAX_LIST: usize = 4 * 1024 * 1024;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
 //! When a token is good, by a clock that is set at will.
+#![cfg(target_os = "linux")]
 
 use std::fs as files;
 use std::io::Write;

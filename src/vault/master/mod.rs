@@ -18,5 +18,5 @@ pub(crate) mod source;
 pub(crate) mod staging;
 pub(crate) mod survey;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! The record, and a change of the passphrase from every state in which it can be found. What processes do to each
 //! other is in tests/rekey.rs and tests/pairs.rs.
+#![cfg(target_os = "linux")]
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -545,4 +546,39 @@ fn nothing_that_opens_only_with_the_new_passphrase_is_undone() {
     let restored = place.add("Restored", OTHER);
     assert!(rekey::undo(&place.0, &old).unwrap());
     assert!(place.at(restored.id.file_name()).exists() && !rekey::has_begun(&place.0).unwrap());
+}
+
+#[test]
+fn one_key_that_opens_shows_that_a_passphrase_is_the_stores_own() {
+    let (place, master) = (Place::new(), given(PASSPHRASE));
+    let shown = || {
+        master.check(Some(&place.dir())).map_err(|error| error.code())?;
+        Ok(master.evidence().as_ref().map(|file| file.envelope.meta.id.clone()))
+    };
+    assert_eq!(shown(), Ok(None), "there is nothing to try");
+    // The newest first, and the others after it.
+    let age = |days: u64| Timestamp::now().before(Duration::from_secs(days * 24 * 3600));
+    let add = |label: &str, passphrase: &str, days: u64| {
+        place.add_with(label, passphrase, |meta| meta.created_at = age(days)).id
+    };
+    add("Newest", OTHER, 1);
+    place.write("damaged.json", "{}");
+    assert_eq!(shown(), Err("wrong_passphrase"));
+    for days in 2..5 {
+        add("Older", OTHER, days);
+    }
+    let oldest = add("Oldest", PASSPHRASE, 9);
+    assert_eq!(shown(), Ok(Some(oldest.clone())));
+    let newer = add("Newer", PASSPHRASE, 0);
+    assert_eq!(shown(), Ok(Some(oldest.clone())), "that it opens need not be shown again");
+    // As long as it is the same.
+    let file = oldest.file_name();
+    let text = fs::read_to_string(place.at(&file)).unwrap();
+    place.write(&file, text.replace("Oldest", "Changed"));
+    assert_eq!(shown(), Ok(Some(newer)));
+    master.check(None).unwrap();
+    assert!(master.evidence().is_none());
+    // What cannot be read might be the one.
+    fs::create_dir(place.at(format!("{}.json", "a".repeat(32)))).unwrap();
+    assert!(shown().is_err());
 }
