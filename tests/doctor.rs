@@ -272,7 +272,18 @@ fn a_store_that_cannot_be_written_is_a_finding() {
     let report = home.lf("keys doctor").unprivileged().fails(3, "checks_failed");
     assert!(report.out.contains("chmod 600") && !report.out.contains("keys remove"), "{report}");
     chmod(&home.file(&id), 0o600);
-    fs::create_dir(home.keys().join("audit.log.1")).unwrap();
+    let (log, older) = (home.keys().join("audit.log"), home.keys().join("audit.log.1"));
+    fs::copy(&log, &older).unwrap();
+    support::hand_over(home.path());
+    for (file, is_told) in [(&older, false), (&log, true)] {
+        chmod(file, 0o400);
+        let report = home.lf("keys doctor").unprivileged().fails(3, "checks_failed").out;
+        let told = format!("audit_log: {} cannot be written", file.display());
+        assert_eq!(report.contains(&told), is_told, "{report}");
+        chmod(file, 0o600);
+    }
+    fs::remove_file(&older).unwrap();
+    fs::create_dir(&older).unwrap();
     let report = home.lf("keys doctor").fails(3, "checks_failed");
     assert!(report.out.contains("FAIL  audit_log"), "{report}");
 }

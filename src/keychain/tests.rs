@@ -419,6 +419,12 @@ fn an_entry_is_stored_found_replaced_and_deleted() {
     );
     keychain.store("s", "a", &secret("three")).unwrap();
     assert_eq!(service.world().entries.len(), 1);
+    // The same if there is none with it.
+    service.world().entries.clear();
+    service.world().add(0, &pair, "old");
+    keychain.store("s", "a", &secret("four")).unwrap();
+    assert_eq!(service.world().entries.len(), 1);
+    assert_eq!(service.secret("s", "a").as_deref(), Some("four"));
     service.has("s", "other", "x");
     service.world().add(0, &pair, "old");
     assert!(keychain.delete("s", "a").unwrap());
@@ -580,6 +586,17 @@ fn a_time_that_is_up_is_not_tried_again() {
     let keychain = Keychain::new(&service.environment(&[]), patience);
     assert!(found(&keychain, "a").unwrap_err().ends_with("no answer in time"));
     assert_eq!(service.calls("SearchItems"), 1);
+    // What comes too late would be taken for the answer to the next call.
+    service.world().fault = Box::new(|_| Fault::None);
+    assert_eq!(found(&keychain, "a"), Ok(None));
+    assert_eq!(service.calls("Hello"), 1);
+}
+
+#[test]
+fn an_entry_tells_its_service_and_its_account() {
+    let keychain = Service::start().keychain();
+    let names = platform::ask(&keychain, "s", "a", |entry| Ok(entry.get_specifiers()));
+    assert_eq!(names.unwrap(), Some(("s".to_owned(), "a".to_owned())));
 }
 
 #[test]

@@ -444,6 +444,22 @@ mod tests {
     }
 
     #[test]
+    fn a_message_has_a_mebibyte_at_most_and_a_secret_of_any_size_never_moves() {
+        let head = |body: u32| {
+            let mut head = calls()[0].1[..FIXED_HEADER].to_vec();
+            head[4..8].copy_from_slice(&body.to_ne_bytes());
+            head[12..].copy_from_slice(&[0; 4]);
+            message_length(&head).ok()
+        };
+        assert_eq!(head(1024 * 1024 - 16), Some(1024 * 1024));
+        assert_eq!(head(1024 * 1024 - 15), None);
+        let body = Body::new("(oayays)");
+        let place = body.bytes.as_ptr();
+        let body = body.secret("/session", &[0; 64 * 1024], "text/plain");
+        assert_eq!(body.bytes.as_ptr(), place);
+    }
+
+    #[test]
     fn another_byte_order_is_refused() {
         let mut head = calls()[0].1[..FIXED_HEADER].to_vec();
         assert!(message_length(&head).is_ok());

@@ -212,6 +212,7 @@ mod tests {
             ("abc'd\ne\n", 6),
             ("abc'd\\'\ne\\'\nf\ng", 12),
             ("ab\nc'\n", 3),
+            ("ab 'c'\nd'e'\n", 7),
             ("a\"b\n'\"\nc", 7),
         ] {
             assert_eq!(extent(text), length, "{text:?}");

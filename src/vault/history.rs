@@ -170,6 +170,7 @@ const MAX_READ: u64 = 6 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vault::tests::Place;
 
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -207,6 +208,32 @@ mod tests {
         assert_eq!(day(A).as_deref(), Some("07"));
         assert_eq!(day(B).as_deref(), Some("04"));
         assert_eq!(used.0.len(), 2, "{used:?}");
+    }
+
+    #[test]
+    fn of_the_older_generation_the_last_four_mebibytes_are_carried() {
+        let place = Place::new();
+        let event = |at: usize| {
+            let line = r#"{"ts":"2026-01-02T03:04:05.678Z","kind":"new","ok":true,"reason":"#;
+            format!("{line}\"{at:030}\"}}\n")
+        };
+        let length = event(0).len();
+        let older: String = (0..50_000).map(event).collect();
+        let fits = (4 * 1024 * 1024 - 1) / length;
+        place.write(OLDER, &older);
+        place.write(FILE, "x".repeat(5 * 1024 * 1024 - 1));
+        turn_over(&place.dir()).unwrap();
+        assert_eq!(place.names(""), [FILE, OLDER], "it is not full");
+        place.write(FILE, "x".repeat(5 * 1024 * 1024));
+        turn_over(&place.dir()).unwrap();
+        assert_eq!(place.names(""), [OLDER, OLDEST]);
+        let kept = std::fs::read_to_string(place.at(OLDEST)).unwrap();
+        assert!(kept == older[older.len() - fits * length..], "{} bytes", kept.len());
+        // What has nothing to carry makes no file.
+        place.remove(OLDEST);
+        place.write(FILE, "x".repeat(5 * 1024 * 1024));
+        turn_over(&place.dir()).unwrap();
+        assert_eq!(place.names(""), [OLDER]);
     }
 
     #[test]

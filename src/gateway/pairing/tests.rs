@@ -312,6 +312,8 @@ struct Fake {
     is_absent: bool,
     /// How often it was asked for a token.
     asked: usize,
+    /// How often it was told to write down what the list does not know.
+    settled: usize,
 }
 
 /// A gateway's pairings in a home of its own, the fake keychain that it asks, and its recogniser.
@@ -338,6 +340,10 @@ impl Desk {
                     if fake.fails { Err(failed()) } else { Ok(token) }
                 }
                 _ if fake.fails => Err(failed()),
+                [SETTLE] => {
+                    fake.settled += 1;
+                    Ok(None)
+                }
                 _ => Ok(None),
             }
         };
@@ -440,6 +446,7 @@ fn a_keychain_that_fails_says_nothing_of_a_token_before_there_is_a_list() {
     ] {
         let desk = Desk::new("pairing-settle", Fake { fails, ..Fake::default() }, has_passphrase);
         assert_eq!(desk.is_good("t"), expected, "{fails} {has_passphrase}");
+        assert_eq!(lock(&desk.fake).settled, usize::from(!fails), "that is its helper's to do");
     }
 }
 
