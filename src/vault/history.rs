@@ -213,10 +213,8 @@ mod tests {
     #[test]
     fn of_the_older_generation_the_last_four_mebibytes_are_carried() {
         let place = Place::new();
-        let event = |at: usize| {
-            let line = r#"{"ts":"2026-01-02T03:04:05.678Z","kind":"new","ok":true,"reason":"#;
-            format!("{line}\"{at:030}\"}}\n")
-        };
+        let line = r#"{"ts":"2026-01-02T03:04:05.678Z","kind":"new","ok":true,"reason":"@"}"#;
+        let event = |at: usize| line.replace('@', &format!("{at:030}")) + "\n";
         let length = event(0).len();
         let older: String = (0..50_000).map(event).collect();
         let fits = (4 * 1024 * 1024 - 1) / length;

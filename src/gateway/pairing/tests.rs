@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 
 use std::fs as files;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -482,8 +482,11 @@ fn refused(place: &Place, has_passphrase: bool) -> Pairings {
     let listener = UnixListener::bind(&path).unwrap();
     thread::spawn(move || {
         for (at, stream) in listener.incoming().enumerate() {
-            let answer = if at == 0 { "NO\r\n" } else { "DATA\r\nNO\r\n" };
-            let _ = stream.unwrap().write_all(answer.as_bytes());
+            let mut stream = stream.unwrap();
+            for answer in if at == 0 { &["NO\r\n"][..] } else { &["DATA\r\n", "NO\r\n"] } {
+                // Who closes what was sent unread breaks the connection.
+                let _ = stream.read(&mut [0; 64]).and_then(|_| stream.write_all(answer.as_bytes()));
+            }
         }
     });
     let home = place.home.clone();

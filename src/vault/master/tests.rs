@@ -51,17 +51,17 @@ fn record_of(count: usize) -> String {
     format!(r#"{{"v":1,"earlier":[{}]}}"#, entries.join(","))
 }
 
-/// A store whose change is ready: two keys under `PASSPHRASE`, staged under `NEXT`.
+/// A store whose change is ready: three keys under `PASSPHRASE`, staged under `NEXT`.
 struct Ready {
     place: Place,
     service: Service,
-    keys: [KeyMeta; 2],
+    keys: [KeyMeta; 3],
 }
 
 impl Ready {
     fn new() -> Ready {
         let (place, service) = (Place::new(), Service::start());
-        let keys = ["One", "Two"].map(|label| place.add(label, PASSPHRASE));
+        let keys = ["One", "Two", "Three"].map(|label| place.add(label, PASSPHRASE));
         service.has(SERVICE, "master", PASSPHRASE);
         service.has(SERVICE, "rekey.name", NEXT);
         place.make(".rekey");
