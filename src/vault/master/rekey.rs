@@ -215,12 +215,11 @@ fn settle(path: &Path, master: &Master, wanted: For, tell: &Progress) -> Result<
         drop(staging.lock()?);
         return Ok(None);
     };
-    if staging::of(&dir)?.is_none() {
+    // It may have become ready in the meantime.
+    let (is_ready, change) = (staging::is_ready(&staging), Change { dir, staging });
+    if staging::of(&change.dir)?.is_none() {
         return Ok(None);
     }
-    // It may have become so in the meantime.
-    let is_ready = staging::is_ready(&staging);
-    let change = Change { dir, staging };
     let next = if is_ready { change.next(master)? } else { None };
     match (next_step(is_ready, next.is_some()), next) {
         (Step::Finish, Some(next)) => change.finish(master, &next, tell).map(Some),
