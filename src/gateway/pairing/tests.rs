@@ -2,8 +2,6 @@
 #![cfg(target_os = "linux")]
 
 use std::fs as files;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -11,7 +9,7 @@ use super::*;
 use crate::base::lock::lock;
 use crate::keychain::Patience;
 use crate::keychain::helper::{Answer, Helper};
-use crate::keychain::tests::Service;
+use crate::keychain::tests::{Fault, Service};
 
 #[test]
 fn a_clock_that_jumps_ends_a_pairing_and_gives_it_back() {
@@ -475,38 +473,33 @@ fn a_forced_passphrase_asks_no_keychain() {
     }
 }
 
-/// Pairings in a place, whose keychain fails: the bus refuses the first connection in one way, and
-/// all others in another.
-fn refused(place: &Place, has_passphrase: bool) -> Pairings {
-    let path = place.home.join("bus");
-    let listener = UnixListener::bind(&path).unwrap();
-    thread::spawn(move || {
-        for (at, stream) in listener.incoming().enumerate() {
-            let mut stream = stream.unwrap();
-            for answer in if at == 0 { &["NO\r\n"][..] } else { &["DATA\r\n", "NO\r\n"] } {
-                // Who closes what was sent unread breaks the connection.
-                let _ = stream.read(&mut [0; 64]).and_then(|_| stream.write_all(answer.as_bytes()));
-            }
-        }
+/// The pairings of a place, with this keychain.
+fn with(service: &Service, place: &Place, has_passphrase: bool) -> Pairings {
+    let passphrase = ("LENSERFIGHT_KEYS_PASSPHRASE", "a passphrase");
+    let mut variables = vec![("HOME", place.home.to_str().unwrap())];
+    variables.extend(has_passphrase.then_some(passphrase));
+    let environment = service.environment(&variables);
+    let root = environment.default_root().unwrap();
+    Pairings::at(root, &environment, service.keychain())
+}
+
+/// A keychain that fails, for the first time with another error than after that.
+fn failing() -> Service {
+    let (service, mut names) = (Service::start(), ["a.First"].into_iter());
+    service.world().fault = Box::new(move |call| match call {
+        "SearchItems" => Fault::Error(names.next().unwrap_or("a.Later")),
+        _ => Fault::None,
     });
-    let home = place.home.clone();
-    let environment = Environment::of(move |name| match name {
-        "HOME" => Some(home.clone().into()),
-        "DBUS_SESSION_BUS_ADDRESS" => Some(format!("unix:path={}", path.display()).into()),
-        "LENSERFIGHT_KEYS_PASSPHRASE" if has_passphrase => Some("a passphrase".into()),
-        _ => None,
-    });
-    let keychain = Keychain::new(&environment, Patience::SHORT);
-    Pairings::at(place.pairings.root.clone(), &environment, keychain)
+    service
 }
 
 #[test]
 fn nothing_is_paired_while_it_is_not_known_what_the_keychain_has() {
-    let place = Place::new("pairing-unknown");
-    let pairings = refused(&place, false);
+    let (place, service) = (Place::new("pairing-unknown"), failing());
+    let pairings = with(&service, &place, false);
     let done = pairings.pair(named("web"), Others::Keep, now(), |_, _| unreachable!());
     let refused = done.unwrap_err().to_string();
-    assert!(refused.contains("no DATA after AUTH"), "{refused}");
+    assert!(refused.contains("a.First"), "{refused}");
 }
 
 #[test]
@@ -550,13 +543,13 @@ fn what_may_be_in_a_keychain_that_fails_is_revoked_by_a_list_and_that_is_said() 
         // Of that pairing it is asked nothing.
         (false, true, Some("web"), true, false),
     ] {
-        let place = Place::new("pairing-revoke");
+        let (place, service) = (Place::new("pairing-revoke"), failing());
         if is_listed {
             place.pair("web", Others::Keep);
         }
         let name = name.map(|name| named(name).name);
         let (gone, forgotten) =
-            refused(&place, has_passphrase).revoke(name.as_ref(), now()).unwrap();
+            with(&service, &place, has_passphrase).revoke(name.as_ref(), now()).unwrap();
         assert_eq!(gone.len(), usize::from(is_listed));
         assert_eq!(
             (place.file(LIST).exists(), forgotten.is_err()),
@@ -570,9 +563,7 @@ fn what_may_be_in_a_keychain_that_fails_is_revoked_by_a_list_and_that_is_said() 
 #[test]
 fn a_token_is_at_rest_under_its_usual_account() {
     let (place, service) = (Place::new("pairing-at-rest"), Service::start());
-    let environment = service.environment(&[("HOME", place.home.to_str().unwrap())]);
-    let root = environment.default_root().unwrap();
-    let pairings = Pairings::at(root, &environment, service.keychain());
+    let pairings = with(&service, &place, false);
     for _ in 0..3 {
         let mut token = String::new();
         let printed = |it: &Secret, _: Option<&Pairing>| {
@@ -590,9 +581,7 @@ fn a_token_is_at_rest_under_its_usual_account() {
 #[test]
 fn a_token_that_a_keychain_does_not_return_is_not_taken_over() {
     let (place, service) = (Place::new("pairing-broken"), Service::start());
-    let environment = service.environment(&[("HOME", place.home.to_str().unwrap())]);
-    let root = environment.default_root().unwrap();
-    let pairings = Pairings::at(root, &environment, service.keychain());
+    let pairings = with(&service, &place, false);
     service.world().is_broken = true;
     let token = Secret::new(Base64UrlUnpadded::encode_string(&[7; 32]));
     let refused = pairings.inherit(&token, now()).unwrap_err().to_string();
