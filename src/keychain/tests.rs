@@ -506,7 +506,9 @@ fn under_a_lock_no_dialog_is_opened() {
     let keychain = service.keychain();
     for quiet in [keychain.without_dialogs(), keychain.lock().unwrap()] {
         assert!(found(&quiet, "a").unwrap_err().ends_with("it is locked"));
-        assert_eq!(service.calls("Unlock"), 0);
+        // KeePassXC would open one to answer a search.
+        let world = service.world();
+        assert!(!world.calls.iter().any(|call| call == "Unlock" || call == "SearchItems"));
     }
 }
 
@@ -590,6 +592,50 @@ fn a_time_that_is_up_is_not_tried_again() {
     service.world().fault = Box::new(|_| Fault::None);
     assert_eq!(found(&keychain, "a"), Ok(None));
     assert_eq!(service.calls("Hello"), 1);
+}
+
+#[test]
+fn a_connection_whose_session_does_not_close_is_not_used_again() {
+    let service = Service::start();
+    service.world().fault = Box::new(|call| match call {
+        "Close" => Fault::Error("a.Failed"),
+        _ => Fault::None,
+    });
+    let keychain = service.keychain();
+    for connections in 1..=2 {
+        assert_eq!(found(&keychain, "a"), Ok(None));
+        assert_eq!(
+            service.world().calls.iter().filter(|call| *call == "Hello").count(),
+            connections
+        );
+    }
+}
+
+#[test]
+fn only_a_person_who_has_more_time_than_the_service_stops_its_clock() {
+    let milliseconds = Duration::from_millis;
+    // How long they have, and how long the service takes to unlock and to search.
+    for (service_has, person_has, unlocks, searches, is_found) in
+        [(1000, 4000, 0, 0, true), (2000, 4000, 0, 3000, false), (2000, 2000, 1500, 1500, false)]
+    {
+        let service = Service::start();
+        service.has("s", "a", "kept");
+        service.world().collections = vec![true];
+        service.world().person = Some(Person::Confirms);
+        service.world().fault = Box::new(move |call| {
+            thread::sleep(milliseconds(match call {
+                "Unlock" => unlocks,
+                "SearchItems" => searches,
+                _ => 0,
+            }));
+            Fault::None
+        });
+        let (person, patience) = (milliseconds(person_has), milliseconds(service_has));
+        let patience = Patience { person, service: patience, ..Patience::SHORT };
+        let found = found(&Keychain::new(&service.environment(&[]), patience), "a");
+        assert_eq!(found.is_ok(), is_found, "{found:?}");
+        assert!(is_found || found.unwrap_err().ends_with("no answer in time"));
+    }
 }
 
 #[test]
