@@ -420,13 +420,15 @@ fn a_passphrase_of_the_first_version_is_taken_only_if_it_fits() {
             assert_eq!(ready.service.secret(SERVICE, "master.next").as_deref(), Some(OTHER));
         }
     }
-    // One that is the present one already is of no more use.
-    let ready = Ready::new();
-    ready.place.remove(".rekey/id");
-    ready.place.remove(".rekey/ready");
-    ready.service.has(SERVICE, "master.next", PASSPHRASE);
-    assert_eq!(ready.settle(), Settled::Undone);
-    assert_eq!(ready.service.secret(SERVICE, "master.next"), None);
+    // Of a change that is undone, it goes if it opens what is staged, or is the present one already.
+    for (waiting, goes) in [(NEXT, true), (PASSPHRASE, true), (OTHER, false)] {
+        let ready = Ready::new();
+        ready.place.remove(".rekey/id");
+        ready.place.remove(".rekey/ready");
+        ready.service.has(SERVICE, "master.next", waiting);
+        assert_eq!(ready.settle(), Settled::Undone);
+        assert_eq!(ready.service.secret(SERVICE, "master.next").is_none(), goes, "{waiting}");
+    }
 }
 
 #[test]
