@@ -228,6 +228,7 @@ mod tests {
     use super::*;
     use crate::keychain::Patience;
     use crate::system::environment::Environment;
+    use crate::vault::tests::Place;
 
     fn secret(text: &str) -> Secret {
         Secret::new(text.to_owned())
@@ -287,6 +288,17 @@ mod tests {
         assert!(from_environment(&sources(&[])).unwrap().is_none());
         let (one, origin) = from_environment(&sources(&[(VARIABLE, "a")])).unwrap().unwrap();
         assert_eq!((one.expose(), origin), ("a", Origin::Variable));
+    }
+
+    #[test]
+    fn a_file_has_so_many_bytes_at_most() {
+        let place = Place::new();
+        let path = place.at("passphrase");
+        let sources = sources(&[(FILE, path.to_str().unwrap())]);
+        for (length, is_taken) in [(64 * 1024, true), (64 * 1024 + 1, false)] {
+            place.write("passphrase", "x".repeat(length));
+            assert_eq!(from_environment(&sources).is_ok(), is_taken, "{length}");
+        }
     }
 
     #[test]

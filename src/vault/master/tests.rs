@@ -2,6 +2,7 @@
 //! other is in tests/rekey.rs and tests/pairs.rs.
 #![cfg(target_os = "linux")]
 
+use std::cell::RefCell;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,7 +14,7 @@ use super::rekey::{self, For, Settled};
 use super::source::{self, Master};
 use super::staging;
 use crate::base::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keychain::tests::{Fault, Service};
 use crate::vault::tests::{OTHER, PASSPHRASE, Place, given, sealed, secret};
 use crate::vault::{KeyMeta, Store};
@@ -583,4 +584,63 @@ fn one_key_that_opens_shows_that_a_passphrase_is_the_stores_own() {
     // What cannot be read might be the one.
     fs::create_dir(place.at(format!("{}.json", "a".repeat(32)))).unwrap();
     assert!(shown().is_err());
+}
+
+#[test]
+fn what_is_on_record_opens_too_where_the_keychain_rules() {
+    let service = Service::start();
+    service.has(SERVICE, "master", PASSPHRASE);
+    service.has(SERVICE, "master.earlier", &record_of(2));
+    // What is tried until this one opens, and whether one did.
+    let tries = |master: &Master, good: &str, failed: fn() -> Error| {
+        let tried = RefCell::new(Vec::new());
+        let opened = master.open(|it| {
+            tried.borrow_mut().push(it.expose().to_owned());
+            if it.expose() == good { Ok(()) } else { Err(failed()) }
+        });
+        (tried.into_inner().join(", "), opened.is_ok())
+    };
+    let wrong = || Error::DecryptionFailed("id".to_owned());
+    let all = format!("{PASSPHRASE}, earlier 0, earlier 1");
+    let master = kept(&service);
+    assert_eq!(tries(&master, PASSPHRASE, wrong), (PASSPHRASE.to_owned(), true));
+    assert_eq!(tries(&master, "earlier 1", wrong), (all.clone(), true));
+    assert_eq!(tries(&master, "none of them", wrong), (all, false));
+    let full = || Error::StoreFull(String::new());
+    assert_eq!(tries(&master, "earlier 1", full), (PASSPHRASE.to_owned(), false));
+    // One that was given is the only one, even if a keychain is there.
+    let forced =
+        [("LENSERFIGHT_KEYS_PASSPHRASE", OTHER), ("LENSERFIGHT_KEYS_PASSPHRASE_FORCE_ENV", "1")];
+    let environment = service.environment(&forced);
+    let given = source::find(&environment.passphrase, &service.keychain()).unwrap();
+    assert_eq!(tries(&given, "earlier 1", wrong), (OTHER.to_owned(), false));
+    assert!(given.replaced().unwrap().is_none());
+    // What the keychain has by now.
+    assert!(master.replaced().unwrap().is_none());
+    service.world().entries[0].secret = NEXT.into();
+    assert_eq!(master.replaced().unwrap().unwrap().expose(), NEXT);
+    service.world().entries.clear();
+    assert_eq!(master.replaced().unwrap_err().code(), "passphrase_missing");
+}
+
+#[test]
+fn the_name_of_a_change_is_one_or_it_is_none() {
+    let place = Place::new();
+    for (text, is_one) in [
+        ("a-Z_09", true),
+        ("", false),
+        ("a b", false),
+        ("a/b", false),
+        (&*"x".repeat(64), true),
+        (&*"x".repeat(65), false),
+    ] {
+        place.write("id", text);
+        assert_eq!(staging::id(&place.dir()).unwrap().is_some(), is_one, "{text:?}");
+    }
+    place.write("ready", "");
+    let staging = place.dir().lock().unwrap();
+    assert!(staging::is_ready(&staging));
+    staging::retract(&staging).unwrap();
+    staging::retract(&staging).unwrap();
+    assert!(!staging::is_ready(&staging) && !place.at("ready").exists());
 }
