@@ -644,3 +644,21 @@ fn the_name_of_a_change_is_one_or_it_is_none() {
     staging::retract(&staging).unwrap();
     assert!(!staging::is_ready(&staging) && !place.at("ready").exists());
 }
+
+#[test]
+fn an_envelope_that_takes_its_place_while_one_looks_is_opened() {
+    let place = Place::new();
+    let key = place.add("One", PASSPHRASE);
+    let aside = place.at("aside");
+    fs::write(&aside, sealed(key.clone(), NEXT).print()).unwrap();
+    let dir = place.dir();
+    assert!(staging::open(&dir, &key.id, &secret(NEXT)).is_err());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // In the middle of the first derivation; if it is before that, nothing is different.
+            thread::sleep(Duration::from_millis(15));
+            fs::rename(&aside, place.at(key.id.file_name())).unwrap();
+        });
+        assert!(staging::open(&dir, &key.id, &secret(NEXT)).unwrap().is_some());
+    });
+}
