@@ -637,8 +637,11 @@ fn the_name_of_a_change_is_one_or_it_is_none() {
         place.write("id", text);
         assert_eq!(staging::id(&place.dir()).unwrap().is_some(), is_one, "{text:?}");
     }
-    place.write("ready", "");
-    let staging = place.dir().lock().unwrap();
+    // A list of a hundred thousand names is read whole.
+    let (line, staging) = ("x".repeat(1024 * 1024 - 1) + "\n", place.dir().lock().unwrap());
+    place.write("ready", line.repeat(8));
+    let declared = staging::declared(&staging).unwrap();
+    assert_eq!((declared.len(), declared.concat().len()), (8, 8 * (line.len() - 1)));
     assert!(staging::is_ready(&staging));
     staging::retract(&staging).unwrap();
     staging::retract(&staging).unwrap();
