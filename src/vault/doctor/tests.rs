@@ -1,14 +1,14 @@
 //! What each check says of a directory that a test has made.
+#![cfg(target_os = "linux")]
 
 use std::fs as system;
 use std::os::unix::fs::symlink;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::base::Timestamp;
-use crate::keychain::helper::{Answer, Helper};
-use crate::keychain::{Keychain, Patience};
+use crate::keychain::{Keychain, Patience, tests::Service};
+use crate::system::environment::Bus;
 use crate::vault::master::{record::Record, rekey, source, staging};
 use crate::vault::tests::{OTHER, PASSPHRASE, Place, given, secret};
 use crate::vault::{Master, Survey, files::Unreadable};
@@ -67,27 +67,23 @@ fn has(lines: &[String], parts: &[&[&str]]) {
     assert!(is_so, "{parts:?} in {lines:#?}");
 }
 
-/// Variables, and a keychain that answers with these entries, or none where there is no bus.
+/// Variables, and a keychain that has these entries; without them there is no bus.
 fn world(
     variables: &[(&'static str, &str)],
-    entries: Option<&[(&'static str, &'static str)]>,
-) -> (Environment, Keychain) {
-    let variables: Vec<_> =
-        variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    let value = move |wanted: &str| {
-        let found = variables.iter().find(|(name, _)| *name == wanted);
-        found.map(|(_, value)| value.into())
-    };
-    let environment = Environment::of(value);
-    let Some(entries) = entries.map(<[_]>::to_vec) else {
-        let keychain = Keychain::new(&environment, Patience::SHORT);
-        return (environment, keychain);
-    };
-    let answer: Arc<Answer> = Arc::new(move |question: &[&str]| {
-        let found = entries.iter().find(|(account, _)| question.last() == Some(account));
-        Ok(found.map(|(_, text)| secret(text)))
-    });
-    (environment, Keychain::through(&Helper::of(&answer)))
+    entries: Option<&[(&str, &str)]>,
+) -> (Service, Environment, Keychain) {
+    let service = Service::start();
+    let mut environment = service.environment(variables);
+    match entries {
+        Some(entries) => {
+            entries
+                .iter()
+                .for_each(|(account, text)| service.has("lenserfight-keys", account, text));
+        }
+        None => environment.bus = Bus::default(),
+    }
+    let keychain = Keychain::new(&environment, Patience::SHORT);
+    (service, environment, keychain)
 }
 
 #[test]
@@ -100,7 +96,7 @@ fn the_passphrase_and_the_keychain_have_a_line_each() {
     const FROM_VARIABLE: &[&str] = &["Pass: from LENSERFIGHT_KEYS_PASSPHRASE"];
     let house = House::new();
     let look = |variables: &[_], entries, keychain: &[&str], passphrase: &[&[&str]]| {
-        let ((environment, kept), mut checks) = (world(variables, entries), Vec::new());
+        let ((_service, environment, kept), mut checks) = (world(variables, entries), Vec::new());
         let sources = &environment.passphrase;
         let found = keys::examine_passphrase(&house.keys.0, sources, &kept, &mut checks);
         has(&lines(&checks, "keychain"), &[keychain]);
@@ -118,7 +114,7 @@ fn the_passphrase_and_the_keychain_have_a_line_each() {
     let no_keys = [["Fail: "].as_slice()];
     look(&[], NONE, &["Pass: it answers"], &no_keys);
     let said = |house: &House| {
-        let ((environment, kept), mut checks) = (world(&[], NONE), Vec::new());
+        let ((_service, environment, kept), mut checks) = (world(&[], NONE), Vec::new());
         keys::examine_passphrase(&house.keys.0, &environment.passphrase, &kept, &mut checks);
         lines(&checks, "passphrase").remove(0)
     };
@@ -177,13 +173,15 @@ fn a_change_of_the_passphrase_that_was_cut_short_is_told_with_the_way_out() {
     let ready: &[&str] = &["Fail: ", "interrupted after everything was re-encrypted", "--finish"];
     has(&house.rekey(None), &[ready]);
     let kept = |entries| {
-        let (environment, keychain) = world(&[], Some(entries));
-        source::find(&environment.passphrase, &keychain).unwrap()
+        let (service, environment, keychain) = world(&[], Some(entries));
+        let master = source::find(&environment.passphrase, &keychain).unwrap();
+        (service, master)
     };
-    let there = kept(&[("master", OTHER), ("rekey.name", PASSPHRASE)]);
+    let (_one, there) = kept(&[("master", OTHER), ("rekey.name", PASSPHRASE)]);
     has(&house.rekey(Some(&there)), &[ready]);
     let lost: &[&str] = &["Fail: ", "its new passphrase is lost", "--undo"];
-    has(&house.rekey(Some(&kept(&[("master", OTHER)]))), &[lost]);
+    let (_other, gone) = kept(&[("master", OTHER)]);
+    has(&house.rekey(Some(&gone)), &[lost]);
     let in_use = house.keys.dir().child(".rekey").unwrap().unwrap().try_lock().unwrap();
     has(&house.rekey(Some(&there)), &[&["Note: ", "is being changed right now"]]);
     drop(in_use);
