@@ -17,7 +17,7 @@ use crate::base::Timestamp;
 use crate::error::{Error, Result};
 use crate::keychain::tests::{Fault, Service};
 use crate::vault::tests::{OTHER, PASSPHRASE, Place, given, sealed, secret};
-use crate::vault::{KeyMeta, Store};
+use crate::vault::{KeyMeta, Store, Survey};
 
 const NEXT: &str = "the next passphrase of all";
 const SERVICE: &str = "lenserfight-keys";
@@ -664,4 +664,26 @@ fn an_envelope_that_takes_its_place_while_one_looks_is_opened() {
         });
         assert!(staging::open(&dir, &key.id, &secret(NEXT)).unwrap().is_some());
     });
+}
+
+#[test]
+fn a_survey_counts_what_opens_how() {
+    let place = Place::new();
+    let record = Record { present: Some(secret(OTHER)), ..Record::default() };
+    for (label, passphrase) in
+        [("One", PASSPHRASE), ("Two", PASSPHRASE), ("Known", OTHER), ("Lost", NEXT)]
+    {
+        place.add(label, passphrase);
+    }
+    place.write("damaged.json", "{}");
+    for (passphrase, opened, recorded, shut) in
+        [(Some(PASSPHRASE), 2, 1, 1), (Some(OTHER), 1, 0, 3), (None, 0, 1, 3)]
+    {
+        let passphrase = passphrase.map(secret);
+        let survey = Survey::of(&place.dir(), passphrase.as_ref(), &record, &|_, _| ()).unwrap();
+        assert_eq!(
+            (survey.opened(), survey.recorded(), survey.shut().len(), survey.unreadable.len()),
+            (opened, recorded, shut, 1)
+        );
+    }
 }
