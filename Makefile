@@ -15,13 +15,16 @@ INSTALLED = $(DESTDIR)$(PREFIX)
 TOOLS := cc:gcc,libc6-dev dbus-daemon:dbus dbus-send:dbus-bin gnome-keyring-daemon:gnome-keyring secret-tool:libsecret-tools \
 	strace:strace perl:perl taskset:util-linux prlimit:util-linux unshare:util-linux setpriv:util-linux setsid:util-linux \
 	zsh:zsh fish:fish mandoc:mandoc nsenter:util-linux ip:iproute2 curl:curl \
-	systemd-analyze:systemd systemctl:systemd git:git direnv:direnv python3-venv:python3-venv \
-	/usr/lib/postgresql/15/bin/postgres:postgresql-15 \
+	systemd-analyze:systemd systemctl:systemd git:git direnv:direnv openssl:openssl nginx:nginx-light \
 	losetup:mount mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse mkfs.ntfs:ntfs-3g lowntfs-3g:ntfs-3g encfs:encfs
 KEYCHAIN_TOOLS := kwalletd5:libkf5wallet-bin keepassxc:keepassxc keepassxc-cli:keepassxc \
 	/usr/libexec/gcr-prompter:gcr Xvfb:xvfb xdotool:xdotool
 WINE_TOOLS := wine:wine /usr/lib/wine/wine64:wine64 /usr/lib/wine/wineserver64:wine64
-WEB_TOOLS := chromium:chromium firefox-esr:firefox-esr Xvfb:xvfb node:nodejs npm:npm openssl:openssl nginx:nginx-light
+WEB_TOOLS := chromium:chromium firefox-esr:firefox-esr Xvfb:xvfb node:nodejs npm:npm openssl:openssl
+# What the suites in LARGE need beside these.
+LARGE_TOOLS := $(KEYCHAIN_TOOLS) $(WEB_TOOLS) python3-venv:python3-venv /usr/lib/postgresql/15/bin/postgres:postgresql-15
+# The suites that drive browsers, the keychains of two desktops, a database server or a fuzzer of HTTP.
+LARGE := web keychains cloud openapi
 
 .PHONY: build help demo test tools check cross-check windows windows-check static static-check audit bench dist dist-check \
 	deb deb-check install uninstall \
@@ -43,9 +46,11 @@ help:
 demo: build
 	sh tests/demo.sh $(LF)
 
-# Runs every test, after the tools that they need were installed or named; of the long sweeps a part.
-test: tools
-	CARGO="$(CARGO)" SHARE=4 sh tests/all.sh
+# Runs the tests that need no large programs, after the tools that they need were installed or named;
+# of the long sweeps a part.
+test:
+	@sh tests/tools.sh $(TOOLS)
+	CARGO="$(CARGO)" SHARE=4 LEFT="$(LARGE)" sh tests/all.sh
 
 # What CI runs: format, lints, every test.
 check: tools
@@ -55,7 +60,7 @@ check: tools
 
 # Installs what the tests need, as root; names it otherwise.
 tools:
-	sh tests/tools.sh $(TOOLS) $(KEYCHAIN_TOOLS) $(WEB_TOOLS)
+	sh tests/tools.sh $(TOOLS) $(LARGE_TOOLS)
 
 # Checks that lf compiles for the systems that no test runs on.
 # With rustup's targets, or else with Debian's rustc, which brings the source of the standard library.
