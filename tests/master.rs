@@ -765,7 +765,7 @@ fn a_copy_made_in_the_middle_opens_with_both_passphrases_and_tells_neither() {
     let id = fs::read_to_string(copy.join(".rekey/id")).unwrap();
     let new = desk.bus.lookup(SERVICE, &format!("rekey.{id}"));
     assert_eq!(new.len(), 43);
-    let grep = desk.home.program(&["grep", "-raF", &new, copy.to_str().unwrap()]).go();
+    let grep = desk.home.program(&["grep", "-raFe", &new, copy.to_str().unwrap()]).go();
     assert_eq!(grep.status, Some(1), "the new passphrase is in the copy: {grep}");
     let at_copy = |passphrase: &str| {
         let export = desk.home.bare("keys export --i-understand One");
