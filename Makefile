@@ -54,8 +54,8 @@ test:
 
 # What CI runs: format, lints, every test.
 check: tools
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
 	CARGO="$(CARGO)" sh tests/all.sh
 
 # Installs what the tests need, as root; names it otherwise.

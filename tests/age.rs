@@ -2,8 +2,6 @@
 //! rewrite drops; and what of it the list, the doctor and the programs that use a key are told.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::time::{Duration, SystemTime};
 

@@ -1,8 +1,6 @@
 //! The audit log: one line per event, bounded, never in the way; and what can be read from it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::thread;

@@ -4,8 +4,6 @@
 #![allow(unreachable_pub)]
 #![cfg(target_os = "linux")]
 
-mod support;
-
 #[path = "cloud/database.rs"]
 mod database;
 #[path = "cloud/postgrest.rs"]

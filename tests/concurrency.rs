@@ -1,8 +1,6 @@
 //! Several processes on one store: no update is lost, nobody waits for ever.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 

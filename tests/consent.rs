@@ -2,8 +2,6 @@
 //! Tailscale's.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::path::PathBuf;
 

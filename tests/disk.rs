@@ -1,8 +1,6 @@
 //! What the file system may do to us: links, foreign things under our names, no space, no rights.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;

@@ -1,8 +1,6 @@
 //! `lf keys doctor`: what it finds, what it mends, and what it leaves alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 

@@ -2,8 +2,6 @@
 //! they read is on record, which `make readings` makes from tests/dotenv/lines.txt.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 

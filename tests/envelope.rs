@@ -4,8 +4,6 @@
 
 #[path = "vectors/files.rs"]
 mod files;
-mod support;
-
 use std::fs;
 
 use local_keys::KeyId;

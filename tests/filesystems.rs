@@ -3,8 +3,6 @@
 //! is injected.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;

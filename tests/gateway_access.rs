@@ -1,8 +1,6 @@
 //! Who gets in: hosts, origins, preflights, fetch modes, tokens and buckets, and their order.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;

@@ -1,8 +1,6 @@
 //! The routes, as an existing web client uses them: bodies, statuses, codes, headers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 
 use miniserde::json::{self, Value};

@@ -1,8 +1,6 @@
 //! Keys out of dotenv files and variables: which, under what names, and what stays where it was.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;

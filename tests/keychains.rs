@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 
-mod support;
-
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};

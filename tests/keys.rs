@@ -1,8 +1,6 @@
 //! The commands of `lf keys`, as a person or a script uses them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 
 use local_keys::KeyId;

@@ -4,8 +4,6 @@
 
 #[path = "torture/strace.rs"]
 mod strace;
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;

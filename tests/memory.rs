@@ -1,8 +1,6 @@
 //! With little memory lf works with less, or says that there is none.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 
 use support::gateway::{Gateway, bearer, pair};

@@ -1,8 +1,6 @@
 //! Bearer tokens: minted, kept, listed, replaced, revoked and expired, under a running gateway.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;

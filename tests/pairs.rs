@@ -12,7 +12,6 @@
 mod stage;
 #[path = "torture/strace.rs"]
 mod strace;
-mod support;
 #[path = "torture/sweep.rs"]
 mod sweep;
 

@@ -2,8 +2,6 @@
 //! are in tests/keychain.rs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 
 use support::{Home, PASSPHRASE, VALUE, chmod};

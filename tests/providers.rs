@@ -1,8 +1,6 @@
 //! The table of providers: its names, aliases and variables, at the command line and in the page.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 
 use miniserde::json::{self, Object, Value};

@@ -2,8 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(target_os = "linux")]
 
-mod support;
-
 use std::fs;
 use std::process::{Child, Command, Stdio};
 

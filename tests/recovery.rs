@@ -1,8 +1,6 @@
 //! The ways back: a sheet of paper, a copy of the directory, and what the predecessor left in the clear.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

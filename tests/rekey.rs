@@ -1,8 +1,6 @@
 //! A new master passphrase: for everything, with whatever happens in between.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::thread;
 

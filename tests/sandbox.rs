@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(unsafe_code)] // the attacker makes system calls that no library offers
 
-mod support;
-
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::net::{SocketAddrV4, TcpListener, TcpStream, UdpSocket};

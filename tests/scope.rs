@@ -1,8 +1,6 @@
 //! What a pairing may do: which acts, with which keys, until when; and what its page and its owner are told.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::{fs, slice};
 
 use miniserde::json::{self, Object, Value};

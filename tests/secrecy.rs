@@ -1,8 +1,6 @@
 //! What must not appear, anywhere.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;

@@ -1,8 +1,6 @@
 //! Help at the prompt: completion in real shells, the man page, the errors, and tables on a terminal.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 

@@ -1,8 +1,6 @@
 //! `lf gateway status` and `doctor`: what listens there, and what stands in the way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};

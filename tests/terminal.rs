@@ -1,8 +1,6 @@
 //! What a person at a terminal is asked, and what happens on which answer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::os::unix::process::ExitStatusExt;
 
 use rustix::process::Signal;

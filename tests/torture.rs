@@ -17,7 +17,6 @@ mod record;
 mod stage;
 #[path = "torture/strace.rs"]
 mod strace;
-mod support;
 #[path = "torture/sweep.rs"]
 mod sweep;
 

@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg(unix)]
 
-mod support;
-
 use support::gateway::Gateway;
 use support::{Home, VALUE};
 

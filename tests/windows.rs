@@ -2,8 +2,6 @@
 //! end, and commands that are killed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;

@@ -6,9 +6,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::print_stdout, unreachable_pub)]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::alloc::System;
 use std::time::Instant;
 

@@ -5,9 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::print_stdout, unreachable_pub)]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::support::{Home, exit, package_of, until};
+use support::{Home, exit, package_of, until};
 
 /// Where Debian's package puts the programs.
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";

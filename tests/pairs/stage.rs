@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use local_keys::Secret;
 use miniserde::{Deserialize, json};
 
-use super::support::{Home, Outcome, PASSPHRASE, Run, copy, list};
 use super::sweep::{MASTER, SERVICE, Stage, value_of};
+use support::{Home, Outcome, PASSPHRASE, Run, copy, list};
 
 /// The directory that a command works on. HOME is the same, because the keychain is the user's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

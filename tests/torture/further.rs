@@ -4,8 +4,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::support::{self, list};
 use super::{ADD, NEW_VALUE, NEXT, PAIR, ROTATE, Scenario, Source, pairing, two_keys};
+use support::list;
 
 /// A paired page asks a gateway for this: the first line of the input, and the body of the request.
 const PAGE: Scenario = Scenario {

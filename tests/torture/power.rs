@@ -14,9 +14,9 @@ use super::disk::{Call, Contents, Disk, Node, Random, Tree};
 use super::further::FURTHER;
 use super::record::{self, Event, Kept, Recording, asks_the_keychain, kept, record};
 use super::stage::{Memory, Template};
-use super::support::{self, Outcome, list};
 use super::sweep::{Stage, steadily, sweep_all};
 use super::{SCENARIOS, Scenario};
+use support::{Outcome, list};
 
 /// What a power cut leaves, and when it came.
 struct State {

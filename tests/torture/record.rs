@@ -14,10 +14,10 @@ use rustix::process::{Signal, kill_process};
 
 use super::disk::{Call, Contents, Disk, Node, Tree};
 use super::stage::Template;
-use super::support::gateway::{Client, bearer};
-use super::support::{self, Outcome, Run, children, list};
 use super::sweep::Stage;
 use super::{Scenario, Source};
+use support::gateway::{Client, bearer};
+use support::{Outcome, Run, children, list};
 
 /// One thing that happened in a run.
 pub enum Event {

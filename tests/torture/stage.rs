@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use local_keys::{KeyId, Keychain, Patience, Secret, Store, find_passphrase};
 use miniserde::{Deserialize, json};
 
-use super::support::gateway::{Gateway, bearer};
-use super::support::{Home, Outcome, PASSPHRASE, copy, list, with_passphrase};
 use super::sweep::{MASTER, SERVICE, Stage, value_of};
 use super::{NEXT, Scenario, Source};
+use support::gateway::{Gateway, bearer};
+use support::{Home, Outcome, PASSPHRASE, copy, list, with_passphrase};
 
 /// A key as its owner knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

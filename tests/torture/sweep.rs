@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use local_keys::{Keychain, Patience, Secret};
 
-use super::support::bus::{Bus, environment};
-use super::support::{HANG, Home, Outcome, Run, Stopped, cores};
+use support::bus::{Bus, environment};
+use support::{HANG, Home, Outcome, Run, Stopped, cores};
 
 /// A home and a bus of one thread, used for one point after the other.
 pub struct Stage {
