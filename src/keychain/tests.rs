@@ -485,8 +485,8 @@ fn a_dialog_that_nobody_answers_is_dismissed_but_never_gnome_keyrings() {
         service.world().collections = vec![true];
         service.world().person = Some(Person::IsAway);
         service.world().is_gnome = is_gnome;
-        let service_time = Duration::from_millis(200);
-        for person in [Duration::from_millis(100), Duration::from_millis(400)] {
+        let service_time = Duration::from_secs(1);
+        for person in [Duration::from_millis(500), Duration::from_secs(2)] {
             let patience = Patience { person, service: service_time, ..Patience::SHORT };
             let keychain = Keychain::new(&service.environment(&[]), patience);
             let begun = std::time::Instant::now();
@@ -579,12 +579,12 @@ fn a_time_that_is_up_is_not_tried_again() {
     let service = Service::start();
     service.world().fault = Box::new(|call| match call {
         "SearchItems" => {
-            thread::sleep(Duration::from_millis(300));
+            thread::sleep(Duration::from_secs(2));
             Fault::Close
         }
         _ => Fault::None,
     });
-    let patience = Patience { service: Duration::from_millis(200), ..Patience::SHORT };
+    let patience = Patience { service: Duration::from_secs(1), ..Patience::SHORT };
     let keychain = Keychain::new(&service.environment(&[]), patience);
     assert!(found(&keychain, "a").unwrap_err().ends_with("no answer in time"));
     assert_eq!(service.calls("SearchItems"), 1);
@@ -616,7 +616,7 @@ fn only_a_person_who_has_more_time_than_the_service_stops_its_clock() {
     let milliseconds = Duration::from_millis;
     // How long they have, and how long the service takes to unlock and to search.
     for (service_has, person_has, unlocks, searches, is_found) in
-        [(1000, 4000, 0, 0, true), (2000, 4000, 0, 3000, false), (2000, 2000, 1500, 1500, false)]
+        [(3000, 4000, 0, 0, true), (2000, 4000, 0, 3000, false), (2000, 2000, 1500, 1500, false)]
     {
         let service = Service::start();
         service.has("s", "a", "kept");
