@@ -46,8 +46,8 @@ help:
 demo: build
 	sh tests/demo.sh $(LF)
 
-# Runs the tests that need no large programs, after the tools that they need were installed or named;
-# of the long sweeps a part.
+# Runs the tests that need no large programs, and of the long sweeps a part.
+# Before that the tools that they need are installed or named.
 test:
 	@sh tests/tools.sh $(TOOLS)
 	CARGO="$(CARGO)" SHARE=4 LEFT="$(LARGE)" sh tests/all.sh
