@@ -182,6 +182,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::keychain::tests::said;
     use crate::keychain::wire::LOCKED;
 
     /// A connection to a peer that has sent these bytes already, and closed.
@@ -195,19 +196,7 @@ mod tests {
 
     /// A message without a body, in answer to this call, from this object.
     fn message(kind: u8, reply_serial: u32, name: (u8, &str)) -> Vec<u8> {
-        let mut fields = vec![5, 1, b'u', 0];
-        fields.extend(reply_serial.to_le_bytes());
-        let (field, text) = name;
-        fields.extend([field, 1, if field == FIELD_PATH { b'o' } else { b's' }, 0]);
-        fields.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
-        fields.extend(text.bytes().chain([0]));
-        let mut bytes = vec![b'l', kind, 0, 1];
-        for word in [0, 1, u32::try_from(fields.len()).unwrap()] {
-            bytes.extend(word.to_le_bytes());
-        }
-        bytes.extend(fields);
-        bytes.resize(bytes.len().next_multiple_of(8), 0);
-        bytes
+        said(kind, reply_serial, name, &Body::new(""))
     }
 
     #[test]

@@ -423,3 +423,6 @@ const PROMPT: &str = "org.freedesktop.Secret.Prompt";
 /// The path that stands for no object.
 const NOTHING: &str = "/";
 const SCHEMA: (&str, &str) = ("xdg:schema", "org.freedesktop.Secret.Generic");
+
+#[cfg(test)]
+mod tests;

@@ -17,15 +17,10 @@ fn a_clock_that_jumps_ends_a_pairing_and_gives_it_back() {
     let environment = Environment::of(|_| None);
     let keychain = Keychain::new(&environment, Patience::SHORT);
     let pairings = Pairings::at(root.clone(), &environment, keychain);
-    let now = Timestamp::parse("2026-11-28T00:00:00.000Z").unwrap();
+    let now = now();
     let wanted =
         Pairing { expires_at: Some(now.after(TERM)), ..Pairing::new(Label::parse("web").unwrap()) };
-    let mut token = String::new();
-    let printed = |it: &Secret, _: Option<&Pairing>| {
-        it.expose().clone_into(&mut token);
-        Ok(())
-    };
-    pairings.pair(wanted, Others::Keep, now, printed).unwrap().unwrap();
+    let token = pair(&pairings, wanted, Others::Keep);
     let recogniser = Recogniser::new(pairings);
     let is_good = |at| recogniser.recognise(&token, at).unwrap().is_some();
     let (second, year) = (Duration::from_secs(1), TERM * 4);
@@ -73,13 +68,7 @@ impl Place {
 
     /// Pairs, and gives the token.
     fn pair(&self, name: &str, others: Others) -> String {
-        let mut token = String::new();
-        let printed = |it: &Secret, _: Option<&Pairing>| {
-            it.expose().clone_into(&mut token);
-            Ok(())
-        };
-        self.pairings.pair(named(name), others, now(), printed).unwrap().unwrap();
-        token
+        pair(&self.pairings, named(name), others)
     }
 
     fn names(&self) -> Vec<String> {
@@ -92,6 +81,17 @@ impl Drop for Place {
     fn drop(&mut self) {
         let _ = files::remove_dir_all(&self.home);
     }
+}
+
+/// Pairs, and gives the token.
+fn pair(pairings: &Pairings, wanted: Pairing, others: Others) -> String {
+    let mut token = String::new();
+    let printed = |it: &Secret, _: Option<&Pairing>| {
+        it.expose().clone_into(&mut token);
+        Ok(())
+    };
+    pairings.pair(wanted, others, now(), printed).unwrap().unwrap();
+    token
 }
 
 fn named(name: &str) -> Pairing {
@@ -565,12 +565,7 @@ fn a_token_is_at_rest_under_its_usual_account() {
     let (place, service) = (Place::new("pairing-at-rest"), Service::start());
     let pairings = with(&service, &place, false);
     for _ in 0..3 {
-        let mut token = String::new();
-        let printed = |it: &Secret, _: Option<&Pairing>| {
-            it.expose().clone_into(&mut token);
-            Ok(())
-        };
-        pairings.pair(named("web"), Others::Keep, now(), printed).unwrap().unwrap();
+        let token = pair(&pairings, named("web"), Others::Keep);
         let (listed, _) = pairings.list().unwrap().remove(0);
         assert_eq!(listed.account.as_deref(), Some("web"));
         assert_eq!(service.secret(SERVICE, "web"), Some(token));

@@ -9,7 +9,7 @@ use super::*;
 use crate::base::Timestamp;
 use crate::keychain::{Keychain, Patience, tests::Service};
 use crate::system::environment::Bus;
-use crate::vault::master::{record::Record, rekey, source, staging};
+use crate::vault::master::{record::Record, rekey, source};
 use crate::vault::tests::{OTHER, PASSPHRASE, Place, given, secret};
 use crate::vault::{Master, Survey, files::Unreadable};
 
@@ -190,10 +190,7 @@ fn a_change_of_the_passphrase_that_was_cut_short_is_told_with_the_way_out() {
     house.root.remove("keys/.rekey/id");
     let waits: &[&str] = &["Note: ", "until a command finds the new one in LENSERFIGHT_KEYS_PASS"];
     has(&house.rekey(Some(&given(PASSPHRASE))), &[waits]);
-    assert!(
-        rekey::has_begun(&house.keys.0).unwrap()
-            && staging::of(&house.keys.dir()).unwrap().is_some()
-    );
+    assert!(rekey::has_begun(&house.keys.0).unwrap(), "a look changes nothing");
 }
 
 #[test]
@@ -204,11 +201,11 @@ fn every_key_is_tried_and_those_that_do_not_open_are_told_apart() {
     let look = |master, record| lines(&house.envelopes(master, record), "decryption");
     assert!(look(None, &record).is_empty(), "there is nothing to try");
     has(&look(Some(&given), &record), &[&["Pass: 0 of 0 open"]]);
-    let one = house.keys.add("One", PASSPHRASE);
+    house.keys.add("One", PASSPHRASE);
     has(&look(None, &record), &[&["Fail: without a passphrase lf could not check 1 envelope"]]);
     has(&look(Some(&given), &record), &[&["Pass: 1 of 1 open"]]);
     let two = house.keys.add("Two", OTHER);
-    let (id, _) = (two.id.to_string(), one);
+    let id = two.id.to_string();
     let shut: &[&str] = &["Fail: ", &id, "(openai \"Two\")", "lf keys restore DIR"];
     has(&look(Some(&given), &record), &[shut]);
     assert!(!look(Some(&given), &record).concat().contains("the right passphrase"));

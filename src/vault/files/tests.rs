@@ -4,7 +4,8 @@ use std::os::unix::fs::symlink;
 use std::{fs as system, sync::OnceLock};
 
 use super::*;
-use crate::vault::tests::{PASSPHRASE, Place, meta, secret};
+use crate::vault::KeyMeta;
+use crate::vault::tests::{PASSPHRASE, Place, meta, sealed};
 
 const ONE: &str = "aaaabcdefghijklmnopqrstu";
 const TWO: &str = "AAAABCDEFGHIJKLMNOPQRSTU";
@@ -16,13 +17,10 @@ fn id(text: &str) -> KeyId {
 
 /// The file of a key with this id.
 fn file(id: &str) -> Vec<u8> {
-    static SEALED: OnceLock<(String, String)> = OnceLock::new();
-    let (own, text) = SEALED.get_or_init(|| {
-        let meta = meta("Prod");
-        let own = meta.id.to_string();
-        (own, envelope::seal(&secret(PASSPHRASE), &secret("value"), meta).unwrap().print())
-    });
-    text.replace(own, id).into_bytes()
+    static META: OnceLock<KeyMeta> = OnceLock::new();
+    let mut meta = META.get_or_init(|| meta("Prod")).clone();
+    meta.id = KeyId::parse(id).unwrap();
+    sealed(meta, PASSPHRASE).print().into_bytes()
 }
 
 #[test]
